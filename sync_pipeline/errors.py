@@ -1,0 +1,96 @@
+"""The errors a run can end with, named by what the reader has to do about them.
+
+    SyncError
+    ├── ConfigError                   wrong or contradictory parameters; raised before any connection
+    ├── SourceError
+    │   ├── SourceUnavailableError    transient: connecting is retried up to `max_retries`
+    │   └── SourceQueryError          final: the source answered no
+    ├── SchemaError                   a column that cannot be mapped, partitioned, clustered or reconciled
+    ├── RecordError                   a value does not fit its column; names column and type, never the value
+    └── PublishError                  the destination refused; nothing was published
+
+Every error takes positional arguments only: Beam sends exceptions between processes by pickle.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+
+class SyncError(Exception):
+    """Base of every error this package raises on purpose. Its text is one message for a person.
+
+    `exit_code` is 2 where the parameters, the query or the data have to change before another run can succeed.
+    """
+
+    exit_code = 1
+
+
+class ConfigError(SyncError):
+    """The parameters of a run are wrong. Holds all problems found, one sentence each."""
+
+    exit_code = 2
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__(list(problems))
+        self.problems = tuple(problems)
+
+    def __str__(self) -> str:
+        return "\n".join(self.problems)
+
+
+class SourceError(SyncError):
+    """The source could not be read."""
+
+
+class SourceUnavailableError(SourceError):
+    """The source could not be reached, or went away; the same run may succeed later."""
+
+
+class SourceQueryError(SourceError):
+    """The source answered no: credentials, names, privileges, SQL, or a limit of its own."""
+
+    exit_code = 2
+
+
+class SchemaError(SyncError):
+    """A column cannot be mapped to BigQuery, or the destination table does not match."""
+
+    exit_code = 2
+
+
+class RecordError(SyncError):
+    """A value does not fit its column. Names the column and the type, never the value."""
+
+    exit_code = 2
+
+
+class PublishError(SyncError):
+    """BigQuery refused the load or the merge; the destination is as it was."""
+
+
+# What Beam adds to the message of an error that a step raised.
+_STEP_SUFFIX = re.compile(r" \[while running '[^']*'.*", re.DOTALL)
+
+
+def message_of(error: SyncError) -> str:
+    """Return the error's own words, without the step that Beam names behind them."""
+    return _STEP_SUFFIX.sub("", str(error))
+
+
+def error_from_worker(text: str) -> SyncError | None:
+    """Return the error of ours that a runner's report of a failed worker ends with, or None.
+
+    A runner gives the worker's traceback as one text, in which only the last lines are for a person.
+    """
+    kinds = {kind.__name__: kind for kind in _descendants(SyncError)}
+    found = re.findall(rf"^{re.escape(__name__)}\.(\w+): (.*?)(?= \[while running|^\s*$|\Z)", text, re.MULTILINE | re.DOTALL)
+    for name, message in reversed(found):
+        if name in kinds:
+            return kinds[name](message)
+    return None
+
+
+def _descendants(error: type[SyncError]) -> list[type[SyncError]]:
+    return [child for kind in error.__subclasses__() for child in (kind, *_descendants(kind))]
