@@ -1,0 +1,25 @@
+"""Sources: the registry that `data_source` chooses from. Nothing outside this package asks which source it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from sync_pipeline.config import SyncConfig
+from sync_pipeline.errors import ConfigError
+from sync_pipeline.sources import postgresql
+from sync_pipeline.sources.source import Source
+
+SOURCES: Mapping[str, Callable[[SyncConfig], Source]] = {
+    "postgresql": postgresql.open_source,
+}
+
+
+def open_source(config: SyncConfig) -> Source:
+    """Return the source that `data_source` names. Raises ConfigError for one that this version cannot read."""
+    if config.data_source not in SOURCES:
+        raise ConfigError(
+            [
+                f"data_source: {config.data_source} cannot be read by this version: use one of {', '.join(sorted(SOURCES))}"
+            ]
+        )
+    return SOURCES[config.data_source](config)

@@ -1,0 +1,248 @@
+"""PostgreSQL as a source: `PostgresqlSource` describes a query at launch and says how to read it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC
+from typing import Any
+
+import apache_beam as beam
+import sqlglot
+from psycopg2.extensions import Column
+from psycopg2.extensions import connection as Connection
+from sqlglot.tokens import TokenType
+
+from sync_pipeline.config import PostgresqlConfig, SyncConfig
+from sync_pipeline.errors import SchemaError, SourceQueryError
+from sync_pipeline.schema import NULLABLE, REQUIRED, Schema
+from sync_pipeline.smart_sync import (
+    BEGINNING,
+    StartOrigin,
+    SyncInterval,
+    fill_placeholders,
+    has_placeholders,
+    timestamp_text,
+)
+from sync_pipeline.sources.postgresql.column_types import SourceColumn, quoted_identifier
+from sync_pipeline.sources.postgresql.connection import connected, translated_errors
+from sync_pipeline.sources.postgresql.copy_read import ReadFromPostgresql
+from sync_pipeline.sources.source import Partition, ReadPlan, SourceDescription
+
+# The largest that can be declared; the driver answers a larger one where none is.
+_MAX_PRECISION = 1000
+
+_QUERY_ALIAS = "q"
+_DESCRIBE_PREFIX = "SELECT * FROM (\n"
+_SUFFIX = f"\n) AS {_QUERY_ALIAS}"
+
+_TYPES_SQL = """
+    WITH RECURSIVE described AS (
+        SELECT t.oid AS described_oid, t.oid, t.typbasetype, t.typtype, t.typname, false AS is_array
+        FROM pg_type t WHERE t.oid = ANY(%(oids)s)
+      UNION ALL
+        SELECT d.described_oid, t.oid, t.typbasetype, t.typtype, t.typname, d.is_array OR t.typarray = d.oid
+        FROM described d JOIN pg_type t ON t.oid = d.typbasetype OR t.typarray = d.oid
+    )
+    SELECT described_oid, typname, typtype IN ('c', 'p'), is_array, format_type(described_oid, NULL)
+    FROM described d
+    WHERE NOT EXISTS (SELECT FROM pg_type t WHERE t.oid = d.typbasetype OR t.typarray = d.oid)
+"""
+
+_SOURCE_TABLE_SQL = """
+    SELECT c.oid, a.attnum, a.attname, a.attnotnull, col_description(c.oid, a.attnum),
+           coalesce(a.attnum = ANY(k.conkey), false), count(*) OVER ()
+    FROM pg_class c
+    JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+    LEFT JOIN pg_constraint k ON k.conrelid = c.oid AND k.contype = 'p'
+    WHERE c.oid = to_regclass(%(name)s)
+    ORDER BY array_position(k.conkey, a.attnum), a.attnum
+"""
+
+
+@dataclass(frozen=True)
+class _TableColumn:
+    """What the catalog says of one column of `source_table_for_schema`."""
+
+    table_oid: int
+    number: int
+    name: str
+    is_required: bool
+    comment: str
+    is_key: bool
+
+
+@dataclass(frozen=True)
+class PostgresqlSource:
+    """The rows of one query. Nothing is connected until `describe` or `plan_read` is called."""
+
+    config: SyncConfig
+    connection: PostgresqlConfig
+
+    def describe(self) -> SourceDescription:
+        """Return the query's columns and the server's clock.
+
+        Raises SourceUnavailableError, SourceQueryError, or SchemaError when two columns have one name.
+        """
+        beginning = SyncInterval(BEGINNING, BEGINNING, StartOrigin.EVERYTHING)
+        query = self._query(beginning if self.config.smart_sync else None)
+        with connected(self.connection, self.config.max_retries) as connection:
+            with translated_errors(), connection.cursor() as cursor:
+                cursor.execute("SELECT clock_timestamp(), reset_val FROM pg_settings WHERE name = 'TimeZone'")
+                now, server_zone = cursor.fetchone()
+            columns, origins = _described_columns(connection, query)
+            table = self._source_table(connection)
+        by_origin = {(column.table_oid, column.number): column for column in table}
+        catalog = [by_origin.get(origin) for origin in origins]
+        fields = tuple(
+            column.field(
+                mode=REQUIRED if known and known.is_required else NULLABLE, description=known.comment if known else ""
+            )
+            for column, known in zip(columns, catalog, strict=True)
+        )
+        schema = Schema(fields)
+        selected = {known.number for known in catalog if known}
+        key = [column for column in table if column.is_key]
+        return SourceDescription(
+            schema,
+            now.astimezone(UTC),
+            tuple(column.name for column in key) if all(column.number in selected for column in key) else (),
+            single_table=all(catalog),
+            risks=tuple(_zone_risks(schema, self.config, server_zone)),
+        )
+
+    def plan_read(self, schema: Schema, interval: SyncInterval | None) -> ReadPlan:
+        """Return the statements that read the columns of `schema`, and the planner's estimate of their rows."""
+        query = self._query(interval)
+        predicate = "" if interval is None or has_placeholders(self._query_template) else self._predicate(interval)
+        with connected(self.connection, self.config.max_retries) as connection:
+            columns, _ = _described_columns(connection, query)
+            by_name = {column.name: column for column in columns}
+            selected = ",\n       ".join(by_name[field.name].expression(field, _QUERY_ALIAS) for field in schema)
+            statement = f"SELECT {selected}\nFROM (\n{query}{_SUFFIX}{predicate}"
+            with translated_errors(), connection.cursor() as cursor:
+                cursor.execute(f"EXPLAIN (FORMAT JSON) {statement}")
+                plan = cursor.fetchone()[0]
+        return ReadPlan(
+            query=f"SELECT * FROM (\n{query}{_SUFFIX}{predicate}" if predicate else query,
+            partitions=(Partition(1, 1, statement),),
+            estimated_rows=_planned_rows(plan),
+        )
+
+    def read(self, schema: Schema, batch_size: int) -> beam.PTransform[Any, Any]:
+        return ReadFromPostgresql(self.connection, schema, batch_size, self.config.max_retries)
+
+    @property
+    def _query_template(self) -> str:
+        query = self.connection.query
+        if self.config.smart_sync:
+            query = self.connection.base_query or query
+        assert query is not None, "SyncConfig requires a query"
+        return query
+
+    def _query(self, interval: SyncInterval | None) -> str:
+        """Return the one statement of the user's query, without what follows it."""
+        query = self._query_template
+        parameter = "postgresql_base_query" if query == self.connection.base_query else "postgresql_query"
+        query = single_statement(query, parameter)
+        return fill_placeholders(query, interval) if interval else query
+
+    def _predicate(self, interval: SyncInterval) -> str:
+        assert self.config.smart_sync is not None
+        column = f"{_QUERY_ALIAS}.{quoted_identifier(self.config.smart_sync.timestamp_column)}"
+        start, end = timestamp_text(interval.start), timestamp_text(interval.end)
+        return f"\nWHERE {column} > '{start}' AND {column} <= '{end}'"
+
+    def _source_table(self, connection: Connection) -> list[_TableColumn]:
+        auto_schema = self.config.auto_schema
+        if auto_schema is None or auto_schema.source_table is None:
+            return []
+        table = auto_schema.source_table
+        parts = [part for part in (table.schema, table.name) if part]
+        name = ".".join(quoted_identifier(part) for part in parts)
+        with translated_errors(), connection.cursor() as cursor:
+            cursor.execute(_SOURCE_TABLE_SQL, {"name": name})
+            rows = cursor.fetchall()
+        if not rows:
+            raise SchemaError(
+                f"source_table_for_schema: {'.'.join(parts)} is not a table the user can see in database "
+                f"{self.connection.database}: give it as schema.table, and quote names with capitals"
+            )
+        return [
+            _TableColumn(oid, number, column, required, comment or "", is_key)
+            for oid, number, column, required, comment, is_key, _ in rows
+        ]
+
+
+def open_source(config: SyncConfig) -> PostgresqlSource:
+    assert isinstance(config.source, PostgresqlConfig)
+    return PostgresqlSource(config, config.source)
+
+
+def single_statement(query: str, parameter: str) -> str:
+    """Return `query` without the semicolon and comments that may end it, so that it can stand in brackets.
+
+    Raises SourceQueryError when it holds more than one statement. https://www.postgresql.org/docs/current/sql-syntax-lexical.html
+    """
+    try:
+        tokens = sqlglot.tokenize(query, read="postgres")
+    except sqlglot.errors.TokenError:
+        # The server knows best what is wrong with it.
+        return query.strip()
+    while tokens and tokens[-1].token_type == TokenType.SEMICOLON:
+        tokens.pop()
+    if any(token.token_type == TokenType.SEMICOLON for token in tokens):
+        raise SourceQueryError(f"{parameter} holds more than one statement: give one SELECT")
+    if not tokens:
+        raise SourceQueryError(f"{parameter} holds no statement: give one SELECT")
+    return query[: tokens[-1].end + 1].strip()
+
+
+def _described_columns(connection: Connection, query: str) -> tuple[list[SourceColumn], list[tuple[int, int]]]:
+    """Return the query's columns, and for each the table and column number it comes from unchanged."""
+    with translated_errors(len(_DESCRIBE_PREFIX), query), connection.cursor() as cursor:
+        cursor.execute(f"{_DESCRIBE_PREFIX}{query}{_SUFFIX} LIMIT 0")
+        described = cursor.description or ()
+        cursor.execute(_TYPES_SQL, {"oids": [column.type_code for column in described]})
+        types = {oid: rest for oid, *rest in cursor.fetchall()}
+    counts = Counter(column.name for column in described)
+    repeated = [name for name, count in counts.items() if count > 1]
+    if repeated:
+        raise SchemaError(
+            f"the query returns more than one column called {', '.join(repeated)}: name each differently with AS"
+        )
+    if not described:
+        raise SchemaError("the query returns no columns: select at least one")
+    columns = []
+    for column in described:
+        type_name, is_composite, is_array, declared_type = types[column.type_code]
+        precision, scale = _precision_and_scale(column)
+        if precision is not None:
+            declared_type = f"numeric({precision},{scale})"
+        columns.append(SourceColumn(column.name, type_name, declared_type, is_array, is_composite, precision, scale))
+    return columns, [(column.table_oid or 0, column.table_column or 0) for column in described]
+
+
+def _precision_and_scale(column: Column) -> tuple[int | None, int | None]:
+    """Return p and s of numeric(p,s), or two None."""
+    if column.precision is None or column.scale is None or column.precision > _MAX_PRECISION:
+        return None, None
+    # The driver reads 16 bits, of which PostgreSQL uses 11 with a sign: numeric(3,-2) is allowed.
+    return column.precision, ((column.scale & 0x7FF) ^ 0x400) - 0x400
+
+
+def _zone_risks(schema: Schema, config: SyncConfig, server_zone: str) -> list[str]:
+    column = config.smart_sync and schema.find(config.smart_sync.timestamp_column)
+    if not column or column.type != "DATETIME" or server_zone.upper() in {"UTC", "ETC/UTC", "GMT", "UCT"}:
+        return []
+    return [
+        f"{column.name} has no time zone and the server's is {server_zone}: its values are compared as UTC, so rows "
+        "stamped in a zone ahead of UTC are read that much later"
+    ]
+
+
+def _planned_rows(plan: Any) -> int | None:
+    document = json.loads(plan) if isinstance(plan, str) else plan
+    rows = document[0].get("Plan", {}).get("Plan Rows")
+    return None if rows is None else int(rows)

@@ -1,0 +1,219 @@
+"""Connections to PostgreSQL, and the one place its driver's errors become ours."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import psycopg2
+import psycopg2.errors
+from apache_beam.io.filesystems import FileSystems
+from psycopg2.extensions import connection as Connection
+
+from sync_pipeline.config import PostgresqlConfig
+from sync_pipeline.errors import ConfigError, SourceError, SourceQueryError, SourceUnavailableError
+
+_LOGGER = logging.getLogger(__name__)
+
+CONNECT_TIMEOUT_SECONDS = 30
+MAX_BACKOFF_SECONDS = 30
+
+# What a session is told before it reads, so that text means the same whatever the server's defaults are.
+SESSION_SETTINGS = {
+    "timezone": "UTC",
+    "datestyle": "ISO, YMD",
+    "intervalstyle": "iso_8601",
+    "extra_float_digits": "1",
+    "bytea_output": "hex",
+    "xmloption": "content",
+}
+
+
+@dataclass(frozen=True)
+class ErrorMeaning:
+    """What a SQLSTATE, or a class of them, means to us."""
+
+    error: type[SourceError]
+    remedy: str
+    quotes_data: bool = False
+
+
+# By SQLSTATE, the longest matching prefix wins. https://www.postgresql.org/docs/current/errcodes-appendix.html
+ERROR_MEANINGS: dict[str, ErrorMeaning] = {
+    "": ErrorMeaning(SourceQueryError, "see the server's log for the statement"),
+    "08": ErrorMeaning(SourceUnavailableError, "run the job again"),
+    "0A": ErrorMeaning(SourceQueryError, "rewrite the query as one SELECT"),
+    "22": ErrorMeaning(
+        SourceQueryError, "a value of the data does not suit the query: check its casts and divisions", quotes_data=True
+    ),
+    "25006": ErrorMeaning(SourceQueryError, "the query must only read"),
+    "28": ErrorMeaning(SourceQueryError, "check postgresql_username and postgresql_password"),
+    "3D": ErrorMeaning(SourceQueryError, "check postgresql_database"),
+    "40": ErrorMeaning(
+        SourceUnavailableError, "the server cancelled the read because of a conflict: run the job again"
+    ),
+    "42501": ErrorMeaning(SourceQueryError, "grant the user SELECT on it"),
+    "42601": ErrorMeaning(SourceQueryError, "correct the query"),
+    "42703": ErrorMeaning(SourceQueryError, "correct the column's name in the query"),
+    "42P01": ErrorMeaning(SourceQueryError, "correct the table's name in the query, or name its schema"),
+    "42": ErrorMeaning(SourceQueryError, "correct the query"),
+    "53": ErrorMeaning(
+        SourceUnavailableError, "the server is out of a resource: run the job again, or at another time"
+    ),
+    "57": ErrorMeaning(SourceUnavailableError, "run the job again when the server is back"),
+    "57014": ErrorMeaning(
+        SourceQueryError,
+        "the statement was cancelled: raise the user's statement_timeout (ALTER ROLE … SET statement_timeout) or "
+        "make the query faster, for example with an index on the timestamp column",
+    ),
+    "58": ErrorMeaning(SourceUnavailableError, "run the job again"),
+    "XX": ErrorMeaning(SourceQueryError, "the server met an error of its own: see its log"),
+}
+
+# libpq gives no SQLSTATE for a refused connection, only the server's words. A server that answers in English
+# is recognised, and the user is told at once; one that answers in another language is tried again, in vain.
+REFUSALS: tuple[tuple[str, str], ...] = (
+    ("password authentication failed", "check postgresql_username and postgresql_password"),
+    ("no password supplied", "give postgresql_password"),
+    ("role ", "check postgresql_username"),
+    ("database ", "check postgresql_database"),
+    (
+        "no pg_hba.conf entry",
+        "allow this host, user and database in the server's pg_hba.conf, or change postgresql_sslmode",
+    ),
+    ("permission denied for database", "grant the user CONNECT on the database"),
+    ("server does not support SSL", "use postgresql_sslmode=prefer or disable, or turn on TLS at the server"),
+    ("certificate verify failed", "check postgresql_sslrootcert"),
+    ("root certificate file", "give postgresql_sslrootcert, or another postgresql_sslmode"),
+    ("could not translate host name", "check postgresql_host"),
+)
+
+
+@contextlib.contextmanager
+def connected(config: PostgresqlConfig, max_retries: int) -> Iterator[Connection]:
+    """Open a read-only session in UTC and close it at the end.
+
+    An unreachable server is tried `max_retries` times more, waiting 1, 2, 4 … seconds; a refusal is final.
+    Raises SourceUnavailableError or SourceQueryError.
+    """
+    connection = _connect_with_retries(config, max_retries)
+    try:
+        with translated_errors(), connection.cursor() as cursor:
+            connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
+            for name, value in SESSION_SETTINGS.items():
+                # SET LOCAL, not SET: behind a pooler the session outlives us.
+                cursor.execute(f"SET LOCAL {name} = '{value}'")
+        yield connection
+    finally:
+        connection.close()
+
+
+def _connect_with_retries(config: PostgresqlConfig, max_retries: int) -> Connection:
+    for attempt in range(max_retries + 1):
+        try:
+            return _connect(config)
+        except SourceUnavailableError as error:
+            if attempt == max_retries:
+                raise
+            wait = min(2**attempt, MAX_BACKOFF_SECONDS)
+            _LOGGER.warning("%s; trying again in %d s (%d of %d)", error, wait, attempt + 1, max_retries)
+            time.sleep(wait)
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _connect(config: PostgresqlConfig) -> Connection:
+    try:
+        with _certificate_file(config.sslrootcert) as certificate:
+            connection = psycopg2.connect(
+                host=config.host,
+                port=config.port,
+                dbname=config.database,
+                user=config.username,
+                password=config.password.resolve(),
+                sslmode=config.sslmode,
+                sslrootcert=certificate,
+                connect_timeout=CONNECT_TIMEOUT_SECONDS,
+                application_name="dataflow-bigquery-sync",
+                client_encoding="UTF8",
+                # A firewall that drops idle connections without a word would leave us waiting for ever.
+                keepalives_idle=60,
+                keepalives_interval=10,
+                keepalives_count=6,
+            )
+    except psycopg2.Error as error:
+        reason = " ".join(str(error).split())
+        for words, remedy in REFUSALS:
+            if words in reason:
+                raise SourceQueryError(f"PostgreSQL refused the connection: {reason}: {remedy}") from None
+        raise SourceUnavailableError(
+            f"PostgreSQL cannot be reached at {config.host}:{config.port}: {reason}: check postgresql_host, "
+            "postgresql_port, the firewall and the network of the job"
+        ) from None
+    return connection
+
+
+@contextlib.contextmanager
+def _certificate_file(location: str | None) -> Iterator[str | None]:
+    """Give libpq a local file for a certificate that may lie in Cloud Storage."""
+    if location is None or not location.startswith("gs://"):
+        yield location
+        return
+    with tempfile.NamedTemporaryFile(suffix=".pem") as local:
+        try:
+            with FileSystems.open(location) as remote:
+                local.write(remote.read())
+        except OSError as error:
+            raise ConfigError(
+                [
+                    f"postgresql_sslrootcert: {location} cannot be read ({error.__class__.__name__}): check its name and rights"
+                ]
+            ) from None
+        local.flush()
+        yield local.name
+
+
+@contextlib.contextmanager
+def translated_errors(query_offset: int = 0, query: str = "") -> Iterator[None]:
+    """Turn the driver's errors into ours.
+
+    Args:
+        query_offset: how many characters our statement has before the user's `query` begins, so that a
+            position in the statement can be told as a line and column of the query.
+        query: the user's query.
+    """
+    try:
+        yield
+    except psycopg2.Error as error:
+        raise _translated(error, query_offset, query) from None
+
+
+def _translated(error: psycopg2.Error, query_offset: int, query: str) -> SourceError:
+    sqlstate = error.pgcode
+    if sqlstate is None:
+        reason = " ".join(str(error).split())
+        return SourceUnavailableError(f"PostgreSQL: the connection was lost: {reason}: run the job again")
+    meaning = max(
+        ((prefix, meaning) for prefix, meaning in ERROR_MEANINGS.items() if sqlstate.startswith(prefix)),
+        key=lambda item: len(item[0]),
+    )[1]
+    # The text of a data exception quotes the value, which may be anything from the table.
+    name = psycopg2.errors.lookup(sqlstate).__name__
+    said = name if meaning.quotes_data else " ".join((error.diag.message_primary or name).split())
+    place = _place(error.diag.statement_position, query_offset, query)
+    return meaning.error(f"PostgreSQL: {said} (SQLSTATE {sqlstate}){place}: {meaning.remedy}")
+
+
+def _place(statement_position: str | None, query_offset: int, query: str) -> str:
+    if not statement_position:
+        return ""
+    position = int(statement_position) - 1 - query_offset
+    if not 0 <= position <= len(query):
+        return ""
+    before = query[:position]
+    line = before.count("\n") + 1
+    column = position - (before.rfind("\n") + 1) + 1
+    return f" at line {line}, column {column} of the query"

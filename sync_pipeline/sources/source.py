@@ -1,0 +1,77 @@
+"""What every source does, and the values that pass between launch and run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+import apache_beam as beam
+
+from sync_pipeline.schema import Schema
+from sync_pipeline.smart_sync import SyncInterval
+
+
+@dataclass(frozen=True)
+class SourceDescription:
+    """What a source says of itself at launch.
+
+    Attributes:
+        schema: the query's columns with the BigQuery types we would choose for them.
+        now: the source's own clock, aware, in UTC.
+        primary_key: columns that `source_table_for_schema` declares unique and that the query returns
+            unchanged; empty where unknown.
+        single_table: every column comes straight from that one table, so its key is the query's key too,
+            unless the query repeats rows.
+        risks: sentences for the plan.
+    """
+
+    schema: Schema
+    now: datetime
+    primary_key: tuple[str, ...] = ()
+    single_table: bool = False
+    risks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Partition:
+    """One part of the read, done by one worker on one connection.
+
+    Attributes:
+        index: from 1.
+        count: how many partitions the read has.
+        statement: what is sent to the source.
+    """
+
+    index: int
+    count: int
+    statement: str
+
+
+@dataclass(frozen=True)
+class ReadPlan:
+    """How the rows will be read.
+
+    Attributes:
+        query: the final query, placeholders filled, as it is shown to a person.
+        partitions: at least one.
+        estimated_rows: from the source's planner, None when it does not say.
+    """
+
+    query: str
+    partitions: tuple[Partition, ...]
+    estimated_rows: int | None = None
+    risks: tuple[str, ...] = field(default=())
+
+
+class Source(Protocol):
+    """A place rows come from. Building one opens no connection."""
+
+    def describe(self) -> SourceDescription:
+        """Return the query's columns and the source's clock. Raises SourceError or SchemaError."""
+
+    def plan_read(self, schema: Schema, interval: SyncInterval | None) -> ReadPlan:
+        """Return how the columns of `schema`, of the rows in `interval`, will be read."""
+
+    def read(self, schema: Schema, batch_size: int) -> beam.PTransform[Any, Any]:
+        """Return the transform from `Partition`s to `pyarrow.RecordBatch`es of at most `batch_size` rows."""
