@@ -1,0 +1,231 @@
+"""The destination at launch: what is there, how it differs from what is coming, and its latest timestamp.
+
+Nothing here writes. The table is created when the rows are published, so that a run that fails before leaves
+the dataset as it found it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from google.api_core import exceptions
+from google.cloud import bigquery
+
+from sync_pipeline.bigquery_client import REQUEST_RETRY, translated_errors
+from sync_pipeline.config import DestinationConfig
+from sync_pipeline.errors import SchemaError
+from sync_pipeline.layout import TableLayout
+from sync_pipeline.schema import EXPLICIT_CASTS, LOSSLESS_CASTS, REPEATED, REQUIRED, Field, Schema, quoted
+from sync_pipeline.smart_sync import LatestTimestamp
+
+TIMESTAMP_TYPES = ("TIMESTAMP", "DATETIME")
+
+
+@dataclass(frozen=True)
+class ExistingTable:
+    """The destination table as it is.
+
+    Attributes:
+        require_partition_filter: a query must name the partition column, or BigQuery refuses it.
+    """
+
+    schema: Schema
+    layout: TableLayout
+    require_partition_filter: bool = False
+
+
+@dataclass(frozen=True)
+class DestinationDescription:
+    """Where the rows go.
+
+    Attributes:
+        location: of the dataset; jobs run there.
+        table: None when there is none.
+        partitions_expire: the dataset deletes partitions by age, also while a load is writing them.
+    """
+
+    location: str
+    table: ExistingTable | None
+    partitions_expire: bool = False
+
+
+@dataclass(frozen=True)
+class Differences:
+    """How an existing table differs from the columns that are coming.
+
+    Attributes:
+        types: columns that are read as the existing column's type, because it holds their values.
+        required: columns in which the existing table has no NULL.
+        problems: differences that stop the run.
+        notes: differences worth knowing.
+    """
+
+    types: Mapping[str, str]
+    required: frozenset[str]
+    problems: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def describe_destination(client: bigquery.Client, config: DestinationConfig) -> DestinationDescription:
+    """Return the dataset's location and the table as it is. Raises PublishError when the dataset cannot be seen."""
+    dataset_id = f"{config.project}.{config.dataset}"
+    with translated_errors(f"find the dataset {dataset_id}"):
+        dataset = client.get_dataset(dataset_id, retry=REQUEST_RETRY)
+    with translated_errors(f"look at the table {config.table_id}"):
+        try:
+            table = client.get_table(config.table_id, retry=REQUEST_RETRY)
+        except exceptions.NotFound:
+            table = None
+    if table is not None and table.table_type != "TABLE":
+        raise SchemaError(
+            f"destination_bigquery_table: {config.table_id} is a {table.table_type.lower().replace('_', ' ')}, "
+            "which cannot be loaded: name a table"
+        )
+    return DestinationDescription(
+        location=dataset.location or "US",
+        table=_existing(table) if table is not None else None,
+        partitions_expire=dataset.default_partition_expiration_ms is not None,
+    )
+
+
+def compare(coming: Schema, existing: Schema, fixed: frozenset[str]) -> Differences:
+    """Return every difference between the columns that are coming and those of an existing table.
+
+    Args:
+        fixed: columns whose type is not ours to choose: hashed and constant ones.
+    """
+    types: dict[str, str] = {}
+    required: set[str] = set()
+    problems: list[str] = []
+    notes: list[str] = []
+    for field in coming:
+        there = existing.find(field.name)
+        if there is None:
+            problems.append(
+                f"column {field.name} ({field.type_name}) is not in the destination table: add it with "
+                f"ALTER TABLE … ADD COLUMN {quoted(field.name)} {field.type_name}, or leave it out with exclude_fields"
+            )
+            continue
+        if there.type_name != field.type_name:
+            if _fits(field, there) and field.name not in fixed:
+                types[field.name] = there.type
+                notes.append(f"{field.name} is read as {there.type}, as it is in the destination")
+            else:
+                problems.append(_type_problem(field, there, field.name in fixed))
+        if there.mode == REQUIRED:
+            required.add(field.name)
+    for there in existing:
+        if coming.find(there.name) is None:
+            if there.mode == REQUIRED:
+                problems.append(
+                    f"column {there.name} is REQUIRED in the destination table, and the source does not have it: run "
+                    f"ALTER TABLE … ALTER COLUMN {quoted(there.name)} DROP NOT NULL, or select it"
+                )
+            else:
+                notes.append(f"{there.name} is in the destination only: it is NULL in new rows")
+    return Differences(types, frozenset(required), tuple(problems), tuple(notes))
+
+
+def layout_notes(wanted: TableLayout, existing: TableLayout) -> list[str]:
+    """Return what Auto-Schema asks for and an existing table does not have; it cannot be changed in place."""
+    notes = []
+    if wanted.partition_field and (wanted.partition_field, wanted.partition_granularity) != (
+        existing.partition_field,
+        existing.partition_granularity,
+    ):
+        notes.append("partition_field")
+    if wanted.clustering_fields and wanted.clustering_fields != existing.clustering_fields:
+        notes.append("clustering_fields")
+    return [
+        f"{name}: the table is {existing}, and stays so; delete_existing_table=true would build it anew" for name in notes
+    ]
+
+
+def latest_timestamp_sql(table_id: str, column: str, table: ExistingTable) -> str:
+    """Return the query for the latest timestamp that is not in the source's future (@now), and for the latest of all."""
+    filters = ""
+    if table.require_partition_filter and table.layout.partition_field:
+        # Always true, and enough for BigQuery to accept the query.
+        partition = f"t.{quoted(table.layout.partition_field)}"
+        filters = f"\nWHERE {partition} IS NOT NULL OR {partition} IS NULL"
+    return (
+        f"SELECT MAX(IF(t.{quoted(column)} <= @now, t.{quoted(column)}, NULL)) AS latest, MAX(t.{quoted(column)}) AS last\n"
+        f"FROM {quoted(table_id)} AS t{filters}"
+    )
+
+
+def latest_timestamp(
+    client: bigquery.Client, table_id: str, column: str, table: ExistingTable, now: datetime, location: str
+) -> LatestTimestamp:
+    """Ask the destination how far it has come.
+
+    Only an empty table, or one with NULL in every row, answers None. Any other failure is an error: to take it
+    for an empty table would load everything once more.
+    """
+    field = table.schema.find(column)
+    if field is None or field.type not in TIMESTAMP_TYPES:
+        raise SchemaError(
+            f"smart_sync_timestamp_column: {column} is {field.type_name if field else 'not'} in {table_id}: Smart Sync "
+            "needs it there as TIMESTAMP or DATETIME, to know how far the destination has come"
+        )
+    value = now if field.type == "TIMESTAMP" else now.astimezone(UTC).replace(tzinfo=None)
+    job_config = bigquery.QueryJobConfig(
+        query_parameters=[bigquery.ScalarQueryParameter("now", field.type, value)], use_query_cache=False
+    )
+    with translated_errors(f"ask {table_id} for its latest {column}"):
+        rows = client.query_and_wait(
+            latest_timestamp_sql(table_id, field.name, table),
+            job_config=job_config,
+            location=location,
+            retry=REQUEST_RETRY,
+        )
+        latest, last = (_utc(answer) for answer in next(iter(rows)))
+    return LatestTimestamp(value=latest, future=last if last is not None and last > now else None)
+
+
+def _existing(table: bigquery.Table) -> ExistingTable:
+    partitioning = table.time_partitioning
+    constraints = table.table_constraints
+    key = constraints.primary_key.columns if constraints and constraints.primary_key else ()
+    layout = TableLayout(
+        partition_field=partitioning.field if partitioning else None,
+        partition_granularity=partitioning.type_ if partitioning else "DAY",
+        clustering_fields=tuple(table.clustering_fields or ()),
+        primary_key=tuple(key),
+    )
+    return ExistingTable(Schema.from_bigquery(table.schema), layout, bool(table.require_partition_filter))
+
+
+def _fits(field: Field, there: Field) -> bool:
+    if field.mode == REPEATED or there.mode == REPEATED:
+        return field.mode == REPEATED and there.mode != REPEATED and there.type == "JSON"
+    return there.type in LOSSLESS_CASTS.get(field.type, frozenset())
+
+
+def _type_problem(field: Field, there: Field, fixed: bool) -> str:
+    problem = f"column {field.name} is {field.type_name} and {there.type_name} in the destination table"
+    if (
+        not fixed
+        and REPEATED not in (field.mode, there.mode)
+        and there.type in EXPLICIT_CASTS.get(field.type, frozenset())
+    ):
+        return f'{problem}: if that is meant, set transformation_config={{"type_overrides": {{"{field.name}": "{there.type}"}}}}'
+    return f"{problem}: change the query, rename the column with field_mappings, or use another table"
+
+
+def _utc(answer: datetime | None) -> datetime | None:
+    if answer is None:
+        return None
+    return answer.replace(tzinfo=UTC) if answer.tzinfo is None else answer.astimezone(UTC)
+
+
+def required_in(schema: Schema, names: frozenset[str]) -> Schema:
+    """Return `schema` with the named columns REQUIRED, so that a NULL is refused while it is read."""
+    return Schema(
+        tuple(
+            replace(field, mode=REQUIRED) if field.name in names and field.mode != REPEATED else field
+            for field in schema
+        )
+    )

@@ -1,0 +1,170 @@
+"""How a new destination table is laid out: partitioning, clustering and key, checked before anything is created."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from google.cloud import bigquery
+
+from sync_pipeline.config import AutoSchemaConfig
+from sync_pipeline.errors import SchemaError
+from sync_pipeline.schema import (
+    CLUSTERING_TYPES,
+    MAX_DESCRIPTION_CHARACTERS,
+    PARTITION_GRANULARITIES,
+    REPEATED,
+    REQUIRED,
+    Schema,
+    quoted,
+)
+
+# One job may change no more partitions than this. https://cloud.google.com/bigquery/quotas#partitioned_tables
+MAX_PARTITIONS_PER_JOB = 4000
+
+
+@dataclass(frozen=True)
+class TableLayout:
+    """Partitioning and clustering of a table; the empty one is a plain table.
+
+    Attributes:
+        partition_field: None for a table that is not partitioned by a column.
+        partition_granularity: HOUR, DAY, MONTH or YEAR; counts only with a `partition_field`.
+        clustering_fields: at most four.
+        primary_key: declared, not enforced; BigQuery's optimiser trusts it.
+    """
+
+    partition_field: str | None = None
+    partition_granularity: str = "DAY"
+    clustering_fields: tuple[str, ...] = ()
+    primary_key: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        parts = []
+        if self.partition_field:
+            parts.append(f"partitioned by {self.partition_field} ({self.partition_granularity})")
+        if self.clustering_fields:
+            parts.append(f"clustered by {', '.join(self.clustering_fields)}")
+        return ", ".join(parts) or "neither partitioned nor clustered"
+
+
+def chosen_layout(
+    schema: Schema, config: AutoSchemaConfig | None, renamed: dict[str, str]
+) -> tuple[TableLayout, list[str]]:
+    """Return the layout Auto-Schema asks for, and notes on what it leaves out.
+
+    Args:
+        schema: the destination's columns.
+        renamed: the new name of each source column; a field may be given by either name.
+
+    Raises SchemaError naming every field that is missing or has a type that cannot partition or cluster.
+    """
+    if config is None:
+        return TableLayout(), []
+    problems: list[str] = []
+    notes: list[str] = []
+    partition_field: str | None = _destination_name(config.partition_field, schema, renamed)
+    field = schema.find(partition_field or "")
+    if field is None and not config.partition_field_given:
+        notes.append(f"there is no column {config.partition_field} to partition by: the table is not partitioned")
+        partition_field = None
+    elif field is None:
+        problems.append(_missing("partition_field", config.partition_field, schema.names))
+    elif field.mode == REPEATED or config.partition_granularity not in PARTITION_GRANULARITIES.get(field.type, ()):
+        allowed = PARTITION_GRANULARITIES.get(field.type) if field.mode != REPEATED else None
+        if allowed:
+            problems.append(
+                f"partition_granularity: a {field.type} column such as {field.name} is partitioned by {', '.join(allowed)}, "
+                f"not by {config.partition_granularity}"
+            )
+        elif config.partition_field_given:
+            problems.append(
+                f"partition_field: {field.name} is {field.type_name}: use a DATE, DATETIME or TIMESTAMP column"
+            )
+        else:
+            notes.append(f"{field.name} is {field.type_name}, which cannot partition: the table is not partitioned")
+            partition_field = None
+    clustering = []
+    for name in config.clustering_fields:
+        found = schema.find(_destination_name(name, schema, renamed))
+        if found is None:
+            problems.append(_missing("clustering_fields", name, schema.names))
+        elif found.mode == REPEATED or found.type not in CLUSTERING_TYPES:
+            problems.append(
+                f"clustering_fields: {found.name} is {found.type_name}: BigQuery clusters by {', '.join(sorted(CLUSTERING_TYPES))}"
+            )
+        else:
+            clustering.append(found.name)
+    if problems:
+        raise SchemaError("\n".join(problems))
+    return TableLayout(partition_field, config.partition_granularity, tuple(clustering)), notes
+
+
+def new_table(table_id: str, schema: Schema, layout: TableLayout) -> bigquery.Table:
+    """Return the table as the API creates it."""
+    table = bigquery.Table(table_id, schema=schema.bigquery)
+    if layout.partition_field:
+        table.time_partitioning = bigquery.TimePartitioning(
+            type_=layout.partition_granularity, field=layout.partition_field
+        )
+    if layout.clustering_fields:
+        table.clustering_fields = list(layout.clustering_fields)
+    if layout.primary_key:
+        table.table_constraints = bigquery.table.TableConstraints(
+            primary_key=bigquery.table.PrimaryKey(columns=list(layout.primary_key)), foreign_keys=None
+        )
+    return table
+
+
+def create_table_sql(table_id: str, schema: Schema, layout: TableLayout, *, replace: bool = False) -> str:
+    """Return the table as GoogleSQL creates it; `replace` makes it `CREATE OR REPLACE TABLE`."""
+    columns = [_column_sql(field.name, field.type_name, field.mode, field.description) for field in schema]
+    if layout.primary_key:
+        columns.append(f"PRIMARY KEY ({', '.join(map(quoted, layout.primary_key))}) NOT ENFORCED")
+    lines = [f"CREATE {'OR REPLACE ' if replace else ''}TABLE {quoted(table_id)} ("]
+    lines += [",\n".join(f"  {column}" for column in columns), ")"]
+    if layout.partition_field:
+        lines.append(f"PARTITION BY {_partition_sql(schema, layout)}")
+    if layout.clustering_fields:
+        lines.append(f"CLUSTER BY {', '.join(map(quoted, layout.clustering_fields))}")
+    return "\n".join(lines)
+
+
+def wider_granularity(type_name: str, granularity: str) -> str | None:
+    """Return the next longer granularity a column of the type can have, None when there is none."""
+    allowed = PARTITION_GRANULARITIES[type_name]
+    position = allowed.index(granularity) + 1
+    return allowed[position] if position < len(allowed) else None
+
+
+def _destination_name(name: str, schema: Schema, renamed: dict[str, str]) -> str:
+    return name if schema.find(name) else renamed.get(name, name)
+
+
+def _missing(parameter: str, name: str, names: Collection[str]) -> str:
+    return f"{parameter}: there is no column {name}: the destination's columns are {', '.join(names)}"
+
+
+def _partition_sql(schema: Schema, layout: TableLayout) -> str:
+    assert layout.partition_field is not None
+    column = quoted(layout.partition_field)
+    field = schema.find(layout.partition_field)
+    assert field is not None
+    if field.type == "DATE" and layout.partition_granularity == "DAY":
+        return column
+    return f"{field.type}_TRUNC({column}, {layout.partition_granularity})"
+
+
+def _column_sql(name: str, type_name: str, mode: str, description: str) -> str:
+    sql = f"{quoted(name)} {type_name}"
+    if mode == REQUIRED:
+        sql += " NOT NULL"
+    if description:
+        sql += f" OPTIONS(description={string_literal(description[:MAX_DESCRIPTION_CHARACTERS])})"
+    return sql
+
+
+def string_literal(text: str) -> str:
+    """Return `text` as a string of GoogleSQL. https://cloud.google.com/bigquery/docs/reference/standard-sql/lexical"""
+    escapes = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r"}
+    return '"' + "".join(escapes.get(character, character) for character in text) + '"'

@@ -1,0 +1,121 @@
+"""A run: decide everything, then read, transform, stage and publish."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions
+from apache_beam.runners.runner import PipelineResult
+
+from sync_pipeline.bigquery_client import open_client
+from sync_pipeline.command_line import parse_command_line
+from sync_pipeline.config import SyncConfig
+from sync_pipeline.errors import ConfigError, SyncError, error_from_worker, message_of
+from sync_pipeline.options import pipeline_options
+from sync_pipeline.plan import SyncPlan
+from sync_pipeline.planning import make_plan
+from sync_pipeline.publish import PublishStagedFiles
+from sync_pipeline.run_log import show_own_lines_only, start_logging
+from sync_pipeline.sources import open_source
+from sync_pipeline.sources.source import Source
+from sync_pipeline.staging import WriteStagedFiles, delete_staged_files
+from sync_pipeline.transformation import ApplyTransformation
+
+_LOGGER = logging.getLogger(__name__)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run what the command line asks for and return the exit code; `argv` is without the program's name.
+
+    0: done, or submitted. 2: the parameters, the query or the data have to change. 1: anything else.
+    """
+    start_logging()
+    try:
+        command_line = parse_command_line(argv)
+        run(SyncConfig.from_parameters(command_line.parameters), pipeline_options(command_line))
+    except SyncError as error:
+        return _failed(error)
+    except RuntimeError as error:
+        # A runner with workers in other processes hands over their errors as text.
+        from_worker = error_from_worker(str(error))
+        if from_worker is None:
+            raise
+        return _failed(from_worker)
+    return 0
+
+
+def _failed(error: SyncError) -> int:
+    for line in message_of(error).splitlines():
+        print(f"error: {line}", file=sys.stderr)
+    return error.exit_code
+
+
+def build_pipeline(plan: SyncPlan, source: Source, options: PipelineOptions) -> beam.Pipeline:
+    """Return the run as Beam steps; nothing has been read yet."""
+    pipeline = beam.Pipeline(options=options)
+    (
+        pipeline
+        | "Partitions" >> beam.Create(list(plan.read.partitions))
+        # Without it Beam would read all partitions on the worker that made the list.
+        | "SpreadPartitions" >> beam.Reshuffle()
+        | "Read" >> source.read(plan.read_schema, plan.config.batch_size)
+        | "Transform" >> ApplyTransformation(plan.config.transformation, plan.schema)
+        | "Stage" >> WriteStagedFiles(plan.staging_folder, plan.schema, plan.layout)
+        | "Publish" >> PublishStagedFiles(plan)
+    )
+    return pipeline
+
+
+def run(config: SyncConfig, options: PipelineOptions) -> PipelineResult | None:
+    """Plan the run and start it; with `dry_run` print the plan and start nothing.
+
+    On Dataflow this returns when the job is submitted, which is why all that follows the read is a step of the
+    pipeline. On a local runner it returns when the rows are published.
+    """
+    source = open_source(config)
+    folder = staging_root(options)
+    client = open_client(options.view_as(GoogleCloudOptions).project or config.destination.project)
+    plan = make_plan(config, source, client, folder, datetime.now(UTC))
+    if config.dry_run:
+        print(plan.render())
+        return None
+    for line in plan.lines():
+        _LOGGER.info("%s", line)
+    if not runs_here(options):
+        return build_pipeline(plan, source, options).run()
+    # Beam's DirectRunner would first try to fetch another runner from the network, and may run a failed
+    # pipeline a second time; FnApiRunner is the one it ends at.
+    options.view_as(StandardOptions).runner = "FnApiRunner"
+    show_own_lines_only()
+    try:
+        result = build_pipeline(plan, source, options).run()
+        result.wait_until_finish()
+        return result
+    except BaseException:
+        # The step that cleans up has not been reached, or has done it.
+        delete_staged_files(plan.staging_folder)
+        raise
+
+
+def staging_root(options: PipelineOptions) -> str:
+    """Return `gs://…/`, where runs stage their files: Beam's `temp_location`, or its `staging_location`."""
+    cloud = options.view_as(GoogleCloudOptions)
+    location = cloud.temp_location or cloud.staging_location
+    if not location:
+        raise ConfigError(
+            ["temp_location: missing; give a folder in Cloud Storage, such as --temp_location=gs://bucket/tmp"]
+        )
+    if not location.startswith("gs://"):
+        raise ConfigError(
+            [f"temp_location: {location} is not in Cloud Storage: BigQuery loads from gs://bucket/folder"]
+        )
+    return location.rstrip("/") + "/sync/"
+
+
+def runs_here(options: PipelineOptions) -> bool:
+    """Whether the pipeline runs in this process, and not on a service."""
+    return options.view_as(StandardOptions).runner in (None, "DirectRunner", "FnApiRunner")
