@@ -1,0 +1,248 @@
+"""`SyncConfig`: the parameters of a run as typed values. Below this module nobody reads a parameter's text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sync_pipeline import rules
+from sync_pipeline.errors import ConfigError
+from sync_pipeline.identifiers import SourceTable, TableId
+from sync_pipeline.parameters import BIGQUERY, MONGODB, POSTGRESQL
+from sync_pipeline.secrets import Secret
+from sync_pipeline.transformation_config import TransformationConfig
+from sync_pipeline.values import ParameterValues, read_values
+
+
+@dataclass(frozen=True)
+class PostgresqlConfig:
+    """The server and what is asked of it: `base_query` with Smart Sync where there is one, else `query`."""
+
+    host: str
+    port: int
+    database: str
+    username: str
+    password: Secret
+    query: str | None
+    base_query: str | None
+    sslmode: str
+    sslrootcert: str | None
+
+
+@dataclass(frozen=True)
+class MongodbConfig:
+    """The collection. Either `connection_string` is set, or `host` is. `query` and `projection` are JSON objects."""
+
+    host: str | None
+    port: int
+    database: str
+    collection: str
+    username: str | None
+    password: Secret | None
+    connection_string: Secret | None
+    query: str | None
+    projection: str | None
+
+
+@dataclass(frozen=True)
+class BigquerySourceConfig:
+    """Either `query` is set, or `dataset` and `table` are. `project` runs the query."""
+
+    project: str
+    dataset: str | None
+    table: str | None
+    query: str | None
+
+
+SourceConfig = PostgresqlConfig | MongodbConfig | BigquerySourceConfig
+
+
+@dataclass(frozen=True)
+class SmartSyncConfig:
+    """Smart Sync is on.
+
+    Attributes:
+        timestamp_column: by its source name.
+        fallback_days: counts only when `sync_all_on_empty_table` is false.
+        lookback: how far before the destination's latest timestamp to start; only with a primary key.
+        settle, max_hold: see `smart_sync.safe_end`.
+        include_null_timestamps: rows without a timestamp are read by every run; only with a primary key.
+    """
+
+    timestamp_column: str
+    sync_all_on_empty_table: bool
+    fallback_days: int
+    lookback: timedelta
+    settle: timedelta
+    max_hold: timedelta
+    include_null_timestamps: bool
+
+
+@dataclass(frozen=True)
+class AutoSchemaConfig:
+    """Auto-Schema is on.
+
+    `partition_field_given` is False when `partition_field` is only the default: the table may then lack the column.
+    """
+
+    source_table: SourceTable | None
+    partition_field: str
+    partition_field_given: bool
+    partition_granularity: str
+    clustering_fields: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class DestinationConfig:
+    """The table that is written, and how."""
+
+    project: str
+    dataset: str
+    table: str
+    write_disposition: str
+    create_disposition: str
+    delete_existing_table: bool
+
+    @property
+    def table_id(self) -> str:
+        """`project.dataset.table`, as Google's clients write it."""
+        return f"{self.project}.{self.dataset}.{self.table}"
+
+
+@dataclass(frozen=True)
+class SyncConfig:
+    """All a run was asked to do. It travels to the workers by pickle.
+
+    Attributes:
+        primary_key: columns by which rows are merged, by source or destination names; empty to append.
+        schema_evolution: `fail`, `add` or `ignore`.
+        dead_letter_table: where rows that do not fit go; None fails the run.
+        warnings: sentences about what was given and has no effect, or is unwise.
+    """
+
+    data_source: str
+    source: SourceConfig
+    destination: DestinationConfig
+    smart_sync: SmartSyncConfig | None
+    auto_schema: AutoSchemaConfig | None
+    transformation: TransformationConfig
+    primary_key: tuple[str, ...]
+    schema_evolution: str
+    dead_letter_table: TableId | None
+    batch_size: int
+    max_retries: int
+    dry_run: bool
+    warnings: tuple[str, ...]
+
+    @classmethod
+    def from_parameters(cls, parameters: Mapping[str, str]) -> SyncConfig:
+        """Return the configuration that the template's parameters describe, by name and as text.
+
+        An empty text is the same as none; defaults are filled in.
+
+        Raises:
+            ConfigError: all problems, each naming the parameter, its value unless secret, and what is right.
+        """
+        values, problems = read_values(parameters)
+        problems += rules.missing(values)
+        problems += rules.contradictions(values)
+        transformation = TransformationConfig()
+        try:
+            transformation = TransformationConfig.from_json(values["transformation_config"] or "")
+        except ConfigError as error:
+            problems += error.problems
+        if problems:
+            raise ConfigError(problems)
+        return cls(
+            data_source=values["data_source"],
+            source=_source(values),
+            destination=DestinationConfig(
+                project=values["destination_bigquery_project"],
+                dataset=values["destination_bigquery_dataset"],
+                table=values["destination_bigquery_table"],
+                write_disposition=values["write_disposition"],
+                create_disposition=values["create_disposition"],
+                delete_existing_table=values["delete_existing_table"],
+            ),
+            smart_sync=_smart_sync(values) if values["enable_smart_sync"] else None,
+            auto_schema=_auto_schema(values) if values["enable_auto_schema"] else None,
+            transformation=transformation,
+            primary_key=values["primary_key"] or (),
+            schema_evolution=values["schema_evolution"],
+            dead_letter_table=values["dead_letter_table"],
+            batch_size=values["batch_size"],
+            max_retries=values["max_retries"],
+            dry_run=values["dry_run"],
+            warnings=tuple(rules.warnings(values)),
+        )
+
+
+def _postgresql(values: ParameterValues) -> PostgresqlConfig:
+    return PostgresqlConfig(
+        host=values["postgresql_host"],
+        port=values["postgresql_port"],
+        database=values["postgresql_database"],
+        username=values["postgresql_username"],
+        password=values["postgresql_password"],
+        query=values["postgresql_query"],
+        base_query=values["postgresql_base_query"],
+        sslmode=values["postgresql_sslmode"],
+        sslrootcert=values["postgresql_sslrootcert"],
+    )
+
+
+def _mongodb(values: ParameterValues) -> MongodbConfig:
+    return MongodbConfig(
+        host=values["mongodb_host"],
+        port=values["mongodb_port"],
+        database=values["mongodb_database"],
+        collection=values["mongodb_collection"],
+        username=values["mongodb_username"],
+        password=values["mongodb_password"],
+        connection_string=values["mongodb_connection_string"],
+        query=values["mongodb_query"],
+        projection=values["mongodb_projection"],
+    )
+
+
+def _bigquery(values: ParameterValues) -> BigquerySourceConfig:
+    return BigquerySourceConfig(
+        project=values["source_bigquery_project"],
+        dataset=values["source_bigquery_dataset"],
+        table=values["source_bigquery_table"],
+        query=values["source_bigquery_query"],
+    )
+
+
+_SOURCES: Mapping[str, Callable[[ParameterValues], SourceConfig]] = {
+    POSTGRESQL: _postgresql,
+    MONGODB: _mongodb,
+    BIGQUERY: _bigquery,
+}
+
+
+def _source(values: ParameterValues) -> SourceConfig:
+    return _SOURCES[values["data_source"]](values)
+
+
+def _smart_sync(values: ParameterValues) -> SmartSyncConfig:
+    return SmartSyncConfig(
+        timestamp_column=values["smart_sync_timestamp_column"],
+        sync_all_on_empty_table=values["sync_all_on_empty_table"],
+        fallback_days=values["fallback_days"],
+        lookback=timedelta(seconds=values["smart_sync_lookback_seconds"]),
+        settle=timedelta(seconds=values["smart_sync_settle_seconds"]),
+        max_hold=timedelta(seconds=values["smart_sync_max_hold_seconds"]),
+        include_null_timestamps=values["smart_sync_null_timestamps"] == "include",
+    )
+
+
+def _auto_schema(values: ParameterValues) -> AutoSchemaConfig:
+    return AutoSchemaConfig(
+        source_table=values["source_table_for_schema"],
+        partition_field=values["partition_field"],
+        partition_field_given="partition_field" in values.given,
+        partition_granularity=values["partition_granularity"],
+        clustering_fields=values["clustering_fields"] or (),
+    )

@@ -1,0 +1,186 @@
+"""What the parameters of a run must be together: nothing missing, nothing contradictory, nothing ignored in silence."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from sync_pipeline.parameters import (
+    BIGQUERY,
+    END_PLACEHOLDER,
+    MONGODB,
+    PARAMETERS,
+    POSTGRESQL,
+    START_PLACEHOLDER,
+    Group,
+    Parameter,
+    Requirement,
+)
+from sync_pipeline.suggestions import nearest
+from sync_pipeline.values import ParameterValues
+
+PLACEHOLDERS = (START_PLACEHOLDER, END_PLACEHOLDER)
+SOURCES = (POSTGRESQL, MONGODB, BIGQUERY)
+
+# The query each source runs; with Smart Sync, PostgreSQL has a second one.
+_QUERIES = {POSTGRESQL: "postgresql_query", MONGODB: "mongodb_query", BIGQUERY: "source_bigquery_query"}
+_BASE_QUERY = "postgresql_base_query"
+_DESTINATION = ("destination_bigquery_project", "destination_bigquery_dataset", "destination_bigquery_table")
+
+
+def missing(values: ParameterValues) -> Iterator[str]:
+    """Yield a sentence for each parameter that must be given and is not."""
+    reported: set[str] = set()
+    for parameter in PARAMETERS:
+        if values[parameter.name] is not None or parameter.name in values.malformed:
+            continue
+        for requirement in parameter.required:
+            # Of two parameters of which one is enough, the first is reported, with the other in its text.
+            if _applies(requirement, values) and reported.isdisjoint(requirement.unless):
+                reported.add(parameter.name)
+                yield _missing_sentence(parameter, requirement)
+                break
+
+
+def contradictions(values: ParameterValues) -> Iterator[str]:
+    """Yield a sentence for each combination that cannot be meant."""
+    smart_sync, source = values["enable_smart_sync"], values["data_source"]
+    if smart_sync and values["write_disposition"] == "WRITE_TRUNCATE":
+        yield (
+            "write_disposition is 'WRITE_TRUNCATE' and enable_smart_sync is true: each run would leave only the rows "
+            "of its own interval; use WRITE_APPEND, or switch Smart Sync off"
+        )
+    if values["primary_key"] is not None:
+        if values["write_disposition"] == "WRITE_TRUNCATE":
+            yield (
+                "primary_key merges rows into those that are there, and write_disposition is 'WRITE_TRUNCATE', which "
+                "replaces them all: leave one of them out"
+            )
+    elif smart_sync:
+        if values["smart_sync_lookback_seconds"]:
+            yield (
+                "smart_sync_lookback_seconds reads rows again, and without primary_key they would be appended again: "
+                "give primary_key, or leave the lookback out"
+            )
+        if values["smart_sync_null_timestamps"] == "include":
+            yield (
+                "smart_sync_null_timestamps is 'include', and without primary_key every run would append those rows again: "
+                "give primary_key, or leave them out"
+            )
+    if (
+        smart_sync
+        and values["smart_sync_null_timestamps"] == "include"
+        and any(placeholder in (values[_BASE_QUERY] or "") for placeholder in PLACEHOLDERS)
+    ):
+        yield (
+            f"smart_sync_null_timestamps is 'include', but {_BASE_QUERY} says itself which rows are read: add OR … IS NULL "
+            "to it, or give postgresql_query without placeholders in its place"
+        )
+    if str(values["dead_letter_table"]) == ".".join(str(values[name]) for name in _DESTINATION):
+        yield "dead_letter_table is the destination table itself: name another"
+    if values["delete_existing_table"] and values["create_disposition"] == "CREATE_NEVER":
+        yield (
+            "create_disposition is 'CREATE_NEVER' and delete_existing_table is true: the deleted table could not be "
+            "created again; use CREATE_IF_NEEDED"
+        )
+    # A dataset beside the query is no contradiction: it is where the query's unqualified tables are.
+    if source == BIGQUERY and {"source_bigquery_query", "source_bigquery_table"} <= values.given:
+        yield "source_bigquery_table and source_bigquery_query are both given: name a table or write a query"
+    if source == MONGODB and "mongodb_connection_string" in values.given:
+        parts = ("mongodb_host", "mongodb_port", "mongodb_username", "mongodb_password")
+        both = [name for name in parts if name in values.given]
+        if both:
+            yield f"{' and '.join(both)} cannot be given with mongodb_connection_string, which says the same"
+    if source in _QUERIES:
+        yield from _placeholder_problems(values)
+
+
+def warnings(values: ParameterValues) -> Iterator[str]:
+    """Yield a sentence for whatever was given and has no effect, and for each secret in plain text."""
+    source = values["data_source"]
+    for other in SOURCES:
+        names = [parameter.name for parameter in _given(values) if parameter.source == other != source]
+        if names:
+            yield _ignored(names, f"data_source is {source}")
+    switches = ((Group.SMART_SYNC, "enable_smart_sync"), (Group.AUTO_SCHEMA, "enable_auto_schema"))
+    for group, switch in switches:
+        names = [
+            parameter.name
+            for parameter in _given(values)
+            # Replacing the table is a choice of its own, though its parameter is listed with Auto-Schema.
+            if parameter.group is group and parameter.source in (None, source)
+            if parameter.name not in (switch, "delete_existing_table")
+        ]
+        if names and not values[switch]:
+            yield _ignored(names, f"{switch} is false")
+    if values["enable_smart_sync"]:
+        if source == POSTGRESQL and {_QUERIES[POSTGRESQL], _BASE_QUERY} <= values.given:
+            yield _ignored([_QUERIES[POSTGRESQL]], f"Smart Sync uses {_BASE_QUERY}")
+        if "fallback_days" in values.given and values["sync_all_on_empty_table"]:
+            yield _ignored(["fallback_days"], "sync_all_on_empty_table is true")
+    for parameter in _given(values):
+        if parameter.secret and not values[parameter.name].is_name:
+            yield (
+                f"{parameter.name} was given in plain text and is kept with the launch request; store it in Secret "
+                "Manager and pass projects/PROJECT/secrets/SECRET/versions/VERSION"
+            )
+
+
+def _applies(requirement: Requirement, values: ParameterValues) -> bool:
+    # A malformed parameter has the value None: what depends on it is found on the next try, not guessed at.
+    return (
+        all(_text(values[name]) in allowed for name, allowed in requirement.when)
+        and all(name in values.given for name in requirement.given)
+        and not any(name in values.given or name in values.malformed for name in requirement.unless)
+    )
+
+
+def _text(value: object) -> object:
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+def _missing_sentence(parameter: Parameter, requirement: Requirement) -> str:
+    if not requirement.when:
+        return f"{parameter.name} is missing: give, for example, --{parameter.name}={parameter.example}"
+    alternatives = "".join(f" (or {name} in its place)" for name in requirement.unless)
+    condition = str(Requirement(requirement.when, requirement.given))
+    return f"{parameter.name} is missing: it is required when {condition}{alternatives}"
+
+
+def _placeholder_problems(values: ParameterValues) -> Iterator[str]:
+    source = values["data_source"]
+    smart_sync, name = values["enable_smart_sync"], _QUERIES[source]
+    required = False
+    if smart_sync and source == POSTGRESQL and values[_BASE_QUERY] is not None:
+        name, required = _BASE_QUERY, True
+    query = values[name]
+    if query is None or smart_sync is None:
+        return
+    present = [placeholder for placeholder in PLACEHOLDERS if placeholder in query]
+    if not smart_sync:
+        if present:
+            yield (
+                f"{name} contains {' and '.join(present)}, which only Smart Sync fills in: set enable_smart_sync=true, "
+                "or write the timestamps"
+            )
+    elif required or present:
+        for placeholder in PLACEHOLDERS:
+            if placeholder not in present:
+                yield f"{name} lacks {placeholder}{_misspelling(query, placeholder)}"
+
+
+def _misspelling(query: str, placeholder: str) -> str:
+    candidates = set(re.findall(r"\{\s*[^\W\d]\w*\s*\}", query)) - set(PLACEHOLDERS)
+    # `{start}` is meant as well, and is only half as long.
+    similar = nearest(placeholder, candidates, cutoff=0.5)
+    return (
+        f": write it in place of {similar}" if similar is not None else ": Smart Sync puts the interval's bounds there"
+    )
+
+
+def _given(values: ParameterValues) -> Iterator[Parameter]:
+    return (parameter for parameter in PARAMETERS if parameter.name in values.given)
+
+
+def _ignored(names: list[str], reason: str) -> str:
+    return f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} ignored: {reason}"

@@ -1,0 +1,23 @@
+"""The nearest name to a misspelt one, worded for the end of a message."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+def nearest(word: str, candidates: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """Return the candidate most like `word`, without regard to case and to `-` for `_`; None when none is near."""
+    by_folded = {_folded(candidate): candidate for candidate in candidates}
+    matches = difflib.get_close_matches(_folded(word), by_folded, n=1, cutoff=cutoff)
+    return by_folded[matches[0]] if matches else None
+
+
+def did_you_mean(word: str, candidates: Iterable[str]) -> str:
+    """Return `; did you mean X?`, or nothing when no candidate is near."""
+    candidate = nearest(word, candidates)
+    return f"; did you mean {candidate}?" if candidate is not None else ""
+
+
+def _folded(word: str) -> str:
+    return word.lower().replace("-", "_")

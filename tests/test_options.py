@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import logging
+
+import apache_beam as beam
+import pytest
+from apache_beam.options import pipeline_options as beam_options
+from apache_beam.options.pipeline_options import DebugOptions, GoogleCloudOptions, PipelineOptions, StandardOptions
+
+from sync_pipeline.command_line import LAUNCHER_FLAGS, CommandLine, _BeamParser, parse_command_line
+from sync_pipeline.options import BEAM_NAMES, OPTION_PARAMETERS, SyncOptions, pipeline_options
+from sync_pipeline.parameters import PARAMETERS
+
+SECRETS = {
+    "postgresql_password": "hunter2",
+    "mongodb_password": "projects/hunter3/secrets/s/versions/1",
+    "mongodb_connection_string": "mongodb://u:hunter4@h",
+}
+PARAMETERS_GIVEN = {
+    "data_source": "postgresql",
+    "postgresql_query": "SELECT '--project=x', 50 % 3 FROM t",
+    "clustering_fields": "id,status",
+    "mongodb_query": '{"a": 1}',
+    "dry_run": "false",
+    **SECRETS,
+}
+BEAM_ARGUMENTS = ["--runner=DirectRunner", "--project=my-project", "--experiments=a", "--dump_heap_on_oom"]
+
+
+@pytest.fixture
+def options() -> PipelineOptions:
+    return pipeline_options(CommandLine(PARAMETERS_GIVEN, BEAM_ARGUMENTS))
+
+
+def test_what_was_given_can_be_read_back(options: PipelineOptions) -> None:
+    shown = options.get_all_options(retain_unknown_options=True)
+    assert {name: shown[name] for name in PARAMETERS_GIVEN.keys() - SECRETS.keys() - BEAM_NAMES} == {
+        "data_source": "postgresql",
+        "postgresql_query": "SELECT '--project=x', 50 % 3 FROM t",
+        "clustering_fields": "id,status",
+        "mongodb_query": '{"a": 1}',
+    }
+
+
+def test_defaults_can_be_read_back(options: PipelineOptions) -> None:
+    shown = options.get_all_options(retain_unknown_options=True)
+    assert {name: shown[name] for name in ("postgresql_port", "enable_smart_sync", "mongodb_host")} == {
+        "postgresql_port": "5432",
+        "enable_smart_sync": "false",
+        "mongodb_host": None,
+    }
+
+
+def test_options_of_beam_are_kept(options: PipelineOptions) -> None:
+    assert options.view_as(StandardOptions).runner == "DirectRunner"
+    assert options.view_as(GoogleCloudOptions).project == "my-project"
+    assert options.view_as(DebugOptions).experiments == ["a"]
+
+
+def test_every_parameter_is_an_option_but_secrets_and_those_beam_has_too() -> None:
+    names = {parameter.name for parameter in OPTION_PARAMETERS}
+    assert {parameter.name for parameter in PARAMETERS} - names == SECRETS.keys() | BEAM_NAMES
+
+
+def test_names_that_beam_has_too() -> None:
+    names = {
+        name
+        for options in PipelineOptions.__subclasses__()
+        if options.__module__.startswith("apache_beam.")
+        for name in options([]).get_all_options(current_only=True)
+    }
+    assert {parameter.name for parameter in PARAMETERS} & names == BEAM_NAMES
+    assert not set(LAUNCHER_FLAGS) & names
+
+
+@pytest.mark.parametrize("dry_run", ["true", "false"])
+def test_beam_never_sees_our_dry_run(dry_run: str) -> None:
+    options = pipeline_options(CommandLine({"dry_run": dry_run}, []))
+    assert options.view_as(beam_options.TestOptions).dry_run is False
+
+
+@pytest.mark.parametrize("drop_default", [True, False])
+def test_no_secret_in_the_options(options: PipelineOptions, drop_default: bool) -> None:
+    shown = options.get_all_options(drop_default=drop_default, retain_unknown_options=True)
+    assert shown.keys().isdisjoint(SECRETS)
+    assert "hunter" not in str(shown)
+
+
+def test_no_secret_in_what_the_job_shows(options: PipelineOptions) -> None:
+    assert "hunter" not in str(options.display_data())
+    assert "hunter" not in str(options.to_runner_api())
+    with beam.Pipeline(options=options) as pipeline:
+        _ = pipeline | beam.Create([1])
+    assert "hunter" not in str(pipeline.to_runner_api())
+
+
+def test_beam_warns_about_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    launcher_flags = [f"--{flag}=x" for flag in LAUNCHER_FLAGS]
+    parameters = [f"--{parameter.name}={parameter.example}" for parameter in PARAMETERS]
+    # The examples contradict each other; here only their way into the options counts.
+    command_line = parse_command_line([*BEAM_ARGUMENTS, *launcher_flags])
+    given = CommandLine(dict(word[2:].split("=", 1) for word in parameters), command_line.beam_arguments)
+    with caplog.at_level(logging.WARNING):
+        options = pipeline_options(given)
+        options.get_all_options(display_warnings=True)
+        options.view_as(SyncOptions).get_all_options(drop_default=True)
+    assert caplog.messages == []
+
+
+def test_our_own_options_do_not_count_as_beams() -> None:
+    # Here SyncOptions is loaded, and Beam knows it; the command line must be read as if it were not.
+    assert {parameter.name for parameter in PARAMETERS} & set(_BeamParser().names) == BEAM_NAMES
