@@ -1,0 +1,225 @@
+"""What the BigQuery emulator does otherwise than BigQuery, and a small patch in memory can put right.
+
+Written for local-bigquery 0.4.0; runs inside its process, in its environment. Each function says what was wrong.
+README.md beside this file lists what stays different.
+"""
+
+import contextlib
+import contextvars
+import tempfile
+import threading
+import urllib.parse
+import urllib.request
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from local_bigquery.catalog import names, tables
+from local_bigquery.engine import database
+from local_bigquery.jobs import extract, load, merge, query, runner
+from local_bigquery.sql.rules import json as json_rules
+from local_bigquery.sql.translate import translate
+from sqlglot import exp
+
+
+def apply(storage_url: str) -> None:
+    """Patch the emulator's modules; call once, before the first request.
+
+    `storage_url` is the Cloud Storage emulator's whose folder the emulator reads, "" when it reads over HTTP anyway.
+    """
+    load_bytes_from_parquet()
+    load_wide_decimals_from_parquet()
+    keep_the_schema_as_write_dispositions_promise()
+    parse_json_inside_merge()
+    replace_a_table_atomically()
+    refuse_duplicate_job_ids_under_concurrency()
+    if storage_url:
+        show_extracted_files_to_cloud_storage(storage_url)
+
+
+def load_bytes_from_parquet() -> None:
+    """Parquet with a BYTES column and an explicit schema was refused: "from_base64(BLOB)".
+
+    Only the text formats carry base64; a Parquet column holds the bytes themselves.
+    """
+    decoded = load._decoded
+    is_text = contextvars.ContextVar("is_text")
+    projection = load._projection
+
+    def projection_of_format(config, fields, columns):
+        is_text.set((config.sourceFormat or "CSV") in load.TEXT_FORMATS)
+        return projection(config, fields, columns)
+
+    def decoded_if_text(expression, field, depth=0):
+        return decoded(expression, field, depth) if is_text.get() else expression
+
+    load._projection = projection_of_format
+    load._decoded = decoded_if_text
+
+
+def load_wide_decimals_from_parquet() -> None:
+    """A decimal of more than 38 digits in Parquet came through a double, exact to 17 digits.
+
+    DuckDB knows no decimal that wide. As text it can be cast to the emulator's BIGNUMERIC, and fills its 18 decimals.
+    """
+    reader = load._reader
+
+    def reader_with_wide_decimals(cur, files, config, fields):
+        if config.sourceFormat != "PARQUET":
+            return reader(cur, files, config, fields)
+        paths = [path for (path,) in cur.sql(f"SELECT file FROM glob({files})").fetchall()]
+        wide = {path for path in paths if pq.read_schema(path) != _wide_as_text(pq.read_schema(path))}
+        if not wide:
+            return reader(cur, files, config, fields)
+        loaded = [pq.ParquetFile(path).read() for path in paths]
+        loaded = [table.cast(_wide_as_text(table.schema)) for table in loaded]
+        cur.register("_wide_decimals", pa.concat_tables(loaded, promote_options="default"))
+        return "_wide_decimals"
+
+    load._reader = reader_with_wide_decimals
+
+
+def _wide_as_text(schema: pa.Schema) -> pa.Schema:
+    return pa.schema([pa.field(f.name, _wide_type_as_text(f.type)) for f in schema])
+
+
+def _wide_type_as_text(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_decimal256(kind):
+        return pa.string()
+    if pa.types.is_list(kind):
+        return pa.list_(_wide_type_as_text(kind.value_type))
+    if pa.types.is_struct(kind):
+        return pa.struct([(f.name, _wide_type_as_text(f.type)) for f in kind])
+    return kind
+
+
+def keep_the_schema_as_write_dispositions_promise() -> None:
+    """WRITE_TRUNCATE_DATA replaced the whole table; BigQuery keeps all but the rows.
+
+    And a load that makes or truncates its table ignored the REQUIRED modes of its schema.
+    """
+    write = tables.write
+
+    def write_as_promised(cur, sql, params, reference, config, *arguments, **options):
+        found = tables.exists(*reference)
+        keeps = found and config.writeDisposition == "WRITE_TRUNCATE_DATA"
+        replaces = config.writeDisposition == "WRITE_TRUNCATE" or not found
+        fields = (getattr(config, "schema_", None) and config.schema_.fields) or []
+        required = [field.name for field in fields if field.mode == "REQUIRED"] if replaces else []
+        if not keeps and not required:
+            return write(cur, sql, params, reference, config, *arguments, **options)
+        table = tables.name(*reference)
+        with _transaction(cur):
+            if keeps:
+                cur.execute(f"DELETE FROM {table}")
+                config = config.replace(writeDisposition="WRITE_APPEND")
+            write(cur, sql, params, reference, config, *arguments, **options)
+            for name in required:
+                cur.execute(f"ALTER TABLE {table} ALTER COLUMN {database.quote(name)} SET NOT NULL")
+        return replaces  # so that the caller records the descriptions of the new schema
+
+    tables.write = write_as_promised
+
+
+def parse_json_inside_merge() -> None:
+    """PARSE_JSON(x, wide_number_mode=>'round') was refused inside MERGE.
+
+    The statement is cut into smaller ones as text, and in the text the function has another name already, under which
+    its named argument is no longer recognised.
+    """
+    run = merge.run
+
+    def run_with_positional_arguments(cur, tree, context):
+        tree = tree.copy()
+        for call in tree.find_all(exp.Anonymous):
+            json_rules.wide_number_mode(call, context)
+        return run(cur, tree, context)
+
+    merge.run = run_with_positional_arguments
+
+
+def replace_a_table_atomically() -> None:
+    """CREATE OR REPLACE TABLE t (columns) AS SELECT … emptied t first.
+
+    A failure, and a SELECT from t itself, lost its rows. They are now selected first, and table and rows then change
+    in one transaction.
+    """
+    run, split = query._run, query.ddl.split
+    selected = contextvars.ContextVar("selected", default=None)
+
+    def run_in_transaction(cur, tree, context, destination, config, dry_run, isolated):
+        arguments = (destination, config, dry_run, isolated)
+        if dry_run or not _declares_and_selects(tree):
+            return run(cur, tree, context, *arguments)
+        sql, bound = translate(tree.expression, context)
+        cur.execute(f"CREATE OR REPLACE TEMP TABLE __selected AS {sql}", bound)
+        target = tables.name(*names.reference(tree.find(exp.Table), context.project_id, context.dataset_id))
+        token = selected.set(target)
+        try:
+            return run(cur, tree, context, *arguments)
+        except BaseException:
+            with contextlib.suppress(Exception):  # there may be no transaction yet, or no longer
+                cur.execute("ROLLBACK")
+            raise
+        finally:
+            selected.reset(token)
+            cur.execute("DROP TABLE IF EXISTS temp.__selected")
+
+    def split_in_transaction(tree):
+        parts = split(tree)
+        if not (target := selected.get()) or not _declares_and_selects(tree):
+            return parts
+        insert = exp.Command(this=f"INSERT INTO {target} SELECT * FROM temp.__selected")
+        return [exp.Command(this="BEGIN"), parts[0], insert, exp.Command(this="COMMIT")]
+
+    query._run = run_in_transaction
+    query.ddl.split = split_in_transaction
+
+
+def _declares_and_selects(tree: exp.Expression) -> bool:
+    return (
+        isinstance(tree, exp.Create)
+        and tree.args.get("kind") == "TABLE"
+        and isinstance(tree.this, exp.Schema)
+        and isinstance(tree.expression, exp.Query)
+        and not tree.find(exp.TemporaryProperty)
+    )
+
+
+def refuse_duplicate_job_ids_under_concurrency() -> None:
+    """Two requests with one job id at the same moment were both accepted: the look-up and the insertion were apart."""
+    submit, lock = runner.submit, threading.Lock()
+
+    def submit_one_by_one(*arguments, **options):
+        with lock:
+            return submit(*arguments, **options)
+
+    runner.submit = submit_one_by_one
+
+
+def show_extracted_files_to_cloud_storage(storage_url: str) -> None:
+    """Extracted files were put straight into the Cloud Storage emulator's folder, and that never listed them."""
+
+    @contextlib.contextmanager
+    def uploaded(uri):
+        bucket, _, name = uri.removeprefix("gs://").partition("/")
+        with tempfile.TemporaryDirectory() as folder:
+            staged = Path(folder, "object")
+            yield str(staged)
+            query = urllib.parse.urlencode({"uploadType": "media", "name": name})
+            url = f"{storage_url}/upload/storage/v1/b/{bucket}/o?{query}"
+            with urllib.request.urlopen(urllib.request.Request(url, staged.read_bytes(), method="POST")):
+                pass
+
+    extract.written = uploaded
+
+
+@contextlib.contextmanager
+def _transaction(cur):
+    cur.execute("BEGIN")
+    try:
+        yield
+    except BaseException:
+        cur.execute("ROLLBACK")
+        raise
+    cur.execute("COMMIT")

@@ -1,0 +1,72 @@
+"""Start the BigQuery emulator with its gaps mended in memory; runs in the emulator's own environment."""
+
+import argparse
+import os
+import sys
+import warnings
+from pathlib import Path
+
+_EXTENSIONS = ("icu", "ducklake", "spatial", "httpfs")
+
+
+def main(argv: list[str]) -> None:
+    """Serve until killed; with --install only put DuckDB's extensions in place."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--install", action="store_true", help="only install DuckDB's extensions")
+    parser.add_argument("--port", type=int)
+    parser.add_argument("--grpc-port", type=int)
+    parser.add_argument("--project")
+    parser.add_argument("--dataset")
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--storage-url", default="")
+    parser.add_argument("--storage-root", type=Path)
+    arguments = parser.parse_args(argv)
+    install_extensions()
+    if not arguments.install:
+        serve(arguments)
+
+
+def install_extensions() -> None:
+    """Copy DuckDB's extensions from their wheels to where DuckDB looks for them, unless they are there.
+
+    DuckDB looks under HOME: this process gets one inside the environment, so that the user's own is never touched.
+    """
+    home = Path(sys.prefix) / "home"
+    os.environ["HOME"] = str(home)
+    installed = {path.name.partition(".")[0] for path in home.rglob("*.duckdb_extension")}
+    missing = [name for name in _EXTENSIONS if name not in installed]
+    if missing:
+        import duckdb_extensions
+
+        home.mkdir(exist_ok=True)
+        for name in missing:
+            duckdb_extensions.import_extension(name)
+
+
+def serve(arguments: argparse.Namespace) -> None:
+    """Run the REST and the gRPC service on 127.0.0.1."""
+    # The emulator reads its settings from the environment while it is imported.
+    os.environ["DATA_DIR"] = str(arguments.data)
+    os.environ["DEFAULT_PROJECT_ID"] = arguments.project
+    os.environ["DEFAULT_DATASET_ID"] = arguments.dataset
+    if arguments.storage_root:
+        os.environ["GCS_LOCAL_ROOT"] = str(arguments.storage_root)
+    else:
+        os.environ["STORAGE_EMULATOR_HOST"] = arguments.storage_url
+    warnings.simplefilter("ignore")
+
+    import uvicorn
+    from local_bigquery.grpc import server
+
+    sys.path.insert(0, str(Path(__file__).parent))
+    import bigquery_mends
+
+    bigquery_mends.apply(arguments.storage_url if arguments.storage_root else "")
+    # Held in a variable: a gRPC server that nobody refers to stops.
+    grpc_server, _ = server.start("127.0.0.1", arguments.grpc_port)
+    uvicorn.run("local_bigquery:app", host="127.0.0.1", port=arguments.port, access_log=False)
+    grpc_server.stop(None)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

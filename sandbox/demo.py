@@ -1,0 +1,236 @@
+"""The demo, `make demo`: a table of orders in PostgreSQL is synced to BigQuery, changed, and synced again.
+
+Everything is real except Google: the servers are the sandbox's, `main.py` runs as a template launch runs it, and its
+output is shown while it runs.
+"""
+
+import argparse
+import contextlib
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import psycopg2
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import bigquery
+from psycopg2.extensions import connection as Connection
+from rich.console import Console
+
+import sandbox
+from sandbox import demo_orders, demo_run, demo_screen
+from sandbox.demo_run import Outcome, Report
+from sandbox.endpoints import Endpoints
+
+ROWS, INSERTS, UPDATES = 200_000, 1_000, 500
+
+QUERY = "SELECT * FROM demo_shop.orders WHERE updated_at > '{start_timestamp}' AND updated_at <= '{end_timestamp}'"
+
+
+class DemoError(Exception):
+    """Something did not happen as the demo says it does."""
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What every part of the demo needs. `parameters` are those of the sync; `rows` are in the source to begin with."""
+
+    console: Console
+    connection: Connection
+    client: bigquery.Client
+    table_id: str
+    parameters: Mapping[str, str]
+    environment: Mapping[str, str]
+    rows: int
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the demo and return its exit code: 0 only when everything happened as it says."""
+    parser = argparse.ArgumentParser(prog="python -m sandbox.demo", description="Run the product on this machine.")
+    parser.add_argument("--rows", type=int, default=ROWS, help=f"orders to begin with, {UPDATES} or more ({ROWS})")
+    rows = parser.parse_args(argv).rows
+    if rows < UPDATES:
+        parser.error(f"--rows is {rows}: the demo changes {UPDATES} of them")
+    # Whoever ends us, the servers are stopped in order.
+    for signal_number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signal_number, _interrupt)
+    console = demo_screen.new_console()
+    began = time.monotonic()
+    try:
+        with prepared(console, rows) as demo:
+            play(demo)
+    except KeyboardInterrupt:
+        console.print("\nInterrupted. The servers are stopped.")
+        return 130
+    except (DemoError, sandbox.SandboxError, psycopg2.Error) as error:
+        console.print(f"\ndemo: {error}", style="red", soft_wrap=True)
+        return 1
+    console.print(
+        f"\nAll of it took {time.monotonic() - began:.0f} s; the servers are stopped and their data is deleted."
+    )
+    console.print("To try commands of your own: .venv/bin/python -m sandbox up")
+    return 0
+
+
+def play(demo: Demo) -> None:
+    """Tell the story from beginning to end. Raises DemoError at the first thing that is not as it should be."""
+    show_source(demo)
+    show_mistake(demo)
+    show_dry_run(demo)
+    demo_screen.title(demo.console, "The first run: everything")
+    demo.console.print(demo_run.shown_command(demo.parameters), soft_wrap=True)
+    first = sync(demo, demo.rows)
+    show_destination(demo)
+    with _step(demo, f"Meanwhile, at the source: {INSERTS:,} new orders, {UPDATES:,} changed ones"):
+        demo_orders.change_orders(demo.connection, INSERTS, UPDATES)
+    demo_screen.title(demo.console, "The second run: only what is new")
+    demo.console.print("python main.py …   (the same command, not a letter of it changed)")
+    second = sync(demo, INSERTS + UPDATES)
+    show_comparison(demo)
+    demo_screen.title(demo.console, "In one table")
+    demo.console.print(demo_screen.summary({"first": first, "second": second}))
+    demo.console.print("Seconds run from the plan to the publication, without the start of Python.")
+
+
+def show_source(demo: Demo) -> None:
+    """Make the table of orders, and show some of its rows."""
+    with _step(demo, f"A table in PostgreSQL: {demo.rows:,} orders in {demo_orders.TABLE}"):
+        # On a server of your own there may be those of an earlier demo.
+        demo.client.delete_table(demo.table_id, not_found_ok=True)
+        demo_orders.create_orders(demo.connection, demo.rows)
+        with demo.connection.cursor() as cursor:
+            cursor.execute("SELECT id, customer, note, amount, tags FROM demo_shop.orders ORDER BY id LIMIT 4")
+            names, rows = [column.name for column in cursor.description or ()], cursor.fetchall()
+    demo.console.print(demo_screen.rows_table(names, rows))
+
+
+def show_mistake(demo: Demo) -> None:
+    """Show what a launch with two mistakes says: both, before any connection is opened."""
+    demo_screen.title(demo.console, "A launch with two mistakes")
+    mistakes = {"smart_sync_timestamp_colum": "updated_at", "batch_size": "lots"}
+    demo.console.print("python main.py … " + " ".join(f"--{name}={value}" for name, value in mistakes.items()))
+    outcome = _run(demo, {**demo.parameters, **mistakes})
+    _expect(outcome.exit_code == 2, "exit code 2 after a mistake", outcome)
+    demo.console.print("Exit code 2; nothing was read, nothing was written.")
+
+
+def show_dry_run(demo: Demo) -> None:
+    """Show the plan that `dry_run=true` prints instead of running, its longer parts cut."""
+    demo_screen.title(demo.console, "What would happen: dry_run=true")
+    outcome = demo_run.run({**demo.parameters, "dry_run": "true"}, demo.environment)
+    for line in demo_screen.shortened(outcome.output.splitlines()):
+        demo_screen.show_line(demo.console, line)
+    _expect(outcome.exit_code == 0, "a dry run that succeeds", outcome)
+    tables = [table.table_id for table in demo.client.list_tables(demo.table_id.rpartition(".")[0])]
+    _expect(demo_run.TABLE not in tables, "no table after a dry run", outcome)
+
+
+def sync(demo: Demo, expected_rows: int) -> Report:
+    """Run the sync, show its log, and return what it reported."""
+    outcome = _run(demo, demo.parameters)
+    report = outcome.report
+    if outcome.exit_code != 0 or report is None:
+        raise DemoError(f"the run ended with exit code {outcome.exit_code}")
+    _expect(report.rows_read == report.rows_loaded == expected_rows, f"{expected_rows:,} rows read and loaded", outcome)
+    return report
+
+
+def show_destination(demo: Demo) -> None:
+    """Show the table that the run made, and some of its rows."""
+    demo_screen.title(demo.console, "The table in BigQuery")
+    table = demo.client.get_table(demo.table_id)
+    demo.console.print(demo_screen.schema_table(table))
+    demo.console.print(demo_screen.layout_line(table))
+    rows = demo.client.query_and_wait(
+        f"SELECT id, customer, note, amount, tags FROM `{demo.table_id}` ORDER BY id LIMIT 4"
+    )
+    demo.console.print(demo_screen.rows_table([field.name for field in rows.schema], [row.values() for row in rows]))
+
+
+def show_comparison(demo: Demo) -> None:
+    """Compare every value of the source with the destination."""
+    with _step(demo, "Is BigQuery now equal to PostgreSQL?"):
+        comparisons = demo_orders.compare_orders(demo.connection, demo.client, demo.table_id)
+        orders = demo_orders.count_orders(demo.connection)
+        (stored,) = next(iter(demo.client.query_and_wait(f"SELECT COUNT(*) FROM `{demo.table_id}`"))).values()
+    demo.console.print(
+        f"PostgreSQL has {orders:,} orders. BigQuery has {stored:,} rows: every version that was loaded, as rows\n"
+        "are appended. The newest version of each order, with all values of a column in one fingerprint:",
+        soft_wrap=True,
+    )
+    demo.console.print(demo_screen.comparison_table(comparisons))
+    different = [comparison.column for comparison in comparisons if not comparison.is_equal]
+    if different:
+        raise DemoError(f"PostgreSQL and BigQuery differ in {', '.join(different)}")
+
+
+@contextlib.contextmanager
+def prepared(console: Console, rows: int) -> Iterator[Demo]:
+    """Start the servers, in a folder that goes away, and stop them at the end."""
+    with tempfile.TemporaryDirectory(prefix="sandbox-demo-") as folder:
+        began = time.monotonic()
+        with contextlib.ExitStack() as stack:
+            with console.status("Starting PostgreSQL, BigQuery and Cloud Storage …"):
+                endpoints = stack.enter_context(sandbox.running(Path(folder)))
+            seconds = time.monotonic() - began
+            console.print(f"PostgreSQL, BigQuery and Cloud Storage run on this machine ({seconds:.1f} s to start).")
+            connection = psycopg2.connect(endpoints.postgresql_dsn)
+            stack.callback(connection.close)
+            connection.autocommit = True
+            client = bigquery.Client(
+                endpoints.project, AnonymousCredentials(), client_options={"api_endpoint": endpoints.bigquery_host}
+            )
+            stack.callback(client.close)
+            yield Demo(
+                console=console,
+                connection=connection,
+                client=client,
+                table_id=f"{endpoints.project}.{endpoints.dataset}.{demo_run.TABLE}",
+                parameters=sync_parameters(endpoints),
+                environment={**os.environ, **endpoints.environment()},
+                rows=rows,
+            )
+
+
+def sync_parameters(endpoints: Endpoints) -> dict[str, str]:
+    """Return the parameters of the demo's sync, in the order in which they are shown."""
+    return {
+        **demo_run.source_parameters(endpoints),
+        "postgresql_base_query": QUERY,
+        "enable_smart_sync": "true",
+        "smart_sync_timestamp_column": "updated_at",
+        "enable_auto_schema": "true",
+        "source_table_for_schema": demo_orders.TABLE,
+        "partition_field": "updated_at",
+        "clustering_fields": "status,customer",
+        **demo_run.destination_parameters(endpoints),
+    }
+
+
+@contextlib.contextmanager
+def _step(demo: Demo, title: str) -> Iterator[None]:
+    demo_screen.title(demo.console, title)
+    with demo.console.status("…"):
+        yield
+
+
+def _run(demo: Demo, parameters: Mapping[str, str]) -> Outcome:
+    return demo_run.run(parameters, demo.environment, lambda line: demo_screen.show_line(demo.console, line))
+
+
+def _expect(holds: bool, what: str, outcome: Outcome) -> None:
+    if not holds:
+        raise DemoError(f"expected was {what}; the run ended with exit code {outcome.exit_code}")
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,139 @@
+"""Running `main.py` as a template launch does: its command line, its output, and the numbers it reports."""
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from sandbox.endpoints import Endpoints
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# The table that is written.
+TABLE = "orders"
+
+# What stands for the password wherever a command is shown.
+PASSWORD_VARIABLE = "$SANDBOX_POSTGRESQL_PASSWORD"  # noqa: S105 - a variable's name
+
+_REPORT = re.compile(r"sync report: (?P<outcome>.*?): (?P<numbers>\w+=.*)")
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a run says of itself in the one line `sync report: …` of its log.
+
+    `interval` is the pair of its bounds, or None when the run read everything. `seconds` counts from the plan to the
+    publication.
+    """
+
+    outcome: str
+    interval: tuple[str, str] | None
+    rows_read: int
+    rows_loaded: int
+    seconds: float
+
+    @property
+    def rows_per_second(self) -> float:
+        """Rows that were read, and published, in one second."""
+        return self.rows_read / max(self.seconds, 0.1)
+
+
+def find_report(log: str) -> Report | None:
+    """Return what the run reported, None when it did not come so far."""
+    found = _REPORT.search(log)
+    if found is None:
+        return None
+    numbers = dict(re.findall(r"(\w+)=(.*?)(?= \w+=|$)", found["numbers"]))
+    bounds = re.fullmatch(r"\((.*),(.*)\]", numbers["interval"])
+    return Report(
+        outcome=found["outcome"],
+        interval=(bounds[1].replace("T", " "), bounds[2].replace("T", " ")) if bounds else None,
+        rows_read=int(numbers["rows_read"]),
+        rows_loaded=int(numbers["rows_loaded"]),
+        seconds=float(numbers["seconds"]),
+    )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: its exit code, and all it printed."""
+
+    exit_code: int
+    output: str
+
+    @property
+    def report(self) -> Report | None:
+        """What the run reported, None when it failed or was a dry run."""
+        return find_report(self.output)
+
+
+def source_parameters(endpoints: Endpoints) -> dict[str, str]:
+    """Return the parameters that say where PostgreSQL is."""
+    return {
+        "data_source": "postgresql",
+        "postgresql_host": endpoints.postgresql_host,
+        "postgresql_port": str(endpoints.postgresql_port),
+        "postgresql_database": endpoints.postgresql_database,
+        "postgresql_username": endpoints.postgresql_username,
+        "postgresql_password": endpoints.postgresql_password,
+    }
+
+
+def destination_parameters(endpoints: Endpoints) -> dict[str, str]:
+    """Return the parameters that say where the rows go, and Beam's option for temporary files."""
+    return {
+        "destination_bigquery_project": endpoints.project,
+        "destination_bigquery_dataset": endpoints.dataset,
+        "destination_bigquery_table": TABLE,
+        "temp_location": f"gs://{endpoints.bucket}/staging",
+    }
+
+
+def command(parameters: Mapping[str, str]) -> list[str]:
+    """Return the command that runs the product, with the password in it: not for the screen."""
+    return [sys.executable, "main.py", *(f"--{name}={value}" for name, value in parameters.items())]
+
+
+def shown_command(parameters: Mapping[str, str]) -> str:
+    """Return the command as a person types it, one parameter a line, with a variable in place of the password."""
+    words = ["python main.py"]
+    for name, value in parameters.items():
+        shown = f'"{PASSWORD_VARIABLE}"' if name.endswith("_password") else shell_word(value)
+        words.append(f"--{name}={shown}")
+    return " \\\n  ".join(words)
+
+
+def shell_word(text: str) -> str:
+    """Return `text` as a shell reads it, in double quotes where that is easier on the eye: SQL has single ones."""
+    if "'" in text and not set(text) & set('"$`\\!'):
+        return f'"{text}"'
+    return shlex.quote(text)
+
+
+def run(
+    parameters: Mapping[str, str], environment: Mapping[str, str], show_line: Callable[[str], None] = lambda _: None
+) -> Outcome:
+    """Run the product and hand each line it prints to `show_line` at once; it ends when we are interrupted."""
+    lines: list[str] = []
+    with subprocess.Popen(
+        command(parameters),
+        cwd=ROOT,
+        env=dict(environment),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+    ) as process:
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                lines.append(line)
+                show_line(line.rstrip("\n"))
+        except BaseException:
+            process.terminate()
+            raise
+    return Outcome(process.returncode, "".join(lines))

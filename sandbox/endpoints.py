@@ -1,0 +1,52 @@
+"""Where the sandbox's servers listen, as one value."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """The addresses and names a client needs; valid until the sandbox stops.
+
+    `bigquery_host` and `storage_host` are URLs with a scheme and no trailing slash. `bigquery_storage_host` is the
+    `host:port` of the BigQuery Storage API (gRPC without TLS), or "" where BigQuery was replaced by another server.
+    `dataset` and `bucket` exist already.
+    """
+
+    folder: Path
+    postgresql_host: str
+    postgresql_port: int
+    postgresql_database: str
+    postgresql_username: str
+    postgresql_password: str
+    bigquery_host: str
+    bigquery_storage_host: str
+    storage_host: str
+    bucket: str
+    project: str
+    dataset: str
+    credentials_file: Path
+
+    @property
+    def postgresql_dsn(self) -> str:
+        """The libpq connection string of the demo database, with the password."""
+        return (
+            f"host={self.postgresql_host} port={self.postgresql_port} dbname={self.postgresql_database} "
+            f"user={self.postgresql_username} password={self.postgresql_password}"
+        )
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables that point Google's clients, and whoever needs PostgreSQL, to these servers."""
+        return {
+            "BIGQUERY_EMULATOR_HOST": self.bigquery_host,
+            "STORAGE_EMULATOR_HOST": self.storage_host,
+            "GOOGLE_APPLICATION_CREDENTIALS": str(self.credentials_file),
+            "GOOGLE_CLOUD_PROJECT": self.project,
+            # Without this, Google's libraries look for a metadata server first and wait for its time-outs.
+            "NO_GCE_CHECK": "true",
+            "SANDBOX_FOLDER": str(self.folder),
+            "SANDBOX_BIGQUERY_STORAGE_HOST": self.bigquery_storage_host,
+            "SANDBOX_BUCKET": self.bucket,
+            "SANDBOX_DATASET": self.dataset,
+            "SANDBOX_POSTGRESQL_DSN": self.postgresql_dsn,
+        }

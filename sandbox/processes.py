@@ -1,0 +1,152 @@
+"""Starting, watching and stopping server processes. Linux only: it reads /proc."""
+
+import contextlib
+import os
+import random
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+_ATTACHED = str(Path(__file__).with_name("attached.py"))
+_LOG_LINES_SHOWN = 12
+# Below the range from which the kernel takes ports of outgoing connections, so that none of those takes a port
+# between our looking and the server's binding.
+_PORTS = range(20_000, 32_000)
+
+
+class SandboxError(Exception):
+    """A server of the sandbox cannot be started or used; the text is meant for the person at the terminal."""
+
+
+@dataclass(frozen=True)
+class Process:
+    """One server process. `started` is its start time in clock ticks, so that a reused pid is never mistaken for it."""
+
+    name: str
+    command: tuple[str, ...]
+    log: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+    user: str = "-"
+    stop_signal: int = signal.SIGTERM
+    pid: int = 0
+    started: int = 0
+
+
+def free_port() -> int:
+    """Return a TCP port on 127.0.0.1 that nobody is bound to."""
+    for port in random.sample(_PORTS, 200):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise SandboxError("no free TCP port on 127.0.0.1")
+
+
+def launch(process: Process, *, detached: bool) -> Process:
+    """Start `process` and return it with its pid; its output goes to its log.
+
+    Unless `detached`, the kernel stops it when the calling *thread* ends, however it ends: call it from a thread that
+    lives as long as the server is needed.
+    """
+    parent_signal = 0 if detached else int(_signal_of_orphans(process))
+    arguments = [
+        sys.executable,
+        "-IS",
+        _ATTACHED,
+        str(os.getpid()),
+        str(parent_signal),
+        process.user,
+        *process.command,
+    ]
+    log_flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    pid = os.posix_spawn(
+        sys.executable,
+        arguments,
+        {**os.environ, **process.environment},
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, str(process.log), log_flags, 0o600),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ],
+        # A session of its own: Ctrl-C in the terminal reaches us, and we stop the servers in order.
+        setsid=True,
+    )
+    return replace(process, pid=pid, started=_start_time(pid))
+
+
+def is_alive(process: Process) -> bool:
+    """Tell whether this very process still runs."""
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(process.pid, os.WNOHANG)
+    return process.pid > 0 and _start_time(process.pid) == process.started
+
+
+def wait_for_exit(process: Process, seconds: float) -> int | None:
+    """Wait until our child `process` has ended; return its exit status, or None after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        pid, status = os.waitpid(process.pid, os.WNOHANG)
+        if pid:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.005)
+    return None
+
+
+def wait_until_ready(process: Process, probe: Callable[[], object], seconds: float = 60) -> None:
+    """Call `probe` until it returns without an exception.
+
+    Raises SandboxError, with the last lines of the log, when the process ends or `seconds` pass.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            probe()
+        except Exception as error:  # noqa: BLE001 - whatever the client raises, it means "not yet" until the deadline
+            if not is_alive(process):
+                raise SandboxError(f"{process.name} ended while starting; {log_tail(process.log)}") from None
+            if time.monotonic() > deadline:
+                reason = f"{process.name} was not ready after {seconds:.0f} s ({error})"
+                raise SandboxError(f"{reason}; {log_tail(process.log)}") from None
+            time.sleep(0.05)
+        else:
+            return
+
+
+def stop(process: Process, seconds: float = 10) -> None:
+    """End the process: politely, after `seconds` by force. Does nothing when it has ended already."""
+    if not is_alive(process):
+        return
+    os.kill(process.pid, process.stop_signal)
+    deadline = time.monotonic() + seconds
+    while is_alive(process):
+        if time.monotonic() > deadline:
+            os.killpg(process.pid, signal.SIGKILL)
+            deadline = float("inf")
+        time.sleep(0.01)
+
+
+def log_tail(log: Path) -> str:
+    """Return the name of the log and its last lines, for an error message."""
+    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+    if not lines:
+        return f"its log {log} is empty"
+    shown = "\n".join(f"  {line}" for line in lines[-_LOG_LINES_SHOWN:])
+    return f"its log {log} ends with:\n{shown}"
+
+
+def _signal_of_orphans(process: Process) -> signal.Signals:
+    # PostgreSQL's children notice SIGQUIT and leave with it; nobody is left to wait for anything gentler.
+    return signal.SIGQUIT if process.stop_signal == signal.SIGINT else signal.SIGKILL
+
+
+def _start_time(pid: int) -> int:
+    """Return the start time of a process in clock ticks since boot, 0 when there is none (or only its zombie)."""
+    try:
+        # The second field is the command's name in parentheses and may itself hold spaces and parentheses.
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0
+    return 0 if fields[0] in "ZX" else int(fields[19])

@@ -1,0 +1,92 @@
+"""The sandbox for tests that talk to real servers: started once per run, with fresh names for every test."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg2
+import pytest
+from google.cloud import bigquery
+from psycopg2 import sql
+from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import make_dsn
+
+import sandbox
+from sandbox import Endpoints
+
+
+@pytest.fixture(scope="session")
+def endpoints(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoints]:
+    """Run the sandbox for the session, and point Google's clients in this process and its children to it."""
+    before = dict(os.environ)
+    folder: Path = tmp_path_factory.mktemp("sandbox")
+    try:
+        with sandbox.running(folder) as endpoints:
+            os.environ.update(endpoints.environment())
+            yield endpoints
+    except sandbox.SandboxError as error:
+        pytest.exit(f"the sandbox does not start: {error}", returncode=3)
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@pytest.fixture(scope="session")
+def bigquery_client(endpoints: Endpoints) -> Iterator[bigquery.Client]:
+    """A client made as the product makes it: from the environment alone."""
+    client = bigquery.Client(project=endpoints.project)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def dataset(bigquery_client: bigquery.Client) -> Iterator[str]:
+    """The id of an empty dataset, deleted with its tables after the test."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    bigquery_client.create_dataset(name)
+    yield name
+    bigquery_client.delete_dataset(name, delete_contents=True)
+
+
+@pytest.fixture
+def gcs_folder(endpoints: Endpoints) -> str:
+    """A gs:// URL, without a trailing slash, below which the test is alone."""
+    return f"gs://{endpoints.bucket}/test-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def postgresql_database(endpoints: Endpoints) -> Iterator[str]:
+    """The name of an empty database, dropped after the test whoever is still connected to it."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    administrator = psycopg2.connect(endpoints.postgresql_dsn)
+    administrator.autocommit = True
+    try:
+        with administrator.cursor() as cursor:
+            cursor.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
+            yield name
+            cursor.execute("SELECT gid FROM pg_prepared_xacts WHERE database = %s", [name])
+            prepared = cursor.fetchall()
+            for (gid,) in prepared:
+                _roll_back_prepared(endpoints, name, gid)
+            cursor.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+    finally:
+        administrator.close()
+
+
+@pytest.fixture
+def postgresql(endpoints: Endpoints, postgresql_database: str) -> Iterator[Connection]:
+    """A connection to the test's own database, in autocommit mode."""
+    connection = psycopg2.connect(make_dsn(endpoints.postgresql_dsn, dbname=postgresql_database))
+    connection.autocommit = True
+    yield connection
+    connection.close()
+
+
+def _roll_back_prepared(endpoints: Endpoints, database: str, gid: str) -> None:
+    # A prepared transaction outlives its session, is ended from its own database only, and keeps that from going.
+    connection = psycopg2.connect(make_dsn(endpoints.postgresql_dsn, dbname=database))
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute("ROLLBACK PREPARED %s", [gid])
+    connection.close()

@@ -1,0 +1,246 @@
+"""The parts of the demo that can be wrong: what it runs, reads out of a log, compares and shows."""
+
+import contextlib
+import io
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg2
+import pytest
+from google.cloud import bigquery
+from psycopg2.extensions import connection as Connection
+from rich.console import Console
+
+import sandbox
+from sandbox import demo, demo_orders, demo_run, demo_screen
+from sandbox.demo_orders import Comparison
+from sandbox.demo_run import Report
+
+LOG = """
+INFO plan: run 20260102T030405_0a1b2c3d: postgresql to p.d.t, append: one load job
+INFO sync report: loaded 1,500 rows into p.d.t: run_id=20260102T030405_0a1b2c3d table=p.d.t \
+interval=(2026-01-01T00:00:00.000001+00,2026-01-02T03:04:05.000000+00] rows_read=1500 rows_loaded=1500 \
+bytes_staged=107431 seconds=1.1 lag_seconds=1.1
+"""
+
+
+def test_the_report_is_read_from_its_line() -> None:
+    report = demo_run.find_report(LOG)
+    assert report == Report(
+        outcome="loaded 1,500 rows into p.d.t",
+        interval=("2026-01-01 00:00:00.000001+00", "2026-01-02 03:04:05.000000+00"),
+        rows_read=1500,
+        rows_loaded=1500,
+        seconds=1.1,
+    )
+    assert round(report.rows_per_second) == 1364
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param("table=p.d.my table interval=all rows_read=7 rows_loaded=7 seconds=0.0", id="a space in a name"),
+        pytest.param(
+            "interval=all rows_read=7 new_number=1 rows_loaded=7 seconds=0.0 lag_seconds=", id="other numbers"
+        ),
+    ],
+)
+def test_a_report_without_an_interval(words: str) -> None:
+    report = demo_run.find_report(f"INFO sync report: nothing new: p.d.t is as it was: {words}\n")
+    assert report == Report("nothing new: p.d.t is as it was", None, 7, 7, 0.0)
+
+
+def test_a_failed_run_has_no_report() -> None:
+    assert demo_run.find_report("error: PostgreSQL cannot be reached\n") is None
+
+
+PARAMETERS = {
+    "data_source": "postgresql",
+    "postgresql_password": "se'cret $HOME",
+    "postgresql_base_query": demo.QUERY,
+    "transformation_config": '{"exclude_fields": ["it\'s", "`b`"]}',
+    "clustering_fields": "status,customer",
+}
+
+
+def test_the_shown_command_is_the_one_that_runs() -> None:
+    shown = demo_run.shown_command(PARAMETERS)
+    assert "se'cret" not in shown
+    script = f'python() {{ printf "%s\\0" "$@"; }}\n{shown}'
+    environment = {"SANDBOX_POSTGRESQL_PASSWORD": PARAMETERS["postgresql_password"]}
+    typed = subprocess.run(["bash", "-euc", script], env=environment, capture_output=True, text=True, check=True)
+    assert typed.stdout.split("\0")[:-1] == demo_run.command(PARAMETERS)[1:]
+    assert all(line.endswith(" \\") for line in shown.splitlines()[:-1])
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        pytest.param("plain", "plain", id="plain"),
+        pytest.param("a > 'b'", "\"a > 'b'\"", id="single quotes"),
+        pytest.param("'$HOME'", "''\"'\"'$HOME'\"'\"''", id="nothing is expanded"),
+        pytest.param("", "''", id="empty"),
+    ],
+)
+def test_a_word_of_a_shell(text: str, shown: str) -> None:
+    assert demo_run.shell_word(text) == shown
+    assert shlex.split(shown) == [text]
+
+
+def test_output_is_shown_line_by_line_and_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program = "import sys; print('one'); print('error: zwei – 二', file=sys.stderr); sys.exit(2)"
+    monkeypatch.setattr(demo_run, "command", lambda _: [sys.executable, "-u", "-c", program])
+    lines: list[str] = []
+    outcome = demo_run.run({}, {}, lines.append)
+    assert (outcome.exit_code, lines) == (2, ["one", "error: zwei – 二"])
+    assert outcome.output == "one\nerror: zwei – 二\n"
+    assert outcome.report is None
+
+
+def test_an_interrupted_demo_leaves_no_run_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = "import time; print('started', flush=True); time.sleep(60)"
+    monkeypatch.setattr(demo_run, "command", lambda _: [sys.executable, "-c", program])
+
+    def interrupt(_: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        demo_run.run({}, {}, interrupt)
+
+
+def test_long_sections_of_a_plan_are_cut() -> None:
+    lines = ["Rows", "    one", "Columns", *(f"    c{number}" for number in range(9)), "Notes", "    none"]
+    assert list(demo_screen.shortened(lines, 4)) == [
+        *("Rows", "    one"),
+        *("Columns", "    c0", "    c1", "    c2", "    c3", "    … 5 more lines"),
+        *("Notes", "    none"),
+    ]
+
+
+def test_a_line_in_place_of_one_line_is_not_worth_it() -> None:
+    lines = ["Columns", *(f"    c{number}" for number in range(5))]
+    assert list(demo_screen.shortened(lines, 4)) == lines
+
+
+def test_every_table_fits_a_narrow_screen_without_losing_a_figure() -> None:
+    interval = ("1900-01-01 00:00:00.000000+00", "2026-11-21 01:35:41.123456+00")
+    reports = {
+        "first": Report("loaded", interval, 200_000, 200_000, 2.1),
+        "second": Report("loaded", None, 1_500, 1_500, 0.0),
+    }
+    text = _printed(demo_screen.summary(reports))
+    assert "…" not in text
+    for figure in ("after 1900-01-01 00:00:00", "up to 2026-11-21 01:35:41", "200,000", "95,238", "everything"):
+        assert figure in text
+    comparisons = [Comparison("details.address.floor", "0123456789abcdef0", "0123456789abcdef1")]
+    assert "different" in _printed(demo_screen.comparison_table(comparisons))
+    described = bigquery.Table("p.d.t", [bigquery.SchemaField("tags", "STRING", "REPEATED", description="x" * 30)])
+    assert "ARRAY<STRING>" in _printed(demo_screen.schema_table(described))
+    assert demo_screen.layout_line(described) == "neither partitioned nor clustered"
+
+
+def test_null_is_not_the_empty_text() -> None:
+    text = _printed(demo_screen.rows_table(["a", "b", "c"], [[None, "", "[bold]two\nlines"]]))
+    assert "NULL" in text
+    assert "''" in text
+    assert "[bold]two⏎lines" in text
+
+
+def _printed(renderable: object) -> str:
+    stream = io.StringIO()
+    Console(file=stream, width=demo_screen.WIDTH, highlight=False, markup=False).print(renderable)
+    assert max(map(len, stream.getvalue().splitlines())) <= demo_screen.WIDTH
+    return stream.getvalue()
+
+
+@pytest.fixture(scope="module")
+def orders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[demo.Demo, io.StringIO]]:
+    """The demo with 2,000 orders after its first run, on servers of its own."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        for name in ("SANDBOX_FOLDER", "SANDBOX_POSTGRESQL_DSN", "BIGQUERY_EMULATOR_HOST", "STORAGE_EMULATOR_HOST"):
+            monkeypatch.delenv(name, raising=False)
+        screen = io.StringIO()
+        console = Console(file=screen, width=demo_screen.WIDTH, highlight=False, markup=False)
+        with demo.prepared(console, 2_000) as prepared:
+            demo_orders.create_orders(prepared.connection, prepared.rows)
+            demo.sync(prepared, prepared.rows)
+            yield prepared, screen
+
+
+def test_the_run_is_shown_and_the_copy_is_equal(orders: tuple[demo.Demo, io.StringIO]) -> None:
+    prepared, screen = orders
+    assert "    INFO sync report: loaded 2,000 rows" in screen.getvalue()
+    assert prepared.parameters["postgresql_password"] not in screen.getvalue()
+    demo.show_destination(prepared)
+    assert "partitioned by updated_at (DAY), clustered by status, customer" in screen.getvalue()
+    demo.show_comparison(prepared)
+    assert screen.getvalue().count("│ equal") == len(_compared(prepared))
+
+
+@pytest.mark.parametrize(
+    ("change", "column"),
+    [
+        pytest.param("SET note = '' WHERE id = 5", "note", id="the empty text in place of NULL"),
+        pytest.param("SET weight_kg = weight_kg + 0.000001 WHERE id = 6", "weight_kg", id="the last digits"),
+        pytest.param("SET created_at = created_at + interval '1 microsecond' WHERE id = 7", "created_at", id="1 us"),
+        pytest.param("SET tags = '{}' WHERE id = 9", "tags", id="an empty array"),
+        pytest.param(
+            "SET details = jsonb_set(details, '{address,floor}', '99') WHERE id = 8", "details.address.floor", id="JSON"
+        ),
+    ],
+)
+def test_one_different_value_is_found(orders: tuple[demo.Demo, io.StringIO], change: str, column: str) -> None:
+    prepared, _ = orders
+    with _rolled_back(prepared.connection) as cursor:
+        cursor.execute(f"UPDATE demo_shop.orders {change}")
+        assert [comparison.column for comparison in _compared(prepared) if not comparison.is_equal] == [column]
+        with pytest.raises(demo.DemoError, match=f"^PostgreSQL and BigQuery differ in {column}$"):
+            demo.show_comparison(prepared)
+
+
+def test_changes_are_as_many_as_asked_for(orders: tuple[demo.Demo, io.StringIO]) -> None:
+    prepared, _ = orders
+    with _rolled_back(prepared.connection) as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        began = cursor.fetchone()[0]
+        demo_orders.change_orders(prepared.connection, demo.INSERTS, demo.UPDATES)
+        cursor.execute(
+            "SELECT count(*), count(*) FILTER (WHERE id <= 2000) FROM demo_shop.orders WHERE updated_at > %s", [began]
+        )
+        assert cursor.fetchone() == (demo.INSERTS + demo.UPDATES, demo.UPDATES)
+
+
+def _compared(prepared: demo.Demo) -> list[Comparison]:
+    return demo_orders.compare_orders(prepared.connection, prepared.client, prepared.table_id)
+
+
+@contextlib.contextmanager
+def _rolled_back(connection: Connection) -> Iterator[psycopg2.extensions.cursor]:
+    """A transaction whose changes are undone, however it ends."""
+    cursor = connection.cursor()
+    cursor.execute("BEGIN")
+    try:
+        yield cursor
+    finally:
+        cursor.execute("ROLLBACK")
+
+
+def test_a_demo_without_enough_rows_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        demo.main(["--rows=10"])
+    assert "--rows is 10" in capsys.readouterr().err
+
+
+def test_a_server_that_does_not_start_ends_the_demo(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def running(_: Path) -> None:
+        raise sandbox.SandboxError("no free TCP port on 127.0.0.1")
+
+    monkeypatch.setattr(sandbox, "running", running)
+    monkeypatch.setattr(demo_screen, "new_console", lambda: Console(width=demo_screen.WIDTH))
+    assert demo.main([]) == 1
+    assert "demo: no free TCP port" in capsys.readouterr().out
