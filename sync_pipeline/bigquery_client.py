@@ -6,13 +6,15 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import google.auth.exceptions
 from google.api_core import exceptions
 from google.cloud import bigquery
 
-from sync_pipeline.errors import PublishError
+from sync_pipeline.errors import ConcurrentSyncError, PublishError
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -32,6 +34,9 @@ TRANSIENT_REASONS = frozenset(
         "timeout",
     }
 )
+
+# The label that says which run a job belongs to.
+RUN_LABEL = "sync_run"
 
 # A 409 may come before the job it speaks of can be read.
 _VISIBLE_SECONDS = 30
@@ -72,57 +77,166 @@ def reason_of(error: Exception) -> str:
     return " ".join(str(message or getattr(error, "message", None) or error).split())
 
 
-def finish_job(
-    client: bigquery.Client,
-    job_id: str,
-    location: str,
-    begin: Callable[[str], Any],
-    *,
-    doing: str,
-    max_retries: int,
-) -> Any:
-    """Run a job to its end, at most once for each id, and return it.
+@dataclass(frozen=True)
+class JobRequest:
+    """A job that is to run once.
 
-    A job that is already there under its id is attached to, so that a repeated step does not repeat its effect.
-    An id is spent even when its job failed: after a passing failure of BigQuery the next attempt is `-r1`, `-r2` …
-
-    Args:
-        job_id: the id without the attempt.
-        begin: starts the job under the id it is given, and returns it.
-        doing: for the message of the PublishError that is raised when the job fails.
+    Attributes:
+        job_id: the id without the attempt. An id is spent even when its job failed, so jobs are `-r0`, `-r1` …
+        run_id: the run it belongs to; a job of the same run under the same id is its own, begun by a repeated bundle.
+        location: of the datasets it touches.
+        doing: for messages: "cannot <doing>: …".
+        max_retries: how often it is repeated after a passing failure of BigQuery.
+        observed_at: BigQuery's clock when the run looked at the destination, for an id that other runs share: what
+            succeeded before was seen by the run, what succeeded later was not, and the run must not publish. None for
+            an id that is the run's alone.
     """
-    for attempt in range(max_retries + 1):
-        job = _begun_job(client, f"{job_id}-r{attempt}", location, begin, doing)
-        try:
-            job.result()
-            return job
-        except exceptions.GoogleAPICallError as error:
-            reason = (job.error_result or {}).get("reason", "")
-            if reason in TRANSIENT_REASONS and attempt < max_retries:
-                wait = 2**attempt
-                _LOGGER.warning("BigQuery job %s failed (%s); trying again in %d s", job.job_id, reason, wait)
-                time.sleep(wait)
-                continue
-            raise PublishError(
-                f"BigQuery: cannot {doing}: {_job_failure(job, error)} (job {job.job_id} in {location}); nothing was published"
-            ) from None
-    raise AssertionError("unreachable: the last attempt returns or raises")
+
+    job_id: str
+    run_id: str
+    location: str
+    doing: str
+    max_retries: int
+    observed_at: datetime | None = None
 
 
-def _begun_job(client: bigquery.Client, job_id: str, location: str, begin: Callable[[str], Any], doing: str) -> Any:
-    with translated_errors(doing):
+@dataclass(frozen=True)
+class FinishedJob:
+    """A job that succeeded; `is_ours` is False when it is another run's that made ours superfluous."""
+
+    job: Any
+    is_ours: bool = True
+
+
+def job_labels(run_id: str, data_source: str) -> dict[str, str]:
+    """Return the labels by which a job is known to be the run's. Labels have no capitals."""
+    return {"sync_source": data_source, RUN_LABEL: run_id.lower()}
+
+
+def finish_job(client: bigquery.Client, request: JobRequest, begin: Callable[[str], Any]) -> FinishedJob:
+    """Run the job to its end, once, and return it.
+
+    `begin` starts it under the id it is given, with the labels of `job_labels`, and returns it. BigQuery takes an id only once, so of runs that share one, one job gets through; a repeated step finds the job
+    that is already there and waits for it. Raises PublishError when the job fails.
+    """
+    attempt = passing_failures = 0
+    while True:
+        job = _begun_job(client, request, begin, attempt)
+        if job is None:
+            free = _first_free(client, request, attempt)
+            rival = _last_success(client, request, attempt, free)
+            if rival is not None:
+                return rival
+            attempt = free
+            continue
+        failure = _failure_of(job)
+        if failure is None:
+            return FinishedJob(job)
+        reason = (job.error_result or {}).get("reason", "")
+        if reason not in TRANSIENT_REASONS or passing_failures == request.max_retries:
+            raise _job_error(job, failure, request)
+        _LOGGER.warning("BigQuery job %s failed (%s); trying again in %d s", job.job_id, reason, 2**passing_failures)
+        time.sleep(2**passing_failures)
+        passing_failures += 1
+        attempt += 1
+
+
+def find_rival(client: bigquery.Client, request: JobRequest) -> Any | None:
+    """Return the job of another run that makes this one superfluous, None when there is none."""
+    with translated_errors(request.doing):
+        if not _is_taken(client, request, 0):
+            return None
+        finished = _last_success(client, request, 0, _first_free(client, request, 0))
+    return finished.job if finished is not None and not finished.is_ours else None
+
+
+def _begun_job(client: bigquery.Client, request: JobRequest, begin: Callable[[str], Any], attempt: int) -> Any | None:
+    """Begin the job, or return the run's own that is already there; None when the id is another run's."""
+    job_id = f"{request.job_id}-r{attempt}"
+    with translated_errors(request.doing):
         try:
             return begin(job_id)
         except exceptions.Conflict:
-            _LOGGER.info("BigQuery job %s is already there: waiting for it instead of starting it again", job_id)
-        deadline = time.monotonic() + _VISIBLE_SECONDS
-        while True:
-            try:
-                return client.get_job(job_id, location=location, retry=REQUEST_RETRY)
-            except exceptions.NotFound:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(1)
+            job = _existing_job(client, request, attempt)
+    if not _is_ours(job, request):
+        return None
+    _LOGGER.info("BigQuery job %s is already there: waiting for it instead of starting it again", job_id)
+    return job
+
+
+def _existing_job(client: bigquery.Client, request: JobRequest, attempt: int) -> Any:
+    deadline = time.monotonic() + _VISIBLE_SECONDS
+    while True:
+        try:
+            return client.get_job(f"{request.job_id}-r{attempt}", location=request.location, retry=REQUEST_RETRY)
+        except exceptions.NotFound:
+            if time.monotonic() > deadline:
+                raise ConcurrentSyncError(
+                    f"BigQuery: cannot {request.doing}: another run holds job {request.job_id}-r{attempt}, and BigQuery does "
+                    "not show it: look at the destination, then run the job again"
+                ) from None
+            time.sleep(1)
+
+
+def _first_free(client: bigquery.Client, request: JobRequest, taken: int) -> int:
+    """Return the first attempt after `taken` whose id is free. Ids are spent in order, so few have to be asked for."""
+    with translated_errors(request.doing):
+        step = 1
+        while _is_taken(client, request, taken + step):
+            taken += step
+            step *= 2
+        free = taken + step
+        while free - taken > 1:
+            middle = (taken + free) // 2
+            taken, free = (middle, free) if _is_taken(client, request, middle) else (taken, middle)
+        return free
+
+
+def _is_taken(client: bigquery.Client, request: JobRequest, attempt: int) -> bool:
+    try:
+        client.get_job(f"{request.job_id}-r{attempt}", location=request.location, retry=REQUEST_RETRY)
+    except exceptions.NotFound:
+        return False
+    return True
+
+
+def _last_success(client: bigquery.Client, request: JobRequest, first: int, free: int) -> FinishedJob | None:
+    """Return the job that makes ours superfluous among the attempts from `first` to before `free`; None lets us go on.
+
+    The last that succeeded decides: whoever began it had seen what all before it did.
+    """
+    for attempt in reversed(range(first, free)):
+        with translated_errors(request.doing):
+            job = _existing_job(client, request, attempt)
+        failure = _failure_of(job)
+        if _is_ours(job, request):
+            if failure is not None:
+                raise _job_error(job, failure, request)
+            return FinishedJob(job)
+        if failure is None:
+            seen = request.observed_at is not None and job.ended is not None and job.ended < request.observed_at
+            return None if seen else FinishedJob(job, is_ours=False)
+    return None
+
+
+def _is_ours(job: Any, request: JobRequest) -> bool:
+    return bool((job.labels or {}).get(RUN_LABEL) == request.run_id.lower())
+
+
+def _failure_of(job: Any) -> exceptions.GoogleAPICallError | None:
+    """Wait for the job's end; return its failure, or None."""
+    try:
+        job.result()
+    except exceptions.GoogleAPICallError as error:
+        return error
+    return None
+
+
+def _job_error(job: Any, failure: exceptions.GoogleAPICallError, request: JobRequest) -> PublishError:
+    return PublishError(
+        f"BigQuery: cannot {request.doing}: {_job_failure(job, failure)} (job {job.job_id} in {request.location}); "
+        "nothing was published"
+    )
 
 
 def _job_failure(job: Any, error: exceptions.GoogleAPICallError) -> str:

@@ -7,7 +7,7 @@ the dataset as it found it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from google.api_core import exceptions
@@ -15,12 +15,23 @@ from google.cloud import bigquery
 
 from sync_pipeline.bigquery_client import REQUEST_RETRY, translated_errors
 from sync_pipeline.config import DestinationConfig
+from sync_pipeline.dead_letters import DEAD_LETTER_SCHEMA
 from sync_pipeline.errors import SchemaError
-from sync_pipeline.layout import TableLayout
+from sync_pipeline.identifiers import TableId
+from sync_pipeline.layout import TableLayout, add_column_sql, drop_not_null_sql, set_type_sql
+from sync_pipeline.plan import DeadLetterTable
 from sync_pipeline.schema import EXPLICIT_CASTS, LOSSLESS_CASTS, REPEATED, REQUIRED, Field, Schema, quoted
 from sync_pipeline.smart_sync import LatestTimestamp
 
 TIMESTAMP_TYPES = ("TIMESTAMP", "DATETIME")
+
+# What ALTER COLUMN SET DATA TYPE can do.
+# https://cloud.google.com/bigquery/docs/managing-table-schemas#change_a_columns_data_type
+WIDENINGS: Mapping[str, frozenset[str]] = {
+    "INT64": frozenset({"NUMERIC", "BIGNUMERIC", "FLOAT64"}),
+    "NUMERIC": frozenset({"BIGNUMERIC", "FLOAT64"}),
+    "BIGNUMERIC": frozenset({"FLOAT64"}),
+}
 
 
 @dataclass(frozen=True)
@@ -43,27 +54,33 @@ class DestinationDescription:
     Attributes:
         location: of the dataset; jobs run there.
         table: None when there is none.
+        observed_at: BigQuery's clock before the table was looked at.
         partitions_expire: the dataset deletes partitions by age, also while a load is writing them.
     """
 
     location: str
     table: ExistingTable | None
+    observed_at: datetime
     partitions_expire: bool = False
 
 
 @dataclass(frozen=True)
 class Differences:
-    """How an existing table differs from the columns that are coming.
+    """How an existing table differs from the columns that are coming, and what is done about it.
 
     Attributes:
         types: columns that are read as the existing column's type, because it holds their values.
         required: columns in which the existing table has no NULL.
+        left_out: columns that are not loaded.
+        alterations: statements that make the table fit.
         problems: differences that stop the run.
         notes: differences worth knowing.
     """
 
     types: Mapping[str, str]
     required: frozenset[str]
+    left_out: frozenset[str]
+    alterations: tuple[str, ...]
     problems: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -73,6 +90,8 @@ def describe_destination(client: bigquery.Client, config: DestinationConfig) -> 
     dataset_id = f"{config.project}.{config.dataset}"
     with translated_errors(f"find the dataset {dataset_id}"):
         dataset = client.get_dataset(dataset_id, retry=REQUEST_RETRY)
+    location = dataset.location or "US"
+    observed_at = clock(client, location)
     with translated_errors(f"look at the table {config.table_id}"):
         try:
             table = client.get_table(config.table_id, retry=REQUEST_RETRY)
@@ -84,34 +103,57 @@ def describe_destination(client: bigquery.Client, config: DestinationConfig) -> 
             "which cannot be loaded: name a table"
         )
     return DestinationDescription(
-        location=dataset.location or "US",
+        location=location,
         table=_existing(table) if table is not None else None,
+        observed_at=observed_at,
         partitions_expire=dataset.default_partition_expiration_ms is not None,
     )
 
 
-def compare(coming: Schema, existing: Schema, fixed: frozenset[str]) -> Differences:
+def compare(table_id: str, coming: Schema, existing: Schema, *, fixed: frozenset[str], evolution: str) -> Differences:
     """Return every difference between the columns that are coming and those of an existing table.
 
     Args:
         fixed: columns whose type is not ours to choose: hashed and constant ones.
+        evolution: `add` alters the table where BigQuery can; `ignore` leaves new columns out; `fail` names the
+            statements that would do.
     """
     types: dict[str, str] = {}
     required: set[str] = set()
+    left_out: set[str] = set()
+    alterations: list[str] = []
     problems: list[str] = []
     notes: list[str] = []
+
+    def needs(problem: str, alteration: str) -> None:
+        if evolution == "add":
+            alterations.append(alteration)
+        else:
+            problems.append(f"{problem}: run {alteration}, or set schema_evolution=add")
+
     for field in coming:
         there = existing.find(field.name)
         if there is None:
-            problems.append(
-                f"column {field.name} ({field.type_name}) is not in the destination table: add it with "
-                f"ALTER TABLE … ADD COLUMN {quoted(field.name)} {field.type_name}, or leave it out with exclude_fields"
-            )
+            if evolution == "ignore":
+                left_out.add(field.name)
+                notes.append(f"{field.name} is not in the destination: it is not loaded (schema_evolution=ignore)")
+            else:
+                needs(
+                    f"column {field.name} ({field.type_name}) is not in the destination table",
+                    add_column_sql(table_id, field),
+                )
             continue
         if there.type_name != field.type_name:
-            if _fits(field, there) and field.name not in fixed:
+            if evolution == "add" and _widens(there, field):
+                alterations.append(set_type_sql(table_id, field))
+            elif _fits(field, there) and field.name not in fixed:
                 types[field.name] = there.type
                 notes.append(f"{field.name} is read as {there.type}, as it is in the destination")
+            elif _widens(there, field):
+                needs(
+                    f"column {field.name} is {field.type_name} and {there.type_name} in the destination table",
+                    set_type_sql(table_id, field),
+                )
             else:
                 problems.append(_type_problem(field, there, field.name in fixed))
         if there.mode == REQUIRED:
@@ -119,13 +161,15 @@ def compare(coming: Schema, existing: Schema, fixed: frozenset[str]) -> Differen
     for there in existing:
         if coming.find(there.name) is None:
             if there.mode == REQUIRED:
-                problems.append(
-                    f"column {there.name} is REQUIRED in the destination table, and the source does not have it: run "
-                    f"ALTER TABLE … ALTER COLUMN {quoted(there.name)} DROP NOT NULL, or select it"
+                needs(
+                    f"column {there.name} is REQUIRED in the destination table, and no longer selected",
+                    drop_not_null_sql(table_id, there),
                 )
             else:
                 notes.append(f"{there.name} is in the destination only: it is NULL in new rows")
-    return Differences(types, frozenset(required), tuple(problems), tuple(notes))
+    return Differences(
+        types, frozenset(required), frozenset(left_out), tuple(alterations), tuple(problems), tuple(notes)
+    )
 
 
 def layout_notes(wanted: TableLayout, existing: TableLayout) -> list[str]:
@@ -139,7 +183,8 @@ def layout_notes(wanted: TableLayout, existing: TableLayout) -> list[str]:
     if wanted.clustering_fields and wanted.clustering_fields != existing.clustering_fields:
         notes.append("clustering_fields")
     return [
-        f"{name}: the table is {existing}, and stays so; delete_existing_table=true would build it anew" for name in notes
+        f"{name}: the table is {existing}, and stays so; delete_existing_table=true would build it anew"
+        for name in notes
     ]
 
 
@@ -198,6 +243,11 @@ def _existing(table: bigquery.Table) -> ExistingTable:
     return ExistingTable(Schema.from_bigquery(table.schema), layout, bool(table.require_partition_filter))
 
 
+def _widens(there: Field, field: Field) -> bool:
+    """Whether BigQuery can change the existing column to the type that is coming."""
+    return REPEATED not in (there.mode, field.mode) and field.type in WIDENINGS.get(there.type, frozenset())
+
+
 def _fits(field: Field, there: Field) -> bool:
     if field.mode == REPEATED or there.mode == REPEATED:
         return field.mode == REPEATED and there.mode != REPEATED and there.type == "JSON"
@@ -215,17 +265,40 @@ def _type_problem(field: Field, there: Field, fixed: bool) -> str:
     return f"{problem}: change the query, rename the column with field_mappings, or use another table"
 
 
+def describe_dead_letters(client: bigquery.Client, table: TableId) -> DeadLetterTable:
+    """Return where dead letters go. Raises SchemaError when a table is there that cannot take them."""
+    dataset_id = f"{table.project}.{table.dataset}"
+    with translated_errors(f"find the dataset {dataset_id} of dead_letter_table"):
+        location = client.get_dataset(dataset_id, retry=REQUEST_RETRY).location or "US"
+    with translated_errors(f"look at dead_letter_table {table}"):
+        try:
+            existing = Schema.from_bigquery(client.get_table(str(table), retry=REQUEST_RETRY).schema)
+        except exceptions.NotFound:
+            return DeadLetterTable(str(table), location, exists=False)
+    missing = [
+        f"{field.name} {field.type}"
+        for field in DEAD_LETTER_SCHEMA
+        if (there := existing.find(field.name)) is None or there.type_name != field.type_name
+    ]
+    if missing:
+        raise SchemaError(
+            f"dead_letter_table: {table} has no columns {', '.join(missing)}: name a table that does not exist, "
+            "and it will be created"
+        )
+    return DeadLetterTable(str(table), location, exists=True)
+
+
+def clock(client: bigquery.Client, location: str) -> datetime:
+    """Return BigQuery's own clock: what a job did that ended before is seen by whoever looks from now on."""
+    with translated_errors("run a query"):
+        job = client.query("SELECT 1", location=location, retry=REQUEST_RETRY, job_retry=None)
+        job.result()
+    created = job.created
+    assert isinstance(created, datetime), "BigQuery tells when a job was created"
+    return created
+
+
 def _utc(answer: datetime | None) -> datetime | None:
     if answer is None:
         return None
     return answer.replace(tzinfo=UTC) if answer.tzinfo is None else answer.astimezone(UTC)
-
-
-def required_in(schema: Schema, names: frozenset[str]) -> Schema:
-    """Return `schema` with the named columns REQUIRED, so that a NULL is refused while it is read."""
-    return Schema(
-        tuple(
-            replace(field, mode=REQUIRED) if field.name in names and field.mode != REPEATED else field
-            for field in schema
-        )
-    )

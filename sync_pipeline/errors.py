@@ -8,6 +8,7 @@
     ├── SchemaError                   a column that cannot be mapped, partitioned, clustered or reconciled
     ├── RecordError                   a value does not fit its column; names column and type, never the value
     └── PublishError                  the destination refused; nothing was published
+        └── ConcurrentSyncError       another run is at the same interval, and it cannot be known how it ended
 
 Every error takes positional arguments only: Beam sends exceptions between processes by pickle.
 """
@@ -70,6 +71,10 @@ class PublishError(SyncError):
     """BigQuery refused the load or the merge; the destination is as it was."""
 
 
+class ConcurrentSyncError(PublishError):
+    """Another run works on the same interval, and it cannot be known whether it has published."""
+
+
 # What Beam adds to the message of an error that a step raised.
 _STEP_SUFFIX = re.compile(r" \[while running '[^']*'.*", re.DOTALL)
 
@@ -85,7 +90,9 @@ def error_from_worker(text: str) -> SyncError | None:
     A runner gives the worker's traceback as one text, in which only the last lines are for a person.
     """
     kinds = {kind.__name__: kind for kind in _descendants(SyncError)}
-    found = re.findall(rf"^{re.escape(__name__)}\.(\w+): (.*?)(?= \[while running|^\s*$|\Z)", text, re.MULTILINE | re.DOTALL)
+    found = re.findall(
+        rf"^{re.escape(__name__)}\.(\w+): (.*?)(?= \[while running|^\s*$|\Z)", text, re.MULTILINE | re.DOTALL
+    )
     for name, message in reversed(found):
         if name in kinds:
             return kinds[name](message)

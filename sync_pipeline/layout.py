@@ -12,9 +12,11 @@ from sync_pipeline.errors import SchemaError
 from sync_pipeline.schema import (
     CLUSTERING_TYPES,
     MAX_DESCRIPTION_CHARACTERS,
+    NULLABLE,
     PARTITION_GRANULARITIES,
     REPEATED,
     REQUIRED,
+    Field,
     Schema,
     quoted,
 )
@@ -130,11 +132,35 @@ def create_table_sql(table_id: str, schema: Schema, layout: TableLayout, *, repl
     return "\n".join(lines)
 
 
-def wider_granularity(type_name: str, granularity: str) -> str | None:
-    """Return the next longer granularity a column of the type can have, None when there is none."""
-    allowed = PARTITION_GRANULARITIES[type_name]
-    position = allowed.index(granularity) + 1
-    return allowed[position] if position < len(allowed) else None
+def add_column_sql(table_id: str, field: Field) -> str:
+    """Return the statement that adds a column; a table that has rows takes no NOT NULL one."""
+    column = _column_sql(field.name, field.type_name, NULLABLE, field.description)
+    return f"ALTER TABLE {quoted(table_id)} ADD COLUMN IF NOT EXISTS {column}"
+
+
+def set_type_sql(table_id: str, field: Field) -> str:
+    """Return the statement that widens a column to the field's type."""
+    return f"ALTER TABLE {quoted(table_id)} ALTER COLUMN {quoted(field.name)} SET DATA TYPE {field.type}"
+
+
+def drop_not_null_sql(table_id: str, field: Field) -> str:
+    """Return the statement that lets a column be NULL."""
+    return f"ALTER TABLE {quoted(table_id)} ALTER COLUMN {quoted(field.name)} DROP NOT NULL"
+
+
+def check_partitions(partitions: frozenset[str | None], schema: Schema, layout: TableLayout) -> None:
+    """Raise SchemaError when one job cannot write to so many partitions."""
+    if len(partitions) <= MAX_PARTITIONS_PER_JOB:
+        return
+    field = schema.find(layout.partition_field or "")
+    assert field is not None
+    allowed = PARTITION_GRANULARITIES[field.type]
+    wider = allowed[allowed.index(layout.partition_granularity) + 1 :]
+    remedy = f"set partition_granularity={wider[0]} for a new table, or " if wider else ""
+    raise SchemaError(
+        f"the rows belong to more than {MAX_PARTITIONS_PER_JOB:,} partitions of {field.name} by "
+        f"{layout.partition_granularity}, the most that BigQuery changes in one job: {remedy}load a shorter interval a run"
+    )
 
 
 def _destination_name(name: str, schema: Schema, renamed: dict[str, str]) -> str:

@@ -14,15 +14,16 @@ from apache_beam.runners.runner import PipelineResult
 from sync_pipeline.bigquery_client import open_client
 from sync_pipeline.command_line import parse_command_line
 from sync_pipeline.config import SyncConfig
+from sync_pipeline.dead_letters import DescribeDeadLetters, dead_letter_target
 from sync_pipeline.errors import ConfigError, SyncError, error_from_worker, message_of
 from sync_pipeline.options import pipeline_options
 from sync_pipeline.plan import SyncPlan
 from sync_pipeline.planning import make_plan
 from sync_pipeline.publish import PublishStagedFiles
 from sync_pipeline.run_log import show_own_lines_only, start_logging
+from sync_pipeline.source import BATCHES, DEAD_LETTERS, Source
 from sync_pipeline.sources import open_source
-from sync_pipeline.sources.source import Source
-from sync_pipeline.staging import WriteStagedFiles, delete_staged_files
+from sync_pipeline.staging import WriteStagedFiles, delete_staged_files, rows_target
 from sync_pipeline.transformation import ApplyTransformation
 
 _LOGGER = logging.getLogger(__name__)
@@ -57,16 +58,20 @@ def _failed(error: SyncError) -> int:
 def build_pipeline(plan: SyncPlan, source: Source, options: PipelineOptions) -> beam.Pipeline:
     """Return the run as Beam steps; nothing has been read yet."""
     pipeline = beam.Pipeline(options=options)
-    (
+    rows = (
         pipeline
         | "Partitions" >> beam.Create(list(plan.read.partitions))
         # Without it Beam would read all partitions on the worker that made the list.
         | "SpreadPartitions" >> beam.Reshuffle()
-        | "Read" >> source.read(plan.read_schema, plan.config.batch_size)
-        | "Transform" >> ApplyTransformation(plan.config.transformation, plan.schema)
-        | "Stage" >> WriteStagedFiles(plan.staging_folder, plan.schema, plan.layout)
-        | "Publish" >> PublishStagedFiles(plan)
+        | "Read" >> source.read(plan.read_schema)
     )
+    files = rows[BATCHES] | "Transform" >> ApplyTransformation(plan.config.transformation, plan.schema)
+    files |= "Stage" >> WriteStagedFiles(rows_target(plan))
+    if plan.dead_letters is not None:
+        letters = rows[DEAD_LETTERS] | "DescribeDeadLetters" >> DescribeDeadLetters(plan)
+        letters |= "StageDeadLetters" >> WriteStagedFiles(dead_letter_target(plan))
+        files = (files, letters) | "AllFiles" >> beam.Flatten()
+    files | "Publish" >> PublishStagedFiles(plan)
     return pipeline
 
 

@@ -3,24 +3,43 @@
 from __future__ import annotations
 
 import enum
+import hashlib
 import textwrap
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
 
-from sync_pipeline.config import SyncConfig
+from sync_pipeline.config import DestinationConfig, SyncConfig
 from sync_pipeline.layout import TableLayout, create_table_sql
 from sync_pipeline.schema import Schema
-from sync_pipeline.smart_sync import SyncInterval
-from sync_pipeline.sources.source import ReadPlan
+from sync_pipeline.smart_sync import SyncInterval, TimestampBounds, timestamp_text
+from sync_pipeline.source import ReadPlan
+
+# In place of a timestamp, for runs that do not depend on one.
+NO_START = "none"
 
 
 class WriteMode(enum.Enum):
     """What publishing does to the rows that are there; the value is how the plan says it."""
 
     APPEND = "append"
+    MERGE = "merge"
     TRUNCATE = "replace all rows"
     REPLACE = "replace the table"
+
+
+@dataclass(frozen=True)
+class DeadLetterTable:
+    """Where rows that do not fit go.
+
+    Attributes:
+        location: of its dataset.
+        exists: False when it is created by the first row.
+    """
+
+    table_id: str
+    location: str
+    exists: bool
 
 
 @dataclass(frozen=True)
@@ -29,7 +48,8 @@ class SyncPlan:
 
     Attributes:
         run_id: names the run's staged files, staging table and jobs.
-        started_at: when the plan was made, aware, in UTC.
+        started_at: the launcher's clock when planning began, aware, in UTC; for names and durations only.
+        observed_at: BigQuery's clock just before the destination was looked at; see `publish_id`.
         config: what was asked for.
         read: how the rows are read.
         read_schema: the columns that are read, by their source names.
@@ -40,12 +60,18 @@ class SyncPlan:
         creates_table: the destination does not exist.
         write_mode: what happens to the rows that are there.
         layout: of the table as it is, or will be.
-        staging_folder: `gs://…/`, where the run stages its files.
+        require_partition_filter: BigQuery refuses statements on the table that do not name its partition column.
+        alterations: statements that make the table fit the columns, before the rows are published.
+        primary_key: by which rows are merged, of the destination's names; empty where they are not.
+        timestamp_column: Smart Sync's, by its name in the destination; None without it.
+        dead_letters: where rows that do not fit go; None fails the run instead.
+        staging_root: `gs://…/`, under which all runs into this destination stage their files.
         notes: sentences worth a reader's while; `risks` are those that may surprise.
     """
 
     run_id: str
     started_at: datetime
+    observed_at: datetime
     config: SyncConfig
     read: ReadPlan
     read_schema: Schema
@@ -56,7 +82,12 @@ class SyncPlan:
     creates_table: bool
     write_mode: WriteMode
     layout: TableLayout
-    staging_folder: str
+    require_partition_filter: bool
+    alterations: tuple[str, ...]
+    primary_key: tuple[str, ...]
+    timestamp_column: str | None
+    dead_letters: DeadLetterTable | None
+    staging_root: str
     notes: tuple[str, ...] = ()
     risks: tuple[str, ...] = ()
 
@@ -65,14 +96,46 @@ class SyncPlan:
         return self.config.destination.table_id
 
     @property
+    def staging_folder(self) -> str:
+        """Where the run stages its files; its name tells from which timestamp the run started, and which run it is."""
+        return f"{self.staging_root}start={self.staging_start},run={self.run_id}/"
+
+    @property
+    def staging_start(self) -> str:
+        """The timestamp the run started from as text that sorts by time; the empty destination comes first of all."""
+        if self.publish_id is None or self.interval is None:
+            return NO_START
+        latest = self.interval.latest
+        return "0" if latest is None else timestamp_text(latest).removesuffix("+00").replace(" ", "T").replace(":", "")
+
+    @property
     def staging_table_id(self) -> str:
-        destination = self.config.destination
-        return f"{destination.project}.{destination.dataset}._staging_{self.run_id}"
+        return staging_table_id(self.config.destination, self.run_id)
 
     @property
     def needs_staging_table(self) -> bool:
-        """Whether one load job cannot publish: JSON is parsed on the way, and a table is replaced by a query."""
-        return bool(self.schema.json_columns) or self.write_mode is WriteMode.REPLACE
+        """Whether one load job cannot publish: JSON is parsed on the way; rows are merged, a table is replaced by a query."""
+        return bool(self.schema.json_columns) or self.write_mode in (WriteMode.MERGE, WriteMode.REPLACE)
+
+    @property
+    def bounds(self) -> TimestampBounds | None:
+        """What the timestamps of the rows must keep to; None without Smart Sync."""
+        if self.interval is None or self.timestamp_column is None:
+            return None
+        after = None if self.write_mode is WriteMode.MERGE else self.interval.start
+        return TimestampBounds(self.timestamp_column, after, self.interval.end)
+
+    @property
+    def publish_id(self) -> str | None:
+        """Return the id that the publishing job shares with other runs of the same sync from the same timestamp.
+
+        BigQuery takes an id once, so one of them publishes. None where every run publishes all it has read.
+        """
+        if self.interval is None or self.write_mode not in (WriteMode.APPEND, WriteMode.MERGE):
+            return None
+        latest = "empty" if self.interval.latest is None else timestamp_text(self.interval.latest)
+        identity = "\n".join((self.table_id, self.timestamp_column or "", latest))
+        return f"sync-{hashlib.sha256(identity.encode()).hexdigest()[:32]}"
 
     def lines(self) -> list[str]:
         """Return the plan in a few single lines, for the log."""
@@ -85,6 +148,7 @@ class SyncPlan:
             lines.append(f"plan: interval {self.interval}: {self.interval.origin.value}")
         if self.creates_table:
             lines.append(f"plan: the table will be created, {self.layout}")
+        lines += [f"plan: the table will be changed: {statement}" for statement in self.alterations]
         return lines + [f"plan: note: {note}" for note in self.notes] + [f"plan: risk: {risk}" for risk in self.risks]
 
     def render(self) -> str:
@@ -119,13 +183,20 @@ class SyncPlan:
             return create_table_sql(
                 self.table_id, self.schema, self.layout, replace=self.write_mode is WriteMode.REPLACE
             )
-        return f"exists, {self.layout}"
+        return "\n".join((f"exists, {self.layout}", *self.alterations))
 
     def _publishing(self) -> str:
+        how = "one load job"
         if self.needs_staging_table:
-            why = "JSON columns are parsed" if self.schema.json_columns else "the table is replaced"
-            return f"{self.write_mode.value}: one load job into a staging table, then one query job, as {why}"
-        return f"{self.write_mode.value}: one load job"
+            how = f"one load job into a staging table, then one query job{' that parses JSON' * bool(self.schema.json_columns)}"
+        key = f" by {', '.join(self.primary_key)}" if self.primary_key else ""
+        letters = f"; rows that do not fit go to {self.dead_letters.table_id}" if self.dead_letters else ""
+        return f"{self.write_mode.value}{key}: {how}{letters}"
+
+
+def staging_table_id(destination: DestinationConfig, run_id: str) -> str:
+    """Return the name of a run's staging table, which lies beside the destination."""
+    return f"{destination.project}.{destination.dataset}._staging_{run_id}"
 
 
 def new_run_id(started_at: datetime) -> str:

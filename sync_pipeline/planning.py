@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from google.cloud import bigquery
 
-from sync_pipeline.config import SyncConfig
+from sync_pipeline.config import SmartSyncConfig, SyncConfig
 from sync_pipeline.destination import (
     TIMESTAMP_TYPES,
     DestinationDescription,
-    Differences,
     compare,
+    describe_dead_letters,
     describe_destination,
     latest_timestamp,
     layout_notes,
-    required_in,
 )
 from sync_pipeline.errors import SchemaError
 from sync_pipeline.layout import TableLayout, chosen_layout
 from sync_pipeline.plan import SyncPlan, WriteMode, new_run_id
-from sync_pipeline.schema import Schema
-from sync_pipeline.smart_sync import SyncInterval, resolve_interval
-from sync_pipeline.sources.source import Source, SourceDescription
+from sync_pipeline.schema import CLUSTERING_TYPES, KEY_TYPES, REPEATED, Schema
+from sync_pipeline.smart_sync import LatestTimestamp, SyncInterval, resolve_interval
+from sync_pipeline.source import Source, SourceDescription
 from sync_pipeline.suggestions import did_you_mean
 from sync_pipeline.transformation import destination_name, read_schema, transform_schema
 
@@ -35,157 +34,239 @@ def make_plan(
     """Ask source and destination, and decide everything. Writes nothing.
 
     Args:
-        staging_root: `gs://…/`, under which the run gets a folder of its own.
-        started_at: the launcher's clock, for the run's name and duration only.
+        staging_root: `gs://…/`, under which runs into this destination get a folder each.
+        started_at: the launcher's clock, for names and durations only.
 
     Raises SourceError, SchemaError or PublishError.
     """
     description = source.describe()
     destination = describe_destination(client, config.destination)
     write_mode = _write_mode(config, destination)
-    creates_table = destination.table is None
-    if creates_table and config.destination.create_disposition == "CREATE_NEVER":
-        raise SchemaError(
-            f"destination_bigquery_table: {config.destination.table_id} does not exist and create_disposition=CREATE_NEVER: "
-            "create the table, or use CREATE_IF_NEEDED"
-        )
-
-    read = read_schema(description.schema, config.transformation)
-    schema = transform_schema(read, config.transformation)
-    notes: list[str] = []
-    renamed = {name: destination_name(name, config.transformation) for name in read.names}
-    wanted, layout_remarks = chosen_layout(schema, config.auto_schema, renamed)
-    layout = wanted
-    if destination.table is not None and write_mode is not WriteMode.REPLACE:
-        differences = _accepted_differences(config, schema, destination, renamed)
-        read = _read_as(read, differences, renamed)
-        schema = transform_schema(read, config.transformation)
-        layout = destination.table.layout
-        notes += differences.notes
-        notes += layout_notes(wanted, layout) if config.auto_schema else []
-    else:
-        notes += layout_remarks
-        layout = _with_key(layout, description, write_mode, config, renamed, notes)
-
+    columns = _columns(config, description, destination, write_mode)
+    risks = [*config.warnings, *description.risks, *_table_risks(config, destination, columns.layout, write_mode)]
     interval = None
-    risks = [*config.warnings, *description.risks]
     if config.smart_sync is not None:
-        interval = _interval(config, client, description, read, destination, write_mode, renamed, risks)
-    if destination.partitions_expire and layout.partition_field:
-        risks.append(
-            f"the dataset {config.destination.dataset} expires partitions by age: rows in older ones vanish while they are "
-            "loaded, and the run then fails"
-        )
-    if layout.primary_key and write_mode is WriteMode.APPEND and not creates_table:
-        risks.append("the table declares a primary key, but append keeps every version: BigQuery trusts the key")
-    read_plan = source.plan_read(read, interval)
-    run_id = new_run_id(started_at)
+        _check_timestamp_column(config.smart_sync, description, columns)
+        latest = _latest(client, config, description, destination, write_mode, columns)
+        if latest.future is not None:
+            risks.append(
+                f"{columns.timestamp_column} in the destination reaches {latest.future.isoformat()}, which lies in the "
+                "source's future: such rows do not count, and are read again when their time has come"
+            )
+        interval = _interval(config.smart_sync, latest, description, write_mode)
+    dead_letters = describe_dead_letters(client, config.dead_letter_table) if config.dead_letter_table else None
+    read_plan = source.plan_read(columns.read, interval)
     return SyncPlan(
-        run_id=run_id,
+        run_id=new_run_id(started_at),
         started_at=started_at,
-        config=config,
+        observed_at=destination.observed_at,
+        config=columns.config,
         read=read_plan,
-        read_schema=read,
-        schema=schema,
+        read_schema=columns.read,
+        schema=columns.schema,
         interval=interval,
         job_project=client.project,
         location=destination.location,
-        creates_table=creates_table,
+        creates_table=destination.table is None,
         write_mode=write_mode,
-        layout=layout,
-        staging_folder=f"{staging_root}{run_id}/",
-        notes=tuple(notes),
+        layout=columns.layout,
+        require_partition_filter=destination.table is not None and destination.table.require_partition_filter,
+        alterations=columns.alterations,
+        primary_key=columns.primary_key,
+        timestamp_column=columns.timestamp_column,
+        dead_letters=dead_letters,
+        staging_root=staging_root,
+        notes=columns.notes,
         risks=(*risks, *read_plan.risks),
     )
 
 
+@dataclass(frozen=True)
+class _Columns:
+    """What is read and what is written.
+
+    Attributes:
+        config: as it was given, less the constant columns that the destination does not take.
+        read: by source names.
+        schema: by destination names.
+    """
+
+    config: SyncConfig
+    read: Schema
+    schema: Schema
+    layout: TableLayout
+    alterations: tuple[str, ...]
+    primary_key: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def timestamp_column(self) -> str | None:
+        if self.config.smart_sync is None:
+            return None
+        return destination_name(self.config.smart_sync.timestamp_column, self.config.transformation)
+
+
 def _write_mode(config: SyncConfig, destination: DestinationDescription) -> WriteMode:
+    if destination.table is None and config.destination.create_disposition == "CREATE_NEVER":
+        raise SchemaError(
+            f"destination_bigquery_table: {config.destination.table_id} does not exist and create_disposition is "
+            "CREATE_NEVER: create the table, or use CREATE_IF_NEEDED"
+        )
     if config.destination.delete_existing_table and destination.table is not None:
         return WriteMode.REPLACE
-    return WriteMode.TRUNCATE if config.destination.write_disposition == "WRITE_TRUNCATE" else WriteMode.APPEND
+    if config.destination.write_disposition == "WRITE_TRUNCATE":
+        return WriteMode.TRUNCATE
+    return WriteMode.MERGE if config.primary_key else WriteMode.APPEND
 
 
-def _accepted_differences(
-    config: SyncConfig, schema: Schema, destination: DestinationDescription, renamed: Mapping[str, str]
-) -> Differences:
-    assert destination.table is not None
+def _columns(
+    config: SyncConfig, description: SourceDescription, destination: DestinationDescription, write_mode: WriteMode
+) -> _Columns:
+    """Decide what is read and written, and how a new table is laid out. Raises SchemaError naming all that is wrong."""
+    read = read_schema(description.schema, config.transformation)
+    schema = transform_schema(read, config.transformation)
+    renamed = {name: destination_name(name, config.transformation) for name in read.names}
+    key = _primary_key(config, schema, renamed)
+    wanted, remarks = chosen_layout(schema, config.auto_schema, renamed)
+    if destination.table is None or write_mode is WriteMode.REPLACE:
+        read = read.with_required(name for name, new_name in renamed.items() if new_name in key)
+        schema = transform_schema(read, config.transformation)
+        layout, more = _keyed_layout(wanted, key, schema, config, description, renamed)
+        return _Columns(config, read, schema, layout, (), key, (*remarks, *more))
+
     transformation = config.transformation
-    fixed = frozenset({renamed[name] for name in transformation.hash_fields} | set(transformation.constant_fields))
-    differences = compare(schema, destination.table.schema, fixed)
+    differences = compare(
+        config.destination.table_id,
+        schema,
+        destination.table.schema,
+        fixed=frozenset({renamed[name] for name in transformation.hash_fields} | set(transformation.constant_fields)),
+        evolution=config.schema_evolution,
+    )
     if differences.problems:
         raise SchemaError(
             f"the destination table {config.destination.table_id} does not match the source:\n"
             + "\n".join(f"- {problem}" for problem in differences.problems)
         )
-    return differences
+    constants = {
+        name: value for name, value in transformation.constant_fields.items() if name not in differences.left_out
+    }
+    config = replace(config, transformation=transformation.model_copy(update={"constant_fields": constants}))
+    kept = [field for field in read if renamed[field.name] not in differences.left_out]
+    read = Schema(tuple(field.as_type(differences.types.get(renamed[field.name], field.type)) for field in kept))
+    required = differences.required | set(key)
+    read = read.with_required(name for name in read.names if renamed[name] in required)
+    schema = transform_schema(read, config.transformation)
+    notes = [*differences.notes, *(layout_notes(wanted, destination.table.layout) if config.auto_schema else ())]
+    return _Columns(config, read, schema, destination.table.layout, differences.alterations, key, tuple(notes))
 
 
-def _read_as(read: Schema, differences: Differences, renamed: Mapping[str, str]) -> Schema:
-    """Return the columns to read, with the types and the NOT NULL of the existing table."""
-    fields = (field.as_type(differences.types.get(renamed[field.name], field.type)) for field in read)
-    required = frozenset(name for name, new_name in renamed.items() if new_name in differences.required)
-    return required_in(Schema(tuple(fields)), required)
+def _primary_key(config: SyncConfig, schema: Schema, renamed: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the key's columns by their destination names; they may be given by either name."""
+    names = []
+    problems = []
+    for given in config.primary_key:
+        name = given if given in schema else renamed.get(given, given)
+        if name not in schema:
+            problems.append(f"there is no column {given}{did_you_mean(given, schema.names)}")
+            continue
+        field = schema.field(name)
+        if field.mode == REPEATED or field.type not in KEY_TYPES:
+            problems.append(
+                f"{name} is {field.type_name}, which cannot be compared: use {', '.join(sorted(KEY_TYPES))}"
+            )
+        names.append(name)
+    if problems:
+        raise SchemaError("\n".join(f"primary_key: {problem}" for problem in problems))
+    return tuple(names)
 
 
-def _with_key(
+def _keyed_layout(
     layout: TableLayout,
-    description: SourceDescription,
-    write_mode: WriteMode,
+    key: tuple[str, ...],
+    schema: Schema,
     config: SyncConfig,
+    description: SourceDescription,
     renamed: Mapping[str, str],
-    notes: list[str],
-) -> TableLayout:
-    """Return the layout with the source's primary key where the new table cannot hold two rows of one key."""
-    key = tuple(renamed[name] for name in description.primary_key if name in renamed)
-    if config.auto_schema is None or not key or len(key) < len(description.primary_key):
-        return layout
-    if config.destination.write_disposition != "WRITE_TRUNCATE" or not description.single_table:
-        notes.append(
-            f"the source's primary key ({', '.join(key)}) is not declared: appended rows, or a join, may repeat it, and "
-            "BigQuery trusts a declared key"
+) -> tuple[TableLayout, list[str]]:
+    """Return the layout of a new table with the key declared where the table cannot hold two rows of one key."""
+    if config.auto_schema is None:
+        return layout, []
+    notes = []
+    clusterable = tuple(name for name in key if schema.field(name).type in CLUSTERING_TYPES)[:4]
+    if clusterable and not layout.clustering_fields:
+        layout = replace(layout, clustering_fields=clusterable)
+        notes.append(f"clustered by the primary key ({', '.join(clusterable)}), by which every merge looks rows up")
+    if key:
+        # https://cloud.google.com/bigquery/docs/primary-foreign-keys: TIME cannot be part of a key.
+        declarable = all(schema.field(name).type != "TIME" for name in key)
+        return (replace(layout, primary_key=key) if declarable else layout), notes
+    source_key = tuple(renamed[name] for name in description.primary_key if name in renamed)
+    if not source_key or len(source_key) < len(description.primary_key):
+        return layout, notes
+    if config.destination.write_disposition == "WRITE_TRUNCATE" and description.single_table:
+        return replace(layout, primary_key=source_key), notes
+    notes.append(
+        f"the source's primary key ({', '.join(source_key)}) is not declared: appended rows, or a join, may repeat it, and "
+        f"BigQuery trusts a declared key. With primary_key={','.join(source_key)} rows are merged instead"
+    )
+    return layout, notes
+
+
+def _table_risks(
+    config: SyncConfig, destination: DestinationDescription, layout: TableLayout, write_mode: WriteMode
+) -> Iterable[str]:
+    if destination.partitions_expire and layout.partition_field:
+        yield (
+            f"the dataset {config.destination.dataset} expires partitions by age: rows in older ones vanish while they "
+            "are loaded, and the run then fails"
         )
-        return layout
-    return replace(layout, primary_key=key)
+    if layout.primary_key and write_mode is WriteMode.APPEND:
+        yield "the table declares a primary key, but append keeps every version: BigQuery trusts the key"
 
 
-def _interval(
-    config: SyncConfig,
-    client: bigquery.Client,
-    description: SourceDescription,
-    read: Schema,
-    destination: DestinationDescription,
-    write_mode: WriteMode,
-    renamed: Mapping[str, str],
-    risks: list[str],
-) -> SyncInterval:
-    assert config.smart_sync is not None
-    name = config.smart_sync.timestamp_column
-    field = next((field for field in description.schema if field.name == name), None)
-    if field is None or field.name not in read:
+def _check_timestamp_column(smart_sync: SmartSyncConfig, description: SourceDescription, columns: _Columns) -> None:
+    name = smart_sync.timestamp_column
+    if name not in columns.read:
         raise SchemaError(
-            f"smart_sync_timestamp_column: {name} is not among the columns that are read ({', '.join(read.names)}): Smart "
-            f"Sync needs it in the destination{did_you_mean(name, read.names)}"
+            f"smart_sync_timestamp_column: {name} is not among the columns that are loaded ({', '.join(columns.read.names)}): "
+            f"Smart Sync needs it in the destination{did_you_mean(name, columns.read.names)}"
         )
+    field = description.schema.field(name)
     if field.type not in TIMESTAMP_TYPES:
         raise SchemaError(
             f"smart_sync_timestamp_column: {name} is {field.source_type}: rows of one day or one number cannot be told "
             "apart by it, and some would be lost: use a timestamp column"
         )
-    latest = None
-    if destination.table is not None and write_mode is not WriteMode.REPLACE:
-        answer = latest_timestamp(
-            client, config.destination.table_id, renamed[name], destination.table, description.now, destination.location
-        )
-        latest = answer.value
-        if answer.future is not None:
-            risks.append(
-                f"{renamed[name]} in the destination reaches {answer.future.isoformat()}, which lies in the source's future: "
-                "such rows do not count, and will be read again when their time has come"
-            )
-    return resolve_interval(
-        latest,
+
+
+def _latest(
+    client: bigquery.Client,
+    config: SyncConfig,
+    description: SourceDescription,
+    destination: DestinationDescription,
+    write_mode: WriteMode,
+    columns: _Columns,
+) -> LatestTimestamp:
+    if destination.table is None or write_mode is WriteMode.REPLACE or columns.timestamp_column is None:
+        return LatestTimestamp()
+    return latest_timestamp(
+        client,
+        config.destination.table_id,
+        columns.timestamp_column,
+        destination.table,
         description.now,
-        sync_all_on_empty_table=config.smart_sync.sync_all_on_empty_table,
-        fallback_days=config.smart_sync.fallback_days,
+        destination.location,
+    )
+
+
+def _interval(
+    smart_sync: SmartSyncConfig, latest: LatestTimestamp, description: SourceDescription, write_mode: WriteMode
+) -> SyncInterval:
+    return resolve_interval(
+        latest.value,
+        description.safe_end,
+        sync_all_on_empty_table=smart_sync.sync_all_on_empty_table,
+        fallback_days=smart_sync.fallback_days,
+        lookback=smart_sync.lookback,
         table_is_replaced=write_mode is WriteMode.REPLACE,
     )

@@ -2,7 +2,10 @@
 
 **direct**: one load job of all files into the table. **staged**: load jobs into a staging table, then one query job
 from it into the table; used where a load job cannot do it. Either way readers of the table see the rows of the run
-appear at once. Every job has an id made of the run's, so a repeated bundle finds the job that is already there.
+appear at once.
+
+The job that publishes has an id made of what the run started from, so of two runs that read the same interval BigQuery
+lets one through; every other job has an id of the run's own. A repeated bundle finds the job that is already there.
 """
 
 from __future__ import annotations
@@ -15,15 +18,27 @@ from typing import Any
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
-from google.api_core import exceptions
 from google.cloud import bigquery
 
-from sync_pipeline.bigquery_client import REQUEST_RETRY, finish_job, open_client, translated_errors
+from sync_pipeline.bigquery_client import (
+    REQUEST_RETRY,
+    RUN_LABEL,
+    FinishedJob,
+    JobRequest,
+    find_rival,
+    finish_job,
+    job_labels,
+    open_client,
+    translated_errors,
+)
+from sync_pipeline.dead_letters import DEAD_LETTER_LAYOUT, DEAD_LETTER_SCHEMA
 from sync_pipeline.errors import PublishError
-from sync_pipeline.layout import create_table_sql, new_table
+from sync_pipeline.layout import check_partitions, new_table
 from sync_pipeline.plan import SyncPlan, WriteMode
-from sync_pipeline.schema import quoted
-from sync_pipeline.staging import StagedFile, check_partitions, delete_staged_files
+from sync_pipeline.schema import Schema
+from sync_pipeline.staging import StagedFile
+from sync_pipeline.statements import insert_sql, merge_sql, replace_sql, select_sql, truncate_sql
+from sync_pipeline.sweep import clean_up
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -40,9 +55,10 @@ class SyncReport:
 
     Attributes:
         rows_staged: rows read and written to files.
-        rows_loaded: rows that BigQuery says it added; always equal to `rows_staged`.
+        rows_loaded: rows that BigQuery says it added or updated.
+        dead_letters: rows that did not fit and went to the dead letter table.
         bytes_staged: size of the files.
-        seconds: from the plan to the publication.
+        seconds: from the beginning of the planning to the publication.
         lag_seconds: from the end of the interval to the publication, None without Smart Sync.
         outcome: one sentence.
     """
@@ -52,6 +68,7 @@ class SyncReport:
     interval: str
     rows_staged: int
     rows_loaded: int
+    dead_letters: int
     bytes_staged: int
     seconds: float
     lag_seconds: float | None
@@ -62,8 +79,9 @@ class SyncReport:
             "run_id": self.run_id,
             "table": self.table_id,
             "interval": self.interval.replace(" ", "T").replace(",T", ","),
-            "rows_read": self.rows_staged,
+            "rows_read": self.rows_staged + self.dead_letters,
             "rows_loaded": self.rows_loaded,
+            "dead_letters": self.dead_letters,
             "bytes_staged": self.bytes_staged,
             "seconds": f"{self.seconds:.1f}",
             "lag_seconds": "" if self.lag_seconds is None else f"{self.lag_seconds:.1f}",
@@ -72,12 +90,13 @@ class SyncReport:
 
 
 @dataclass
-class PublishStagedFiles(beam.PTransform):  # type: ignore[misc]
+class PublishStagedFiles(beam.PTransform):
     """Publish all `StagedFile`s of the run as `plan` says, and emit one `SyncReport`."""
 
     plan: SyncPlan
 
-    def expand(self, files: beam.PCollection[StagedFile]) -> beam.PCollection[SyncReport]:
+    def expand(self, files: beam.PCollection) -> beam.PCollection:
+        """Take files of rows and of dead letters; they are told apart by the folder they lie in."""
         # The files come as a side input: the one element waits for all of them, and there is one without any.
         return (
             files.pipeline
@@ -86,7 +105,7 @@ class PublishStagedFiles(beam.PTransform):  # type: ignore[misc]
         )
 
 
-class _PublishFilesFn(beam.DoFn):  # type: ignore[misc]
+class _PublishFilesFn(beam.DoFn):
     def __init__(self) -> None:
         self._rows_loaded = Metrics.counter(PublishStagedFiles, "rows_loaded")
         self._lag = Metrics.distribution(PublishStagedFiles, "interval_lag_seconds")
@@ -106,10 +125,19 @@ def publish(client: bigquery.Client, plan: SyncPlan, files: Sequence[StagedFile]
 
     Raises PublishError, and then the destination's rows are as they were, unless the message says otherwise.
     """
+    publication = _Publication(
+        client,
+        plan,
+        files=[file for file in files if not file.is_dead_letters],
+        dead_letters=[file for file in files if file.is_dead_letters],
+    )
+    destination_moved = False
     try:
-        return _Publication(client, plan, files).run()
+        report = publication.run()
+        destination_moved = bool(publication.rows)
+        return report
     finally:
-        _clean_up(client, plan)
+        clean_up(client, plan, destination_moved=destination_moved)
 
 
 @dataclass(frozen=True)
@@ -117,103 +145,159 @@ class _Publication:
     client: bigquery.Client
     plan: SyncPlan
     files: Sequence[StagedFile]
+    dead_letters: Sequence[StagedFile]
 
     @property
     def rows(self) -> int:
         return sum(file.rows for file in self.files)
 
     def run(self) -> SyncReport:
+        try:
+            return self._publish()
+        except PublishError:
+            # A run that published from the same timestamp may have removed what this one staged.
+            shared_id = self.plan.publish_id
+            rival = find_rival(self.client, self._request("publish", shared_id)) if shared_id else None
+            if rival is None:
+                raise
+            return self._report(0, _outcome_of_rival(self.plan, rival))
+
+    def _publish(self) -> SyncReport:
         plan = self.plan
-        partitions = frozenset[str | None]().union(*(file.partitions for file in self.files))
-        check_partitions(partitions, plan.schema, plan.layout)
-        if plan.creates_table:
-            with translated_errors(f"create the table {plan.table_id}"):
-                self.client.create_table(
-                    new_table(plan.table_id, plan.schema, plan.layout), exists_ok=True, retry=REQUEST_RETRY
-                )
+        check_partitions(frozenset().union(*(file.partitions for file in self.files)), plan.schema, plan.layout)
+        if self.dead_letters:
+            # Before the rows: a run that fails in between reports these again, one that does not has lost none.
+            self._publish_dead_letters()
+        self._prepare_table()
         if plan.write_mode is WriteMode.REPLACE or (self.rows and self._is_staged):
-            loaded = self._publish_staged()
+            published = self._publish_staged()
         elif self.rows:
-            loaded = self._load(plan.table_id, self.files, self._write_disposition(), "load")
+            published = self._load(plan.table_id, self.files, self._load_disposition(), "publish", plan.publish_id)
         else:
-            loaded = self._publish_nothing()
-        if loaded != self.rows:
+            return self._report(self._publish_nothing(), _outcome_of_nothing(plan))
+        if not published.is_ours:
+            return self._report(0, _outcome_of_rival(plan, published.job))
+        loaded = _ROW_COUNTS[plan.write_mode if self._is_staged else None](self, published.job)
+        if loaded != self.rows and plan.write_mode is not WriteMode.MERGE:
             raise PublishError(
                 f"BigQuery says that {loaded:,} rows came to {plan.table_id}, but {self.rows:,} were staged: compare the "
                 "table with the source before the next run (partitions that expire at once lose rows)"
             )
-        return self._report(loaded)
+        return self._report(loaded, f"{_VERBS[plan.write_mode]} {loaded:,} rows into {plan.table_id}")
 
     @property
     def _is_staged(self) -> bool:
         return self.plan.needs_staging_table or len(self.files) > MAX_FILES_PER_JOB
 
+    def _prepare_table(self) -> None:
+        """Create the destination, or change its columns; only now, so that a run that fails earlier leaves no trace."""
+        plan = self.plan
+        if plan.creates_table:
+            with translated_errors(f"create the table {plan.table_id}"):
+                self.client.create_table(
+                    new_table(plan.table_id, plan.schema, plan.layout), exists_ok=True, retry=REQUEST_RETRY
+                )
+        for number, statement in enumerate(plan.alterations):
+            self._query(statement, bigquery.QueryJobConfig(), f"alter{number}")
+
+    def _publish_dead_letters(self) -> None:
+        table = self.plan.dead_letters
+        assert table is not None, "only a plan with a dead letter table lets rows go there"
+        with translated_errors(f"create the dead letter table {table.table_id}"):
+            self.client.create_table(
+                new_table(table.table_id, DEAD_LETTER_SCHEMA, DEAD_LETTER_LAYOUT), exists_ok=True, retry=REQUEST_RETRY
+            )
+        self._load_counted(
+            table.table_id, self.dead_letters, "dead-letters", DEAD_LETTER_SCHEMA, location=table.location
+        )
+
     def _publish_nothing(self) -> int:
         if self.plan.write_mode is WriteMode.TRUNCATE and not self.plan.creates_table:
-            self._query(f"TRUNCATE TABLE {quoted(self.plan.table_id)}", bigquery.QueryJobConfig(), "truncate")
+            self._query(truncate_sql(self.plan), bigquery.QueryJobConfig(), "truncate")
         return 0
 
-    def _publish_staged(self) -> int:
-        """Load into the staging table, then move the rows on by one query; return how many it moved."""
+    def _publish_staged(self) -> FinishedJob:
+        """Load into the staging table, then move the rows on by one query."""
         plan = self.plan
         staging = bigquery.Table(plan.staging_table_id, schema=plan.schema.staged)
         staging.expires = datetime.now(UTC) + timedelta(hours=STAGING_TABLE_HOURS)
         with translated_errors(f"create the staging table {plan.staging_table_id}"):
             self.client.create_table(staging, exists_ok=True, retry=REQUEST_RETRY)
-        loaded = 0
-        for number, first in enumerate(range(0, len(self.files), MAX_FILES_PER_JOB)):
-            part = self.files[first : first + MAX_FILES_PER_JOB]
-            loaded += self._load(plan.staging_table_id, part, "WRITE_APPEND", f"stage{number}")
-        if loaded != self.rows:
-            raise PublishError(
-                f"BigQuery loaded {loaded:,} rows into the staging table, but {self.rows:,} were staged: nothing was published"
-            )
+        self._load_counted(plan.staging_table_id, self.files, "stage", plan.schema)
         return _STAGED_STATEMENTS[plan.write_mode](self)
 
-    def append_from_staging(self) -> int:
-        job = self._query(insert_sql(self.plan), bigquery.QueryJobConfig(), "insert")
-        return int(job.num_dml_affected_rows or 0)
+    def append_from_staging(self) -> FinishedJob:
+        return self._query(insert_sql(self.plan), bigquery.QueryJobConfig(), "publish", self.plan.publish_id)
 
-    def truncate_from_staging(self) -> int:
+    def merge_from_staging(self) -> FinishedJob:
+        return self._query(merge_sql(self.plan), bigquery.QueryJobConfig(), "publish", self.plan.publish_id)
+
+    def truncate_from_staging(self) -> FinishedJob:
         config = bigquery.QueryJobConfig(
             destination=self.plan.table_id, write_disposition="WRITE_TRUNCATE_DATA", create_disposition="CREATE_NEVER"
         )
-        self._query(select_sql(self.plan), config, "truncate")
-        return self._rows_in_table()
+        return self._query(select_sql(self.plan), config, "publish")
 
-    def replace_from_staging(self) -> int:
-        plan = self.plan
-        sql = f"{create_table_sql(plan.table_id, plan.schema, plan.layout, replace=True)}\nAS {select_sql(plan)}"
-        self._query(sql, bigquery.QueryJobConfig(), "replace")
-        return self._rows_in_table()
+    def replace_from_staging(self) -> FinishedJob:
+        return self._query(replace_sql(self.plan), bigquery.QueryJobConfig(), "publish")
 
-    def _rows_in_table(self) -> int:
+    def rows_in_table(self, _job: Any) -> int:
         with translated_errors(f"count the rows of {self.plan.table_id}"):
             return int(self.client.get_table(self.plan.table_id, retry=REQUEST_RETRY).num_rows or 0)
 
-    def _load(self, table_id: str, files: Sequence[StagedFile], write_disposition: str, step: str) -> int:
-        """Run one load job and return how many rows BigQuery says it wrote."""
+    def _load_counted(
+        self, table_id: str, files: Sequence[StagedFile], step: str, schema: Schema, location: str | None = None
+    ) -> None:
+        """Append files to a table in as many load jobs as it takes; raise PublishError when rows are missing."""
+        loaded = 0
+        for number, first in enumerate(range(0, len(files), MAX_FILES_PER_JOB)):
+            part = files[first : first + MAX_FILES_PER_JOB]
+            loaded += int(
+                self._load(
+                    table_id, part, "WRITE_APPEND", f"{step}{number}", schema=schema, location=location
+                ).job.output_rows
+                or 0
+            )
+        rows = sum(file.rows for file in files)
+        if loaded != rows:
+            raise PublishError(
+                f"BigQuery loaded {loaded:,} rows into {table_id}, but {rows:,} were staged: nothing was published"
+            )
+
+    def _load(
+        self,
+        table_id: str,
+        files: Sequence[StagedFile],
+        write_disposition: str,
+        step: str,
+        shared_id: str | None = None,
+        *,
+        schema: Schema | None = None,
+        location: str | None = None,
+    ) -> FinishedJob:
+        """Run one load job."""
         with translated_errors(f"look at the table {table_id}"):
             table = self.client.get_table(table_id, retry=REQUEST_RETRY)
-        names = {field.name.lower() for field in self.plan.schema}
+        names = {name.lower() for name in (schema or self.plan.schema).names}
         config = load_job_config(
-            [field for field in table.schema if field.name.lower() in names], write_disposition, self.plan
+            [field for field in table.schema if field.name.lower() in names], write_disposition, self._labels
         )
         uris = [file.uri for file in files]
+        location = location or self.plan.location
 
         def begin(job_id: str) -> Any:
             return self.client.load_table_from_uri(
-                uris, table_id, job_id=job_id, location=self.plan.location, job_config=config, retry=REQUEST_RETRY
+                uris, table_id, job_id=job_id, location=location, job_config=config, retry=REQUEST_RETRY
             )
 
-        return int(self._finish(step, begin, f"load {len(uris)} file(s) into {table_id}").output_rows or 0)
+        return self._finish(step, begin, f"load {len(uris)} file(s) into {table_id}", shared_id, location)
 
-    def _write_disposition(self) -> str:
+    def _load_disposition(self) -> str:
         # TRUNCATE_DATA keeps the table's constraints, descriptions and row policies; TRUNCATE drops them.
         return "WRITE_TRUNCATE_DATA" if self.plan.write_mode is WriteMode.TRUNCATE else "WRITE_APPEND"
 
-    def _query(self, sql: str, config: bigquery.QueryJobConfig, step: str) -> Any:
-        config.labels = _labels(self.plan)
+    def _query(self, sql: str, config: bigquery.QueryJobConfig, step: str, shared_id: str | None = None) -> FinishedJob:
+        config.labels = self._labels
 
         def begin(job_id: str) -> Any:
             return self.client.query(
@@ -226,19 +310,31 @@ class _Publication:
                 job_retry=None,
             )
 
-        return self._finish(step, begin, f"{step} the rows of {self.plan.table_id}")
+        return self._finish(step, begin, f"{step} the rows of {self.plan.table_id}", shared_id, self.plan.location)
 
-    def _finish(self, step: str, begin: Callable[[str], Any], doing: str) -> Any:
-        return finish_job(
-            self.client,
-            f"sync-{self.plan.run_id}-{step}",
-            self.plan.location,
-            begin,
-            doing=doing,
-            max_retries=self.plan.config.max_retries,
+    def _finish(
+        self, step: str, begin: Callable[[str], Any], doing: str, shared_id: str | None, location: str
+    ) -> FinishedJob:
+        return finish_job(self.client, self._request(step, shared_id, doing, location), begin)
+
+    def _request(
+        self, step: str, shared_id: str | None, doing: str | None = None, location: str | None = None
+    ) -> JobRequest:
+        plan = self.plan
+        return JobRequest(
+            job_id=shared_id or f"sync-{plan.run_id}-{step}",
+            run_id=plan.run_id,
+            location=location or plan.location,
+            doing=doing or f"{step} the rows of {plan.table_id}",
+            max_retries=plan.config.max_retries,
+            observed_at=plan.observed_at if shared_id else None,
         )
 
-    def _report(self, loaded: int) -> SyncReport:
+    @property
+    def _labels(self) -> dict[str, str]:
+        return job_labels(self.plan.run_id, self.plan.config.data_source)
+
+    def _report(self, loaded: int, outcome: str) -> SyncReport:
         plan = self.plan
         now = datetime.now(UTC)
         return SyncReport(
@@ -247,22 +343,40 @@ class _Publication:
             interval=str(plan.interval) if plan.interval else "all",
             rows_staged=self.rows,
             rows_loaded=loaded,
+            dead_letters=sum(file.rows for file in self.dead_letters),
             bytes_staged=sum(file.size for file in self.files),
             seconds=(now - plan.started_at).total_seconds(),
             lag_seconds=(now - plan.interval.end).total_seconds() if plan.interval else None,
-            outcome=_outcome(plan, loaded),
+            outcome=outcome,
         )
 
 
-_STAGED_STATEMENTS: dict[WriteMode, Callable[[_Publication], int]] = {
+_STAGED_STATEMENTS: dict[WriteMode, Callable[[_Publication], FinishedJob]] = {
     WriteMode.APPEND: _Publication.append_from_staging,
+    WriteMode.MERGE: _Publication.merge_from_staging,
     WriteMode.TRUNCATE: _Publication.truncate_from_staging,
     WriteMode.REPLACE: _Publication.replace_from_staging,
 }
 
+# How the publishing job tells how many rows it wrote; None is for the load job.
+_ROW_COUNTS: dict[WriteMode | None, Callable[[_Publication, Any], int]] = {
+    None: lambda _publication, job: int(job.output_rows or 0),
+    WriteMode.APPEND: lambda _publication, job: int(job.num_dml_affected_rows or 0),
+    WriteMode.MERGE: lambda _publication, job: int(job.num_dml_affected_rows or 0),
+    WriteMode.TRUNCATE: _Publication.rows_in_table,
+    WriteMode.REPLACE: _Publication.rows_in_table,
+}
+
+_VERBS = {
+    WriteMode.APPEND: "loaded",
+    WriteMode.MERGE: "merged",
+    WriteMode.TRUNCATE: "loaded",
+    WriteMode.REPLACE: "loaded",
+}
+
 
 def load_job_config(
-    fields: Sequence[bigquery.SchemaField], write_disposition: str, plan: SyncPlan
+    fields: Sequence[bigquery.SchemaField], write_disposition: str, labels: dict[str, str]
 ) -> bigquery.LoadJobConfig:
     """Return the settings of a load job of Parquet files.
 
@@ -277,49 +391,21 @@ def load_job_config(
         schema=list(fields),
         create_disposition="CREATE_NEVER",
         write_disposition=write_disposition,
-        labels=_labels(plan),
+        labels=labels,
     )
 
 
-def select_sql(plan: SyncPlan) -> str:
-    """Return the query that turns rows of the staging table into rows of the destination."""
-    expressions = []
-    for field in plan.schema:
-        column = f"s.{quoted(field.name)}"
-        # 'round': BigQuery's JSON numbers are INT64, UINT64 or FLOAT64; the exact mode would refuse longer ones.
-        expression = f"PARSE_JSON({column}, wide_number_mode=>'round')" if field.type == "JSON" else column
-        expressions.append(f"{expression} AS {quoted(field.name)}")
-    return f"SELECT {', '.join(expressions)}\nFROM {quoted(plan.staging_table_id)} AS s"
-
-
-def insert_sql(plan: SyncPlan) -> str:
-    """Return the statement that appends the rows of the staging table to the destination."""
-    return f"INSERT INTO {quoted(plan.table_id)} ({', '.join(map(quoted, plan.schema.names))})\n{select_sql(plan)}"
-
-
-def _labels(plan: SyncPlan) -> dict[str, str]:
-    return {"sync_source": plan.config.data_source, "sync_run": plan.run_id.lower()}
-
-
-def _outcome(plan: SyncPlan, loaded: int) -> str:
-    if loaded:
-        return f"loaded {loaded:,} rows into {plan.table_id}"
-    if plan.write_mode is not WriteMode.APPEND:
+def _outcome_of_nothing(plan: SyncPlan) -> str:
+    if plan.write_mode is WriteMode.TRUNCATE and not plan.creates_table:
         return f"the source returned no rows: {plan.table_id} is now empty"
     if plan.creates_table:
         return f"the source returned no rows: {plan.table_id} was created empty"
     return f"nothing new: {plan.table_id} is as it was"
 
 
-def _clean_up(client: bigquery.Client, plan: SyncPlan) -> None:
-    """Remove the run's staging table and files. What cannot be removed is said, and costs the run nothing."""
-    try:
-        client.delete_table(plan.staging_table_id, not_found_ok=True, retry=REQUEST_RETRY)
-    except exceptions.GoogleAPICallError as error:
-        _LOGGER.warning(
-            "%s was not removed (%s); it expires by itself", plan.staging_table_id, error.__class__.__name__
-        )
-    try:
-        delete_staged_files(plan.staging_folder)
-    except OSError as error:
-        _LOGGER.warning("%s was not removed (%s)", plan.staging_folder, error.__class__.__name__)
+def _outcome_of_rival(plan: SyncPlan, job: Any) -> str:
+    rival = (job.labels or {}).get(RUN_LABEL, job.job_id)
+    return (
+        f"run {rival} has published from the same timestamp meanwhile, so this one loaded nothing into {plan.table_id}: "
+        "what is newer comes with the next run"
+    )

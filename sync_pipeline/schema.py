@@ -84,6 +84,13 @@ CLUSTERING_TYPES = frozenset(
 )
 
 
+# Types whose values can be compared for equality, for certain: a row's key has one of them. FLOAT64 cannot group
+# rows, JSON and GEOGRAPHY have no equality. https://cloud.google.com/bigquery/docs/reference/standard-sql/data-types
+KEY_TYPES = frozenset(
+    {"BIGNUMERIC", "BOOL", "BYTES", "DATE", "DATETIME", "INT64", "NUMERIC", "STRING", "TIME", "TIMESTAMP"}
+)
+
+
 @dataclass(frozen=True)
 class Field:
     """One column.
@@ -150,6 +157,16 @@ class Schema:
     def find(self, name: str) -> Field | None:
         """Return the column called `name` in any spelling of its case, as BigQuery finds columns, or None."""
         return next((field for field in self.fields if field.name.lower() == name.lower()), None)
+
+    def with_required(self, names: Iterable[str]) -> Schema:
+        """Return the schema with the named columns REQUIRED, so that a NULL is refused while it is read."""
+        chosen = set(names)
+        return Schema(
+            tuple(
+                replace(field, mode=REQUIRED) if field.name in chosen and field.mode != REPEATED else field
+                for field in self.fields
+            )
+        )
 
     @property
     def arrow(self) -> pa.Schema:

@@ -1,27 +1,31 @@
 """Smart Sync: which interval of the timestamp column a run reads. Pure: clocks and answers are arguments.
 
-A run reads the half-open interval (start, end]. `start` is the latest timestamp the destination holds, so
-what was loaded before is not read again; `end` comes from the source's own clock, so nothing depends on the
-launcher's. https://en.wikipedia.org/wiki/ISO_31-11: "(" excludes, "]" includes.
+A run reads the half-open interval (start, end]. `start` is the latest timestamp the destination holds, so what was
+loaded before is not read again. `end` comes from the source's own clock, and is held back behind every transaction
+that may still commit rows with an older stamp: what commits after the read with a stamp below the destination's
+latest would never be read.
 """
 
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-START_PLACEHOLDER = "{start_timestamp}"
-END_PLACEHOLDER = "{end_timestamp}"
+from sync_pipeline.parameters import END_PLACEHOLDER, START_PLACEHOLDER
 
 # Where "all historical data" begins when the destination holds none.
 BEGINNING = datetime(1900, 1, 1, tzinfo=UTC)
+
+_MICROSECOND = timedelta(microseconds=1)
 
 
 class StartOrigin(enum.Enum):
     """Where the start of an interval came from; the value is the sentence shown in the plan."""
 
     DESTINATION = "latest timestamp in the destination"
+    LOOKBACK = "latest timestamp in the destination, less smart_sync_lookback_seconds"
     EVERYTHING = "the destination is empty and sync_all_on_empty_table=true"
     FALLBACK = "the destination is empty and sync_all_on_empty_table=false: fallback_days back from the end"
     REPLACED = "delete_existing_table=true: the table is loaded anew"
@@ -29,22 +33,37 @@ class StartOrigin(enum.Enum):
 
 @dataclass(frozen=True)
 class SyncInterval:
-    """(start, end]: `start` was loaded before, `end` is included. Both are aware, in UTC, to the microsecond."""
+    """(start, end]: `start` was loaded before, `end` is included. Both are aware, in UTC, to the microsecond.
+
+    Attributes:
+        latest: the destination's latest timestamp when the run was planned, None when it held none. Of runs that
+            were planned with the same one, only one may publish.
+    """
 
     start: datetime
     end: datetime
     origin: StartOrigin
+    latest: datetime | None = None
 
     def __post_init__(self) -> None:
         if self.start.tzinfo is None or self.end.tzinfo is None:
             raise ValueError("a SyncInterval needs time zone aware timestamps")
 
-    @property
-    def is_empty(self) -> bool:
-        return self.end <= self.start
-
     def __str__(self) -> str:
         return f"({timestamp_text(self.start)}, {timestamp_text(self.end)}]"
+
+
+@dataclass(frozen=True)
+class TimestampBounds:
+    """What every row that is read must keep to: `after` < its timestamp <= `until`.
+
+    A row beyond `until` would move the destination's latest timestamp past rows that are still to come. One that is not
+    `after` was loaded before; rows that are merged may be, and may have none, so there `after` is None.
+    """
+
+    column: str
+    after: datetime | None
+    until: datetime
 
 
 @dataclass(frozen=True)
@@ -60,32 +79,95 @@ class LatestTimestamp:
     future: datetime | None = None
 
 
+@dataclass(frozen=True)
+class OpenTransaction:
+    """A transaction of another session that has not ended, and may commit rows stamped with its start.
+
+    Attributes:
+        started_at: when it began, or the latest moment by which it must have begun.
+        name: for the log: its process and what it is, never its query.
+        start_is_known: False for a prepared transaction: the server tells when it was prepared, not when it began.
+    """
+
+    started_at: datetime
+    name: str
+    start_is_known: bool = True
+
+
+@dataclass(frozen=True)
+class SafeEnd:
+    """The end of the interval, and what is to be said about it."""
+
+    end: datetime
+    warnings: tuple[str, ...] = ()
+
+
+def safe_end(
+    now: datetime, transactions: Sequence[OpenTransaction], *, settle: timedelta, max_hold: timedelta
+) -> SafeEnd:
+    """Return the latest end below which no row can appear any more.
+
+    Args:
+        now: the source's clock, read before `transactions` was.
+        transactions: all that were open after `now` was read.
+        settle: how far to stay behind: a session can have taken its start and not be visible yet, and applications
+            stamp rows a little before they write them.
+        max_hold: a transaction that has been open for longer does not hold the end back any more, and is warned of.
+            Of one whose start is not known it is taken that it was not open for longer before.
+    """
+    end = now
+    holder: OpenTransaction | None = None
+    warnings = []
+    for transaction in transactions:
+        since = f"{transaction.name}, open since {timestamp_text(transaction.started_at)}"
+        if now - transaction.started_at > max_hold:
+            warnings.append(
+                f"{since}, is older than smart_sync_max_hold_seconds={max_hold.total_seconds():.0f} and does not hold the "
+                "sync back any more: rows that it commits with a stamp from its beginning WILL BE MISSED. End it, or use "
+                "primary_key with smart_sync_lookback_seconds"
+            )
+            continue
+        # Rows stamped with now() carry the very start of their transaction.
+        before = transaction.started_at - _MICROSECOND - (timedelta() if transaction.start_is_known else max_hold)
+        if before < end:
+            end, holder = before, transaction
+    if holder is not None and now - end > settle:
+        warnings.insert(
+            0, f"the end is held back to before {holder.name}, open since {timestamp_text(holder.started_at)}"
+        )
+    return SafeEnd(end - settle, tuple(warnings))
+
+
 def resolve_interval(
     latest: datetime | None,
-    source_now: datetime,
+    end: datetime,
     *,
     sync_all_on_empty_table: bool,
     fallback_days: int,
+    lookback: timedelta = timedelta(),
     table_is_replaced: bool = False,
 ) -> SyncInterval:
     """Return the interval to read.
 
     Args:
-        latest: the destination's latest timestamp, not later than `source_now`; None for an empty table.
-        source_now: the source's clock, which becomes the end.
+        latest: the destination's latest timestamp that is not in the source's future; None for an empty table.
+        end: the safe end.
         sync_all_on_empty_table: with no latest timestamp, read everything rather than the last days.
         fallback_days: how many days before the end to start when not reading everything.
+        lookback: how far to start before the latest timestamp; only for rows that are merged.
         table_is_replaced: the destination's rows go away, so what it holds does not count.
 
-    An end that lies before the start (the source's clock was set back) gives an empty interval, not an error:
-    the rows come with a later run.
+    An end that lies before the start (the source's clock was set back, or the end is held back) gives an empty
+    interval, not an error: the rows come with a later run.
     """
     if latest is not None and not table_is_replaced:
-        return SyncInterval(latest, max(latest, source_now), StartOrigin.DESTINATION)
+        start = latest - lookback
+        origin = StartOrigin.LOOKBACK if lookback else StartOrigin.DESTINATION
+        return SyncInterval(start, max(start, end), origin, latest)
     if sync_all_on_empty_table:
         origin = StartOrigin.REPLACED if table_is_replaced else StartOrigin.EVERYTHING
-        return SyncInterval(BEGINNING, source_now, origin)
-    return SyncInterval(source_now - timedelta(days=fallback_days), source_now, StartOrigin.FALLBACK)
+        return SyncInterval(BEGINNING, end, origin)
+    return SyncInterval(end - timedelta(days=fallback_days), end, StartOrigin.FALLBACK)
 
 
 def has_placeholders(query: str) -> bool:

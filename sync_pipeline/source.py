@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Protocol
 
 import apache_beam as beam
 
@@ -19,6 +20,7 @@ class SourceDescription:
     Attributes:
         schema: the query's columns with the BigQuery types we would choose for them.
         now: the source's own clock, aware, in UTC.
+        safe_end: the latest end of an interval below which no row can appear any more.
         primary_key: columns that `source_table_for_schema` declares unique and that the query returns
             unchanged; empty where unknown.
         single_table: every column comes straight from that one table, so its key is the query's key too,
@@ -28,9 +30,29 @@ class SourceDescription:
 
     schema: Schema
     now: datetime
+    safe_end: datetime
     primary_key: tuple[str, ...] = ()
     single_table: bool = False
     risks: tuple[str, ...] = ()
+
+
+# The outputs of a read.
+BATCHES, DEAD_LETTERS = "batches", "dead_letters"
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    """A row that does not fit.
+
+    Attributes:
+        columns: the columns whose values do not fit, by their source names.
+        reason: why, without the values.
+        row: every column that was read, as the source's text; None is NULL.
+    """
+
+    columns: tuple[str, ...]
+    reason: str
+    row: Mapping[str, str | None]
 
 
 @dataclass(frozen=True)
@@ -61,7 +83,7 @@ class ReadPlan:
     query: str
     partitions: tuple[Partition, ...]
     estimated_rows: int | None = None
-    risks: tuple[str, ...] = field(default=())
+    risks: tuple[str, ...] = ()
 
 
 class Source(Protocol):
@@ -73,5 +95,9 @@ class Source(Protocol):
     def plan_read(self, schema: Schema, interval: SyncInterval | None) -> ReadPlan:
         """Return how the columns of `schema`, of the rows in `interval`, will be read."""
 
-    def read(self, schema: Schema, batch_size: int) -> beam.PTransform[Any, Any]:
-        """Return the transform from `Partition`s to `pyarrow.RecordBatch`es of at most `batch_size` rows."""
+    def read(self, schema: Schema) -> beam.PTransform:
+        """Return the transform from `Partition`s to two outputs: `BATCHES` and `DEAD_LETTERS`.
+
+        Batches are `pyarrow.RecordBatch`es with `schema.arrow`. Where the run has no dead letter table, a row that does
+        not fit raises RecordError.
+        """

@@ -22,9 +22,12 @@ from apache_beam.metrics import Metrics
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
-from sync_pipeline.errors import SchemaError
-from sync_pipeline.layout import MAX_PARTITIONS_PER_JOB, TableLayout, wider_granularity
+from sync_pipeline.errors import SourceQueryError
+from sync_pipeline.layout import TableLayout, check_partitions
+from sync_pipeline.parameters import END_PLACEHOLDER, START_PLACEHOLDER
+from sync_pipeline.plan import SyncPlan
 from sync_pipeline.schema import Schema
+from sync_pipeline.smart_sync import TimestampBounds
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -46,12 +49,14 @@ class StagedFile:
         size: in bytes.
         partitions: the partitions of the destination its rows belong to, each by its first moment; one is None
             when there are rows without one.
+        is_dead_letters: it holds rows for the dead letter table, not for the destination.
     """
 
     uri: str
     rows: int
     size: int
     partitions: frozenset[str | None] = frozenset()
+    is_dead_letters: bool = False
 
 
 def partitions_of(rows: pa.Table, layout: TableLayout) -> frozenset[str | None]:
@@ -63,46 +68,76 @@ def partitions_of(rows: pa.Table, layout: TableLayout) -> frozenset[str | None]:
     return frozenset(None if floor is None else floor.isoformat() for floor in pc.unique(floors).to_pylist())
 
 
-def check_partitions(partitions: frozenset[str | None], schema: Schema, layout: TableLayout) -> None:
-    """Raise SchemaError when one job cannot write to so many partitions."""
-    if len(partitions) <= MAX_PARTITIONS_PER_JOB:
-        return
-    field = schema.find(layout.partition_field or "")
-    assert field is not None
-    wider = wider_granularity(field.type, layout.partition_granularity)
-    remedy = f"set partition_granularity={wider} for a new table, or " if wider else ""
-    raise SchemaError(
-        f"the rows belong to more than {MAX_PARTITIONS_PER_JOB:,} partitions of {field.name} by "
-        f"{layout.partition_granularity}, the most that BigQuery changes in one job: {remedy}load a shorter interval a run"
+def check_bounds(rows: pa.Table, bounds: TimestampBounds) -> None:
+    """Raise SourceQueryError when a row's timestamp is where the query should not have looked.
+
+    A row before the interval was loaded by an earlier run; one after it would hide rows that are still to come.
+    """
+    column = rows.column(bounds.column)
+    # DATETIME has no time zone: its wall clock counts as UTC.
+    after, until = (
+        moment if moment is None or column.type.tz else moment.replace(tzinfo=None)
+        for moment in (bounds.after, bounds.until)
     )
+    extremes = pc.min_max(column)
+    first, last = extremes["min"].as_py(), extremes["max"].as_py()
+    is_before = after is not None and (column.null_count > 0 or (first is not None and first <= after))
+    if is_before or (last is not None and last > until):
+        raise SourceQueryError(
+            f"the query returns rows whose {bounds.column} is NULL or outside the interval: it must select "
+            f"{bounds.column} > '{START_PLACEHOLDER}' AND {bounds.column} <= '{END_PLACEHOLDER}' of the very column it returns"
+        )
 
 
-@dataclass
-class WriteStagedFiles(beam.PTransform):  # type: ignore[misc]
-    """Write batches with `schema.arrow` to Parquet files under `folder` and emit a `StagedFile` for each.
+@dataclass(frozen=True)
+class StagingTarget:
+    """What is staged, and where.
 
     Attributes:
-        folder: ends in a slash.
-        schema: the destination's columns.
-        layout: of the destination; its partitions are counted, as BigQuery limits them.
+        folder: `gs://…/`.
+        schema: the columns of the batches and of the files.
+        layout: of the table they are for; its partitions are counted, as BigQuery limits them.
+        bounds: what the rows' timestamps must keep to, None where anything goes.
+        is_dead_letters: the rows are for the dead letter table.
     """
 
     folder: str
     schema: Schema
     layout: TableLayout
+    bounds: TimestampBounds | None = None
+    is_dead_letters: bool = False
 
-    def expand(self, batches: beam.PCollection[pa.RecordBatch]) -> beam.PCollection[StagedFile]:
-        return batches | "WriteParquet" >> beam.ParDo(_WriteParquetFn(self.folder, self.schema, self.layout))
+
+def rows_target(plan: SyncPlan) -> StagingTarget:
+    """Return where the rows of the run are staged."""
+    return StagingTarget(plan.staging_folder, plan.schema, plan.layout, plan.bounds)
 
 
-class _WriteParquetFn(beam.DoFn):  # type: ignore[misc]
+def delete_staged_files(folder: str) -> None:
+    """Delete all that was staged under `folder`, also what no list names. Nothing there is no error."""
+    found = FileSystems.match([f"{folder}**"])[0].metadata_list
+    if found:
+        FileSystems.delete([entry.path for entry in found])
+
+
+@dataclass
+class WriteStagedFiles(beam.PTransform):
+    """Write batches with the target's columns to Parquet files, and emit a `StagedFile` for each file."""
+
+    target: StagingTarget
+
+    def expand(self, batches: beam.PCollection) -> beam.PCollection:
+        """Turn RecordBatches into StagedFiles."""
+        return batches | "WriteParquet" >> beam.ParDo(_WriteParquetFn(self.target))
+
+
+class _WriteParquetFn(beam.DoFn):
     """Writes the batches of one bundle to as few files as their size allows."""
 
-    def __init__(self, folder: str, schema: Schema, layout: TableLayout) -> None:
-        self._folder = folder
-        self._schema = schema
-        self._layout = layout
-        self._rows_staged = Metrics.counter(WriteStagedFiles, "rows_staged")
+    def __init__(self, target: StagingTarget) -> None:
+        self._target = target
+        kind = "dead_letters" if target.is_dead_letters else "rows"
+        self._rows_staged = Metrics.counter(WriteStagedFiles, f"{kind}_staged")
         self._bytes_staged = Metrics.counter(WriteStagedFiles, "bytes_staged")
         self._file: _OpenFile | None = None
 
@@ -112,7 +147,7 @@ class _WriteParquetFn(beam.DoFn):  # type: ignore[misc]
 
     def process(self, batch: pa.RecordBatch) -> Iterator[StagedFile]:
         if self._file is None:
-            self._file = _OpenFile(f"{self._folder}{uuid.uuid4().hex}.parquet", self._schema, self._layout)
+            self._file = _OpenFile(self._target)
         self._file.add(batch)
         if self._file.size >= FILE_BYTES:
             yield self._finished()
@@ -135,14 +170,13 @@ class _WriteParquetFn(beam.DoFn):  # type: ignore[misc]
 class _OpenFile:
     """A Parquet file being written; batches wait in memory until they make a row group."""
 
-    def __init__(self, uri: str, schema: Schema, layout: TableLayout) -> None:
-        self._uri = uri
-        self._schema = schema
-        self._layout = layout
-        self._handle: Any = FileSystems.create(uri, compression_type=CompressionTypes.UNCOMPRESSED)
+    def __init__(self, target: StagingTarget) -> None:
+        self._target = target
+        self._uri = f"{target.folder}{uuid.uuid4().hex}.parquet"
+        self._handle: Any = FileSystems.create(self._uri, compression_type=CompressionTypes.UNCOMPRESSED)
         self._writer = pyarrow.parquet.ParquetWriter(
             self._handle,
-            schema.arrow,
+            target.schema.arrow,
             compression="snappy",
             coerce_timestamps="us",
             # BigQuery reads lists only in the form the format's specification gives them.
@@ -159,7 +193,7 @@ class _OpenFile:
         return int(self._handle.tell())
 
     def add(self, batch: pa.RecordBatch) -> None:
-        """Take `batch` in. Raises SchemaError when the file's rows belong to too many partitions."""
+        """Take `batch` in. Raises SchemaError or SourceQueryError when rows are not what the target allows."""
         self._waiting.append(batch)
         self._waiting_bytes += batch.nbytes
         self._rows += batch.num_rows
@@ -167,23 +201,21 @@ class _OpenFile:
             self._write_row_group()
 
     def close(self) -> StagedFile:
+        """Write what waits, and return the file; only then is it complete."""
         self._write_row_group()
         self._writer.close()
         size = self.size
         self._handle.close()
-        return StagedFile(self._uri, self._rows, size, self._partitions)
+        return StagedFile(self._uri, self._rows, size, self._partitions, self._target.is_dead_letters)
 
     def _write_row_group(self) -> None:
-        if self._waiting:
-            table = pa.Table.from_batches(self._waiting, schema=self._schema.arrow)
-            self._partitions |= partitions_of(table, self._layout)
-            check_partitions(self._partitions, self._schema, self._layout)
-            self._writer.write_table(table, row_group_size=table.num_rows)
-            self._waiting, self._waiting_bytes = [], 0
-
-
-def delete_staged_files(folder: str) -> None:
-    """Delete all that was staged under `folder`, also what no list names. Nothing there is no error."""
-    found = FileSystems.match([f"{folder}*"])[0].metadata_list
-    if found:
-        FileSystems.delete([entry.path for entry in found])
+        if not self._waiting:
+            return
+        target = self._target
+        rows = pa.Table.from_batches(self._waiting, schema=target.schema.arrow)
+        if target.bounds is not None:
+            check_bounds(rows, target.bounds)
+        self._partitions |= partitions_of(rows, target.layout)
+        check_partitions(self._partitions, target.schema, target.layout)
+        self._writer.write_table(rows, row_group_size=rows.num_rows)
+        self._waiting, self._waiting_bytes = [], 0

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import timedelta
 from typing import Any
 
 import apache_beam as beam
+import psycopg2.errors
 import sqlglot
 from psycopg2.extensions import Column
 from psycopg2.extensions import connection as Connection
@@ -25,13 +26,17 @@ from sync_pipeline.smart_sync import (
     has_placeholders,
     timestamp_text,
 )
+from sync_pipeline.source import Partition, ReadPlan, SourceDescription
+from sync_pipeline.sources.postgresql.clock import ServerClock, read_clock
 from sync_pipeline.sources.postgresql.column_types import SourceColumn, quoted_identifier
 from sync_pipeline.sources.postgresql.connection import connected, translated_errors
 from sync_pipeline.sources.postgresql.copy_read import ReadFromPostgresql
-from sync_pipeline.sources.source import Partition, ReadPlan, SourceDescription
 
 # The largest that can be declared; the driver answers a larger one where none is.
 _MAX_PRECISION = 1000
+
+# How long the server may count rows that are only reported.
+_COUNT_MILLISECONDS = 10_000
 
 _QUERY_ALIAS = "q"
 _DESCRIBE_PREFIX = "SELECT * FROM (\n"
@@ -45,7 +50,9 @@ _TYPES_SQL = """
         SELECT d.described_oid, t.oid, t.typbasetype, t.typtype, t.typname, d.is_array OR t.typarray = d.oid
         FROM described d JOIN pg_type t ON t.oid = d.typbasetype OR t.typarray = d.oid
     )
-    SELECT described_oid, typname, typtype IN ('c', 'p'), is_array, format_type(described_oid, NULL)
+    -- An enum or a row type may be called like a base type of ours.
+    SELECT described_oid, CASE typtype WHEN 'b' THEN typname ELSE '' END, typtype IN ('c', 'p'), is_array,
+           format_type(described_oid, NULL)
     FROM described d
     WHERE NOT EXISTS (SELECT FROM pg_type t WHERE t.oid = d.typbasetype OR t.typarray = d.oid)
 """
@@ -89,10 +96,13 @@ class PostgresqlSource:
         query = self._query(beginning if self.config.smart_sync else None)
         with connected(self.connection, self.config.max_retries) as connection:
             with translated_errors(), connection.cursor() as cursor:
-                cursor.execute("SELECT clock_timestamp(), reset_val FROM pg_settings WHERE name = 'TimeZone'")
-                now, server_zone = cursor.fetchone()
+                cursor.execute("SELECT reset_val FROM pg_settings WHERE name = 'TimeZone'")
+                (server_zone,) = cursor.fetchone()
+            # Well before the rows are read: who opens a transaction after this cannot stamp rows with an earlier time.
+            clock = self._clock(connection)
             columns, origins = _described_columns(connection, query)
             table = self._source_table(connection)
+            null_timestamps = self._null_timestamps(connection, table)
         by_origin = {(column.table_oid, column.number): column for column in table}
         catalog = [by_origin.get(origin) for origin in origins]
         fields = tuple(
@@ -102,14 +112,19 @@ class PostgresqlSource:
             for column, known in zip(columns, catalog, strict=True)
         )
         schema = Schema(fields)
-        selected = {known.number for known in catalog if known}
-        key = [column for column in table if column.is_key]
+        names = {known.number: column.name for column, known in zip(columns, catalog, strict=True) if known}
+        key = [column.number for column in table if column.is_key]
         return SourceDescription(
             schema,
-            now.astimezone(UTC),
-            tuple(column.name for column in key) if all(column.number in selected for column in key) else (),
+            clock.now,
+            clock.safe.end,
+            tuple(names[number] for number in key) if all(number in names for number in key) else (),
             single_table=all(catalog),
-            risks=tuple(_zone_risks(schema, self.config, server_zone)),
+            risks=(
+                *(clock.safe.warnings if self.config.smart_sync else ()),
+                *_zone_risks(schema, self.config, server_zone),
+                *null_timestamps,
+            ),
         )
 
     def plan_read(self, schema: Schema, interval: SyncInterval | None) -> ReadPlan:
@@ -130,8 +145,15 @@ class PostgresqlSource:
             estimated_rows=_planned_rows(plan),
         )
 
-    def read(self, schema: Schema, batch_size: int) -> beam.PTransform[Any, Any]:
-        return ReadFromPostgresql(self.connection, schema, batch_size, self.config.max_retries)
+    def read(self, schema: Schema) -> beam.PTransform:
+        """Return the transform from partitions to batches of `schema` and dead letters."""
+        return ReadFromPostgresql(
+            self.connection,
+            schema,
+            batch_size=self.config.batch_size,
+            max_retries=self.config.max_retries,
+            keeps_dead_letters=self.config.dead_letter_table is not None,
+        )
 
     @property
     def _query_template(self) -> str:
@@ -152,21 +174,58 @@ class PostgresqlSource:
         assert self.config.smart_sync is not None
         column = f"{_QUERY_ALIAS}.{quoted_identifier(self.config.smart_sync.timestamp_column)}"
         start, end = timestamp_text(interval.start), timestamp_text(interval.end)
-        return f"\nWHERE {column} > '{start}' AND {column} <= '{end}'"
+        predicate = f"{column} > '{start}' AND {column} <= '{end}'"
+        if self.config.smart_sync.include_null_timestamps:
+            predicate = f"{predicate} OR {column} IS NULL"
+        return f"\nWHERE {predicate}"
+
+    def _clock(self, connection: Connection) -> ServerClock:
+        smart_sync = self.config.smart_sync
+        if smart_sync is None:
+            return read_clock(connection, timedelta(), timedelta())
+        return read_clock(connection, smart_sync.settle, smart_sync.max_hold)
+
+    def _null_timestamps(self, connection: Connection, table: list[_TableColumn]) -> list[str]:
+        """Return a sentence on rows that no interval contains, where the source table is known and there are any."""
+        smart_sync = self.config.smart_sync
+        column = next((column for column in table if smart_sync and column.name == smart_sync.timestamp_column), None)
+        if smart_sync is None or column is None or column.is_required or smart_sync.include_null_timestamps:
+            return []
+        with translated_errors(), connection.cursor() as cursor:
+            cursor.execute("SAVEPOINT counting")
+            cursor.execute(f"SET LOCAL statement_timeout = {_COUNT_MILLISECONDS}")
+            try:
+                cursor.execute(
+                    f"SELECT count(*) FROM {self._source_table_name} WHERE {quoted_identifier(column.name)} IS NULL"
+                )
+                (count,) = cursor.fetchone()
+            except psycopg2.errors.QueryCanceled:
+                cursor.execute("ROLLBACK TO SAVEPOINT counting")
+                return [f"{column.name} may be NULL, and such rows are not read; there was no time to count them"]
+            cursor.execute("ROLLBACK TO SAVEPOINT counting")
+        if not count:
+            return []
+        return [
+            f"{count:,} rows of {self._source_table_name} have NULL in {column.name} and are not read: fill it in, or use "
+            "primary_key with smart_sync_null_timestamps=include"
+        ]
+
+    @property
+    def _source_table_name(self) -> str:
+        table = self.config.auto_schema.source_table if self.config.auto_schema else None
+        assert table is not None, "only asked for where there is one"
+        return ".".join(quoted_identifier(part) for part in (table.schema, table.name) if part)
 
     def _source_table(self, connection: Connection) -> list[_TableColumn]:
         auto_schema = self.config.auto_schema
         if auto_schema is None or auto_schema.source_table is None:
             return []
-        table = auto_schema.source_table
-        parts = [part for part in (table.schema, table.name) if part]
-        name = ".".join(quoted_identifier(part) for part in parts)
         with translated_errors(), connection.cursor() as cursor:
-            cursor.execute(_SOURCE_TABLE_SQL, {"name": name})
+            cursor.execute(_SOURCE_TABLE_SQL, {"name": self._source_table_name})
             rows = cursor.fetchall()
         if not rows:
             raise SchemaError(
-                f"source_table_for_schema: {'.'.join(parts)} is not a table the user can see in database "
+                f"source_table_for_schema: {self._source_table_name} is not a table the user can see in database "
                 f"{self.connection.database}: give it as schema.table, and quote names with capitals"
             )
         return [

@@ -35,13 +35,14 @@ class PostgresqlType:
     element_cast: str = ""
 
 
-# By pg_type.typname; a type that is not here is STRING in its own text, which every PostgreSQL type has.
+# By pg_type.typname of a base type; a type that is not here is STRING in its own text, which every PostgreSQL type has.
 POSTGRESQL_TYPES: Mapping[str, PostgresqlType] = {
     "bool": PostgresqlType("BOOL", element_cast="::text[]"),
     "int2": PostgresqlType("INT64", element_cast="::text[]"),
     "int4": PostgresqlType("INT64", element_cast="::text[]"),
     "int8": PostgresqlType("INT64", element_cast="::text[]"),
-    "oid": PostgresqlType("INT64", element_cast="::text[]"),
+    # The server casts an oid to no other number.
+    "oid": PostgresqlType("INT64", "{column}::int8", element_cast="::text[]"),
     # Widened by the server: its text has only the digits that tell reals apart.
     "float4": PostgresqlType("FLOAT64", "{column}::float8", element_cast="::float8[]::text[]"),
     "float8": PostgresqlType("FLOAT64", element_cast="::text[]"),
@@ -60,20 +61,24 @@ POSTGRESQL_TYPES: Mapping[str, PostgresqlType] = {
 COMPOSITE_TYPE = PostgresqlType("JSON", "to_json({column})")
 ANY_OTHER_TYPE = PostgresqlType("STRING")
 
-# How a column is selected when it is wanted as another type than its own. `{column}` would do for the rest:
-# the text of a value is what the other type's parser reads, and it refuses what does not fit.
+# How a column is selected when it is wanted as another type than its own. `{expression}::text` does for the
+# rest: the text of a value is what the other type's parser reads, and it refuses what does not fit.
 CAST_EXPRESSIONS: Mapping[tuple[str, str], str] = {
     ("DATETIME", "TIMESTAMP"): "{column} AT TIME ZONE 'UTC'",
     ("TIMESTAMP", "DATETIME"): "{column} AT TIME ZONE 'UTC'",
     # The server refuses what a double cannot hold, where a text parser would answer infinity.
-    ("INT64", "FLOAT64"): "{column}::float8",
-    ("NUMERIC", "FLOAT64"): "{column}::float8",
-    ("BIGNUMERIC", "FLOAT64"): "{column}::float8",
+    ("INT64", "FLOAT64"): "{expression}::float8",
+    ("NUMERIC", "FLOAT64"): "{expression}::float8",
+    ("BIGNUMERIC", "FLOAT64"): "{expression}::float8",
+    ("STRING", "FLOAT64"): "{column}::text::float8",
+    # A real of 0.1 has one digit; only as a double it has more.
+    ("FLOAT64", "STRING"): "{column}::text",
+    ("FLOAT64", "NUMERIC"): "{column}::text",
+    ("FLOAT64", "BIGNUMERIC"): "{column}::text",
     # 12.00 is a whole number, and 1.50 fits any scale from one.
-    ("NUMERIC", "INT64"): "trim_scale({column})",
-    ("BIGNUMERIC", "INT64"): "trim_scale({column})",
-    ("BIGNUMERIC", "NUMERIC"): "trim_scale({column})",
-    ("JSON", "STRING"): "{expression}",
+    ("NUMERIC", "INT64"): "trim_scale({expression})",
+    ("BIGNUMERIC", "INT64"): "trim_scale({expression})",
+    ("BIGNUMERIC", "NUMERIC"): "trim_scale({expression})",
 }
 
 
@@ -83,7 +88,7 @@ class SourceColumn:
 
     Attributes:
         name: the column's name.
-        type_name: pg_type.typname; of the elements when `is_array`.
+        type_name: pg_type.typname of a base type, else empty; of the elements when `is_array`.
         declared_type: the type as PostgreSQL writes it, for people.
         is_array: one dimension or more, PostgreSQL's types do not say.
         is_composite: a row type.
@@ -123,7 +128,7 @@ class SourceColumn:
         expression = self.type.expression.format(column=column)
         if read.type == own.type:
             return expression
-        cast = CAST_EXPRESSIONS.get((own.type, read.type), f"{column}::text")
+        cast = CAST_EXPRESSIONS.get((own.type, read.type), "{expression}::text")
         return cast.format(column=column, expression=expression)
 
 

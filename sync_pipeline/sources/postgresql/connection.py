@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import psycopg2
-import psycopg2.errors
 from apache_beam.io.filesystems import FileSystems
 from psycopg2.extensions import connection as Connection
 
@@ -44,13 +44,26 @@ class ErrorMeaning:
 
 # By SQLSTATE, the longest matching prefix wins. https://www.postgresql.org/docs/current/errcodes-appendix.html
 ERROR_MEANINGS: dict[str, ErrorMeaning] = {
-    "": ErrorMeaning(SourceQueryError, "see the server's log for the statement"),
+    # A state we do not know may come from a function of the user's, with any text.
+    "": ErrorMeaning(SourceQueryError, "see the server's log for the statement", quotes_data=True),
     "08": ErrorMeaning(SourceUnavailableError, "run the job again"),
     "0A": ErrorMeaning(SourceQueryError, "rewrite the query as one SELECT"),
+    "21": ErrorMeaning(SourceQueryError, "correct the query"),
     "22": ErrorMeaning(
         SourceQueryError, "a value of the data does not suit the query: check its casts and divisions", quotes_data=True
     ),
-    "25006": ErrorMeaning(SourceQueryError, "the query must only read"),
+    "22021": ErrorMeaning(
+        SourceQueryError,
+        "a text is not UTF-8, as a database with the encoding SQL_ASCII may hold it: select the column as bytes, "
+        "convert_to(column, 'SQL_ASCII')",
+        quotes_data=True,
+    ),
+    "25": ErrorMeaning(SourceQueryError, "the query must only read"),
+    "25P04": ErrorMeaning(
+        SourceQueryError,
+        "the transaction was ended: raise the user's transaction_timeout (ALTER ROLE … SET transaction_timeout) or "
+        "make the query faster",
+    ),
     "28": ErrorMeaning(SourceQueryError, "check postgresql_username and postgresql_password"),
     "3D": ErrorMeaning(SourceQueryError, "check postgresql_database"),
     "40": ErrorMeaning(
@@ -64,6 +77,7 @@ ERROR_MEANINGS: dict[str, ErrorMeaning] = {
     "53": ErrorMeaning(
         SourceUnavailableError, "the server is out of a resource: run the job again, or at another time"
     ),
+    "55": ErrorMeaning(SourceQueryError, "make it readable, or correct the query"),
     "57": ErrorMeaning(SourceUnavailableError, "run the job again when the server is back"),
     "57014": ErrorMeaning(
         SourceQueryError,
@@ -71,25 +85,35 @@ ERROR_MEANINGS: dict[str, ErrorMeaning] = {
         "make the query faster, for example with an index on the timestamp column",
     ),
     "58": ErrorMeaning(SourceUnavailableError, "run the job again"),
+    "P0": ErrorMeaning(
+        SourceQueryError,
+        "a function that the query calls raised an error: see the server's log for its message",
+        quotes_data=True,
+    ),
     "XX": ErrorMeaning(SourceQueryError, "the server met an error of its own: see its log"),
 }
 
 # libpq gives no SQLSTATE for a refused connection, only the server's words. A server that answers in English
 # is recognised, and the user is told at once; one that answers in another language is tried again, in vain.
+# "too many connections for role", "the database system is starting up" and the like are no refusals: they pass.
 REFUSALS: tuple[tuple[str, str], ...] = (
-    ("password authentication failed", "check postgresql_username and postgresql_password"),
+    ("authentication failed for user", "check postgresql_username and postgresql_password"),
     ("no password supplied", "give postgresql_password"),
-    ("role ", "check postgresql_username"),
-    ("database ", "check postgresql_database"),
+    ('role ".*" (does not exist|is not permitted to log in)', "check postgresql_username"),
+    ('database ".*" (does not exist|is not currently accepting connections)', "check postgresql_database"),
     (
-        "no pg_hba.conf entry",
+        "no pg_hba.conf entry|pg_hba.conf rejects connection",
         "allow this host, user and database in the server's pg_hba.conf, or change postgresql_sslmode",
     ),
     ("permission denied for database", "grant the user CONNECT on the database"),
     ("server does not support SSL", "use postgresql_sslmode=prefer or disable, or turn on TLS at the server"),
     ("certificate verify failed", "check postgresql_sslrootcert"),
+    (
+        "does not match host name",
+        "give the name in the server's certificate as postgresql_host, or use postgresql_sslmode=verify-ca",
+    ),
     ("root certificate file", "give postgresql_sslrootcert, or another postgresql_sslmode"),
-    ("could not translate host name", "check postgresql_host"),
+    ("could not translate host name (?!.*: Temporary failure)", "check postgresql_host"),
 )
 
 
@@ -147,8 +171,13 @@ def _connect(config: PostgresqlConfig) -> Connection:
     except psycopg2.Error as error:
         reason = " ".join(str(error).split())
         for words, remedy in REFUSALS:
-            if words in reason:
+            if re.search(words, reason):
                 raise SourceQueryError(f"PostgreSQL refused the connection: {reason}: {remedy}") from None
+        if "FATAL: " in reason:
+            raise SourceUnavailableError(
+                f"PostgreSQL does not take the connection: {reason}: run the job again later, or correct what the "
+                "server says"
+            ) from None
         raise SourceUnavailableError(
             f"PostgreSQL cannot be reached at {config.host}:{config.port}: {reason}: check postgresql_host, "
             "postgresql_port, the firewall and the network of the job"
@@ -167,11 +196,9 @@ def _certificate_file(location: str | None) -> Iterator[str | None]:
             with FileSystems.open(location) as remote:
                 local.write(remote.read())
         except OSError as error:
-            raise ConfigError(
-                [
-                    f"postgresql_sslrootcert: {location} cannot be read ({error.__class__.__name__}): check its name and rights"
-                ]
-            ) from None
+            kind = type(error).__name__
+            problem = f"postgresql_sslrootcert: {location} cannot be read ({kind}): check its name and rights"
+            raise ConfigError([problem]) from None
         local.flush()
         yield local.name
 
@@ -194,14 +221,15 @@ def translated_errors(query_offset: int = 0, query: str = "") -> Iterator[None]:
 def _translated(error: psycopg2.Error, query_offset: int, query: str) -> SourceError:
     sqlstate = error.pgcode
     if sqlstate is None:
-        reason = " ".join(str(error).split())
-        return SourceUnavailableError(f"PostgreSQL: the connection was lost: {reason}: run the job again")
+        # Where the server could not say why, the driver's words are about the driver.
+        reason = "" if "no message from the libpq" in str(error) else f": {' '.join(str(error).split())}"
+        return SourceUnavailableError(f"PostgreSQL: the connection was lost{reason}: run the job again")
     meaning = max(
         ((prefix, meaning) for prefix, meaning in ERROR_MEANINGS.items() if sqlstate.startswith(prefix)),
         key=lambda item: len(item[0]),
     )[1]
     # The text of a data exception quotes the value, which may be anything from the table.
-    name = psycopg2.errors.lookup(sqlstate).__name__
+    name = type(error).__name__
     said = name if meaning.quotes_data else " ".join((error.diag.message_primary or name).split())
     place = _place(error.diag.statement_position, query_offset, query)
     return meaning.error(f"PostgreSQL: {said} (SQLSTATE {sqlstate}){place}: {meaning.remedy}")

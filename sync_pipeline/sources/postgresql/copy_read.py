@@ -7,21 +7,23 @@ import logging
 import queue
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
+import psycopg2
 import pyarrow as pa
 from apache_beam.metrics import Metrics
 from psycopg2.extensions import connection as Connection
 
 from sync_pipeline.config import PostgresqlConfig
-from sync_pipeline.errors import SourceError
+from sync_pipeline.errors import RecordError, SourceError
 from sync_pipeline.schema import Schema
+from sync_pipeline.source import BATCHES, DEAD_LETTERS, DeadLetter, Partition
 from sync_pipeline.sources.postgresql.connection import connected, translated_errors
-from sync_pipeline.sources.postgresql.csv_batches import parse_rows
-from sync_pipeline.sources.source import Partition
+from sync_pipeline.sources.postgresql.csv_batches import parse_rows, separate_misfits
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -34,11 +36,12 @@ WAITING_CHUNKS = 2
 
 PROGRESS_SECONDS = 5.0
 
+# How long a read that will fail goes on, to tell how many rows do not fit.
+SURVEY_SECONDS = 30.0
 
-@dataclass(frozen=True)
-class _Chunk:
-    text: bytes
-    rows: int
+
+# Rows, or how the COPY ended: None, or the error that ended it.
+_Message = list[bytes] | BaseException | None
 
 
 class _ChunkWriter:
@@ -47,7 +50,7 @@ class _ChunkWriter:
     https://www.postgresql.org/docs/current/libpq-copy.html: "Data is always returned one data row at a time".
     """
 
-    def __init__(self, chunks: queue.Queue[_Chunk | BaseException | None], abandoned: threading.Event) -> None:
+    def __init__(self, chunks: queue.Queue[_Message], abandoned: threading.Event) -> None:
         self._chunks = chunks
         self._abandoned = abandoned
         self._rows: list[bytes] = []
@@ -62,9 +65,8 @@ class _ChunkWriter:
     def flush(self) -> None:
         if not self._rows:
             return
-        chunk = _Chunk(b"".join(self._rows), len(self._rows))
-        self._rows, self._bytes = [], 0
-        _put(self._chunks, chunk, self._abandoned)
+        rows, self._rows, self._bytes = self._rows, [], 0
+        _put(self._chunks, rows, self._abandoned)
 
 
 class _AbandonedError(Exception):
@@ -80,13 +82,72 @@ def _put(chunks: queue.Queue[Any], item: Any, abandoned: threading.Event) -> Non
     raise _AbandonedError
 
 
-def copy_batches(connection: Connection, statement: str, schema: Schema, batch_size: int) -> Iterator[pa.RecordBatch]:
+def copy_batches(
+    connection: Connection, statement: str, schema: Schema, batch_size: int, *, keeps_dead_letters: bool = False
+) -> Iterator[pa.RecordBatch | DeadLetter]:
     """Run `COPY (statement) TO STDOUT` and yield its rows, in order, as batches of `schema.arrow`.
 
-    At most `batch_size` rows are in a batch, and about four chunks of rows are in memory at a time.
-    Raises SourceError when the read fails, RecordError when a value does not fit.
+    At most `batch_size` rows are in a batch, and about four chunks of rows are in memory at a time. A row with a value
+    that does not fit is yielded as a `DeadLetter` where these are kept; else RecordError is raised, after a look at how
+    many there are. Raises SourceError when the read fails.
     """
-    chunks: queue.Queue[_Chunk | BaseException | None] = queue.Queue(WAITING_CHUNKS)
+    survey = _Survey()
+    for rows in _copied_rows(connection, statement):
+        try:
+            if survey.has_begun:
+                survey.look_at(rows, schema)
+                continue
+            table = parse_rows(b"".join(rows), schema)
+            if table.num_rows != len(rows):
+                raise SourceError(f"PostgreSQL sent {len(rows)} rows, {table.num_rows} were parsed: nothing is loaded")
+            yield from table.to_batches(max_chunksize=batch_size)
+        except RecordError:
+            if not keeps_dead_letters:
+                survey.look_at(rows, schema)
+                continue
+            for part in separate_misfits(rows, schema):
+                if isinstance(part, DeadLetter):
+                    yield part
+                else:
+                    yield from part.to_batches(max_chunksize=batch_size)
+    survey.finish()
+
+
+class _Survey:
+    """Counts the rows that do not fit, for a while, so that the error tells of all columns and not of the first only."""
+
+    def __init__(self) -> None:
+        self._problems: Counter[str] = Counter()
+        self._rows = 0
+        self._deadline = 0.0
+
+    @property
+    def has_begun(self) -> bool:
+        return self._deadline > 0
+
+    def look_at(self, rows: list[bytes], schema: Schema) -> None:
+        """Count what does not fit in `rows`. Raises RecordError when the time is up."""
+        if not self.has_begun:
+            self._deadline = time.monotonic() + SURVEY_SECONDS
+        for part in separate_misfits(rows, schema):
+            if isinstance(part, DeadLetter):
+                self._problems.update(part.reason.splitlines())
+            self._rows += 1 if isinstance(part, DeadLetter) else part.num_rows
+            if time.monotonic() > self._deadline:
+                self.finish()
+
+    def finish(self) -> None:
+        """Raise RecordError when something did not fit."""
+        if self._problems:
+            told = [
+                f"{problem} (in {count:,} of {self._rows:,} rows)" for problem, count in self._problems.most_common()
+            ]
+            raise RecordError("\n".join(told))
+
+
+def _copied_rows(connection: Connection, statement: str) -> Iterator[list[bytes]]:
+    """Yield the rows of the COPY as they arrive, some at a time, each as a line of CSV."""
+    chunks: queue.Queue[_Message] = queue.Queue(WAITING_CHUNKS)
     abandoned = threading.Event()
 
     def receive() -> None:
@@ -98,30 +159,30 @@ def copy_batches(connection: Connection, statement: str, schema: Schema, batch_s
             _put(chunks, None, abandoned)
         except _AbandonedError:
             return
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised again by the thread that reads
             with contextlib.suppress(_AbandonedError):
                 _put(chunks, error, abandoned)
 
     receiver = threading.Thread(target=receive, name="copy", daemon=True)
     receiver.start()
+    is_copying = True
     try:
-        while (chunk := chunks.get()) is not None:
-            if isinstance(chunk, BaseException):
-                raise chunk
-            table = parse_rows(chunk.text, schema)
-            if table.num_rows != chunk.rows:
-                raise SourceError(f"PostgreSQL sent {chunk.rows} rows, {table.num_rows} were parsed: nothing is loaded")
-            yield from table.to_batches(max_chunksize=batch_size)
+        while isinstance(chunk := chunks.get(), list):
+            yield chunk
+        is_copying = False
+        if chunk is not None:
+            raise chunk
     finally:
         abandoned.set()
-        if receiver.is_alive():
-            # Closing alone would wait for the rest of the COPY.
-            connection.cancel()
+        if is_copying:
+            # Closing alone would wait for the rest of the COPY. Where the server cannot be reached there is none.
+            with contextlib.suppress(psycopg2.Error):
+                connection.cancel()
         receiver.join()
 
 
 @dataclass
-class ReadFromPostgresql(beam.PTransform):  # type: ignore[misc]
+class ReadFromPostgresql(beam.PTransform):
     """Read `Partition`s into `pyarrow.RecordBatch`es with `schema.arrow`, one connection for each.
 
     Attributes:
@@ -129,35 +190,51 @@ class ReadFromPostgresql(beam.PTransform):  # type: ignore[misc]
         schema: the columns the statements of the partitions select, in their order.
         batch_size: the largest number of rows in one batch.
         max_retries: how often connecting is tried again.
+        keeps_dead_letters: a row that does not fit is an element of the output `DEAD_LETTERS`, instead of an error.
     """
 
     config: PostgresqlConfig
     schema: Schema
     batch_size: int
     max_retries: int
+    keeps_dead_letters: bool = False
 
-    def expand(self, partitions: beam.PCollection[Partition]) -> beam.PCollection[pa.RecordBatch]:
-        return partitions | "ReadPartition" >> beam.ParDo(
-            _ReadPartitionFn(self.config, self.schema, self.batch_size, self.max_retries)
+    def expand(self, partitions: beam.PCollection) -> beam.pvalue.DoOutputsTuple:
+        """Turn Partitions into RecordBatches and DeadLetters."""
+        return partitions | "ReadPartition" >> beam.ParDo(_ReadPartitionFn(self)).with_outputs(
+            DEAD_LETTERS, main=BATCHES
         )
 
 
-class _ReadPartitionFn(beam.DoFn):  # type: ignore[misc]
-    def __init__(self, config: PostgresqlConfig, schema: Schema, batch_size: int, max_retries: int) -> None:
-        self._config = config
-        self._schema = schema
-        self._batch_size = batch_size
-        self._max_retries = max_retries
+class _ReadPartitionFn(beam.DoFn):
+    def __init__(self, read: ReadFromPostgresql) -> None:
+        self._config = read.config
+        self._schema = read.schema
+        self._batch_size = read.batch_size
+        self._max_retries = read.max_retries
+        self._keeps_dead_letters = read.keeps_dead_letters
         self._rows_read = Metrics.counter(ReadFromPostgresql, "rows_read")
+        self._dead_letters = Metrics.counter(ReadFromPostgresql, "dead_letters")
 
-    def process(self, partition: Partition) -> Iterator[pa.RecordBatch]:
+    def process(self, partition: Partition) -> Iterator[pa.RecordBatch | beam.pvalue.TaggedOutput]:
         progress = _Progress(partition)
         # Only connecting is retried: once rows have left, the runner has to repeat the whole bundle.
         with connected(self._config, self._max_retries) as connection:
-            for batch in copy_batches(connection, partition.statement, self._schema, self._batch_size):
-                self._rows_read.inc(batch.num_rows)
-                progress.add(batch.num_rows)
-                yield batch
+            for part in copy_batches(
+                connection,
+                partition.statement,
+                self._schema,
+                self._batch_size,
+                keeps_dead_letters=self._keeps_dead_letters,
+            ):
+                rows = 1 if isinstance(part, DeadLetter) else part.num_rows
+                self._rows_read.inc(rows)
+                progress.add(rows)
+                if isinstance(part, DeadLetter):
+                    self._dead_letters.inc()
+                    yield beam.pvalue.TaggedOutput(DEAD_LETTERS, part)
+                else:
+                    yield part
         progress.finish()
 
 

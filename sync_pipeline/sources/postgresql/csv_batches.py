@@ -6,7 +6,12 @@ PostgreSQL's CSV tells NULL (nothing) from an empty string (two quotes), which m
 from __future__ import annotations
 
 import binascii
-from collections.abc import Callable, Mapping, Sequence
+import codecs
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +21,7 @@ import pyarrow.json
 
 from sync_pipeline.errors import RecordError
 from sync_pipeline.schema import ARROW_TYPES, REPEATED, REQUIRED, Field, Schema
+from sync_pipeline.source import DeadLetter
 
 _PARSE_OPTIONS = pyarrow.csv.ParseOptions(
     newlines_in_values=True,
@@ -24,7 +30,7 @@ _PARSE_OPTIONS = pyarrow.csv.ParseOptions(
 )
 
 # Types the CSV parser reads itself; the others arrive as text and are converted afterwards.
-_PARSED_TYPES = frozenset({"BOOL", "INT64", "FLOAT64", "NUMERIC", "DATE", "TIME", "DATETIME", "TIMESTAMP"})
+_PARSED_TYPES = frozenset({"BOOL", "INT64", "FLOAT64", "DATE", "TIME", "DATETIME", "TIMESTAMP"})
 
 # Why a value can be refused.
 _LIMITS: Mapping[str, str] = {
@@ -38,11 +44,24 @@ _LIMITS: Mapping[str, str] = {
     "DATETIME": "DATETIME holds the years 1 to 9999, no infinity and no offset",
     "TIMESTAMP": "TIMESTAMP holds the years 1 to 9999 and no infinity, and its text needs an offset from UTC",
 }
-_ARRAY_LIMIT = "an ARRAY of BigQuery has one dimension and no NULL elements"
+_ARRAY_LIMIT = "an ARRAY has one dimension and no NULL elements"
+
+# Sign, digits before and after the point, exponent.
+_NUMBER = re.compile(r"([+-]?)(?=\.?[0-9])([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]{1,9}))?")
 
 
 class _MisfitError(Exception):
     """A value does not fit. Carries nothing, so that nothing of the data can leak."""
+
+
+class _NullError(_MisfitError):
+    """A NULL is where none may be."""
+
+
+# What parsing raises for values that do not fit.
+_REFUSALS = (pa.ArrowInvalid, _MisfitError)
+
+_UNREADABLE = "rows of the source cannot be read as CSV: this is a defect of the reader"
 
 
 def parse_rows(text: bytes, schema: Schema) -> pa.Table:
@@ -51,17 +70,45 @@ def parse_rows(text: bytes, schema: Schema) -> pa.Table:
     Raises RecordError naming every column in which a value does not fit.
     """
     try:
-        table = _read_csv(text, schema.names, schema)
-        columns = [
-            _converted(column.combine_chunks(), field) for column, field in zip(table.columns, schema, strict=True)
-        ]
-    except (pa.ArrowInvalid, _MisfitError):
-        raise _misfits(text, schema) from None
+        return _table(text, schema)
+    except _REFUSALS:
+        problems = _misfits(text, schema).values()
+        raise RecordError("\n".join(problems) or _UNREADABLE) from None
+
+
+def separate_misfits(rows: Sequence[bytes], schema: Schema) -> Iterator[pa.Table | DeadLetter]:
+    """Return the rows, in order, as tables of those that fit and a `DeadLetter` for each that does not.
+
+    Rows that fit together are parsed together; only where they do not are they halved, down to the one that is wrong.
+    """
+    try:
+        yield _table(b"".join(rows), schema)
+    except _REFUSALS:
+        if len(rows) == 1:
+            yield _dead_letter(rows[0], schema)
+        else:
+            half = len(rows) // 2
+            yield from separate_misfits(rows[:half], schema)
+            yield from separate_misfits(rows[half:], schema)
+
+
+def _table(text: bytes, schema: Schema) -> pa.Table:
+    table = _read_csv(text, schema.names, schema)
+    columns = [_converted(column.combine_chunks(), field) for column, field in zip(table.columns, schema, strict=True)]
     return pa.Table.from_arrays(columns, schema=schema.arrow)
+
+
+def _dead_letter(row: bytes, schema: Schema) -> DeadLetter:
+    problems = _misfits(row, schema)
+    texts = _read_csv(row, schema.names, Schema(tuple(Field(name, "STRING") for name in schema.names)))
+    return DeadLetter(tuple(problems), "\n".join(problems.values()) or _UNREADABLE, texts.to_pylist()[0])
 
 
 def _read_csv(text: bytes, names: Sequence[str], wanted: Schema) -> pa.Table:
     """Parse the columns of `wanted` out of rows that have the columns `names`."""
+    if text.startswith(codecs.BOM_UTF8):
+        # The parser takes the first one for a mark of the file, but it is the first value's.
+        text = codecs.BOM_UTF8 + text
     return pyarrow.csv.read_csv(
         pa.BufferReader(text),
         # One block: the text is already cut between rows, and a row may be longer than any block we would choose.
@@ -85,52 +132,102 @@ def _parsed_type(field: Field) -> pa.DataType:
     return pa.string()
 
 
-def _misfits(text: bytes, schema: Schema) -> RecordError:
-    """Return the error for rows that could not be parsed; looks at one column at a time to name them all."""
-    problems = []
+def _misfits(text: bytes, schema: Schema) -> dict[str, str]:
+    """Return what is wrong with each column of rows that could not be parsed; looks at one column at a time."""
+    problems = {}
     for field in schema:
         try:
             _converted(_read_csv(text, schema.names, Schema((field,))).column(0).combine_chunks(), field)
-        except (pa.ArrowInvalid, _MisfitError):
-            problems.append(_misfit(field))
-    return RecordError(
-        "; ".join(problems) or "rows of the source cannot be read as CSV: this is a defect of the reader"
-    )
+        except _NullError:
+            problems[field.name] = _null_problem(field)
+        except _REFUSALS:
+            problems[field.name] = _misfit(field)
+    return problems
 
 
 def _misfit(field: Field) -> str:
+    limit = _LIMITS.get(field.type, f"the text is no {field.type}")
     if field.mode == REPEATED:
-        limit, other_type = _ARRAY_LIMIT, "JSON"
+        limit = f"{_ARRAY_LIMIT}, and {limit}" if field.type in _LIMITS else _ARRAY_LIMIT
+        remedy = f"Load the column as JSON with {_override(field, 'JSON')}"
     else:
-        limit, other_type = _LIMITS.get(field.type, f"the text is no {field.type}"), "STRING"
+        remedy = f"Load the column as text with {_override(field, 'STRING')}"
     return (
         f"column {field.name!r} ({field.source_type} to {field.type_name}) has a value that does not fit: {limit}. "
-        f'Load the column as text with transformation_config={{"type_overrides": {{"{field.name}": "{other_type}"}}}}, '
-        "or leave such rows out in the query"
+        f"{remedy}, or leave such rows out in the query"
     )
+
+
+def _null_problem(field: Field) -> str:
+    return (
+        f"column {field.name!r} has NULL, and must not: it is in primary_key, NOT NULL in source_table_for_schema, or REQUIRED "
+        "in the destination. Correct the rows or the query (an outer join makes such rows), leave source_table_for_schema "
+        f"out, or in an existing table run ALTER TABLE … ALTER COLUMN `{field.name}` DROP NOT NULL"
+    )
+
+
+def _override(field: Field, type_name: str) -> str:
+    overrides = {"type_overrides": {field.name: type_name}}
+    return f"transformation_config={json.dumps(overrides, ensure_ascii=False)}"
 
 
 def _converted(column: pa.Array, field: Field) -> pa.Array:
     if field.mode == REPEATED:
         return _lists(column, field)
     if field.mode == REQUIRED and column.null_count:
-        raise RecordError(
-            f"column {field.name!r} has NULL, but is NOT NULL in source_table_for_schema or REQUIRED in the destination: "
-            f"an outer join in the query makes such rows. Leave source_table_for_schema out, or in an existing table run "
-            f"ALTER TABLE … ALTER COLUMN `{field.name}` DROP NOT NULL"
-        )
+        raise _NullError
     convert = _CONVERSIONS.get(field.type)
     return convert(column) if convert else column
 
 
-def _decimal(type_name: str) -> Callable[[pa.Array], pa.Array]:
+def _decimal(type_name: str, integer_digits: int, fraction_digits: int) -> Callable[[pa.Array], pa.Array]:
+    """Return the conversion of texts to numbers that have at most so many digits before and after the point."""
+    # Arrow parses a number with more digits to a wrong one without an error, so none may get there.
+    plain = rf"^-?[0-9]{{1,{integer_digits}}}(\.[0-9]{{1,{fraction_digits}}})?$"
+
     def convert(column: pa.Array) -> pa.Array:
-        converted = pc.cast(column, ARROW_TYPES[type_name])
-        # The parsers let numbers of one digit too many pass; Parquet and BigQuery would not.
-        converted.validate(full=True)
-        return converted
+        if pc.any(pc.invert(pc.match_substring_regex(column, plain))).as_py():
+            column = pa.array(
+                [text and _plain_decimal(text, integer_digits, fraction_digits) for text in column.to_pylist()],
+                pa.string(),
+            )
+        return pc.cast(column, ARROW_TYPES[type_name])
 
     return convert
+
+
+def _plain_decimal(text: str, integer_digits: int, fraction_digits: int) -> str:
+    """Return a number without an exponent and without zeros behind its last digit."""
+    match = _NUMBER.fullmatch(text.strip(" "))
+    if match is None:
+        raise _MisfitError
+    sign, integer, fraction, exponent = (part or "" for part in match.groups())
+    digits = (integer + fraction).lstrip("0")
+    if not digits:
+        return "0"
+    scale = len(fraction) - int(exponent or 0)
+    integer_part_is_too_long = len(digits) - scale > integer_digits
+    scale -= len(digits) - len(digits.rstrip("0"))
+    if integer_part_is_too_long or scale > fraction_digits:
+        raise _MisfitError
+    return format(Decimal(f"{sign}{digits.rstrip('0')}e{-scale}"), "f")
+
+
+def _moments(type_name: str) -> Callable[[pa.Array], pa.Array]:
+    """Return the check that dates or timestamps are in the years 1 to 9999."""
+    least, most = (
+        pa.scalar(moment.replace(tzinfo=UTC), ARROW_TYPES["TIMESTAMP"]).cast(ARROW_TYPES[type_name])
+        for moment in (datetime.min, datetime.max)  # noqa: DTZ901 - they get their zone here
+    )
+
+    def check(column: pa.Array) -> pa.Array:
+        # PostgreSQL writes years before 1 and after 9999 in ways the parsers refuse, but a text column may hold
+        # 0000-01-01, and an offset can lead beyond either end.
+        if pc.any(pc.or_(pc.less(column, least), pc.greater(column, most))).as_py():
+            raise _MisfitError
+        return column
+
+    return check
 
 
 def _bytes(column: pa.Array) -> pa.Array:
@@ -150,9 +247,12 @@ def _bytes(column: pa.Array) -> pa.Array:
 
 
 _CONVERSIONS: Mapping[str, Callable[[pa.Array], pa.Array]] = {
-    "NUMERIC": _decimal("NUMERIC"),
-    "BIGNUMERIC": _decimal("BIGNUMERIC"),
+    "NUMERIC": _decimal("NUMERIC", 29, 9),
+    "BIGNUMERIC": _decimal("BIGNUMERIC", 38, 38),
     "BYTES": _bytes,
+    "DATE": _moments("DATE"),
+    "DATETIME": _moments("DATETIME"),
+    "TIMESTAMP": _moments("TIMESTAMP"),
 }
 
 
@@ -190,8 +290,8 @@ def _bytes_elements(texts: pa.Array) -> pa.Array:
 
 
 _ELEMENT_CONVERSIONS: Mapping[str, Callable[[pa.Array], pa.Array]] = {
-    "NUMERIC": _decimal("NUMERIC"),
-    "BIGNUMERIC": _decimal("BIGNUMERIC"),
+    "NUMERIC": _CONVERSIONS["NUMERIC"],
+    "BIGNUMERIC": _CONVERSIONS["BIGNUMERIC"],
     "TIME": _time_elements,
     "BYTES": _bytes_elements,
 }

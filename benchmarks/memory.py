@@ -1,0 +1,176 @@
+"""How much memory a sync needs, and whether that grows with the rows: `make bench-memory`.
+
+The same query is synced twice, with 300,000 and with 3,000,000 rows, by `main.py` as a template launch runs it. Rows
+stream through the pipeline, so ten times the rows should need about the same memory. Only the ratio of the two peaks in
+one run counts: absolute figures differ from machine to machine.
+"""
+
+import argparse
+import importlib.metadata
+import json
+import os
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from subprocess import DEVNULL, STDOUT, Popen
+from typing import Any
+
+import sandbox
+from sandbox import demo_orders, demo_run
+from sandbox.endpoints import Endpoints
+
+SMALL, LARGE = 300_000, 3_000_000
+MOST_RATIO = 1.3
+RESULTS = Path(__file__).with_name("results") / "memory.json"
+SAMPLE_SECONDS = 0.05
+MIB = 2**20
+
+
+class RunFailedError(Exception):
+    """A run to be measured did not load its rows; the text has all it printed."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """How a command ended, the most memory its processes held together (bytes), and what it printed."""
+
+    exit_code: int
+    peak: int
+    seconds: float
+    output: str
+
+
+def measure(command: Sequence[str], environment: Mapping[str, str], folder: Path) -> Measured:
+    """Run `command` in `folder` and measure it.
+
+    The kernel knows the exact peak of the largest single process; the sum over all of them is sampled. The larger of
+    the two is the peak.
+    """
+    with tempfile.TemporaryFile() as output:
+        began = time.monotonic()
+        process = Popen(command, cwd=folder, env=dict(environment), stdin=DEVNULL, stdout=output, stderr=STDOUT)
+        try:
+            peak = 0
+            while not (ended := os.wait4(process.pid, os.WNOHANG))[0]:
+                peak = max(peak, _memory_of_tree(process.pid))
+                time.sleep(SAMPLE_SECONDS)
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+        _, status, usage = ended
+        process.returncode = os.waitstatus_to_exitcode(status)
+        output.seek(0)
+        return Measured(
+            exit_code=process.returncode,
+            peak=max(peak, usage.ru_maxrss * 1024),
+            seconds=time.monotonic() - began,
+            output=output.read().decode(errors="replace"),
+        )
+
+
+def descendants(root: int, parents: Mapping[int, int]) -> set[int]:
+    """Return `root` and all processes below it; `parents` has the parent of each process."""
+    found = {root}
+    while below := {pid for pid, parent in parents.items() if parent in found} - found:
+        found |= below
+    return found
+
+
+def result(small: Measured, large: Measured, idle: Measured, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is written to `memory.json`; memory in MiB."""
+    return {
+        "peak_mb_300k": round(small.peak / MIB, 1),
+        "peak_mb_3m": round(large.peak / MIB, 1),
+        "ratio": round(large.peak / small.peak, 3),
+        "peak_mb_dry_run": round(idle.peak / MIB, 1),
+        "seconds_300k": round(small.seconds, 1),
+        "seconds_3m": round(large.seconds, 1),
+        **facts,
+    }
+
+
+def main(argv: Sequence[str]) -> int:
+    """Measure, write the result and return the exit code: 1 when memory grows too much, 2 when a run failed."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.memory", description="Measure a sync's memory.")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="the file that is written (%(default)s)")
+    output = parser.parse_args(argv).output
+    with tempfile.TemporaryDirectory(prefix="sandbox-memory-") as folder, sandbox.running(Path(folder)) as endpoints:
+        try:
+            # A dry run imports and plans the same, and reads nothing: what it needs is the floor.
+            idle = _measure_sync(endpoints, SMALL, dry_run=True)
+            small, large = (_measure_sync(endpoints, rows) for rows in (SMALL, LARGE))
+        except RunFailedError as error:
+            print(error, file=sys.stderr)
+            return 2
+    document = result(small, large, idle, _facts())
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    holds = document["ratio"] <= MOST_RATIO
+    print(
+        f"ratio {document['ratio']}, the aim is at most {MOST_RATIO}: {'reached' if holds else 'MISSED'}; see {output}"
+    )
+    return 0 if holds else 1
+
+
+def _measure_sync(endpoints: Endpoints, rows: int, *, dry_run: bool = False) -> Measured:
+    parameters = {
+        **demo_run.source_parameters(endpoints),
+        "postgresql_query": demo_orders.past_orders_sql(rows),
+        **demo_run.destination_parameters(endpoints),
+        "destination_bigquery_table": f"orders_{rows}",
+        "dry_run": str(dry_run).lower(),
+    }
+    measured = measure(demo_run.command(parameters), {**os.environ, **endpoints.environment()}, demo_run.ROOT)
+    what = "a dry run" if dry_run else f"{rows:,} rows"
+    report = demo_run.find_report(measured.output)
+    if measured.exit_code != 0 or (not dry_run and (report is None or report.rows_loaded != rows)):
+        raise RunFailedError(f"{what}: failed with exit code {measured.exit_code}:\n{measured.output}")
+    print(f"{what}: {measured.peak / MIB:,.0f} MiB at most, {measured.seconds:.1f} s", flush=True)
+    return measured
+
+
+def _memory_of_tree(root: int) -> int:
+    """Return the resident memory of a process and all below it, in bytes."""
+    return sum(map(_resident, descendants(root, dict(_parents(Path("/proc").iterdir())))))
+
+
+def _parents(entries: Iterable[Path]) -> Iterable[tuple[int, int]]:
+    for entry in entries:
+        if entry.name.isdecimal():
+            try:
+                # The second field is the command's name in parentheses, and may hold spaces and parentheses itself.
+                yield int(entry.name), int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            except OSError:
+                continue
+
+
+def _resident(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
+
+
+def _facts() -> dict[str, Any]:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    packages = ("apache-beam", "pyarrow", "psycopg2-binary", "google-cloud-bigquery")
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": {
+            "system": f"{platform.system()} {platform.machine()}",
+            "cpus": os.cpu_count(),
+            "memory_gb": round(memory / 2**30, 1),
+        },
+        "versions": {"python": platform.python_version()}
+        | {name: importlib.metadata.version(name) for name in packages},
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,78 @@
+"""The statements of GoogleSQL that publish staged rows. Every column is aliased and quoted: a table may be called like one."""
+
+from __future__ import annotations
+
+from sync_pipeline.layout import create_table_sql
+from sync_pipeline.plan import SyncPlan
+from sync_pipeline.schema import quoted
+
+
+def select_sql(plan: SyncPlan) -> str:
+    """Return the query that turns rows of the staging table into rows of the destination.
+
+    With a primary key, of staged rows with one key the newest counts; of equally new ones always the same one.
+    """
+    expressions = []
+    for field in plan.schema:
+        column = f"s.{quoted(field.name)}"
+        # 'round': BigQuery's JSON numbers are INT64, UINT64 or FLOAT64; the exact mode would refuse longer ones.
+        expression = f"PARSE_JSON({column}, wide_number_mode=>'round')" if field.type == "JSON" else column
+        expressions.append(f"{expression} AS {quoted(field.name)}")
+    sql = f"SELECT {', '.join(expressions)}\nFROM {quoted(plan.staging_table_id)} AS s"
+    if not plan.primary_key:
+        return sql
+    keys = ", ".join(f"s.{quoted(name)}" for name in plan.primary_key)
+    newest = f"s.{quoted(plan.timestamp_column)} DESC, " if plan.timestamp_column is not None else ""
+    return (
+        f"{sql}\nWHERE TRUE\n"
+        f"QUALIFY ROW_NUMBER() OVER (PARTITION BY {keys} ORDER BY {newest}TO_JSON_STRING(s) DESC) = 1"
+    )
+
+
+def insert_sql(plan: SyncPlan) -> str:
+    """Return the statement that appends the rows of the staging table to the destination."""
+    return f"INSERT INTO {quoted(plan.table_id)} ({_columns(plan)})\n{select_sql(plan)}"
+
+
+def truncate_sql(plan: SyncPlan) -> str:
+    """Return the statement that empties the destination."""
+    return f"TRUNCATE TABLE {quoted(plan.table_id)}"
+
+
+def replace_sql(plan: SyncPlan) -> str:
+    """Return the statement that puts a new table, with the rows of the staging table, in the destination's place."""
+    return f"{create_table_sql(plan.table_id, plan.schema, plan.layout, replace=True)}\nAS {select_sql(plan)}"
+
+
+def merge_sql(plan: SyncPlan) -> str:
+    """Return the statement that updates rows by their primary key and inserts those that are new.
+
+    A row of the destination that is newer than the staged one stays: it came with a run that read later and published
+    first. Keys are never NULL, the read has made sure. The destination is not pruned by its partition column: where a
+    row's partition can change, its old version would not be found and the new one inserted beside it.
+    """
+    matches = [f"t.{quoted(name)} = s.{quoted(name)}" for name in plan.primary_key]
+    if plan.require_partition_filter and plan.layout.partition_field:
+        partition = f"t.{quoted(plan.layout.partition_field)}"
+        # Always true, and enough for BigQuery to accept the statement.
+        matches.append(f"({partition} IS NOT NULL OR {partition} IS NULL)")
+    newer = ""
+    if plan.timestamp_column is not None:
+        column = quoted(plan.timestamp_column)
+        newer = f" AND (t.{column} IS NULL OR s.{column} IS NULL OR s.{column} >= t.{column})"
+    others = [quoted(name) for name in plan.schema.names if name not in plan.primary_key]
+    updates = ", ".join(f"{column} = s.{column}" for column in others)
+    values = ", ".join(f"s.{quoted(name)}" for name in plan.schema.names)
+    return "\n".join(
+        (
+            f"MERGE INTO {quoted(plan.table_id)} AS t",
+            f"USING (\n{select_sql(plan)}\n) AS s",
+            f"ON {' AND '.join(matches)}",
+            *([f"WHEN MATCHED{newer} THEN UPDATE SET {updates}"] if updates else []),
+            f"WHEN NOT MATCHED THEN INSERT ({_columns(plan)}) VALUES ({values})",
+        )
+    )
+
+
+def _columns(plan: SyncPlan) -> str:
+    return ", ".join(map(quoted, plan.schema.names))

@@ -1,0 +1,70 @@
+"""Cleaning up: what the run staged, and what earlier runs left that were killed before they could."""
+
+from __future__ import annotations
+
+import logging
+import re
+
+from apache_beam.io.filesystems import FileSystems
+from google.api_core import exceptions
+from google.cloud import bigquery
+
+from sync_pipeline.bigquery_client import REQUEST_RETRY
+from sync_pipeline.plan import NO_START, SyncPlan, staging_table_id
+from sync_pipeline.staging import delete_staged_files
+
+_LOGGER = logging.getLogger(__name__)
+
+_FOLDER = re.compile(r"start=(?P<start>[^,/]+),run=(?P<run>[^,/]+)/")
+
+
+def clean_up(client: bigquery.Client, plan: SyncPlan, *, destination_moved: bool) -> None:
+    """Remove the run's staging table and files, and those of runs that can no longer publish.
+
+    `destination_moved`: this run, or another from the same timestamp, has published rows. What cannot be removed is said, and costs the run nothing: tables expire by themselves.
+    """
+    _remove(client, plan, plan.staging_folder, plan.run_id)
+    try:
+        folders = _folders(plan.staging_root)
+    except OSError as error:
+        _LOGGER.warning("%s could not be searched for left-overs (%s)", plan.staging_root, error.__class__.__name__)
+        return
+    for folder, start, run_id in folders:
+        if run_id != plan.run_id and is_superseded(start, plan, destination_moved=destination_moved):
+            _LOGGER.info("removing what run %s left behind", run_id)
+            _remove(client, plan, folder, run_id)
+
+
+def is_superseded(start: str, plan: SyncPlan, *, destination_moved: bool) -> bool:
+    """Whether a run that started from `start` can no longer publish, so that what it staged is waste.
+
+    Of the runs from one timestamp one publishes, and the destination then begins at a later one: whoever started from
+    an earlier one than this run has seen there has lost, whether it knows or not.
+    """
+    if plan.publish_id is None or start == NO_START:
+        return False
+    own = plan.staging_start
+    return start < own or (destination_moved and start == own)
+
+
+def _folders(root: str) -> list[tuple[str, str, str]]:
+    """Return folder, start and run id of all runs that have staged something under `root`."""
+    found = {}
+    for entry in FileSystems.match([f"{root}**"])[0].metadata_list:
+        match = _FOLDER.match(entry.path.removeprefix(root))
+        if match:
+            found[f"{root}{match[0]}"] = (match["start"], match["run"])
+    return [(folder, start, run_id) for folder, (start, run_id) in sorted(found.items())]
+
+
+def _remove(client: bigquery.Client, plan: SyncPlan, folder: str, run_id: str) -> None:
+    table_id = staging_table_id(plan.config.destination, run_id)
+    try:
+        # The table before the files: the folder is what tells a later run that there may be a table.
+        client.delete_table(table_id, not_found_ok=True, retry=REQUEST_RETRY)
+    except exceptions.GoogleAPICallError as error:
+        _LOGGER.warning("%s was not removed (%s); it expires by itself", table_id, error.__class__.__name__)
+    try:
+        delete_staged_files(folder)
+    except OSError as error:
+        _LOGGER.warning("%s was not removed (%s)", folder, error.__class__.__name__)
