@@ -16,7 +16,7 @@ from google.cloud import bigquery
 from sync_pipeline.bigquery_client import REQUEST_RETRY, translated_errors
 from sync_pipeline.config import DestinationConfig
 from sync_pipeline.dead_letters import DEAD_LETTER_SCHEMA
-from sync_pipeline.errors import SchemaError
+from sync_pipeline.errors import ConfigError, SchemaError
 from sync_pipeline.identifiers import TableId
 from sync_pipeline.layout import TableLayout, add_column_sql, drop_not_null_sql, set_type_sql
 from sync_pipeline.plan import DeadLetterTable
@@ -86,10 +86,9 @@ class Differences:
 
 
 def describe_destination(client: bigquery.Client, config: DestinationConfig) -> DestinationDescription:
-    """Return the dataset's location and the table as it is. Raises PublishError when the dataset cannot be seen."""
+    """Return the dataset's location and the table as it is. Raises ConfigError or PublishError when the dataset cannot be seen."""
     dataset_id = f"{config.project}.{config.dataset}"
-    with translated_errors(f"find the dataset {dataset_id}"):
-        dataset = client.get_dataset(dataset_id, retry=REQUEST_RETRY)
+    dataset = _dataset(client, dataset_id, "destination_bigquery_dataset")
     location = dataset.location or "US"
     observed_at = clock(client, location)
     with translated_errors(f"look at the table {config.table_id}"):
@@ -268,8 +267,7 @@ def _type_problem(field: Field, there: Field, fixed: bool) -> str:
 def describe_dead_letters(client: bigquery.Client, table: TableId) -> DeadLetterTable:
     """Return where dead letters go. Raises SchemaError when a table is there that cannot take them."""
     dataset_id = f"{table.project}.{table.dataset}"
-    with translated_errors(f"find the dataset {dataset_id} of dead_letter_table"):
-        location = client.get_dataset(dataset_id, retry=REQUEST_RETRY).location or "US"
+    location = _dataset(client, dataset_id, "dead_letter_table").location or "US"
     with translated_errors(f"look at dead_letter_table {table}"):
         try:
             existing = Schema.from_bigquery(client.get_table(str(table), retry=REQUEST_RETRY).schema)
@@ -286,6 +284,16 @@ def describe_dead_letters(client: bigquery.Client, table: TableId) -> DeadLetter
             "and it will be created"
         )
     return DeadLetterTable(str(table), location, exists=True)
+
+
+def _dataset(client: bigquery.Client, dataset_id: str, parameter: str) -> bigquery.Dataset:
+    with translated_errors(f"find the dataset {dataset_id}"):
+        try:
+            return client.get_dataset(dataset_id, retry=REQUEST_RETRY)
+        except exceptions.NotFound:
+            raise ConfigError(
+                [f"{parameter}: the dataset {dataset_id} does not exist: create it, or correct its name"]
+            ) from None
 
 
 def clock(client: bigquery.Client, location: str) -> datetime:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import logging
+import re
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -23,7 +26,7 @@ from sync_pipeline.publish import PublishStagedFiles
 from sync_pipeline.run_log import show_own_lines_only, start_logging
 from sync_pipeline.source import BATCHES, DEAD_LETTERS, Source
 from sync_pipeline.sources import open_source
-from sync_pipeline.staging import WriteStagedFiles, delete_staged_files, rows_target
+from sync_pipeline.staging import WriteStagedFiles, check_staging, delete_staged_files, rows_target
 from sync_pipeline.transformation import ApplyTransformation
 
 _LOGGER = logging.getLogger(__name__)
@@ -82,9 +85,10 @@ def run(config: SyncConfig, options: PipelineOptions) -> PipelineResult | None:
     pipeline. On a local runner it returns when the rows are published.
     """
     source = open_source(config)
-    folder = staging_root(options)
+    root = staging_root(options, config.destination.table_id)
+    check_staging(root)
     client = open_client(options.view_as(GoogleCloudOptions).project or config.destination.project)
-    plan = make_plan(config, source, client, folder, datetime.now(UTC))
+    plan = make_plan(config, source, client, root, datetime.now(UTC))
     if config.dry_run:
         print(plan.render())
         return None
@@ -101,24 +105,28 @@ def run(config: SyncConfig, options: PipelineOptions) -> PipelineResult | None:
         result.wait_until_finish()
         return result
     except BaseException:
-        # The step that cleans up has not been reached, or has done it.
-        delete_staged_files(plan.staging_folder)
+        # The step that cleans up has not been reached, or has done it. What it could not remove must not hide the error.
+        with contextlib.suppress(OSError):
+            delete_staged_files(plan.staging_folder)
         raise
 
 
-def staging_root(options: PipelineOptions) -> str:
-    """Return `gs://…/`, where runs stage their files: Beam's `temp_location`, or its `staging_location`."""
+def staging_root(options: PipelineOptions, table_id: str) -> str:
+    """Return `gs://…/`, where all runs into the table stage their files: under Beam's `temp_location`.
+
+    Raises ConfigError when that is missing or not in Cloud Storage.
+    """
     cloud = options.view_as(GoogleCloudOptions)
     location = cloud.temp_location or cloud.staging_location
     if not location:
         raise ConfigError(
-            ["temp_location: missing; give a folder in Cloud Storage, such as --temp_location=gs://bucket/tmp"]
+            ["temp_location is missing: give a folder in Cloud Storage, such as --temp_location=gs://bucket/tmp"]
         )
     if not location.startswith("gs://"):
-        raise ConfigError(
-            [f"temp_location: {location} is not in Cloud Storage: BigQuery loads from gs://bucket/folder"]
-        )
-    return location.rstrip("/") + "/sync/"
+        raise ConfigError([f"temp_location is {location}: BigQuery loads from Cloud Storage, give gs://bucket/folder"])
+    # Readable, and different for every table: a run removes what earlier runs left in its own table's folder only.
+    readable = re.sub("[^A-Za-z0-9_.-]", "_", table_id)
+    return f"{location.rstrip('/')}/sync/{readable}-{hashlib.sha256(table_id.encode()).hexdigest()[:8]}/"
 
 
 def runs_here(options: PipelineOptions) -> bool:

@@ -14,6 +14,8 @@ _WORKER_LINE = re.compile(r'message: "((?:[^"\\]|\\.)*)".* log_location: "([^"]*
 def start_logging() -> None:
     """Log to the standard error from INFO on."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    # It tells of every annotation of a transform that it makes no use of.
+    logging.getLogger("apache_beam.typehints").setLevel(logging.WARNING)
 
 
 def show_own_lines_only() -> None:

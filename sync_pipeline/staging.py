@@ -6,6 +6,7 @@ runner repeated its bundle, is in the folder but in nobody's list, and is never 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import uuid
 from collections.abc import Iterator
@@ -21,8 +22,10 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.metrics import Metrics
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
+from google.api_core import exceptions
+from google.cloud.storage import exceptions as storage_exceptions
 
-from sync_pipeline.errors import SourceQueryError
+from sync_pipeline.errors import ConfigError, PublishError, SourceQueryError
 from sync_pipeline.layout import TableLayout, check_partitions
 from sync_pipeline.parameters import END_PLACEHOLDER, START_PLACEHOLDER
 from sync_pipeline.plan import SyncPlan
@@ -108,9 +111,40 @@ class StagingTarget:
     is_dead_letters: bool = False
 
 
+@contextlib.contextmanager
+def _translated_storage_errors(uri: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, exceptions.GoogleAPICallError, storage_exceptions.InvalidResponse) as error:
+        raise PublishError(
+            f"Cloud Storage: cannot write {uri} ({_cause(error)}): check temp_location, and that the job's service account "
+            "has roles/storage.objectAdmin on the bucket; nothing was published"
+        ) from None
+
+
 def rows_target(plan: SyncPlan) -> StagingTarget:
     """Return where the rows of the run are staged."""
     return StagingTarget(plan.staging_folder, plan.schema, plan.layout, plan.bounds)
+
+
+def check_staging(root: str) -> None:
+    """Raise ConfigError when the folder cannot be listed: better now than when all rows have been read."""
+    try:
+        FileSystems.match([f"{root}*"], limits=[1])
+    except OSError as error:
+        raise ConfigError(
+            [
+                f"temp_location: {root} cannot be listed ({_cause(error)}): the bucket must exist, and the job's service "
+                "account needs roles/storage.objectAdmin on it"
+            ]
+        ) from None
+
+
+def _cause(error: Exception) -> str:
+    """Return the name of the innermost error that Beam has packed, which is all that is worth reading of it."""
+    details = getattr(error, "exception_details", None) or {}
+    inner = next((detail for detail in details.values() if isinstance(detail, Exception)), None)
+    return type(error).__name__ if inner is None else _cause(inner)
 
 
 def delete_staged_files(folder: str) -> None:
@@ -201,11 +235,12 @@ class _OpenFile:
             self._write_row_group()
 
     def close(self) -> StagedFile:
-        """Write what waits, and return the file; only then is it complete."""
+        """Write what waits, and return the file; only then is it complete. Raises PublishError when it cannot be."""
         self._write_row_group()
-        self._writer.close()
-        size = self.size
-        self._handle.close()
+        with _translated_storage_errors(self._uri):
+            self._writer.close()
+            size = self.size
+            self._handle.close()
         return StagedFile(self._uri, self._rows, size, self._partitions, self._target.is_dead_letters)
 
     def _write_row_group(self) -> None:
@@ -217,5 +252,6 @@ class _OpenFile:
             check_bounds(rows, target.bounds)
         self._partitions |= partitions_of(rows, target.layout)
         check_partitions(self._partitions, target.schema, target.layout)
-        self._writer.write_table(rows, row_group_size=rows.num_rows)
+        with _translated_storage_errors(self._uri):
+            self._writer.write_table(rows, row_group_size=rows.num_rows)
         self._waiting, self._waiting_bytes = [], 0

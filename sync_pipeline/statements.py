@@ -39,6 +39,11 @@ def truncate_sql(plan: SyncPlan) -> str:
     return f"TRUNCATE TABLE {quoted(plan.table_id)}"
 
 
+def count_sql(plan: SyncPlan) -> str:
+    """Return the query for the number of rows in the destination."""
+    return f"SELECT COUNT(*) FROM {quoted(plan.table_id)}"
+
+
 def replace_sql(plan: SyncPlan) -> str:
     """Return the statement that puts a new table, with the rows of the staging table, in the destination's place."""
     return f"{create_table_sql(plan.table_id, plan.schema, plan.layout, replace=True)}\nAS {select_sql(plan)}"
