@@ -10,6 +10,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import sys
 import tempfile
 import time
@@ -48,27 +49,26 @@ class Measured:
 def measure(command: Sequence[str], environment: Mapping[str, str], folder: Path) -> Measured:
     """Run `command` in `folder` and measure it.
 
-    The kernel knows the exact peak of the largest single process; the sum over all of them is sampled. The larger of
-    the two is the peak.
+    The sum over all processes is sampled; the highest that each single one has been at is known to the kernel. The
+    larger of the two is the peak. What `wait4` tells will not do: it counts what our own process held when the command
+    was started.
     """
     with tempfile.TemporaryFile() as output:
         began = time.monotonic()
         process = Popen(command, cwd=folder, env=dict(environment), stdin=DEVNULL, stdout=output, stderr=STDOUT)
         try:
             peak = 0
-            while not (ended := os.wait4(process.pid, os.WNOHANG))[0]:
+            while process.poll() is None:
                 peak = max(peak, _memory_of_tree(process.pid))
                 time.sleep(SAMPLE_SECONDS)
         except BaseException:
             process.kill()
             process.wait()
             raise
-        _, status, usage = ended
-        process.returncode = os.waitstatus_to_exitcode(status)
         output.seek(0)
         return Measured(
             exit_code=process.returncode,
-            peak=max(peak, usage.ru_maxrss * 1024),
+            peak=peak,
             seconds=time.monotonic() - began,
             output=output.read().decode(errors="replace"),
         )
@@ -136,8 +136,10 @@ def _measure_sync(endpoints: Endpoints, rows: int, *, dry_run: bool = False) -> 
 
 
 def _memory_of_tree(root: int) -> int:
-    """Return the resident memory of a process and all below it, in bytes."""
-    return sum(map(_resident, descendants(root, dict(_parents(Path("/proc").iterdir())))))
+    """Return the memory of a process and all below it, in bytes: together now, or of one alone at its highest."""
+    processes = descendants(root, dict(_parents(Path("/proc").iterdir())))
+    now_and_highest = [_resident(process) for process in processes]
+    return max(sum(now for now, _ in now_and_highest), max(highest for _, highest in now_and_highest))
 
 
 def _parents(entries: Iterable[Path]) -> Iterable[tuple[int, int]]:
@@ -150,11 +152,14 @@ def _parents(entries: Iterable[Path]) -> Iterable[tuple[int, int]]:
                 continue
 
 
-def _resident(pid: int) -> int:
+def _resident(pid: int) -> tuple[int, int]:
+    """Return the bytes that a process has in memory, and the most it has had; nothing of one that has ended."""
     try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        status = Path(f"/proc/{pid}/status").read_text()
     except OSError:
-        return 0
+        return 0, 0
+    kilobytes = dict(re.findall(r"^(VmRSS|VmHWM):\s+(\d+) kB$", status, re.MULTILINE))
+    return int(kilobytes.get("VmRSS", 0)) * 1024, int(kilobytes.get("VmHWM", 0)) * 1024
 
 
 def _facts() -> dict[str, Any]:

@@ -31,6 +31,7 @@ def apply(storage_url: str) -> None:
     load_wide_decimals_from_parquet()
     keep_the_schema_as_write_dispositions_promise()
     parse_json_inside_merge()
+    quote_aliases_of_merge()
     replace_a_table_atomically()
     refuse_duplicate_job_ids_under_concurrency()
     if storage_url:
@@ -136,6 +137,20 @@ def parse_json_inside_merge() -> None:
         return run(cur, tree, context)
 
     merge.run = run_with_positional_arguments
+
+
+def quote_aliases_of_merge() -> None:
+    """MERGE into t AS `a-b` was refused: "Unexpected .": the smaller statements name the tables without quotes."""
+    run = merge.run
+
+    def run_with_quoted_aliases(cur, tree, context):
+        tree = tree.copy()
+        for table in (tree.this, tree.args["using"]):
+            if alias := table.args.get("alias"):
+                alias.this.set("this", f"`{alias.name}`")
+        return run(cur, tree, context)
+
+    merge.run = run_with_quoted_aliases
 
 
 def replace_a_table_atomically() -> None:

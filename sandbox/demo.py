@@ -1,5 +1,7 @@
 """The demo, `make demo`: a table of orders in PostgreSQL is synced to BigQuery, changed, and synced again.
 
+Twice: into a table that keeps every version of an order, and into one that keeps each order once.
+
 Everything is real except Google: the servers are the sandbox's, `main.py` runs as a template launch runs it, and its
 output is shown while it runs.
 """
@@ -11,8 +13,8 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -24,12 +26,25 @@ from rich.console import Console
 
 import sandbox
 from sandbox import demo_orders, demo_run, demo_screen
+from sandbox.demo_orders import Comparison
 from sandbox.demo_run import Outcome, Report
 from sandbox.endpoints import Endpoints
 
 ROWS, INSERTS, UPDATES = 200_000, 1_000, 500
 
 QUERY = "SELECT * FROM demo_shop.orders WHERE updated_at > '{start_timestamp}' AND updated_at <= '{end_timestamp}'"
+
+
+# What the runs into the second table change: each order has one row there, in the partition of the day it was made.
+MERGED = {
+    "destination_bigquery_table": demo_run.MERGED_TABLE,
+    "primary_key": "id",
+    "partition_field": "created_at",
+    "clustering_fields": "id",
+}
+
+# A run leaves the newest second to the next one, by the default of smart_sync_settle_seconds.
+SETTLE_SECONDS = 1
 
 
 class DemoError(Exception):
@@ -86,22 +101,47 @@ def play(demo: Demo) -> None:
     demo.console.print(demo_run.shown_command(demo.parameters), soft_wrap=True)
     first = sync(demo, demo.rows)
     show_destination(demo)
-    with _step(demo, f"Meanwhile, at the source: {INSERTS:,} new orders, {UPDATES:,} changed ones"):
-        demo_orders.change_orders(demo.connection, INSERTS, UPDATES)
+    change_source(demo)
     demo_screen.title(demo.console, "The second run: only what is new")
     demo.console.print("python main.py …   (the same command, not a letter of it changed)")
     second = sync(demo, INSERTS + UPDATES)
     show_comparison(demo)
+    orders = demo_orders.count_orders(demo.connection)
+    merging = merged(demo)
+    demo_screen.title(demo.console, "With primary_key: one row for each order, always the newest")
+    parameters = " ".join(f"--{name}={value}" for name, value in MERGED.items())
+    demo.console.print(f"python main.py … {parameters}", soft_wrap=True)
+    third = sync(merging, orders)
+    change_source(merging)
+    demo_screen.title(demo.console, "The same command again")
+    fourth = sync(merging, INSERTS + UPDATES)
+    show_equality(merging)
     demo_screen.title(demo.console, "In one table")
-    demo.console.print(demo_screen.summary({"first": first, "second": second}))
+    reports = {"append 1": first, "append 2": second, "merge 1": third, "merge 2": fourth}
+    demo.console.print(demo_screen.summary(reports))
     demo.console.print("Seconds run from the plan to the publication, without the start of Python.")
+
+
+def merged(demo: Demo) -> Demo:
+    """Return the demo with the second table as its destination."""
+    dataset_id = demo.table_id.rpartition(".")[0]
+    return replace(demo, table_id=f"{dataset_id}.{demo_run.MERGED_TABLE}", parameters={**demo.parameters, **MERGED})
+
+
+def change_source(demo: Demo) -> None:
+    """Add orders and change others, and wait until a run reads them."""
+    with _step(demo, f"Meanwhile, at the source: {INSERTS:,} new orders, {UPDATES:,} changed ones"):
+        demo_orders.change_orders(demo.connection, INSERTS, UPDATES)
+        time.sleep(SETTLE_SECONDS)
+    demo.console.print("A second passes: a run leaves the newest one to the next, to be safe.")
 
 
 def show_source(demo: Demo) -> None:
     """Make the table of orders, and show some of its rows."""
     with _step(demo, f"A table in PostgreSQL: {demo.rows:,} orders in {demo_orders.TABLE}"):
         # On a server of your own there may be those of an earlier demo.
-        demo.client.delete_table(demo.table_id, not_found_ok=True)
+        for table_id in (demo.table_id, merged(demo).table_id):
+            demo.client.delete_table(table_id, not_found_ok=True)
         demo_orders.create_orders(demo.connection, demo.rows)
         with demo.connection.cursor() as cursor:
             cursor.execute("SELECT id, customer, note, amount, tags FROM demo_shop.orders ORDER BY id LIMIT 4")
@@ -156,17 +196,27 @@ def show_comparison(demo: Demo) -> None:
     """Compare every value of the source with the destination."""
     with _step(demo, "Is BigQuery now equal to PostgreSQL?"):
         comparisons = demo_orders.compare_orders(demo.connection, demo.client, demo.table_id)
-        orders = demo_orders.count_orders(demo.connection)
-        (stored,) = next(iter(demo.client.query_and_wait(f"SELECT COUNT(*) FROM `{demo.table_id}`"))).values()
+        orders, stored = _counts(demo)
     demo.console.print(
         f"PostgreSQL has {orders:,} orders. BigQuery has {stored:,} rows: every version that was loaded, as rows\n"
         "are appended. The newest version of each order, with all values of a column in one fingerprint:",
         soft_wrap=True,
     )
     demo.console.print(demo_screen.comparison_table(comparisons))
-    different = [comparison.column for comparison in comparisons if not comparison.is_equal]
-    if different:
-        raise DemoError(f"PostgreSQL and BigQuery differ in {', '.join(different)}")
+    _expect_equal(comparisons)
+
+
+def show_equality(demo: Demo) -> None:
+    """Compare the source with a destination that has each order once."""
+    with _step(demo, "Is this table equal to PostgreSQL as it is?"):
+        comparisons = demo_orders.compare_orders(demo.connection, demo.client, demo.table_id)
+        orders, stored = _counts(demo)
+    _expect_equal(comparisons)
+    if orders != stored:
+        raise DemoError(f"PostgreSQL has {orders:,} orders, {demo.table_id} has {stored:,} rows")
+    demo.console.print(
+        f"PostgreSQL has {orders:,} orders and {demo_run.MERGED_TABLE} {stored:,} rows; all values are equal."
+    )
 
 
 @contextlib.contextmanager
@@ -217,6 +267,18 @@ def _step(demo: Demo, title: str) -> Iterator[None]:
     demo_screen.title(demo.console, title)
     with demo.console.status("…"):
         yield
+
+
+def _counts(demo: Demo) -> tuple[int, int]:
+    """Return how many orders the source has, and how many rows the destination."""
+    (stored,) = next(iter(demo.client.query_and_wait(f"SELECT COUNT(*) FROM `{demo.table_id}`"))).values()
+    return demo_orders.count_orders(demo.connection), stored
+
+
+def _expect_equal(comparisons: Iterable[Comparison]) -> None:
+    different = [comparison.column for comparison in comparisons if not comparison.is_equal]
+    if different:
+        raise DemoError(f"PostgreSQL and BigQuery differ in {', '.join(different)}")
 
 
 def _run(demo: Demo, parameters: Mapping[str, str]) -> Outcome:

@@ -98,9 +98,9 @@ def change_orders(connection: Connection, inserts: int, updates: int) -> None:
             """
             UPDATE demo_shop.orders
             SET status = 'shipped', note = 'Left at 9:30, "by bike"', updated_at = clock_timestamp()
-            WHERE mod(id, %(step)s) = 0 AND id <= %(last)s
+            WHERE mod(id, %(step)s) = 0 AND id <= %(step)s * %(updates)s
             """,
-            {"step": last // updates, "last": last},
+            {"step": last // updates, "updates": updates},
         )
 
 

@@ -12,8 +12,9 @@ from sandbox.endpoints import Endpoints
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# The table that is written.
+# The tables that are written: one keeps every version of an order, the other each order once.
 TABLE = "orders"
+MERGED_TABLE = "orders_now"
 
 # What stands for the password wherever a command is shown.
 PASSWORD_VARIABLE = "$SANDBOX_POSTGRESQL_PASSWORD"  # noqa: S105 - a variable's name

@@ -46,7 +46,10 @@ _MEANINGS: tuple[tuple[type[Exception], str], ...] = (
     (exceptions.Unauthorized, "check the service account of the job"),
     (
         exceptions.Forbidden,
-        "grant the job's service account roles/bigquery.dataEditor on the dataset and roles/bigquery.jobUser on the project",
+        (
+            "grant the job's service account roles/bigquery.dataEditor on the dataset and roles/bigquery.jobUser on "
+            "the project"
+        ),
     ),
     (exceptions.NotFound, "create it, or correct destination_bigquery_project, _dataset and _table"),
     (exceptions.ServerError, "BigQuery could not answer: run the job again"),
@@ -116,8 +119,9 @@ def job_labels(run_id: str, data_source: str) -> dict[str, str]:
 def finish_job(client: bigquery.Client, request: JobRequest, begin: Callable[[str], Any]) -> FinishedJob:
     """Run the job to its end, once, and return it.
 
-    `begin` starts it under the id it is given, with the labels of `job_labels`, and returns it. BigQuery takes an id only once, so of runs that share one, one job gets through; a repeated step finds the job
-    that is already there and waits for it. Raises PublishError when the job fails.
+    `begin` starts it under the id it is given, with the labels of `job_labels`, and returns it. BigQuery takes an id
+    only once, so of runs that share one, one job gets through; a repeated step finds the job that is already there and
+    waits for it. Raises PublishError when the job fails.
     """
     attempt = passing_failures = 0
     while True:
@@ -172,8 +176,8 @@ def _existing_job(client: bigquery.Client, request: JobRequest, attempt: int) ->
         except exceptions.NotFound:
             if time.monotonic() > deadline:
                 raise ConcurrentSyncError(
-                    f"BigQuery: cannot {request.doing}: another run holds job {request.job_id}-r{attempt}, and BigQuery does "
-                    "not show it: look at the destination, then run the job again"
+                    f"BigQuery: cannot {request.doing}: another run holds job {request.job_id}-r{attempt}, and "
+                    "BigQuery does not show it: look at the destination, then run the job again"
                 ) from None
             time.sleep(1)
 

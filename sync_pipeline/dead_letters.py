@@ -29,7 +29,7 @@ DEAD_LETTER_LAYOUT = TableLayout(partition_field="failed_at")
 
 
 def dead_letter_batch(letter: DeadLetter, plan: SyncPlan) -> pa.RecordBatch:
-    """Return the row of the dead letter table, of `DEAD_LETTER_SCHEMA`. Columns that are to be hashed are hashed here too."""
+    """Return the row of the dead letter table, of `DEAD_LETTER_SCHEMA`. Columns to be hashed are hashed here too."""
     hashed = plan.config.transformation.hash_fields
     row = {
         name: hashlib.sha256(text.encode()).hexdigest() if text is not None and name in hashed else text

@@ -86,7 +86,10 @@ class Differences:
 
 
 def describe_destination(client: bigquery.Client, config: DestinationConfig) -> DestinationDescription:
-    """Return the dataset's location and the table as it is. Raises ConfigError or PublishError when the dataset cannot be seen."""
+    """Return the dataset's location and the table as it is.
+
+    Raises ConfigError or PublishError when the dataset cannot be seen, SchemaError when the table cannot be loaded.
+    """
     dataset_id = f"{config.project}.{config.dataset}"
     dataset = _dataset(client, dataset_id, "destination_bigquery_dataset")
     location = dataset.location or "US"
@@ -149,10 +152,7 @@ def compare(table_id: str, coming: Schema, existing: Schema, *, fixed: frozenset
                 types[field.name] = there.type
                 notes.append(f"{field.name} is read as {there.type}, as it is in the destination")
             elif _widens(there, field):
-                needs(
-                    f"column {field.name} is {field.type_name} and {there.type_name} in the destination table",
-                    set_type_sql(table_id, field),
-                )
+                needs(_difference(field, there, field.name in fixed), set_type_sql(table_id, field))
             else:
                 problems.append(_type_problem(field, there, field.name in fixed))
         if there.mode == REQUIRED:
@@ -188,14 +188,15 @@ def layout_notes(wanted: TableLayout, existing: TableLayout) -> list[str]:
 
 
 def latest_timestamp_sql(table_id: str, column: str, table: ExistingTable) -> str:
-    """Return the query for the latest timestamp that is not in the source's future (@now), and for the latest of all."""
+    """Return the query for the latest timestamp not in the source's future (@now), and for the latest of all."""
     filters = ""
     if table.require_partition_filter and table.layout.partition_field:
         # Always true, and enough for BigQuery to accept the query.
         partition = f"t.{quoted(table.layout.partition_field)}"
         filters = f"\nWHERE {partition} IS NOT NULL OR {partition} IS NULL"
+    timestamp = f"t.{quoted(column)}"
     return (
-        f"SELECT MAX(IF(t.{quoted(column)} <= @now, t.{quoted(column)}, NULL)) AS latest, MAX(t.{quoted(column)}) AS last\n"
+        f"SELECT MAX(IF({timestamp} <= @now, {timestamp}, NULL)) AS latest, MAX({timestamp}) AS last\n"
         f"FROM {quoted(table_id)} AS t{filters}"
     )
 
@@ -253,14 +254,20 @@ def _fits(field: Field, there: Field) -> bool:
     return there.type in LOSSLESS_CASTS.get(field.type, frozenset())
 
 
+def _difference(field: Field, there: Field, fixed: bool) -> str:
+    where = "by transformation_config" if fixed else "in the source"
+    return f"column {field.name} is {field.type_name} {where} and {there.type_name} in the destination table"
+
+
 def _type_problem(field: Field, there: Field, fixed: bool) -> str:
-    problem = f"column {field.name} is {field.type_name} and {there.type_name} in the destination table"
+    problem = _difference(field, there, fixed)
     if (
         not fixed
         and REPEATED not in (field.mode, there.mode)
         and there.type in EXPLICIT_CASTS.get(field.type, frozenset())
     ):
-        return f'{problem}: if that is meant, set transformation_config={{"type_overrides": {{"{field.name}": "{there.type}"}}}}'
+        overrides = f'{{"type_overrides": {{"{field.name}": "{there.type}"}}}}'
+        return f"{problem}: if that is meant, set transformation_config={overrides}"
     return f"{problem}: change the query, rename the column with field_mappings, or use another table"
 
 

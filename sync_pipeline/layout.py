@@ -76,8 +76,8 @@ def chosen_layout(
         allowed = PARTITION_GRANULARITIES.get(field.type) if field.mode != REPEATED else None
         if allowed:
             problems.append(
-                f"partition_granularity: a {field.type} column such as {field.name} is partitioned by {', '.join(allowed)}, "
-                f"not by {config.partition_granularity}"
+                f"partition_granularity: a {field.type} column such as {field.name} is partitioned by "
+                f"{', '.join(allowed)}, not by {config.partition_granularity}"
             )
         elif config.partition_field_given:
             problems.append(
@@ -86,6 +86,8 @@ def chosen_layout(
         else:
             notes.append(f"{field.name} is {field.type_name}, which cannot partition: the table is not partitioned")
             partition_field = None
+    else:
+        partition_field = field.name
     clustering = []
     for name in config.clustering_fields:
         found = schema.find(_destination_name(name, schema, renamed))
@@ -93,7 +95,8 @@ def chosen_layout(
             problems.append(_missing("clustering_fields", name, schema.names))
         elif found.mode == REPEATED or found.type not in CLUSTERING_TYPES:
             problems.append(
-                f"clustering_fields: {found.name} is {found.type_name}: BigQuery clusters by {', '.join(sorted(CLUSTERING_TYPES))}"
+                f"clustering_fields: {found.name} is {found.type_name}: BigQuery clusters by "
+                f"{', '.join(sorted(CLUSTERING_TYPES))}"
             )
         else:
             clustering.append(found.name)
@@ -159,7 +162,8 @@ def check_partitions(partitions: frozenset[str | None], schema: Schema, layout: 
     remedy = f"set partition_granularity={wider[0]} for a new table, or " if wider else ""
     raise SchemaError(
         f"the rows belong to more than {MAX_PARTITIONS_PER_JOB:,} partitions of {field.name} by "
-        f"{layout.partition_granularity}, the most that BigQuery changes in one job: {remedy}load a shorter interval a run"
+        f"{layout.partition_granularity}, the most that BigQuery changes in one job: {remedy}"
+        "load a shorter interval a run"
     )
 
 

@@ -105,7 +105,7 @@ def run(config: SyncConfig, options: PipelineOptions) -> PipelineResult | None:
         result.wait_until_finish()
         return result
     except BaseException:
-        # The step that cleans up has not been reached, or has done it. What it could not remove must not hide the error.
+        # The step that cleans up has not been reached, or has done it. What cannot be removed must not hide the error.
         with contextlib.suppress(OSError):
             delete_staged_files(plan.staging_folder)
         raise

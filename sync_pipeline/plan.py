@@ -114,7 +114,7 @@ class SyncPlan:
 
     @property
     def needs_staging_table(self) -> bool:
-        """Whether one load job cannot publish: JSON is parsed on the way; rows are merged, a table is replaced by a query."""
+        """Whether one load job cannot publish: JSON is parsed on the way; a query merges rows, or replaces a table."""
         return bool(self.schema.json_columns) or self.write_mode in (WriteMode.MERGE, WriteMode.REPLACE)
 
     @property
@@ -139,10 +139,9 @@ class SyncPlan:
 
     def lines(self) -> list[str]:
         """Return the plan in a few single lines, for the log."""
-        rows = "unknown" if self.read.estimated_rows is None else f"about {self.read.estimated_rows:,}"
         lines = [
             f"plan: run {self.run_id}: {self.config.data_source} to {self.table_id}, {self._publishing()}",
-            f"plan: {len(self.schema)} columns, {rows} rows, {len(self.read.partitions)} partition(s)",
+            f"plan: {len(self.schema)} columns, {len(self.read.partitions)} partition(s), rows: {self._rows()}",
         ]
         if self.interval:
             lines.append(f"plan: interval {self.interval}: {self.interval.origin.value}")
@@ -157,12 +156,7 @@ class SyncPlan:
             ("Sync", f"{self.config.data_source} to {self.table_id} in {self.location} (run {self.run_id})"),
             ("Interval", self._interval()),
             ("Query", self.read.query),
-            (
-                "Rows",
-                "unknown"
-                if self.read.estimated_rows is None
-                else f"about {self.read.estimated_rows:,}, as the source's planner estimates",
-            ),
+            ("Rows", self._rows()),
             ("Reading", f"{len(self.read.partitions)} partition(s), at most {self.config.batch_size:,} rows a batch"),
             ("Columns", _column_table(self)),
             ("Table", self._table()),
@@ -171,6 +165,10 @@ class SyncPlan:
             ("Risks", "\n".join(f"- {risk}" for risk in self.risks) or "none seen"),
         ]
         return "\n".join(f"{title}\n{textwrap.indent(text, '    ')}" for title, text in sections)
+
+    def _rows(self) -> str:
+        estimated = self.read.estimated_rows
+        return "unknown" if estimated is None else f"about {estimated:,}, as the source's planner estimates"
 
     def _interval(self) -> str:
         if self.interval is None:
@@ -188,7 +186,8 @@ class SyncPlan:
     def _publishing(self) -> str:
         how = "one load job"
         if self.needs_staging_table:
-            how = f"one load job into a staging table, then one query job{' that parses JSON' * bool(self.schema.json_columns)}"
+            parses = " that parses JSON" if self.schema.json_columns else ""
+            how = f"one load job into a staging table, then one query job{parses}"
         key = f" by {', '.join(self.primary_key)}" if self.primary_key else ""
         letters = f"; rows that do not fit go to {self.dead_letters.table_id}" if self.dead_letters else ""
         return f"{self.write_mode.value}{key}: {how}{letters}"

@@ -145,7 +145,7 @@ def _columns(
     if differences.problems:
         raise SchemaError(
             f"the destination table {config.destination.table_id} does not match the source:\n"
-            + "\n".join(f"- {problem}" for problem in differences.problems)
+            + "\n".join(differences.problems)
         )
     constants = {
         name: value for name, value in transformation.constant_fields.items() if name not in differences.left_out
@@ -206,8 +206,8 @@ def _keyed_layout(
     if config.destination.write_disposition == "WRITE_TRUNCATE" and description.single_table:
         return replace(layout, primary_key=source_key), notes
     notes.append(
-        f"the source's primary key ({', '.join(source_key)}) is not declared: appended rows, or a join, may repeat it, and "
-        f"BigQuery trusts a declared key. With primary_key={','.join(source_key)} rows are merged instead"
+        f"the source's primary key ({', '.join(source_key)}) is not declared: appended rows, or a join, may repeat it, "
+        f"and BigQuery trusts a declared key. With primary_key={','.join(source_key)} rows are merged instead"
     )
     return layout, notes
 
@@ -228,8 +228,9 @@ def _check_timestamp_column(smart_sync: SmartSyncConfig, description: SourceDesc
     name = smart_sync.timestamp_column
     if name not in columns.read:
         raise SchemaError(
-            f"smart_sync_timestamp_column: {name} is not among the columns that are loaded ({', '.join(columns.read.names)}): "
-            f"Smart Sync needs it in the destination{did_you_mean(name, columns.read.names)}"
+            f"smart_sync_timestamp_column: {name} is not among the columns that are loaded "
+            f"({', '.join(columns.read.names)}): Smart Sync needs it in the destination"
+            f"{did_you_mean(name, columns.read.names)}"
         )
     field = description.schema.field(name)
     if field.type not in TIMESTAMP_TYPES:

@@ -180,8 +180,8 @@ class _Publication:
         loaded = _ROW_COUNTS[plan.write_mode if self._is_staged else None](self, published.job)
         if loaded != self.rows and not plan.primary_key:
             raise PublishError(
-                f"BigQuery says that {loaded:,} rows came to {plan.table_id}, but {self.rows:,} were staged: compare the "
-                "table with the source before the next run (partitions that expire at once lose rows)"
+                f"BigQuery says that {loaded:,} rows came to {plan.table_id}, but {self.rows:,} were staged: compare "
+                "the table with the source before the next run (partitions that expire at once lose rows)"
             )
         return self._report(loaded, f"{_VERBS[plan.write_mode]} {loaded:,} rows into {plan.table_id}")
 
@@ -410,6 +410,6 @@ def _outcome_of_nothing(plan: SyncPlan) -> str:
 def _outcome_of_rival(plan: SyncPlan, job: Any) -> str:
     rival = (job.labels or {}).get(RUN_LABEL, job.job_id)
     return (
-        f"run {rival} has published from the same timestamp meanwhile, so this one loaded nothing into {plan.table_id}: "
-        "what is newer comes with the next run"
+        f"run {rival} has published from the same timestamp meanwhile, so this one loaded nothing into "
+        f"{plan.table_id}: what is newer comes with the next run"
     )

@@ -64,8 +64,8 @@ def contradictions(values: ParameterValues) -> Iterator[str]:
             )
         if values["smart_sync_null_timestamps"] == "include":
             yield (
-                "smart_sync_null_timestamps is 'include', and without primary_key every run would append those rows again: "
-                "give primary_key, or leave them out"
+                "smart_sync_null_timestamps is 'include', and without primary_key every run would append those rows "
+                "again: give primary_key, or leave them out"
             )
     if (
         smart_sync
@@ -73,8 +73,8 @@ def contradictions(values: ParameterValues) -> Iterator[str]:
         and any(placeholder in (values[_BASE_QUERY] or "") for placeholder in PLACEHOLDERS)
     ):
         yield (
-            f"smart_sync_null_timestamps is 'include', but {_BASE_QUERY} says itself which rows are read: add OR … IS NULL "
-            "to it, or give postgresql_query without placeholders in its place"
+            f"smart_sync_null_timestamps is 'include', but {_BASE_QUERY} says itself which rows are read: add OR … IS "
+            "NULL to it, or give postgresql_query without placeholders in its place"
         )
     if str(values["dead_letter_table"]) == ".".join(str(values[name]) for name in _DESTINATION):
         yield "dead_letter_table is the destination table itself: name another"

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pyarrow as pa
-from google.cloud import bigquery
+from google.cloud.bigquery import SchemaField
 
 # What each BigQuery type is in the staged files. JSON and GEOGRAPHY travel as text: a Parquet load cannot
 # fill a JSON column, so it is staged as STRING and parsed when it is published.
@@ -174,12 +175,12 @@ class Schema:
         return pa.schema([pa.field(field.name, field.arrow_type, nullable=True) for field in self.fields])
 
     @property
-    def bigquery(self) -> list[bigquery.SchemaField]:
+    def bigquery(self) -> list[SchemaField]:
         """The schema as the BigQuery API takes it."""
         return [_schema_field(field, field.type) for field in self.fields]
 
     @property
-    def staged(self) -> list[bigquery.SchemaField]:
+    def staged(self) -> list[SchemaField]:
         """The schema of the staging table: JSON is still text there, and nothing is REQUIRED yet."""
         return [
             _schema_field(field if field.mode == REPEATED else replace(field, mode=NULLABLE), _staged_type(field))
@@ -192,7 +193,7 @@ class Schema:
         return tuple(field.name for field in self.fields if field.type == "JSON")
 
     @classmethod
-    def from_bigquery(cls, fields: Iterable[bigquery.SchemaField]) -> Schema:
+    def from_bigquery(cls, fields: Iterable[SchemaField]) -> Schema:
         """Return the schema of an existing table, with the type names of GoogleSQL."""
         return cls(
             tuple(
@@ -229,10 +230,10 @@ def quoted(name: str) -> str:
     return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"
 
 
-def _schema_field(field: Field, type_name: str) -> bigquery.SchemaField:
-    return bigquery.SchemaField(
-        field.name, type_name, mode=field.mode, description=field.description[:MAX_DESCRIPTION_CHARACTERS] or None
-    )
+def _schema_field(field: Field, type_name: str) -> SchemaField:
+    # Its signature says text, but None is how the API is told of no description.
+    description: Any = field.description[:MAX_DESCRIPTION_CHARACTERS] or None
+    return SchemaField(field.name, type_name, mode=field.mode, description=description)
 
 
 def _staged_type(field: Field) -> str:

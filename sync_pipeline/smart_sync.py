@@ -122,9 +122,9 @@ def safe_end(
         since = f"{transaction.name}, open since {timestamp_text(transaction.started_at)}"
         if now - transaction.started_at > max_hold:
             warnings.append(
-                f"{since}, is older than smart_sync_max_hold_seconds={max_hold.total_seconds():.0f} and does not hold the "
-                "sync back any more: rows that it commits with a stamp from its beginning WILL BE MISSED. End it, or use "
-                "primary_key with smart_sync_lookback_seconds"
+                f"{since}, is older than smart_sync_max_hold_seconds={max_hold.total_seconds():.0f} and does not hold "
+                "the sync back any more: rows that it commits with a stamp from its beginning WILL BE MISSED. End it, "
+                "or use primary_key with smart_sync_lookback_seconds"
             )
             continue
         # Rows stamped with now() carry the very start of their transaction.

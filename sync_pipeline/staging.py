@@ -66,7 +66,12 @@ def partitions_of(rows: pa.Table, layout: TableLayout) -> frozenset[str | None]:
     """Return the partitions that `rows` belong to; none when the table has no partition column."""
     if layout.partition_field is None:
         return frozenset()
-    column = rows.column(layout.partition_field)
+    # An existing table may spell it otherwise, or be partitioned by a column that is not loaded, and so NULL.
+    names = {name.lower(): name for name in rows.column_names}
+    name = names.get(layout.partition_field.lower())
+    if name is None:
+        return frozenset({None})
+    column = rows.column(name)
     floors = pc.floor_temporal(column, unit=layout.partition_granularity.lower())
     return frozenset(None if floor is None else floor.isoformat() for floor in pc.unique(floors).to_pylist())
 
@@ -88,7 +93,8 @@ def check_bounds(rows: pa.Table, bounds: TimestampBounds) -> None:
     if is_before or (last is not None and last > until):
         raise SourceQueryError(
             f"the query returns rows whose {bounds.column} is NULL or outside the interval: it must select "
-            f"{bounds.column} > '{START_PLACEHOLDER}' AND {bounds.column} <= '{END_PLACEHOLDER}' of the very column it returns"
+            f"{bounds.column} > '{START_PLACEHOLDER}' AND {bounds.column} <= '{END_PLACEHOLDER}' of the very column it "
+            "returns"
         )
 
 
@@ -117,8 +123,8 @@ def _translated_storage_errors(uri: str) -> Iterator[None]:
         yield
     except (OSError, exceptions.GoogleAPICallError, storage_exceptions.InvalidResponse) as error:
         raise PublishError(
-            f"Cloud Storage: cannot write {uri} ({_cause(error)}): check temp_location, and that the job's service account "
-            "has roles/storage.objectAdmin on the bucket; nothing was published"
+            f"Cloud Storage: cannot write {uri} ({_cause(error)}): check temp_location, and that the job's service "
+            "account has roles/storage.objectAdmin on the bucket; nothing was published"
         ) from None
 
 
@@ -132,12 +138,9 @@ def check_staging(root: str) -> None:
     try:
         FileSystems.match([f"{root}*"], limits=[1])
     except OSError as error:
-        raise ConfigError(
-            [
-                f"temp_location: {root} cannot be listed ({_cause(error)}): the bucket must exist, and the job's service "
-                "account needs roles/storage.objectAdmin on it"
-            ]
-        ) from None
+        problem = f"temp_location: {root} cannot be listed ({_cause(error)})"
+        remedy = "the bucket must exist, and the job's service account needs roles/storage.objectAdmin on it"
+        raise ConfigError([f"{problem}: {remedy}"]) from None
 
 
 def _cause(error: Exception) -> str:
@@ -177,7 +180,7 @@ class _WriteParquetFn(beam.DoFn):
 
     def start_bundle(self) -> None:
         # A file left over from a bundle that failed on this instance is not ours to finish.
-        self._file = None
+        self.teardown()
 
     def process(self, batch: pa.RecordBatch) -> Iterator[StagedFile]:
         if self._file is None:
@@ -190,6 +193,11 @@ class _WriteParquetFn(beam.DoFn):
         if self._file is not None:
             window = GlobalWindow()
             yield WindowedValue(self._finished(), window.max_timestamp(), [window])
+
+    def teardown(self) -> None:
+        if self._file is not None:
+            self._file.abandon()
+            self._file = None
 
     def _finished(self) -> StagedFile:
         assert self._file is not None
@@ -242,6 +250,15 @@ class _OpenFile:
             size = self.size
             self._handle.close()
         return StagedFile(self._uri, self._rows, size, self._partitions, self._target.is_dead_letters)
+
+    def abandon(self) -> None:
+        """Give the file up, so that nothing of it comes to the folder: Python would finish it when it forgets it."""
+        refusals = contextlib.suppress(OSError, exceptions.GoogleAPICallError, storage_exceptions.InvalidResponse)
+        with refusals:
+            self._writer.close()
+        with refusals:
+            # Only Cloud Storage takes a file back that was begun.
+            getattr(self._handle, "terminate", self._handle.close)()
 
     def _write_row_group(self) -> None:
         if not self._waiting:

@@ -1,4 +1,4 @@
-"""The statements of GoogleSQL that publish staged rows. Every column is aliased and quoted: a table may be called like one."""
+"""The statements of GoogleSQL that publish staged rows. Columns are aliased and quoted: a table may be named alike."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ def select_sql(plan: SyncPlan) -> str:
 
     With a primary key, of staged rows with one key the newest counts; of equally new ones always the same one.
     """
+    staged = _alias("s", plan)
     expressions = []
     for field in plan.schema:
-        column = f"s.{quoted(field.name)}"
+        column = f"{staged}.{quoted(field.name)}"
         # 'round': BigQuery's JSON numbers are INT64, UINT64 or FLOAT64; the exact mode would refuse longer ones.
         expression = f"PARSE_JSON({column}, wide_number_mode=>'round')" if field.type == "JSON" else column
         expressions.append(f"{expression} AS {quoted(field.name)}")
-    sql = f"SELECT {', '.join(expressions)}\nFROM {quoted(plan.staging_table_id)} AS s"
+    sql = f"SELECT {', '.join(expressions)}\nFROM {quoted(plan.staging_table_id)} AS {staged}"
     if not plan.primary_key:
         return sql
-    keys = ", ".join(f"s.{quoted(name)}" for name in plan.primary_key)
-    newest = f"s.{quoted(plan.timestamp_column)} DESC, " if plan.timestamp_column is not None else ""
+    keys = ", ".join(f"{staged}.{quoted(name)}" for name in plan.primary_key)
+    newest = f"{staged}.{quoted(plan.timestamp_column)} DESC, " if plan.timestamp_column is not None else ""
     return (
         f"{sql}\nWHERE TRUE\n"
-        f"QUALIFY ROW_NUMBER() OVER (PARTITION BY {keys} ORDER BY {newest}TO_JSON_STRING(s) DESC) = 1"
+        f"QUALIFY ROW_NUMBER() OVER (PARTITION BY {keys} ORDER BY {newest}TO_JSON_STRING({staged}) DESC) = 1"
     )
 
 
@@ -53,25 +54,29 @@ def merge_sql(plan: SyncPlan) -> str:
     """Return the statement that updates rows by their primary key and inserts those that are new.
 
     A row of the destination that is newer than the staged one stays: it came with a run that read later and published
-    first. Keys are never NULL, the read has made sure. The destination is not pruned by its partition column: where a
-    row's partition can change, its old version would not be found and the new one inserted beside it.
+    first. One from the future did not, and would otherwise never be put right. Keys are never NULL, the read has made
+    sure. The destination is not pruned by its partition column: where a row's partition can change, its old version
+    would not be found and the new one inserted beside it.
     """
-    matches = [f"t.{quoted(name)} = s.{quoted(name)}" for name in plan.primary_key]
+    published, staged = _alias("t", plan), _alias("s", plan)
+    matches = [f"{published}.{quoted(name)} = {staged}.{quoted(name)}" for name in plan.primary_key]
     if plan.require_partition_filter and plan.layout.partition_field:
-        partition = f"t.{quoted(plan.layout.partition_field)}"
+        partition = f"{published}.{quoted(plan.layout.partition_field)}"
         # Always true, and enough for BigQuery to accept the statement.
         matches.append(f"({partition} IS NOT NULL OR {partition} IS NULL)")
     newer = ""
     if plan.timestamp_column is not None:
         column = quoted(plan.timestamp_column)
-        newer = f" AND (t.{column} IS NULL OR s.{column} IS NULL OR s.{column} >= t.{column})"
+        old, new = f"{published}.{column}", f"{staged}.{column}"
+        now = f"CURRENT_{plan.schema.field(plan.timestamp_column).type}()"
+        newer = f" AND ({old} IS NULL OR {new} IS NULL OR {new} >= {old} OR {old} > {now})"
     others = [quoted(name) for name in plan.schema.names if name not in plan.primary_key]
-    updates = ", ".join(f"{column} = s.{column}" for column in others)
-    values = ", ".join(f"s.{quoted(name)}" for name in plan.schema.names)
+    updates = ", ".join(f"{column} = {staged}.{column}" for column in others)
+    values = ", ".join(f"{staged}.{quoted(name)}" for name in plan.schema.names)
     return "\n".join(
         (
-            f"MERGE INTO {quoted(plan.table_id)} AS t",
-            f"USING (\n{select_sql(plan)}\n) AS s",
+            f"MERGE INTO {quoted(plan.table_id)} AS {published}",
+            f"USING (\n{select_sql(plan)}\n) AS {staged}",
             f"ON {' AND '.join(matches)}",
             *([f"WHEN MATCHED{newer} THEN UPDATE SET {updates}"] if updates else []),
             f"WHEN NOT MATCHED THEN INSERT ({_columns(plan)}) VALUES ({values})",
@@ -81,3 +86,10 @@ def merge_sql(plan: SyncPlan) -> str:
 
 def _columns(plan: SyncPlan) -> str:
     return ", ".join(map(quoted, plan.schema.names))
+
+
+def _alias(name: str, plan: SyncPlan) -> str:
+    """Return an alias that no column has: QUALIFY takes a column `s` for `s`, and MERGE refuses to SET a column `t`."""
+    while plan.schema.find(name):
+        name += "_"
+    return name

@@ -21,7 +21,8 @@ _FOLDER = re.compile(r"start=(?P<start>[^,/]+),run=(?P<run>[^,/]+)/")
 def clean_up(client: bigquery.Client, plan: SyncPlan, *, destination_moved: bool) -> None:
     """Remove the run's staging table and files, and those of runs that can no longer publish.
 
-    `destination_moved`: this run, or another from the same timestamp, has published rows. What cannot be removed is said, and costs the run nothing: tables expire by themselves.
+    `destination_moved`: this run, or another from the same timestamp, has published rows. What cannot be removed is
+    said, and costs the run nothing: tables expire by themselves.
     """
     _remove(client, plan, plan.staging_folder, plan.run_id)
     try:

@@ -212,7 +212,7 @@ def test_help_lists_every_parameter_and_exits_with_0(flag: str, capsys: pytest.C
         ),
         pytest.param(
             "--fallback_days VALUE Days a first run looks back when sync_all_on_empty_table is false. Default: 1. "
-            "Auto-Schema:",
+            "--smart_sync_lookback_seconds",
             id="default",
         ),
         pytest.param(

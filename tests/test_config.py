@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+from datetime import timedelta
 
 import pytest
 
@@ -14,7 +15,7 @@ from sync_pipeline.config import (
     SyncConfig,
 )
 from sync_pipeline.errors import ConfigError
-from sync_pipeline.identifiers import SourceTable
+from sync_pipeline.identifiers import SourceTable, TableId
 from sync_pipeline.parameters import PARAMETERS
 from sync_pipeline.secrets import Secret
 from sync_pipeline.transformation_config import TransformationConfig
@@ -84,6 +85,9 @@ def test_postgresql() -> None:
         smart_sync=None,
         auto_schema=None,
         transformation=TransformationConfig(),
+        primary_key=(),
+        schema_evolution="fail",
+        dead_letter_table=None,
         batch_size=1000,
         max_retries=3,
         dry_run=False,
@@ -136,8 +140,54 @@ def test_bigquery_query_needs_no_table() -> None:
 
 def test_smart_sync() -> None:
     config = SyncConfig.from_parameters(SMART_SYNC | {"sync_all_on_empty_table": "FALSE", "fallback_days": "7"})
-    assert config.smart_sync == SmartSyncConfig("updated_at", sync_all_on_empty_table=False, fallback_days=7)
+    assert config.smart_sync == SmartSyncConfig(
+        "updated_at",
+        sync_all_on_empty_table=False,
+        fallback_days=7,
+        lookback=timedelta(),
+        settle=timedelta(seconds=1),
+        max_hold=timedelta(hours=1),
+        include_null_timestamps=False,
+    )
     assert config.warnings == ()
+
+
+def test_smart_sync_of_rows_that_are_merged() -> None:
+    given = POSTGRESQL | {
+        "enable_smart_sync": "true",
+        "primary_key": "id, Part",
+        "smart_sync_lookback_seconds": "3600",
+        "smart_sync_settle_seconds": "0",
+        "smart_sync_max_hold_seconds": "60",
+        "smart_sync_null_timestamps": "include",
+    }
+    config = SyncConfig.from_parameters(given)
+    assert config.primary_key == ("id", "Part")
+    assert config.smart_sync == SmartSyncConfig(
+        "updated_at",
+        sync_all_on_empty_table=True,
+        fallback_days=1,
+        lookback=timedelta(hours=1),
+        settle=timedelta(),
+        max_hold=timedelta(minutes=1),
+        include_null_timestamps=True,
+    )
+    assert config.warnings == ()
+
+
+def test_schema_evolution_and_dead_letters() -> None:
+    given = {"schema_evolution": "add", "dead_letter_table": "other-project.lost.Größe-表 2"}
+    config = SyncConfig.from_parameters(POSTGRESQL | given)
+    assert (config.schema_evolution, config.dead_letter_table) == (
+        "add",
+        TableId("other-project", "lost", "Größe-表 2"),
+    )
+
+
+def test_dead_letter_table_of_a_domain_scoped_project() -> None:
+    config = SyncConfig.from_parameters(POSTGRESQL | {"dead_letter_table": "example.com:my-project.d.t"})
+    assert config.dead_letter_table == TableId("example.com:my-project", "d", "t")
+    assert str(config.dead_letter_table) == "example.com:my-project.d.t"
 
 
 def test_smart_sync_timestamp_column_may_have_any_name() -> None:
@@ -300,6 +350,29 @@ WHOLE_NUMBER = "write a whole number from"
             f"fallback_days is '36501': {WHOLE_NUMBER} 1 to 36500",
             id="fallback days above",
         ),
+        *(
+            pytest.param(
+                SMART_SYNC | {"primary_key": "id", name: text},
+                f"{name} is '{text}': {WHOLE_NUMBER} 0 to {most}",
+                id=f"{name} {text}",
+            )
+            for name, most in (
+                ("smart_sync_lookback_seconds", 31536000),
+                ("smart_sync_settle_seconds", 86400),
+                ("smart_sync_max_hold_seconds", 604800),
+            )
+            for text in ("-1", str(most + 1), "1.5")
+        ),
+        pytest.param(
+            SMART_SYNC | {"primary_key": "id", "smart_sync_null_timestamps": "included"},
+            "smart_sync_null_timestamps is 'included': write exclude or include; did you mean include?",
+            id="NULL timestamps",
+        ),
+        pytest.param(
+            POSTGRESQL | {"schema_evolution": "ADD"},
+            "schema_evolution is 'ADD': write fail, add or ignore; did you mean add?",
+            id="schema evolution in capitals",
+        ),
         pytest.param(
             POSTGRESQL | {"batch_size": "9" * 5000},
             f"batch_size is '{'9' * 97}...': {WHOLE_NUMBER} 1 to 1000000",
@@ -435,6 +508,29 @@ SOURCE_TABLE_RULE = 'write schema.table or table, with other names in double quo
             "BigQuery takes at most 4 columns, these are 5",
             id="clustering by five columns",
         ),
+        pytest.param("primary_key", "id,iD", "a column is named twice", id="key twice by one column"),
+        pytest.param("primary_key", "größe", f"'größe': {COLUMN_RULE}", id="key by no column"),
+        pytest.param(
+            "primary_key",
+            ",".join(f"c{number}" for number in range(17)),
+            "BigQuery takes at most 16 columns, these are 17",
+            id="key of 17 columns",
+        ),
+        pytest.param("dead_letter_table", "lost.rows", "write project.dataset.table", id="dead letters without project"),
+        pytest.param("dead_letter_table", "p.d.t.x", "write project.dataset.table", id="dead letters in four"),
+        pytest.param("dead_letter_table", "Project-1.d.t", f"'Project-1': {PROJECT_RULE}", id="dead letters' project"),
+        pytest.param(
+            "dead_letter_table",
+            "project-1.d-1.t",
+            "'d-1': a dataset name has letters, digits and underscores, at most 1,024",
+            id="dead letters' dataset",
+        ),
+        pytest.param(
+            "dead_letter_table",
+            "project-1.d.t$20260101",
+            "'t$20260101': partition decorators ($) and wildcards (*) are not table names",
+            id="dead letters' table",
+        ),
         pytest.param("source_table_for_schema", "app.public.users", SOURCE_TABLE_RULE, id="source table in three"),
         pytest.param("source_table_for_schema", "order items", SOURCE_TABLE_RULE, id="source table unquoted"),
         pytest.param("source_table_for_schema", 'public."users', SOURCE_TABLE_RULE, id="source table half quoted"),
@@ -569,6 +665,35 @@ def test_missing(parameters: dict[str, str], problem: str) -> None:
             id="truncate with Smart Sync",
         ),
         pytest.param(
+            POSTGRESQL | {"write_disposition": "WRITE_TRUNCATE", "primary_key": "id"},
+            "primary_key merges rows into those that are there, and write_disposition is 'WRITE_TRUNCATE', which "
+            "replaces them all: leave one of them out",
+            id="truncate with a key",
+        ),
+        pytest.param(
+            SMART_SYNC | {"smart_sync_lookback_seconds": "1"},
+            "smart_sync_lookback_seconds reads rows again, and without primary_key they would be appended again: give "
+            "primary_key, or leave the lookback out",
+            id="lookback without a key",
+        ),
+        pytest.param(
+            POSTGRESQL | {"enable_smart_sync": "true", "smart_sync_null_timestamps": "include"},
+            "smart_sync_null_timestamps is 'include', and without primary_key every run would append those rows again: "
+            "give primary_key, or leave them out",
+            id="NULL timestamps without a key",
+        ),
+        pytest.param(
+            SMART_SYNC | {"smart_sync_null_timestamps": "include", "primary_key": "id"},
+            "smart_sync_null_timestamps is 'include', but postgresql_base_query says itself which rows are read: add OR "
+            "… IS NULL to it, or give postgresql_query without placeholders in its place",
+            id="NULL timestamps with a query that excludes them",
+        ),
+        pytest.param(
+            POSTGRESQL | {"dead_letter_table": "my-project.production.users"},
+            "dead_letter_table is the destination table itself: name another",
+            id="dead letters into the destination",
+        ),
+        pytest.param(
             POSTGRESQL | {"create_disposition": "CREATE_NEVER", "delete_existing_table": "true"},
             "create_disposition is 'CREATE_NEVER' and delete_existing_table is true: the deleted table could not be "
             "created again; use CREATE_IF_NEEDED",
@@ -701,6 +826,9 @@ def test_long_values_are_cut(length: int, quoted: str) -> None:
         pytest.param({"write_disposition": "WRITE_TRUNCATE"}, id="truncate"),
         pytest.param({"create_disposition": "CREATE_NEVER"}, id="never create"),
         pytest.param({"delete_existing_table": "true"}, id="delete"),
+        pytest.param({"primary_key": "id"}, id="merge without Smart Sync"),
+        pytest.param({"primary_key": "id", "delete_existing_table": "true"}, id="merge and delete"),
+        pytest.param({"dead_letter_table": "my-project.production.lost"}, id="dead letters beside the destination"),
     ],
 )
 def test_no_contradiction(given: dict[str, str]) -> None:
@@ -764,6 +892,20 @@ PLAIN_SECRET = (
             POSTGRESQL | {"postgresql_base_query": BASE_QUERY, "fallback_days": "2"},
             ("postgresql_base_query, fallback_days are ignored: enable_smart_sync is false",),
             id="Smart Sync is off",
+        ),
+        pytest.param(
+            POSTGRESQL
+            | {
+                "smart_sync_lookback_seconds": "5",
+                "smart_sync_settle_seconds": "5",
+                "smart_sync_max_hold_seconds": "5",
+                "smart_sync_null_timestamps": "include",
+            },
+            (
+                "smart_sync_lookback_seconds, smart_sync_settle_seconds, smart_sync_max_hold_seconds, "
+                "smart_sync_null_timestamps are ignored: enable_smart_sync is false",
+            ),
+            id="Smart Sync's times without it",
         ),
         pytest.param(
             SMART_SYNC | {"postgresql_query": "SELECT * FROM users"},

@@ -26,6 +26,19 @@ def test_the_peak_of_a_process_and_its_child(tmp_path: Path) -> None:
     assert 200 * MIB < measured.peak < 350 * MIB
 
 
+def test_a_peak_between_two_looks_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(memory, "SAMPLE_SECONDS", 0.5)
+    program = "import time; time.sleep(0.7); bytearray(100 * 2**20); time.sleep(0.7)"
+    assert memory.measure([sys.executable, "-c", program], os.environ, tmp_path).peak > 100 * MIB
+
+
+def test_what_the_measuring_process_holds_does_not_count(tmp_path: Path) -> None:
+    held = bytearray(300 * MIB)
+    measured = memory.measure([sys.executable, "-c", "import time; time.sleep(0.3)"], os.environ, tmp_path)
+    assert 0 < measured.peak < 100 * MIB
+    assert len(held) == 300 * MIB
+
+
 def test_a_failure_is_told(tmp_path: Path) -> None:
     measured = memory.measure([sys.executable, "-c", "raise SystemExit('no')"], os.environ, tmp_path)
     assert (measured.exit_code, measured.output) == (1, "no\n")

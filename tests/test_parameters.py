@@ -50,6 +50,13 @@ ADDED = {
     "postgresql_sslmode": "prefer",
     "postgresql_sslrootcert": None,
     "partition_granularity": "DAY",
+    "smart_sync_lookback_seconds": "0",
+    "smart_sync_settle_seconds": "1",
+    "smart_sync_max_hold_seconds": "3600",
+    "smart_sync_null_timestamps": "exclude",
+    "primary_key": None,
+    "schema_evolution": "fail",
+    "dead_letter_table": None,
     "dry_run": "false",
 }
 
@@ -61,6 +68,10 @@ def test_the_contract_has_38_parameters() -> None:
 @pytest.mark.parametrize(("name", "default"), [*PUBLISHED.items(), *ADDED.items()])
 def test_parameter_and_its_default(name: str, default: str | None) -> None:
     assert BY_NAME[name].default == default
+
+
+def test_every_parameter_is_published_or_added() -> None:
+    assert BY_NAME.keys() == PUBLISHED.keys() | ADDED.keys()
 
 
 def test_no_name_is_declared_twice() -> None:
@@ -105,7 +116,8 @@ def test_row_is_complete(parameter: Parameter) -> None:
     assert parameter.label
     assert parameter.help.endswith(".")
     assert bool(parameter.choices) == (parameter.type is ParameterType.CHOICE)
-    assert (parameter.maximum > parameter.minimum) == (parameter.type is ParameterType.INTEGER)
+    has_range = parameter.type in (ParameterType.INTEGER, ParameterType.COLUMNS)
+    assert (parameter.maximum > parameter.minimum) == has_range
     named = {name for requirement in parameter.required for name, _ in requirement.when}
     named |= {name for requirement in parameter.required for name in (*requirement.given, *requirement.unless)}
     assert named <= BY_NAME.keys() - {parameter.name}

@@ -17,9 +17,6 @@ SOURCES: Mapping[str, Callable[[SyncConfig], Source]] = {
 def open_source(config: SyncConfig) -> Source:
     """Return the source that `data_source` names. Raises ConfigError for one that this version cannot read."""
     if config.data_source not in SOURCES:
-        raise ConfigError(
-            [
-                f"data_source: {config.data_source} cannot be read by this version: use one of {', '.join(sorted(SOURCES))}"
-            ]
-        )
+        problem = f"data_source: {config.data_source} cannot be read by this version"
+        raise ConfigError([f"{problem}: use one of {', '.join(sorted(SOURCES))}"])
     return SOURCES[config.data_source](config)

@@ -14,6 +14,7 @@ from psycopg2.extensions import make_dsn
 
 import sandbox
 from sandbox import Endpoints
+from tests.integration.syncing import Syncing
 
 
 @pytest.fixture(scope="session")
@@ -81,6 +82,19 @@ def postgresql(endpoints: Endpoints, postgresql_database: str) -> Iterator[Conne
     connection.autocommit = True
     yield connection
     connection.close()
+
+
+@pytest.fixture
+def syncing(
+    endpoints: Endpoints,
+    postgresql_database: str,
+    postgresql: Connection,
+    bigquery_client: bigquery.Client,
+    dataset: str,
+    gcs_folder: str,
+) -> Syncing:
+    """Runs from the test's own database into the test's own dataset."""
+    return Syncing(endpoints, postgresql_database, postgresql, bigquery_client, dataset, gcs_folder)
 
 
 def _roll_back_prepared(endpoints: Endpoints, database: str, gid: str) -> None:

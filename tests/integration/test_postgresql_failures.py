@@ -74,7 +74,7 @@ def test_an_unreachable_server(
         error = failure(reader, source.describe)
     message = (
         f'PostgreSQL cannot be reached at 127.0.0.1:{port}: connection to server at "127.0.0.1", port {port} failed: '
-        "Connection refused Is the server running on that host and accepting TCP/IP connections?: check "
+        "Connection refused: Is the server running on that host and accepting TCP/IP connections?: check "
         "postgresql_host, postgresql_port, the firewall and the network of the job"
     )
     assert (type(error), str(error)) == (SourceUnavailableError, message)
@@ -152,9 +152,8 @@ def test_an_unknown_host(reader: Reader) -> None:
         pytest.param(
             "REVOKE CONNECT ON DATABASE {database} FROM PUBLIC",
             SourceQueryError,
-            'FATAL: permission denied for database "{database}" DETAIL: User does not have CONNECT privilege.: grant '
-            "the user "
-            "CONNECT on the database",
+            'FATAL: permission denied for database "{database}"; DETAIL: User does not have CONNECT privilege: grant '
+            "the user CONNECT on the database",
             id="no CONNECT privilege",
         ),
     ],

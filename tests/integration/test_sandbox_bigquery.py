@@ -241,6 +241,16 @@ def test_parse_json_in_every_statement(query: Query) -> None:
     assert query("SELECT id, json, list FROM DATASET.t ORDER BY id") == expected
 
 
+def test_merge_takes_any_alias(query: Query) -> None:
+    query("CREATE TABLE DATASET.t AS SELECT 1 AS id, 'a' AS name")
+    query(
+        "MERGE INTO DATASET.t AS `old-row` USING (SELECT 1 AS id, 'b' AS name UNION ALL SELECT 2, 'c') AS `new-row` "
+        "ON `old-row`.id = `new-row`.id WHEN MATCHED THEN UPDATE SET name = `new-row`.name "
+        "WHEN NOT MATCHED THEN INSERT (id, name) VALUES (`new-row`.id, `new-row`.name)"
+    )
+    assert query("SELECT id, name FROM DATASET.t ORDER BY id") == [(1, "b"), (2, "c")]
+
+
 REPLACE = (
     "CREATE OR REPLACE TABLE DATASET.t (id INT64 NOT NULL OPTIONS(description='the key'), day DATE) "
     "PARTITION BY day CLUSTER BY id OPTIONS(description='a table', labels=[('team', 'data')]) AS "

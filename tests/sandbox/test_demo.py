@@ -23,7 +23,7 @@ LOG = """
 INFO plan: run 20260102T030405_0a1b2c3d: postgresql to p.d.t, append: one load job
 INFO sync report: loaded 1,500 rows into p.d.t: run_id=20260102T030405_0a1b2c3d table=p.d.t \
 interval=(2026-01-01T00:00:00.000001+00,2026-01-02T03:04:05.000000+00] rows_read=1500 rows_loaded=1500 \
-bytes_staged=107431 seconds=1.1 lag_seconds=1.1
+dead_letters=0 bytes_staged=107431 seconds=1.1 lag_seconds=1.1
 """
 
 
@@ -211,6 +211,32 @@ def test_changes_are_as_many_as_asked_for(orders: tuple[demo.Demo, io.StringIO])
             "SELECT count(*), count(*) FILTER (WHERE id <= 2000) FROM demo_shop.orders WHERE updated_at > %s", [began]
         )
         assert cursor.fetchone() == (demo.INSERTS + demo.UPDATES, demo.UPDATES)
+
+
+def test_the_second_table_has_each_order_once(orders: tuple[demo.Demo, io.StringIO]) -> None:
+    prepared, screen = orders
+    merging = demo.merged(prepared)
+    for _ in range(2):
+        # The table of the second round is made anew, as on servers that are used again.
+        prepared.client.delete_table(merging.table_id, not_found_ok=True)
+        demo.sync(merging, prepared.rows)
+    demo.show_equality(merging)
+    assert "    INFO sync report: merged 2,000 rows" in screen.getvalue()
+    assert "PostgreSQL has 2,000 orders and orders_now 2,000 rows; all values are equal." in screen.getvalue()
+    prepared.client.query_and_wait(f"INSERT INTO `{merging.table_id}` SELECT * FROM `{merging.table_id}` WHERE id = 1")
+    with pytest.raises(demo.DemoError, match=r"^PostgreSQL has 2,000 orders, \S+orders_now has 2,001 rows$"):
+        demo.show_equality(merging)
+
+
+def test_any_number_of_orders_will_do(orders: tuple[demo.Demo, io.StringIO]) -> None:
+    prepared, _ = orders
+    with _rolled_back(prepared.connection) as cursor:
+        cursor.execute("DELETE FROM demo_shop.orders WHERE id > 777")
+        cursor.execute("SELECT clock_timestamp()")
+        began = cursor.fetchone()[0]
+        demo_orders.change_orders(prepared.connection, 10, 500)
+        cursor.execute("SELECT count(*) FROM demo_shop.orders WHERE updated_at > %s", [began])
+        assert cursor.fetchone() == (510,)
 
 
 def _compared(prepared: demo.Demo) -> list[Comparison]:

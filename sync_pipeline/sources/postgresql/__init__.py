@@ -205,10 +205,8 @@ class PostgresqlSource:
             cursor.execute("ROLLBACK TO SAVEPOINT counting")
         if not count:
             return []
-        return [
-            f"{count:,} rows of {self._source_table_name} have NULL in {column.name} and are not read: fill it in, or use "
-            "primary_key with smart_sync_null_timestamps=include"
-        ]
+        problem = f"{count:,} rows of {self._source_table_name} have NULL in {column.name} and are not read"
+        return [f"{problem}: fill it in, or use primary_key with smart_sync_null_timestamps=include"]
 
     @property
     def _source_table_name(self) -> str:
@@ -235,6 +233,7 @@ class PostgresqlSource:
 
 
 def open_source(config: SyncConfig) -> PostgresqlSource:
+    """Return the source that a configuration of PostgreSQL describes. No connection is opened."""
     assert isinstance(config.source, PostgresqlConfig)
     return PostgresqlSource(config, config.source)
 
@@ -295,10 +294,8 @@ def _zone_risks(schema: Schema, config: SyncConfig, server_zone: str) -> list[st
     column = config.smart_sync and schema.find(config.smart_sync.timestamp_column)
     if not column or column.type != "DATETIME" or server_zone.upper() in {"UTC", "ETC/UTC", "GMT", "UCT"}:
         return []
-    return [
-        f"{column.name} has no time zone and the server's is {server_zone}: its values are compared as UTC, so rows "
-        "stamped in a zone ahead of UTC are read that much later"
-    ]
+    problem = f"{column.name} has no time zone and the server's is {server_zone}: its values are compared as UTC"
+    return [f"{problem}, so rows stamped in a zone ahead of UTC are read that much later"]
 
 
 def _planned_rows(plan: Any) -> int | None:

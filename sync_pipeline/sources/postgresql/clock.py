@@ -61,8 +61,8 @@ def read_clock(connection: Connection, settle: timedelta, max_hold: timedelta) -
     hidden_sessions = sum(hidden for *_, hidden in sessions)
     if hidden_sessions:
         warnings.append(
-            f"{hidden_sessions} session(s) of other users are hidden from this one: a transaction of theirs that commits "
-            "late is covered only by smart_sync_settle_seconds. GRANT pg_read_all_stats to the user"
+            f"{hidden_sessions} session(s) of other users are hidden from this one: a transaction of theirs that "
+            "commits late is covered only by smart_sync_settle_seconds. GRANT pg_read_all_stats to the user"
         )
     newest = now
     if is_standby:

@@ -169,7 +169,7 @@ def _connect(config: PostgresqlConfig) -> Connection:
                 keepalives_count=6,
             )
     except psycopg2.Error as error:
-        reason = " ".join(str(error).split())
+        reason = _on_one_line(str(error))
         for words, remedy in REFUSALS:
             if re.search(words, reason):
                 raise SourceQueryError(f"PostgreSQL refused the connection: {reason}: {remedy}") from None
@@ -183,6 +183,20 @@ def _connect(config: PostgresqlConfig) -> Connection:
             "postgresql_port, the firewall and the network of the job"
         ) from None
     return connection
+
+
+def _on_one_line(said: str) -> str:
+    """Return libpq's words on one line: it indents what explains the line before, and begins one for each attempt."""
+    text = ""
+    for line in filter(str.strip, said.splitlines()):
+        words = " ".join(line.split())
+        if not text:
+            text = words
+        elif line.startswith("\t"):
+            text += f"{': ' if words[0].isupper() else ' '}{words}"
+        else:
+            text += f"; {words}"
+    return text.removesuffix(".")
 
 
 @contextlib.contextmanager
@@ -222,7 +236,7 @@ def _translated(error: psycopg2.Error, query_offset: int, query: str) -> SourceE
     sqlstate = error.pgcode
     if sqlstate is None:
         # Where the server could not say why, the driver's words are about the driver.
-        reason = "" if "no message from the libpq" in str(error) else f": {' '.join(str(error).split())}"
+        reason = "" if "no message from the libpq" in str(error) else f": {_on_one_line(str(error))}"
         return SourceUnavailableError(f"PostgreSQL: the connection was lost{reason}: run the job again")
     meaning = max(
         ((prefix, meaning) for prefix, meaning in ERROR_MEANINGS.items() if sqlstate.startswith(prefix)),

@@ -114,7 +114,7 @@ def copy_batches(
 
 
 class _Survey:
-    """Counts the rows that do not fit, for a while, so that the error tells of all columns and not of the first only."""
+    """Counts the rows that do not fit, for a while, so that the error tells of all columns, not of the first only."""
 
     def __init__(self) -> None:
         self._problems: Counter[str] = Counter()
@@ -258,10 +258,10 @@ class _Progress:
         self._logged = time.monotonic()
         rate = self._rows / max(self._logged - self._began, 1e-3)
         _LOGGER.info(
-            "%s partition %d of %d: %s rows, %s rows/s",
+            "%s partition %d of %d: %s rows%s",
             verb,
             self._partition.index,
             self._partition.count,
             f"{self._rows:,}",
-            f"{rate:,.0f}",
+            f", {rate:,.0f} rows/s" if self._rows else "",
         )

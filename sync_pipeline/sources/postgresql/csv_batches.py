@@ -100,6 +100,8 @@ def _table(text: bytes, schema: Schema) -> pa.Table:
 
 def _dead_letter(row: bytes, schema: Schema) -> DeadLetter:
     problems = _misfits(row, schema)
+    # A database with SQL_ASCII sends bytes that may be no UTF-8.
+    row = row.decode(errors="replace").encode()
     texts = _read_csv(row, schema.names, Schema(tuple(Field(name, "STRING") for name in schema.names)))
     return DeadLetter(tuple(problems), "\n".join(problems.values()) or _UNREADABLE, texts.to_pylist()[0])
 
@@ -160,9 +162,10 @@ def _misfit(field: Field) -> str:
 
 def _null_problem(field: Field) -> str:
     return (
-        f"column {field.name!r} has NULL, and must not: it is in primary_key, NOT NULL in source_table_for_schema, or REQUIRED "
-        "in the destination. Correct the rows or the query (an outer join makes such rows), leave source_table_for_schema "
-        f"out, or in an existing table run ALTER TABLE … ALTER COLUMN `{field.name}` DROP NOT NULL"
+        f"column {field.name!r} has NULL, and must not: it is in primary_key, NOT NULL in source_table_for_schema, or "
+        "REQUIRED in the destination. Correct the rows or the query (an outer join makes such rows), leave "
+        "source_table_for_schema out, or in an existing table run ALTER TABLE … ALTER COLUMN "
+        f"`{field.name}` DROP NOT NULL"
     )
 
 

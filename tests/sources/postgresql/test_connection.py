@@ -92,9 +92,12 @@ def test_only_states_that_cannot_quote_data_show_the_server_s_words() -> None:
     ("error", "message"),
     [
         pytest.param(
-            psycopg2.OperationalError("server closed the connection unexpectedly\n\tThis probably means …\n"),
-            "PostgreSQL: the connection was lost: server closed the connection unexpectedly This probably means …: "
-            "run the job again",
+            psycopg2.OperationalError(
+                "server closed the connection unexpectedly\n\tThis probably means the server terminated abnormally\n"
+                "\tbefore or while processing the request.\n"
+            ),
+            "PostgreSQL: the connection was lost: server closed the connection unexpectedly: This probably means the "
+            "server terminated abnormally before or while processing the request: run the job again",
             id="with a reason",
         ),
         pytest.param(
@@ -134,6 +137,10 @@ def refused(monkeypatch: pytest.MonkeyPatch, reason: str) -> SourceError:
     assert "hunter2" not in repr(pickle.loads(pickle.dumps(caught.value)))
     assert "\n" not in str(caught.value)
     return caught.value
+
+
+def on_one_line(reason: str) -> str:
+    return " ".join(reason.strip().removesuffix(".").replace("\n\t", ": ").replace("\n", "; ").split())
 
 
 SERVER = 'connection to server at "db.example.com" (10.0.0.1), port 5432 failed: '
@@ -178,8 +185,7 @@ REFUSED = [
 def test_a_refusal_is_final(monkeypatch: pytest.MonkeyPatch, reason: str, row: int) -> None:
     error = refused(monkeypatch, reason)
     assert type(error) is SourceQueryError
-    said = " ".join(reason.split())
-    assert str(error) == f"PostgreSQL refused the connection: {said}: {REFUSALS[row][1]}"
+    assert str(error) == f"PostgreSQL refused the connection: {on_one_line(reason)}: {REFUSALS[row][1]}"
 
 
 def test_every_refusal_has_a_case() -> None:
@@ -237,7 +243,33 @@ def test_every_refusal_has_a_case() -> None:
 def test_what_may_pass_is_transient(monkeypatch: pytest.MonkeyPatch, reason: str, message: str) -> None:
     error = refused(monkeypatch, reason)
     assert type(error) is SourceUnavailableError
-    assert str(error).startswith(f"{message}: {' '.join(reason.split())}: ")
+    assert str(error).startswith(f"{message}: {on_one_line(reason)}: ")
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        pytest.param("timeout expired\n", "timeout expired", id="one line"),
+        pytest.param(
+            "Connection refused\n\tIs the server running on that host?\n",
+            "Connection refused: Is the server running on that host?",
+            id="with a question",
+        ),
+        pytest.param(
+            "server closed it\n\tThis means that it ended\n\tbefore the answer.\n",
+            "server closed it: This means that it ended before the answer",
+            id="an explanation on two lines",
+        ),
+        pytest.param(
+            "to ::1 failed: timeout expired\nto 127.0.0.1 failed:  FATAL:  no\nDETAIL:  At all.\n\n",
+            "to ::1 failed: timeout expired; to 127.0.0.1 failed: FATAL: no; DETAIL: At all",
+            id="two attempts",
+        ),
+        pytest.param("", "", id="nothing"),
+    ],
+)
+def test_what_libpq_says_is_shown_on_one_line(monkeypatch: pytest.MonkeyPatch, said: str, shown: str) -> None:
+    assert f": {shown}: " in str(refused(monkeypatch, said))
 
 
 def test_retries_wait_twice_as_long_each_time(

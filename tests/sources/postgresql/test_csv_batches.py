@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from sync_pipeline.errors import RecordError
 from sync_pipeline.schema import ARROW_TYPES, REPEATED, REQUIRED, Field, Schema
-from sync_pipeline.sources.postgresql.csv_batches import parse_rows
+from sync_pipeline.source import DeadLetter
+from sync_pipeline.sources.postgresql.csv_batches import parse_rows, separate_misfits
 
 
 def schema_of(*types: str) -> Schema:
@@ -247,7 +248,7 @@ def test_array_misfit(text: str, type_: str, limit: str) -> None:
 
 def test_every_misfit_column_is_named_and_no_other() -> None:
     message = problem('secret-1,7,secret-2,"[null]",fine\n', "INT64", "INT64", "DATE", "STRING[]", "STRING")
-    assert [part.split("'")[1] for part in message.split("; ")] == ["a", "c", "d"]
+    assert [part.split("'")[1] for part in message.splitlines()] == ["a", "c", "d"]
     assert "secret" not in message
 
 
@@ -257,19 +258,20 @@ def test_null_in_a_required_column() -> None:
     )
     with pytest.raises(RecordError) as caught:
         parse_rows(b"1,soon,x\n,,\n", schema)
-    assert str(caught.value) == (
-        "column 'a' has NULL, but is NOT NULL in source_table_for_schema or REQUIRED in the destination: an outer "
-        "join in "
-        "the query makes such rows. Leave source_table_for_schema out, or in an existing table run ALTER TABLE … ALTER "
-        "COLUMN `a` DROP NOT NULL; column 'b' (date to DATE) has a value that does not fit: DATE holds the years 1 "
-        "to 9999 "
-        'and no infinity. Load the column as text with transformation_config={"type_overrides": {"b": "STRING"}}, or '
-        "leave "
-        "such rows out in the query; column 'c' has NULL, but is NOT NULL in source_table_for_schema or REQUIRED in "
-        "the "
-        "destination: an outer join in the query makes such rows. Leave source_table_for_schema out, or in an existing "
-        "table run ALTER TABLE … ALTER COLUMN `c` DROP NOT NULL"
+    null = (
+        "column '{0}' has NULL, and must not: it is in primary_key, NOT NULL in source_table_for_schema, or REQUIRED in "
+        "the destination. Correct the rows or the query (an outer join makes such rows), leave source_table_for_schema "
+        "out, or in an existing table run ALTER TABLE … ALTER COLUMN `{0}` DROP NOT NULL"
     )
+    assert str(caught.value).splitlines() == [
+        null.format("a"),
+        (
+            "column 'b' (date to DATE) has a value that does not fit: DATE holds the years 1 to 9999 and no infinity. "
+            'Load the column as text with transformation_config={"type_overrides": {"b": "STRING"}}, or leave such rows '
+            "out in the query"
+        ),
+        null.format("c"),
+    ]
 
 
 def test_an_empty_text_is_not_null_in_a_required_column() -> None:
@@ -363,3 +365,79 @@ def test_the_error_crosses_processes() -> None:
         parse_rows(b"secret\n", schema_of("INT64"))
     again = pickle.loads(pickle.dumps(caught.value))
     assert (type(again), str(again)) == (RecordError, str(caught.value))
+
+
+def separated(schema: Schema, *rows: str) -> list[Any]:
+    """Return what `separate_misfits` yields, tables as lists of their rows."""
+    parts = []
+    for part in separate_misfits([row.encode() for row in rows], schema):
+        if not isinstance(part, DeadLetter):
+            assert part.schema == schema.arrow
+        parts.append(part if isinstance(part, DeadLetter) else list(zip(*part.to_pydict().values(), strict=True)))
+    return parts
+
+
+def lost(parts: list[Any]) -> list[dict[str, str | None]]:
+    return [dict(part.row) for part in parts if isinstance(part, DeadLetter)]
+
+
+def kept(parts: list[Any]) -> list[tuple[Any, ...]]:
+    return [row for part in parts if not isinstance(part, DeadLetter) for row in part]
+
+
+def test_rows_that_fit_stay_together() -> None:
+    assert separated(schema_of("INT64"), "1\n", "\n", "3\n") == [[(1,), (None,), (3,)]]
+
+
+@pytest.mark.parametrize("wrong", range(7))
+def test_one_row_that_does_not_fit(wrong: int) -> None:
+    rows = [f"{number},a\n" for number in range(7)]
+    rows[wrong] = "x,a\n"
+    parts = separated(schema_of("INT64", "STRING"), *rows)
+    assert lost(parts) == [{"a": "x", "b": "a"}]
+    assert kept(parts) == [(number, "a") for number in range(7) if number != wrong]
+
+
+def test_a_dead_letter() -> None:
+    (letter,) = separated(schema_of("INT64", "DATE", "STRING", "INT64[]"), 'x,soon,"",\n')
+    assert letter.columns == ("a", "b")
+    assert letter.row == {"a": "x", "b": "soon", "c": "", "d": None}
+    assert [line.split(":")[0] for line in letter.reason.splitlines()] == [
+        "column 'a' (text to INT64) has a value that does not fit",
+        "column 'b' (text to DATE) has a value that does not fit",
+    ]
+    assert "soon" not in letter.reason
+
+
+def test_a_dead_letter_of_a_null() -> None:
+    (letter,) = separated(Schema((Field("a", "INT64", REQUIRED), Field("b", "INT64"))), ",7\n")
+    assert (letter.columns, letter.row) == (("a",), {"a": None, "b": "7"})
+    assert letter.reason.startswith("column 'a' has NULL, and must not: ")
+
+
+def test_a_dead_letter_keeps_what_csv_quotes() -> None:
+    (letter,) = separated(schema_of("INT64", "STRING"), 'x,"a ""b""\n, \r\n c"\n')
+    assert letter.row == {"a": "x", "b": 'a "b"\n, \r\n c'}
+
+
+def test_a_dead_letter_of_a_byte_order_mark() -> None:
+    (letter,) = separated(schema_of("STRING", "INT64"), "\ufeff,x\n")
+    assert letter.row == {"a": "\ufeff", "b": "x"}
+
+
+def test_a_dead_letter_of_text_that_is_not_utf_8() -> None:
+    (letter,) = separate_misfits([b"1,caf\xe9\n"], schema_of("INT64", "STRING"))
+    assert isinstance(letter, DeadLetter)
+    assert letter.columns == ("b",)
+    assert letter.row == {"a": "1", "b": "caf\ufffd"}
+
+
+def test_nothing_but_dead_letters() -> None:
+    parts = separated(schema_of("INT64"), "x\n", "y\n", "z\n")
+    assert (lost(parts), kept(parts)) == ([{"a": "x"}, {"a": "y"}, {"a": "z"}], [])
+
+
+def test_the_order_of_rows_and_dead_letters() -> None:
+    parts = separated(schema_of("INT64"), "1\n", "x\n", "3\n", "4\n", "y\n")
+    flat = [row for part in parts for row in ([part.row["a"]] if isinstance(part, DeadLetter) else part)]
+    assert flat == [(1,), "x", (3,), (4,), "y"]

@@ -1,0 +1,43 @@
+"""Random histories of source, destination and runs: nothing is lost, nothing is there twice.
+
+A failure prints its history; `World.play` plays it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pytest
+from google.cloud import bigquery
+from hypothesis import HealthCheck, Phase, given, settings
+
+from sandbox import Endpoints
+from tests.integration.histories import Mode, Operation, World
+from tests.integration.history_strategies import histories
+
+
+@pytest.fixture(scope="module")
+def world(endpoints: Endpoints, bigquery_client: bigquery.Client) -> Iterator[World]:
+    with World.opened(endpoints, bigquery_client) as world:
+        yield world
+
+
+# The time is for the histories of a failure, which are cut down one by one.
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    ("mode", "count"), [pytest.param(Mode.APPEND, 120, id="append"), pytest.param(Mode.MERGE, 80, id="merge")]
+)
+def test_random_histories_lose_nothing_and_repeat_nothing(world: World, mode: Mode, count: int) -> None:
+    @settings(
+        max_examples=count,
+        deadline=None,
+        derandomize=True,
+        print_blob=True,
+        phases=[Phase.explicit, Phase.generate, Phase.shrink],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(history=histories())
+    def play(history: Sequence[Operation]) -> None:
+        world.play(history, mode)
+
+    play()

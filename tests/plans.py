@@ -1,0 +1,92 @@
+"""Plans for tests: a sync from PostgreSQL whose every part can be chosen."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sync_pipeline.config import SyncConfig
+from sync_pipeline.layout import TableLayout
+from sync_pipeline.plan import SyncPlan, WriteMode
+from sync_pipeline.schema import ARROW_TYPES, REPEATED, REQUIRED, Field, Schema
+from sync_pipeline.smart_sync import StartOrigin, SyncInterval
+from sync_pipeline.source import Partition, ReadPlan
+
+PASSWORD = "hunter2-planted"
+PARAMETERS = {
+    "data_source": "postgresql",
+    "postgresql_host": "db.example.com",
+    "postgresql_database": "app",
+    "postgresql_username": "reader",
+    "postgresql_password": PASSWORD,
+    "postgresql_query": "SELECT * FROM users",
+    "destination_bigquery_project": "my-project",
+    "destination_bigquery_dataset": "production",
+    "destination_bigquery_table": "users",
+}
+SMART_SYNC = {"enable_smart_sync": "true"}
+
+
+def moment(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+INTERVAL = SyncInterval(
+    moment("2025-07-22 13:00"),
+    moment("2025-07-22 15:00"),
+    StartOrigin.DESTINATION,
+    latest=moment("2025-07-22 13:00"),
+)
+USERS = Schema(
+    (
+        Field("id", "INT64", REQUIRED, source_type="bigint"),
+        Field("name", "STRING", source_type="text"),
+        Field("updated_at", "TIMESTAMP", source_type="timestamp with time zone"),
+    )
+)
+# A column of every type, and an array of every type that BigQuery has arrays of in Parquet.
+EVERY_TYPE = Schema(
+    (
+        Field("id", "INT64", REQUIRED),
+        Field("part", "STRING", REQUIRED),
+        Field("updated_at", "TIMESTAMP"),
+        *(Field(f"c_{name.lower()}", name) for name in ARROW_TYPES),
+        *(Field(f"a_{name.lower()}", name, REPEATED) for name in ARROW_TYPES if name not in ("JSON", "GEOGRAPHY")),
+    )
+)
+
+
+def plan(
+    parameters: dict[str, str] | None = None,
+    *,
+    schema: Schema = USERS,
+    interval: SyncInterval | None = None,
+    write_mode: WriteMode = WriteMode.APPEND,
+    **parts: Any,
+) -> SyncPlan:
+    """Return a plan of an append into an existing plain table, but for what is given."""
+    config = SyncConfig.from_parameters(PARAMETERS | (SMART_SYNC if interval else {}) | (parameters or {}))
+    return SyncPlan(
+        **{
+            "run_id": "20250722T150000_0a1b2c3d",
+            "started_at": moment("2025-07-22 15:00"),
+            "observed_at": moment("2025-07-22 15:00"),
+            "config": config,
+            "read": ReadPlan("SELECT * FROM users", (Partition(1, 1, "SELECT id FROM users"),)),
+            "read_schema": schema,
+            "schema": schema,
+            "interval": interval,
+            "job_project": "my-project",
+            "location": "EU",
+            "creates_table": False,
+            "write_mode": write_mode,
+            "layout": TableLayout(),
+            "require_partition_filter": False,
+            "alterations": (),
+            "primary_key": config.primary_key,
+            "timestamp_column": "updated_at" if interval else None,
+            "dead_letters": None,
+            "staging_root": "gs://bucket/tmp/",
+            **parts,
+        }
+    )

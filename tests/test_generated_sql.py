@@ -1,0 +1,327 @@
+"""Every statement we send passes Google's own analyzer of GoogleSQL, against the tables it names.
+
+The analyzer is ZetaSQL, compiled to WebAssembly: it knows syntax, names, types and coercions, and no quotas.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import chain
+
+import pytest
+import zetasql.core.wasm_client
+from wasmtime import Config
+from zetasql.api import CatalogBuilder, TableBuilder, TypeFactory
+from zetasql.core.exceptions import ZetaSQLError
+from zetasql.core.local_service import ZetaSqlLocalService
+from zetasql.types import (
+    AllowedHintsAndOptions,
+    AnalyzeRequest,
+    AnalyzeResponse,
+    AnalyzerOptions,
+    LanguageFeature,
+    LanguageOptions,
+    ProductMode,
+    ResolvedNodeKind,
+    Type,
+    TypeKind,
+    ZetaSQLBuiltinFunctionOptions,
+)
+
+from sync_pipeline.dead_letters import DEAD_LETTER_LAYOUT, DEAD_LETTER_SCHEMA
+from sync_pipeline.destination import WIDENINGS, ExistingTable, latest_timestamp_sql
+from sync_pipeline.layout import TableLayout, add_column_sql, create_table_sql, drop_not_null_sql, set_type_sql
+from sync_pipeline.plan import SyncPlan, WriteMode
+from sync_pipeline.schema import (
+    ARROW_TYPES,
+    CLUSTERING_TYPES,
+    KEY_TYPES,
+    PARTITION_GRANULARITIES,
+    REPEATED,
+    REQUIRED,
+    Field,
+    Schema,
+)
+from sync_pipeline.statements import count_sql, insert_sql, merge_sql, replace_sql, select_sql, truncate_sql
+from tests.plans import EVERY_TYPE, INTERVAL, USERS, plan
+
+Analyze = Callable[..., str]
+
+# What the analyzer can do and BigQuery does not.
+NOT_IN_BIGQUERY = {LanguageFeature.FEATURE_JSON_TYPE_COMPARISON}
+# What BigQuery does and the analyzer does only when asked.
+IN_BIGQUERY = {
+    LanguageFeature.FEATURE_ALTER_COLUMN_SET_DATA_TYPE,
+    LanguageFeature.FEATURE_DISALLOW_GROUP_BY_FLOAT,
+}
+
+
+@pytest.fixture(scope="session")
+def language(pytestconfig: pytest.Config) -> LanguageOptions:
+    """Load the analyzer. Compiling it takes a quarter of a minute: the result is kept in pytest's cache."""
+    folder = pytestconfig.cache.mkdir("zetasql") if pytestconfig.cache else None
+
+    class CachedConfig(Config):
+        def __init__(self) -> None:
+            super().__init__()
+            if folder is not None:
+                settings = folder / "wasmtime.toml"
+                settings.write_text(f'[cache]\ndirectory = "{folder.resolve()}/compiled"\n')
+                self.cache = str(settings)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(zetasql.core.wasm_client, "Config", CachedConfig)
+        language = LanguageOptions.maximum_features()
+    language.product_mode = ProductMode.PRODUCT_EXTERNAL
+    language.supported_statement_kinds = [kind for kind in ResolvedNodeKind if kind.name.endswith("_STMT")]
+    language.enabled_language_features = sorted(
+        {*language.enabled_language_features, *IN_BIGQUERY} - NOT_IN_BIGQUERY
+    )
+    return language
+
+
+@pytest.fixture(scope="session")
+def analyze(language: LanguageOptions) -> Analyze:
+    """Analyze a statement in view of the tables; return what kind it is. Raises ZetaSQLError."""
+    service = ZetaSqlLocalService.get_instance()
+    options = AllowedHintsAndOptions(
+        disallow_unknown_options=True,
+        disallow_duplicate_option_names=True,
+        option=[AllowedHintsAndOptions.Option(name="description", type=type_of(Field("description", "STRING")))],
+    )
+
+    @functools.cache
+    def catalog(tables: tuple[tuple[str, Schema], ...]) -> int:
+        catalog = CatalogBuilder("bigquery").with_builtin_functions(
+            ZetaSQLBuiltinFunctionOptions(language_options=language)
+        )
+        for name, schema in tables:
+            table = TableBuilder(name)
+            for field in schema:
+                table.add_column(field.name, type_of(field))
+            catalog.add_table(table.build())
+        # Registered, because making the functions known takes longer than all else.
+        return int(service.register_catalog(simple_catalog=catalog.build()).registered_id)
+
+    def run(sql: str, tables: dict[str, Schema], **parameters: str) -> str:
+        request = AnalyzeRequest(
+            sql_statement=sql,
+            registered_catalog_id=catalog(tuple(tables.items())),
+            options=AnalyzerOptions(
+                language_options=language,
+                query_parameters=[
+                    AnalyzerOptions.QueryParameter(name=name, type=type_of(Field(name, type_name)))
+                    for name, type_name in parameters.items()
+                ],
+                allowed_hints_and_options=options,
+            ),
+        )
+        # As `service.analyze` does it, without making Python objects of the whole tree.
+        response = service.wasm_client.call_grpc_func(
+            "ZetaSqlLocalService_Analyze", request.to_proto(), AnalyzeResponse._PROTO_CLASS
+        )
+        node = response.resolved_statement
+        while "node" in node.DESCRIPTOR.oneofs_by_name:
+            node = getattr(node, node.WhichOneof("node"))
+        return str(node.DESCRIPTOR.name)
+
+    return run
+
+
+def type_of(field: Field) -> Type:
+    kind = {"FLOAT64": TypeKind.TYPE_DOUBLE}.get(field.type) or TypeKind[f"TYPE_{field.type}"]
+    element = TypeFactory.create_simple_type(kind)
+    return TypeFactory.create_array_type(element) if field.mode == REPEATED else element
+
+
+def tables_of(plan: SyncPlan) -> dict[str, Schema]:
+    """Return the destination and the run's staging table."""
+    return {plan.table_id: plan.schema, plan.staging_table_id: Schema.from_bigquery(plan.schema.staged)}
+
+
+EMPTY: dict[str, Schema] = {}
+
+LAYOUTS = {
+    "plain": TableLayout(),
+    **{
+        f"{type_name} by {granularity}": TableLayout(f"c_{type_name.lower()}", granularity)
+        for type_name, granularities in PARTITION_GRANULARITIES.items()
+        for granularity in granularities
+    },
+    **{
+        f"clustered by {type_name}": TableLayout(clustering_fields=(f"c_{type_name.lower()}",))
+        for type_name in sorted(CLUSTERING_TYPES & ARROW_TYPES.keys())
+    },
+    "clustered by four": TableLayout(clustering_fields=("id", "part", "c_bool", "c_numeric")),
+    "one key": TableLayout(primary_key=("id",)),
+    "all of it": TableLayout("updated_at", "MONTH", ("part", "id"), ("id", "part")),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.keys())
+@pytest.mark.parametrize("replaces", [False, True], ids=["create", "replace"])
+def test_create_table(analyze: Analyze, layout: TableLayout, replaces: bool) -> None:
+    sql = create_table_sql("my-project.production.users", EVERY_TYPE, layout, replace=replaces)
+    assert analyze(sql, EMPTY) == "ResolvedCreateTableStmtProto"
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        pytest.param("say \"hi\" or 'ho'", id="quotes"),
+        pytest.param("a\nb\r\nc\rd", id="newlines"),
+        pytest.param("C:\\new\\\\x\\", id="backslashes"),
+        pytest.param('"""', id="three quotes"),
+        pytest.param("100 % {x} `y` -- no comment /* here */ # nor here", id="signs"),
+        pytest.param("Zürich 東京 😀 \u2028", id="other scripts"),
+        pytest.param("tab\t bell\a null\0", id="control characters"),
+        pytest.param('"' * 2000, id="long"),
+    ],
+)
+def test_descriptions(analyze: Analyze, description: str) -> None:
+    schema = Schema((Field("id", "INT64", REQUIRED, description), Field("tags", "STRING", REPEATED, description)))
+    assert analyze(create_table_sql("p.d.t", schema, TableLayout()), EMPTY) == "ResolvedCreateTableStmtProto"
+    added = add_column_sql("p.d.t", Field("note", "STRING", description=description))
+    assert analyze(added, {"p.d.t": schema}) == "ResolvedAlterTableStmtProto"
+
+
+def test_create_the_dead_letter_table(analyze: Analyze) -> None:
+    sql = create_table_sql("my-project.production.lost", DEAD_LETTER_SCHEMA, DEAD_LETTER_LAYOUT)
+    assert analyze(sql, EMPTY) == "ResolvedCreateTableStmtProto"
+
+
+# Names that are words of GoogleSQL, of our own statements, or of the table itself.
+AWKWARD = Schema(
+    (
+        Field("id", "INT64", REQUIRED),
+        Field("updated_at", "TIMESTAMP"),
+        *(Field(name, "STRING") for name in ("s", "t", "users", "select", "order", "_", "latest", "now", "Group")),
+        Field("where", "JSON"),
+    )
+)
+
+PLANS = {
+    "plain": plan(schema=USERS, interval=INTERVAL),
+    "every type": plan(schema=EVERY_TYPE, interval=INTERVAL),
+    "without Smart Sync": plan(schema=EVERY_TYPE),
+    "awkward names": plan(schema=AWKWARD, interval=INTERVAL),
+    "awkward project": plan({"destination_bigquery_project": "example.com:my-project"}, interval=INTERVAL),
+    "table with spaces": plan({"destination_bigquery_table": "Größe-表 2"}, interval=INTERVAL),
+}
+
+
+@pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS.keys())
+def test_select_insert_truncate_and_count(analyze: Analyze, plan: SyncPlan) -> None:
+    assert analyze(select_sql(plan), tables_of(plan)) == "ResolvedQueryStmtProto"
+    assert analyze(insert_sql(plan), tables_of(plan)) == "ResolvedInsertStmtProto"
+    assert analyze(truncate_sql(plan), tables_of(plan)) == "ResolvedTruncateStmtProto"
+    assert analyze(count_sql(plan), tables_of(plan)) == "ResolvedQueryStmtProto"
+
+
+KEYED = {
+    "one column": plan({"primary_key": "id"}, interval=INTERVAL),
+    "every type": plan({"primary_key": "id"}, schema=EVERY_TYPE, interval=INTERVAL),
+    "two columns": plan({"primary_key": "id,part"}, schema=EVERY_TYPE, interval=INTERVAL),
+    "awkward names": plan({"primary_key": "id"}, schema=AWKWARD, interval=INTERVAL),
+    "a key called like an alias": plan({"primary_key": "s,t"}, schema=AWKWARD, interval=INTERVAL),
+    "without Smart Sync": plan({"primary_key": "id"}, schema=EVERY_TYPE),
+    "all columns": plan({"primary_key": "id,name,updated_at"}, interval=INTERVAL),
+    "all columns without Smart Sync": plan({"primary_key": "id,name,updated_at"}),
+    **{
+        f"{type_name} key": plan({"primary_key": f"c_{type_name.lower()}"}, schema=EVERY_TYPE, interval=INTERVAL)
+        for type_name in sorted(KEY_TYPES)
+    },
+}
+
+
+@pytest.mark.parametrize("filtered", [False, True], ids=["any query", "partition filter"])
+@pytest.mark.parametrize("plan", KEYED.values(), ids=KEYED.keys())
+def test_merge(analyze: Analyze, plan: SyncPlan, filtered: bool) -> None:
+    if filtered:
+        plan = replace(plan, require_partition_filter=True, layout=TableLayout("updated_at"))
+    assert analyze(merge_sql(plan), tables_of(plan)) == "ResolvedMergeStmtProto"
+
+
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.keys())
+def test_replace(analyze: Analyze, layout: TableLayout) -> None:
+    replacing = plan(schema=EVERY_TYPE, interval=INTERVAL, write_mode=WriteMode.REPLACE, layout=layout)
+    assert analyze(replace_sql(replacing), tables_of(replacing)) == "ResolvedCreateTableAsSelectStmtProto"
+
+
+@pytest.mark.parametrize("keyed", KEYED.values(), ids=KEYED.keys())
+def test_replace_by_the_newest_of_each_key(analyze: Analyze, keyed: SyncPlan) -> None:
+    replacing = replace(keyed, write_mode=WriteMode.REPLACE)
+    assert analyze(replace_sql(replacing), tables_of(replacing)) == "ResolvedCreateTableAsSelectStmtProto"
+
+
+@pytest.mark.parametrize("type_name", ["TIMESTAMP", "DATETIME"])
+@pytest.mark.parametrize("filtered", [False, True], ids=["any query", "partition filter"])
+def test_latest_timestamp(analyze: Analyze, type_name: str, filtered: bool) -> None:
+    column = f"c_{type_name.lower()}"
+    table = ExistingTable(EVERY_TYPE, TableLayout("c_date"), require_partition_filter=filtered)
+    sql = latest_timestamp_sql("my-project.production.users", column, table)
+    assert analyze(sql, {"my-project.production.users": EVERY_TYPE}, now=type_name) == "ResolvedQueryStmtProto"
+
+
+def test_latest_timestamp_of_a_column_called_like_the_answer(analyze: Analyze) -> None:
+    schema = Schema((Field("latest", "TIMESTAMP"), Field("last", "TIMESTAMP"), Field("t", "TIMESTAMP")))
+    table = ExistingTable(schema, TableLayout("t"), require_partition_filter=True)
+    for column in schema.names:
+        sql = latest_timestamp_sql("p.d.t", column, table)
+        assert analyze(sql, {"p.d.t": schema}, now="TIMESTAMP") == "ResolvedQueryStmtProto"
+
+
+@pytest.mark.parametrize("field", EVERY_TYPE, ids=EVERY_TYPE.names)
+def test_add_column(analyze: Analyze, field: Field) -> None:
+    added = replace(field, name="added")
+    assert analyze(add_column_sql("p.d.t", added), {"p.d.t": USERS}) == "ResolvedAlterTableStmtProto"
+
+
+@pytest.mark.parametrize(
+    ("there", "wider"), sorted(chain.from_iterable(((old, new) for new in types) for old, types in WIDENINGS.items()))
+)
+def test_widen_column(analyze: Analyze, there: str, wider: str) -> None:
+    existing = Schema((Field("n", there),))
+    assert analyze(set_type_sql("p.d.t", Field("n", wider)), {"p.d.t": existing}) == "ResolvedAlterTableStmtProto"
+
+
+def test_drop_not_null(analyze: Analyze) -> None:
+    assert analyze(drop_not_null_sql("p.d.t", USERS.field("id")), {"p.d.t": USERS}) == "ResolvedAlterTableStmtProto"
+
+
+def test_the_clock(analyze: Analyze) -> None:
+    assert analyze("SELECT 1", EMPTY) == "ResolvedQueryStmtProto"
+
+
+@pytest.mark.parametrize(
+    ("sql", "reason"),
+    [
+        pytest.param("SELECT t.`nobody` FROM `p.d.t` AS t", "Name nobody not found", id="unknown column"),
+        pytest.param("SELECT 1 FROM `p.d.other` AS t", "Table not found", id="unknown table"),
+        pytest.param("SELECT t.id = t.name FROM `p.d.t` AS t", "No matching signature", id="types"),
+        pytest.param(
+            "CREATE OR REPLACE TABLE `p.d.n` (`id` DATE) AS SELECT t.id AS id FROM `p.d.t` AS t",
+            "cannot be coerced",
+            id="column type",
+        ),
+        pytest.param("CREATE TABLE `p.d.n` (`id` INT64 OPTIONS(descriptio='x'))", "Unknown option", id="option"),
+        pytest.param("CREATE TABLE `p.d.n` (`id` JSON) PARTITION BY `id`", "PARTITION BY", id="partition by JSON"),
+        pytest.param("CREATE TABLE `p.d.n` (`id` INT64) CLUSTER BY `nobody`", "Unrecognized name", id="clustering"),
+        pytest.param(
+            "SELECT 1 FROM `p.d.t` AS t WHERE TRUE QUALIFY ROW_NUMBER() OVER (PARTITION BY t.f) = 1",
+            "Partitioning by expressions of type FLOAT64 is not allowed",
+            id="FLOAT64 in a key",
+        ),
+        pytest.param("ALTER TABLE `p.d.t` ALTER COLUMN nobody DROP NOT NULL", "Column not found", id="alteration"),
+    ],
+)
+def test_the_analyzer_refuses(analyze: Analyze, sql: str, reason: str) -> None:
+    schema = Schema((*USERS, Field("f", "FLOAT64")))
+    with pytest.raises(ZetaSQLError, match=reason):
+        analyze(sql, {"p.d.t": schema})
+
+
+def test_every_type_is_in_the_statements() -> None:
+    assert {field.type for field in EVERY_TYPE} == ARROW_TYPES.keys()

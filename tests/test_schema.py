@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+from google.cloud.bigquery import SchemaField
+
+from sync_pipeline.schema import (
+    ARROW_TYPES,
+    CLUSTERING_TYPES,
+    EXPLICIT_CASTS,
+    KEY_TYPES,
+    LOSSLESS_CASTS,
+    NULLABLE,
+    PARTITION_GRANULARITIES,
+    REPEATED,
+    REQUIRED,
+    Field,
+    Schema,
+    numeric_type,
+    quoted,
+)
+
+SCHEMA = Schema(
+    (
+        Field("id", "INT64", REQUIRED, "the key"),
+        Field("Note", "JSON"),
+        Field("tags", "STRING", REPEATED),
+        Field("documents", "JSON", REPEATED),
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("type_name", "arrow"),
+    [
+        ("BOOL", pa.bool_()),
+        ("INT64", pa.int64()),
+        ("FLOAT64", pa.float64()),
+        ("NUMERIC", pa.decimal128(38, 9)),
+        ("BIGNUMERIC", pa.decimal256(76, 38)),
+        ("STRING", pa.string()),
+        ("BYTES", pa.binary()),
+        ("DATE", pa.date32()),
+        ("TIME", pa.time64("us")),
+        ("DATETIME", pa.timestamp("us")),
+        ("TIMESTAMP", pa.timestamp("us", "UTC")),
+        ("JSON", pa.string()),
+        ("GEOGRAPHY", pa.string()),
+    ],
+)
+def test_arrow_types(type_name: str, arrow: pa.DataType) -> None:
+    assert ARROW_TYPES[type_name] == arrow
+    assert Field("a", type_name).arrow_type == arrow
+    assert Field("a", type_name, REPEATED).arrow_type == pa.list_(arrow)
+
+
+def test_there_are_no_other_types() -> None:
+    assert len(ARROW_TYPES) == 13
+    for casts in (LOSSLESS_CASTS, EXPLICIT_CASTS):
+        assert casts.keys() | {target for targets in casts.values() for target in targets} <= ARROW_TYPES.keys()
+    assert PARTITION_GRANULARITIES.keys() <= ARROW_TYPES.keys()
+    assert KEY_TYPES <= ARROW_TYPES.keys()
+    assert CLUSTERING_TYPES <= ARROW_TYPES.keys() | {"RANGE"}
+
+
+def test_no_cast_is_both_lossless_and_explicit() -> None:
+    for source, targets in EXPLICIT_CASTS.items():
+        assert not targets & LOSSLESS_CASTS.get(source, frozenset())
+
+
+@pytest.mark.parametrize(("mode", "name"), [(NULLABLE, "INT64"), (REQUIRED, "INT64"), (REPEATED, "ARRAY<INT64>")])
+def test_type_name(mode: str, name: str) -> None:
+    assert Field("a", "INT64", mode).type_name == name
+
+
+@pytest.mark.parametrize(
+    ("field", "type_name", "expected"),
+    [
+        pytest.param(Field("a", "INT64", REQUIRED), "STRING", Field("a", "STRING", REQUIRED), id="required stays"),
+        pytest.param(Field("a", "INT64", REPEATED), "JSON", Field("a", "JSON"), id="an array becomes one value"),
+        pytest.param(Field("a", "INT64", REPEATED), "INT64", Field("a", "INT64", REPEATED), id="the same type"),
+        pytest.param(
+            Field("a", "DATE", NULLABLE, "when", "date"),
+            "STRING",
+            Field("a", "STRING", NULLABLE, "when", "date"),
+            id="description and source type stay",
+        ),
+    ],
+)
+def test_as_type(field: Field, type_name: str, expected: Field) -> None:
+    assert field.as_type(type_name) == expected
+
+
+def test_looking_up() -> None:
+    assert SCHEMA.names == ("id", "Note", "tags", "documents")
+    assert (len(SCHEMA), "Note" in SCHEMA, "note" in SCHEMA, 1 in SCHEMA) == (4, True, False, False)
+    assert SCHEMA.field("Note").type == "JSON"
+    assert [found and found.name for found in (SCHEMA.find("nOTE"), SCHEMA.find("none"))] == ["Note", None]
+    with pytest.raises(KeyError, match="^'note'$"):
+        SCHEMA.field("note")
+
+
+def test_with_required() -> None:
+    assert [field.mode for field in SCHEMA.with_required(["Note", "tags", "other"])] == [
+        REQUIRED,
+        REQUIRED,
+        REPEATED,
+        REPEATED,
+    ]
+
+
+def test_every_arrow_field_is_nullable() -> None:
+    assert SCHEMA.arrow == pa.schema(
+        [
+            pa.field("id", pa.int64(), nullable=True),
+            pa.field("Note", pa.string(), nullable=True),
+            pa.field("tags", pa.list_(pa.string()), nullable=True),
+            pa.field("documents", pa.list_(pa.string()), nullable=True),
+        ]
+    )
+
+
+def test_what_bigquery_is_told() -> None:
+    assert SCHEMA.bigquery == [
+        SchemaField("id", "INT64", "REQUIRED", description="the key"),
+        SchemaField("Note", "JSON"),
+        SchemaField("tags", "STRING", "REPEATED"),
+        SchemaField("documents", "JSON", "REPEATED"),
+    ]
+    assert SCHEMA.bigquery[1].to_api_repr()["description"] is None
+
+
+def test_in_the_staging_table_nothing_is_json_and_nothing_required() -> None:
+    assert SCHEMA.staged == [
+        SchemaField("id", "INT64", "NULLABLE", description="the key"),
+        SchemaField("Note", "STRING"),
+        SchemaField("tags", "STRING", "REPEATED"),
+        SchemaField("documents", "STRING", "REPEATED"),
+    ]
+
+
+def test_json_columns() -> None:
+    assert SCHEMA.json_columns == ("Note", "documents")
+    assert Schema(()).json_columns == ()
+
+
+def test_long_descriptions_are_cut() -> None:
+    (field,) = Schema((Field("a", "INT64", description="x" * 1025),)).bigquery
+    assert field.description == "x" * 1024
+
+
+def test_from_bigquery_gives_the_names_of_googlesql() -> None:
+    fields = [
+        SchemaField("a", "INTEGER", "REQUIRED", description="the key"),
+        SchemaField("b", "BOOLEAN"),
+        SchemaField("c", "FLOAT", "REPEATED"),
+        SchemaField("d", "RECORD", fields=[SchemaField("e", "INTEGER")]),
+        SchemaField("f", "BIGNUMERIC"),
+        SchemaField("g", "RANGE", range_element_type="DATE"),
+    ]
+    assert Schema.from_bigquery(fields) == Schema(
+        (
+            Field("a", "INT64", REQUIRED, "the key"),
+            Field("b", "BOOL"),
+            Field("c", "FLOAT64", REPEATED),
+            Field("d", "STRUCT"),
+            Field("f", "BIGNUMERIC"),
+            Field("g", "RANGE"),
+        )
+    )
+
+
+def test_from_bigquery_and_back() -> None:
+    assert Schema.from_bigquery(SCHEMA.bigquery) == SCHEMA
+
+
+@pytest.mark.parametrize(
+    ("precision", "scale", "type_name"),
+    [
+        pytest.param(38, 9, "NUMERIC", id="the widest NUMERIC"),
+        pytest.param(29, 0, "NUMERIC", id="29 digits before the point"),
+        pytest.param(30, 0, "BIGNUMERIC", id="30 digits before the point"),
+        pytest.param(10, 10, "BIGNUMERIC", id="10 digits after the point"),
+        pytest.param(76, 38, "BIGNUMERIC", id="the widest BIGNUMERIC"),
+        pytest.param(39, 0, "STRING", id="39 digits before the point"),
+        pytest.param(39, 39, "STRING", id="39 digits after the point"),
+        pytest.param(5, -25, "BIGNUMERIC", id="negative scale"),
+        pytest.param(5, -24, "NUMERIC", id="negative scale that fits"),
+        pytest.param(2, 9, "NUMERIC", id="scale beyond the precision"),
+        pytest.param(None, None, "BIGNUMERIC", id="no precision"),
+    ],
+)
+def test_numeric_type(precision: int | None, scale: int | None, type_name: str) -> None:
+    assert numeric_type(precision, scale) == type_name
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("a", "`a`"), ("p.d.t", "`p.d.t`"), ("a`b", "`a\\`b`"), ("a\\b", "`a\\\\b`"), ("a b", "`a b`")],
+)
+def test_quoted(name: str, expected: str) -> None:
+    assert quoted(name) == expected
