@@ -32,7 +32,7 @@ def dead_letter_batch(letter: DeadLetter, plan: SyncPlan) -> pa.RecordBatch:
     """Return the row of the dead letter table, of `DEAD_LETTER_SCHEMA`. Columns to be hashed are hashed here too."""
     hashed = plan.config.transformation.hash_fields
     row = {
-        name: hashlib.sha256(text.encode()).hexdigest() if text is not None and name in hashed else text
+        name: _hashed(text, plan.read_schema.field(name)) if text is not None and name in hashed else text
         for name, text in letter.row.items()
     }
     values = (
@@ -45,6 +45,12 @@ def dead_letter_batch(letter: DeadLetter, plan: SyncPlan) -> pa.RecordBatch:
     )
     arrays = [pa.array([value], field.arrow_type) for value, field in zip(values, DEAD_LETTER_SCHEMA, strict=True)]
     return pa.RecordBatch.from_arrays(arrays, schema=DEAD_LETTER_SCHEMA.arrow)
+
+
+def _hashed(text: str, field: Field) -> str:
+    """Return the hash the destination would hold, which for BYTES is that of the bytes and not of their digits."""
+    value = bytes.fromhex(text) if field.type == "BYTES" else text.encode()
+    return hashlib.sha256(value).hexdigest()
 
 
 def dead_letter_target(plan: SyncPlan) -> StagingTarget:

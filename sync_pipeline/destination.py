@@ -25,12 +25,11 @@ from sync_pipeline.smart_sync import LatestTimestamp
 
 TIMESTAMP_TYPES = ("TIMESTAMP", "DATETIME")
 
-# What ALTER COLUMN SET DATA TYPE can do.
+# What ALTER COLUMN SET DATA TYPE can do without loss; it would also make FLOAT64 of any number, and cost digits.
 # https://cloud.google.com/bigquery/docs/managing-table-schemas#change_a_columns_data_type
 WIDENINGS: Mapping[str, frozenset[str]] = {
-    "INT64": frozenset({"NUMERIC", "BIGNUMERIC", "FLOAT64"}),
-    "NUMERIC": frozenset({"BIGNUMERIC", "FLOAT64"}),
-    "BIGNUMERIC": frozenset({"FLOAT64"}),
+    "INT64": frozenset({"NUMERIC", "BIGNUMERIC"}),
+    "NUMERIC": frozenset({"BIGNUMERIC"}),
 }
 
 
@@ -150,9 +149,8 @@ def compare(table_id: str, coming: Schema, existing: Schema, *, fixed: frozenset
                 alterations.append(set_type_sql(table_id, field))
             elif _fits(field, there) and field.name not in fixed:
                 types[field.name] = there.type
-                notes.append(f"{field.name} is read as {there.type}, as it is in the destination")
-            elif _widens(there, field):
-                needs(_difference(field, there, field.name in fixed), set_type_sql(table_id, field))
+                wider = f"; {set_type_sql(table_id, field)} would make room for more" if _widens(there, field) else ""
+                notes.append(f"{field.name} is read as {there.type}, as it is in the destination{wider}")
             else:
                 problems.append(_type_problem(field, there, field.name in fixed))
         if there.mode == REQUIRED:

@@ -91,9 +91,11 @@ def error_from_worker(text: str) -> SyncError | None:
     """
     kinds = {kind.__name__: kind for kind in _descendants(SyncError)}
     found = re.findall(
-        rf"^{re.escape(__name__)}\.(\w+): (.*?)(?= \[while running|^\s*$|\Z)", text, re.MULTILINE | re.DOTALL
+        rf"^{re.escape(__name__)}\.(\w+): (.*?)(?= \[while running|\n\s*$|\Z)", text, re.MULTILINE | re.DOTALL
     )
     for name, message in reversed(found):
+        if name == ConfigError.__name__:
+            return ConfigError(message.split("\n"))
         if name in kinds:
             return kinds[name](message)
     return None

@@ -539,7 +539,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "max_retries",
         "Retries",
-        "How often connecting to the source is tried again.",
+        "How often connecting to the source, and a job that BigQuery failed for the moment, is tried again.",
         ParameterType.INTEGER,
         Group.ADDITIONAL,
         example="5",

@@ -142,6 +142,11 @@ def _columns(
         fixed=frozenset({renamed[name] for name in transformation.hash_fields} | set(transformation.constant_fields)),
         evolution=config.schema_evolution,
     )
+    if lost := differences.left_out & set(key):
+        raise SchemaError(
+            f"primary_key: {', '.join(sorted(lost))} is not in the destination table, so rows cannot be merged by it: "
+            "add it to the table, or use another table"
+        )
     if differences.problems:
         raise SchemaError(
             f"the destination table {config.destination.table_id} does not match the source:\n"

@@ -516,7 +516,9 @@ SOURCE_TABLE_RULE = 'write schema.table or table, with other names in double quo
             "BigQuery takes at most 16 columns, these are 17",
             id="key of 17 columns",
         ),
-        pytest.param("dead_letter_table", "lost.rows", "write project.dataset.table", id="dead letters without project"),
+        pytest.param(
+            "dead_letter_table", "lost.rows", "write project.dataset.table", id="dead letters without project"
+        ),
         pytest.param("dead_letter_table", "p.d.t.x", "write project.dataset.table", id="dead letters in four"),
         pytest.param("dead_letter_table", "Project-1.d.t", f"'Project-1': {PROJECT_RULE}", id="dead letters' project"),
         pytest.param(

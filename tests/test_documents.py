@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from sync_pipeline.config import SyncConfig
+from sync_pipeline.dead_letters import DEAD_LETTER_SCHEMA
 from sync_pipeline.parameters import BY_NAME
 from sync_pipeline.transformation_config import TransformationConfig
 
@@ -145,6 +146,16 @@ def test_messages_are_the_products(cell: str) -> None:
 def test_counters_are_the_products(cell: str) -> None:
     for name in re.findall(r"\w+", cell):
         assert any(name in path.read_text(encoding="utf-8") for path in (ROOT / "sync_pipeline").rglob("*.py")), name
+
+
+def test_the_columns_of_dead_letters_are_the_products() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \|", section("Dead letters"), re.MULTILINE)
+    assert rows == [(field.name, field.type) for field in DEAD_LETTER_SCHEMA]
+
+
+def test_every_choice_of_schema_evolution_has_a_column() -> None:
+    header = next(line for line in section("Schema evolution").splitlines() if line.startswith("| Change"))
+    assert tuple(re.findall(r"`(\w+)`", header)) == BY_NAME["schema_evolution"].choices
 
 
 @cache

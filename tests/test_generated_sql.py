@@ -76,9 +76,7 @@ def language(pytestconfig: pytest.Config) -> LanguageOptions:
         language = LanguageOptions.maximum_features()
     language.product_mode = ProductMode.PRODUCT_EXTERNAL
     language.supported_statement_kinds = [kind for kind in ResolvedNodeKind if kind.name.endswith("_STMT")]
-    language.enabled_language_features = sorted(
-        {*language.enabled_language_features, *IN_BIGQUERY} - NOT_IN_BIGQUERY
-    )
+    language.enabled_language_features = sorted({*language.enabled_language_features, *IN_BIGQUERY} - NOT_IN_BIGQUERY)
     return language
 
 
@@ -227,6 +225,9 @@ KEYED = {
     "awkward names": plan({"primary_key": "id"}, schema=AWKWARD, interval=INTERVAL),
     "a key called like an alias": plan({"primary_key": "s,t"}, schema=AWKWARD, interval=INTERVAL),
     "without Smart Sync": plan({"primary_key": "id"}, schema=EVERY_TYPE),
+    "a DATETIME as timestamp": plan(
+        {"primary_key": "id"}, schema=EVERY_TYPE, interval=INTERVAL, timestamp_column="c_datetime"
+    ),
     "all columns": plan({"primary_key": "id,name,updated_at"}, interval=INTERVAL),
     "all columns without Smart Sync": plan({"primary_key": "id,name,updated_at"}),
     **{

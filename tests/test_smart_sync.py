@@ -123,10 +123,7 @@ def test_an_open_transaction_holds_the_end_back_to_the_microsecond_before_it() -
     opened = OpenTransaction(moment("2025-07-22 14:50:00"), "process 42 (idle in transaction)")
     assert safe_end(NOW, [opened], settle=NO_TIME, max_hold=HOUR) == SafeEnd(
         moment("2025-07-22 14:49:59.999999"),
-        (
-            "the end is held back to before process 42 (idle in transaction), open since "
-            "2025-07-22 14:50:00.000000+00",
-        ),
+        ("the end is held back to before process 42 (idle in transaction), open since 2025-07-22 14:50:00.000000+00",),
     )
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import PipelineOptions
 from google.cloud import bigquery
 from psycopg2.extensions import connection as Connection
 
@@ -212,7 +213,7 @@ class Syncing:
     def plan(self, **parameters: str | None) -> SyncPlan:
         """Return what a run with Smart Sync would decide now."""
         config = SyncConfig.from_parameters(self.parameters(**_smart(parameters)))
-        root = f"{self.folder}/sync/"
+        root = pipeline.staging_root(PipelineOptions(temp_location=self.folder), config.destination.table_id)
         return make_plan(config, open_source(config), self.client, root, datetime.now(UTC))
 
     def stage(self, plan: SyncPlan) -> list[StagedFile]:

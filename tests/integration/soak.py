@@ -1,0 +1,114 @@
+"""Many more random histories than the tests play: `make soak HISTORIES=5000`.
+
+A violation is printed with its history, cut down, and the search goes on. With `--without NAME` one protection is
+removed, and the search ends at the first history that shows it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+import os
+import random
+import sys
+import tempfile
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from google.cloud import bigquery
+from hypothesis import HealthCheck, Phase, given, seed, settings
+
+import sandbox
+from sync_pipeline.errors import PublishError
+from tests.integration.histories import Mode, Operation, ViolationError, World
+from tests.integration.history_strategies import histories
+from tests.integration.protections import REMOVABLE
+
+# Histories of one seed; then the modes change.
+ROUND = 50
+
+
+@dataclass
+class Tally:
+    """What the search has come to."""
+
+    histories: int = 0
+    rows: int = 0
+    violations: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.histories:,} histories, {self.rows:,} rows compared, {self.violations:,} violations"
+
+
+def main(argv: Sequence[str]) -> int:
+    """Play histories and return 0 when none was violated."""
+    parser = argparse.ArgumentParser(prog="python -m tests.integration.soak", description=__doc__)
+    parser.add_argument("--histories", type=int, default=5000)
+    parser.add_argument("--seed", type=int, default=random.randrange(2**32), help="of the first round; printed")
+    parser.add_argument("--mode", choices=[mode.name.lower() for mode in Mode], help="only this one")
+    parser.add_argument("--without", choices=REMOVABLE, help="the protection to remove")
+    options = parser.parse_args(argv)
+    modes = [Mode[options.mode.upper()]] if options.mode else list(Mode)
+    print(f"seed {options.seed}")
+    warnings.simplefilter("ignore")
+    logging.disable(logging.CRITICAL)
+    tally = Tally()
+    with contextlib.ExitStack() as stack:
+        endpoints = stack.enter_context(sandbox.running(Path(stack.enter_context(tempfile.TemporaryDirectory()))))
+        os.environ.update(endpoints.environment())
+        client = stack.enter_context(contextlib.closing(bigquery.Client(project=endpoints.project)))
+        world = stack.enter_context(World.opened(endpoints, client))
+        if options.without:
+            stack.enter_context(REMOVABLE[options.without]())
+        for number, first in enumerate(range(0, options.histories, ROUND)):
+            count = min(ROUND, options.histories - first)
+            play_round(
+                world, modes[number % len(modes)], options.seed + number, count, tally, shrink=not options.without
+            )
+            if options.without and tally.violations:
+                break
+            print(tally, flush=True)
+    print(tally)
+    return 1 if tally.violations else 0
+
+
+def play_round(world: World, mode: Mode, first_seed: int, count: int, tally: Tally, *, shrink: bool) -> None:
+    """Play `count` histories of one seed; fewer when one goes wrong, which is then cut down and printed."""
+    is_cutting = False
+
+    @seed(first_seed)
+    @settings(
+        max_examples=count,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate, *([Phase.shrink] if shrink else [])],
+        suppress_health_check=list(HealthCheck),
+        report_multiple_bugs=False,
+    )
+    @given(history=histories())
+    def play(history: Sequence[Operation]) -> None:
+        nonlocal is_cutting
+        tally.histories += not is_cutting
+        try:
+            tally.rows += world.play(history, mode)
+        except PublishError:
+            # Without a protection a run may also fail, and say so: that is no violation.
+            if shrink:
+                is_cutting = True
+                raise
+        except BaseException:
+            is_cutting = True
+            raise
+
+    try:
+        play()
+    except (ViolationError, PublishError) as error:
+        tally.violations += 1
+        print(f"seed {first_seed}, {mode.name}: {error}", *getattr(error, "__notes__", ()), sep="\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

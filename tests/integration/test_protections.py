@@ -1,0 +1,107 @@
+"""Each protection is needed: a short history goes wrong without it, and ends well with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import pytest
+from google.cloud import bigquery
+
+from sandbox import Endpoints
+from sync_pipeline.errors import PublishError, SourceQueryError
+from tests.integration import protections
+from tests.integration.histories import (
+    Begin,
+    Commit,
+    Insert,
+    Mode,
+    Operation,
+    Plan,
+    Publish,
+    Spoil,
+    Stage,
+    Stamp,
+    Update,
+    ViolationError,
+    World,
+    sync,
+)
+
+# Publishing ends with these calls: the run is killed before it tidies up.
+LOADED, MERGED = 3, 4
+
+LATE_COMMIT = [Begin(0), Insert(transaction=0), Insert(), *sync(), Commit(0)]
+LATE_WRITE = [Begin(0), Insert(), *sync(), Insert(transaction=0), Commit(0)]
+TWO_RUNS = [
+    *(Insert(), Plan(0), Plan(1), Stage(0), Stage(1)),
+    *(Publish(0, calls=LOADED), Publish(1)),
+]
+# A row of somebody else moves the destination on, so that run 1 starts from another timestamp than run 0.
+OVERTAKEN = [
+    *(Insert(), *sync(2), Update(0), Plan(0), Stage(0)),
+    *(Spoil(stamp=Stamp.NOW), Update(0), Plan(1), Stage(1)),
+    *(Publish(1, calls=MERGED), Publish(0)),
+]
+BOUNDARY = [Insert(), *sync(), Insert()]
+TWO_FILES = [Insert(5)]
+
+
+@pytest.fixture(scope="module")
+def world(endpoints: Endpoints, bigquery_client: bigquery.Client) -> Iterator[World]:
+    with World.opened(endpoints, bigquery_client) as world:
+        yield world
+
+
+@pytest.mark.parametrize(
+    ("remove", "mode", "history", "words"),
+    [
+        pytest.param(
+            protections.without_commit_safe_end, Mode.APPEND, LATE_COMMIT, "has none", id="commit-safe end, append"
+        ),
+        pytest.param(
+            protections.without_commit_safe_end, Mode.MERGE, LATE_WRITE, "has none", id="commit-safe end, merge"
+        ),
+        pytest.param(protections.with_writers_only, Mode.APPEND, LATE_WRITE, "has none", id="open, append"),
+        pytest.param(protections.with_writers_only, Mode.MERGE, LATE_WRITE, "has none", id="open, merge"),
+        pytest.param(
+            protections.without_shared_job_id, Mode.APPEND, TWO_RUNS, "versions more than once", id="shared job id"
+        ),
+        pytest.param(
+            protections.with_start_included, Mode.APPEND, BOUNDARY, "versions more than once", id="excluded start"
+        ),
+        pytest.param(protections.without_newer_wins, Mode.MERGE, OVERTAKEN, "rows that differ", id="newer wins"),
+    ],
+)
+def test_without_the_protection_the_history_goes_wrong(
+    world: World,
+    remove: Callable[[], AbstractContextManager[Any]],
+    mode: Mode,
+    history: Sequence[Operation],
+    words: str,
+) -> None:
+    assert world.play(history, mode) > 0
+    with remove(), pytest.raises(ViolationError, match=words):
+        world.play(history, mode)
+
+
+def test_a_transaction_that_has_written_is_seen_by_either_rule(world: World) -> None:
+    with protections.with_writers_only():
+        assert world.play(LATE_COMMIT, Mode.APPEND) == 2
+
+
+def test_a_query_that_reads_its_start_again_is_stopped_before_it_stages(world: World) -> None:
+    with (
+        protections.with_start_included_by_the_query(),
+        pytest.raises(SourceQueryError, match="outside the interval"),
+    ):
+        world.play(BOUNDARY, Mode.APPEND)
+
+
+@pytest.mark.parametrize("mode", [pytest.param(Mode.APPEND, id="append"), pytest.param(Mode.MERGE, id="merge")])
+def test_rows_that_bigquery_loses_fail_the_run(world: World, mode: Mode) -> None:
+    with protections.with_a_lost_file(), pytest.raises(PublishError, match="but 5 were staged"):
+        world.play(TWO_FILES, mode)
+    with protections.with_a_lost_file_and_no_count(), pytest.raises(ViolationError, match="has none"):
+        world.play(TWO_FILES, mode)

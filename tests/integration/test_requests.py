@@ -1,0 +1,385 @@
+"""What is sent to BigQuery when a run publishes: rules that BigQuery enforces and the sandbox does not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+import pytest
+from google.cloud import bigquery
+
+from sync_pipeline.config import SyncConfig
+from sync_pipeline.dead_letters import dead_letter_batch, dead_letter_target
+from sync_pipeline.errors import SchemaError
+from sync_pipeline.layout import TableLayout
+from sync_pipeline.plan import DeadLetterTable, SyncPlan, WriteMode, new_run_id
+from sync_pipeline.planning import make_plan
+from sync_pipeline.publish import publish
+from sync_pipeline.schema import REPEATED, REQUIRED, Field, Schema
+from sync_pipeline.smart_sync import SyncInterval
+from sync_pipeline.source import DeadLetter, ReadPlan, SourceDescription
+from sync_pipeline.staging import StagedFile, StagingTarget, _WriteParquetFn, rows_target
+from tests.plans import INTERVAL, PARAMETERS, moment, plan
+
+LOCATION = "US"
+PLAIN = Schema(
+    (
+        Field("id", "INT64", REQUIRED, "the key"),
+        Field("updated_at", "TIMESTAMP"),
+        Field("local", "DATETIME"),
+        Field("tags", "STRING", REPEATED),
+    )
+)
+WITH_JSON = Schema((*PLAIN, Field("document", "JSON")))
+
+
+@dataclass
+class Sent:
+    """What was sent: method, path below the project, query, body."""
+
+    requests: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = field(default_factory=list)
+
+    def jobs(self, kind: str) -> list[dict[str, Any]]:
+        """Return the bodies of jobs of a kind, `load` or `query`."""
+        bodies = [body for method, path, _, body in self.requests if method == "POST" and path.endswith("/jobs")]
+        return [body for body in bodies if kind in body["configuration"]]
+
+    def loads(self) -> list[dict[str, Any]]:
+        return [body["configuration"]["load"] for body in self.jobs("load")]
+
+    def statements(self) -> list[str]:
+        return [body["configuration"]["query"]["query"] for body in self.jobs("query")]
+
+    def writes(self) -> list[tuple[str, str]]:
+        return [(method, path) for method, path, _, _ in self.requests if method not in ("GET", "DELETE")]
+
+
+@pytest.fixture
+def sent(bigquery_client: bigquery.Client, monkeypatch: pytest.MonkeyPatch) -> Sent:
+    """Record what the client sends, on its way to the server."""
+    sent, send = Sent(), bigquery_client._connection.api_request
+
+    def record(method: str, path: str, **rest: Any) -> Any:
+        sent.requests.append((method, path, rest.get("query_params") or {}, rest.get("data") or {}))
+        return send(method=method, path=path, **rest)
+
+    monkeypatch.setattr(bigquery_client._connection, "api_request", record)
+    return sent
+
+
+@dataclass(frozen=True)
+class Publishing:
+    """Publishes one file of two rows into a table of the dataset."""
+
+    client: bigquery.Client
+    dataset: str
+    folder: str
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        return {
+            "destination_bigquery_project": self.client.project,
+            "destination_bigquery_dataset": self.dataset,
+            "destination_bigquery_table": "items",
+        }
+
+    def plan(
+        self,
+        mode: WriteMode,
+        schema: Schema,
+        *,
+        creates_table: bool = True,
+        interval: SyncInterval | None = None,
+        **parts: Any,
+    ) -> SyncPlan:
+        parameters = self.parameters | ({"primary_key": "id"} if mode is WriteMode.MERGE else {})
+        return plan(
+            parameters,
+            schema=schema,
+            interval=interval,
+            write_mode=mode,
+            # Ids of jobs are made of it, and are spent for all tests.
+            run_id=new_run_id(datetime.now(UTC)),
+            creates_table=creates_table,
+            job_project=self.client.project,
+            location=LOCATION,
+            staging_root=f"{self.folder}/",
+            **parts,
+        )
+
+    def rows(self, schema: Schema) -> pa.RecordBatch:
+        rows = [
+            {
+                "id": number,
+                "updated_at": INTERVAL.end,
+                "local": datetime(2025, 1, 1),  # noqa: DTZ001
+                "tags": ["a", "b"],
+                "document": '{"a": 1}',
+            }
+            for number in (1, 2)
+        ]
+        return pa.RecordBatch.from_pylist(rows, schema=schema.arrow)
+
+    def run(self, plan: SyncPlan) -> None:
+        files = [*_staged(rows_target(plan), self.rows(plan.schema))]
+        if plan.dead_letters is not None:
+            letter = DeadLetter(("id",), "does not fit", {"id": "x"})
+            files += _staged(dead_letter_target(plan), dead_letter_batch(letter, plan))
+        publish(self.client, plan, files)
+
+
+def _staged(target: StagingTarget, batch: pa.RecordBatch) -> Iterator[StagedFile]:
+    write = _WriteParquetFn(target)
+    write.start_bundle()
+    yield from write.process(batch)
+    yield from (value.value for value in write.finish_bundle())
+
+
+@pytest.fixture
+def publishing(bigquery_client: bigquery.Client, dataset: str, gcs_folder: str) -> Publishing:
+    return Publishing(bigquery_client, dataset, gcs_folder)
+
+
+MODES = pytest.mark.parametrize("mode", list(WriteMode), ids=lambda mode: mode.name.lower())
+SCHEMAS = pytest.mark.parametrize("schema", [PLAIN, WITH_JSON], ids=["plain", "with JSON"])
+TYPES = {"INT64": "INTEGER", "BOOL": "BOOLEAN", "FLOAT64": "FLOAT"}
+
+
+def _told(fields: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
+    return [(each["name"], TYPES.get(each["type"], each["type"]), each["mode"]) for each in fields]
+
+
+@MODES
+@SCHEMAS
+def test_load_jobs(publishing: Publishing, sent: Sent, mode: WriteMode, schema: Schema) -> None:
+    running = publishing.plan(mode, schema, layout=TableLayout("updated_at", "DAY", ("id",)))
+    publishing.run(running)
+    (load,) = sent.loads()
+    is_direct = schema is PLAIN and mode in (WriteMode.APPEND, WriteMode.TRUNCATE)
+    assert load["sourceFormat"] == "PARQUET"
+    assert load["parquetOptions"] == {"enableListInference": True}
+    assert load["createDisposition"] == "CREATE_NEVER"
+    assert load["writeDisposition"] == (
+        "WRITE_TRUNCATE_DATA" if is_direct and mode is WriteMode.TRUNCATE else "WRITE_APPEND"
+    )
+    table = running.table_id if is_direct else running.staging_table_id
+    assert ".".join(load["destinationTable"].values()) == table
+    fields = [each.to_api_repr() for each in (running.schema.bigquery if is_direct else running.schema.staged)]
+    assert _told(load["schema"]["fields"]) == _told(fields)
+    assert "JSON" not in {each["type"] for each in load["schema"]["fields"]}
+    assert load["sourceUris"]
+    assert all(uri.startswith(running.staging_folder) and "*" not in uri for uri in load["sourceUris"])
+    # The table has these already; BigQuery refuses them, or takes more permissions, when they are sent along.
+    assert load.keys() == {
+        "sourceFormat",
+        "parquetOptions",
+        "createDisposition",
+        "writeDisposition",
+        "destinationTable",
+        "schema",
+        "sourceUris",
+    }
+
+
+@MODES
+@SCHEMAS
+def test_query_jobs(publishing: Publishing, sent: Sent, mode: WriteMode, schema: Schema) -> None:
+    running = publishing.plan(mode, schema)
+    publishing.run(running)
+    published = [
+        body["configuration"]["query"]
+        for body in sent.jobs("query")
+        if not body["configuration"]["query"]["query"].startswith("SELECT COUNT(*)")
+    ]
+    if schema is PLAIN and mode in (WriteMode.APPEND, WriteMode.TRUNCATE):
+        assert published == []
+        return
+    (query,) = published
+    assert query["useLegacySql"] is False
+    begins = {
+        WriteMode.APPEND: "INSERT INTO ",
+        WriteMode.MERGE: "MERGE INTO ",
+        WriteMode.TRUNCATE: "SELECT ",
+        WriteMode.REPLACE: "CREATE OR REPLACE TABLE ",
+    }
+    assert query["query"].startswith(begins[mode])
+    assert ("PARSE_JSON" in query["query"]) == (schema is WITH_JSON)
+    if mode is WriteMode.TRUNCATE:
+        assert (query["writeDisposition"], query["createDisposition"]) == ("WRITE_TRUNCATE_DATA", "CREATE_NEVER")
+        assert ".".join(query["destinationTable"].values()) == running.table_id
+    else:
+        assert "destinationTable" not in query
+
+
+@MODES
+@SCHEMAS
+def test_the_location_is_sent_with_every_job(
+    publishing: Publishing, sent: Sent, mode: WriteMode, schema: Schema
+) -> None:
+    publishing.run(publishing.plan(mode, schema, interval=INTERVAL))
+    bodies = [*sent.jobs("load"), *sent.jobs("query")]
+    assert bodies
+    assert {body["jobReference"]["location"] for body in bodies} == {LOCATION}
+    asked = [
+        query for method, path, query, _ in sent.requests if method == "GET" and "/jobs/" in path or "/queries/" in path
+    ]
+    assert {query.get("location") for query in asked} <= {LOCATION}
+
+
+@MODES
+@SCHEMAS
+def test_labels_and_ids_of_jobs(publishing: Publishing, sent: Sent, mode: WriteMode, schema: Schema) -> None:
+    running = publishing.plan(mode, schema, interval=INTERVAL)
+    publishing.run(running)
+    labelled = [
+        body
+        for body in (*sent.jobs("load"), *sent.jobs("query"))
+        if not body["configuration"].get("query", {}).get("query", "").startswith("SELECT COUNT(*)")
+    ]
+    for body in labelled:
+        assert body["configuration"]["labels"] == {"sync_source": "postgresql", "sync_run": running.run_id.lower()}
+    ids = [body["jobReference"]["jobId"] for body in labelled]
+    published = f"{running.publish_id}-r0" if running.publish_id else f"sync-{running.run_id}-publish-r0"
+    staged = running.needs_staging_table
+    assert ids == [f"sync-{running.run_id}-stage0-r0"] * staged + [published]
+
+
+def test_the_staging_table_expires_and_has_no_json(publishing: Publishing, sent: Sent) -> None:
+    running = publishing.plan(WriteMode.APPEND, WITH_JSON, layout=TableLayout("updated_at"))
+    publishing.run(running)
+    created = [body for method, path, _, body in sent.requests if method == "POST" and path.endswith("/tables")]
+    destination, staging = created
+    assert destination["timePartitioning"] == {"type": "DAY", "field": "updated_at"}
+    assert staging["tableReference"]["tableId"] == f"_staging_{running.run_id}"
+    hours = (int(staging["expirationTime"]) / 1000 - datetime.now(UTC).timestamp()) / 3600
+    assert 23.9 < hours < 24.1
+    assert {each["mode"] for each in staging["schema"]["fields"]} == {"NULLABLE", "REPEATED"}
+    assert "JSON" not in {each["type"] for each in staging["schema"]["fields"]}
+    assert "timePartitioning" not in staging
+    deleted = [path.rsplit("/", 1)[1] for method, path, _, _ in sent.requests if method == "DELETE"]
+    assert deleted == [f"_staging_{running.run_id}"]
+
+
+def test_dead_letters_are_loaded_before_the_rows(publishing: Publishing, sent: Sent) -> None:
+    table = f"{publishing.client.project}.{publishing.dataset}.lost"
+    running = publishing.plan(WriteMode.APPEND, PLAIN, dead_letters=DeadLetterTable(table, LOCATION, exists=False))
+    publishing.run(running)
+    assert [load["destinationTable"]["tableId"] for load in sent.loads()] == ["lost", "items"]
+    lost = sent.loads()[0]
+    assert (lost["writeDisposition"], lost["createDisposition"]) == ("WRITE_APPEND", "CREATE_NEVER")
+    assert [each["name"] for each in lost["schema"]["fields"]] == [
+        "run_id",
+        "failed_at",
+        "destination_table",
+        "column_name",
+        "reason",
+        "source_row",
+    ]
+
+
+def test_an_existing_tables_own_schema_is_sent(publishing: Publishing, sent: Sent) -> None:
+    fields = [
+        bigquery.SchemaField("Tags", "STRING", "REPEATED"),
+        bigquery.SchemaField("other", "STRING"),
+        bigquery.SchemaField("id", "INTEGER", "REQUIRED", description="theirs"),
+        bigquery.SchemaField("updated_at", "TIMESTAMP"),
+        bigquery.SchemaField("local", "DATETIME"),
+    ]
+    running = publishing.plan(WriteMode.APPEND, PLAIN, creates_table=False)
+    publishing.client.create_table(bigquery.Table(running.table_id, schema=fields))
+    publishing.run(running)
+    (load,) = sent.loads()
+    assert _told(load["schema"]["fields"]) == [
+        ("Tags", "STRING", "REPEATED"),
+        ("id", "INTEGER", "REQUIRED"),
+        ("updated_at", "TIMESTAMP", "NULLABLE"),
+        ("local", "DATETIME", "NULLABLE"),
+    ]
+    assert load["schema"]["fields"][1]["description"] == "theirs"
+
+
+@MODES
+def test_too_many_partitions_are_refused_before_anything_is_sent(
+    publishing: Publishing, sent: Sent, mode: WriteMode
+) -> None:
+    running = publishing.plan(mode, PLAIN, layout=TableLayout("updated_at"))
+    files = [
+        StagedFile(f"{running.staging_folder}{number}.parquet", 1, 1, frozenset(map(str, range(first, first + 2500))))
+        for number, first in enumerate((0, 2000))
+    ]
+    with pytest.raises(SchemaError, match="^the rows belong to more than 4,000 partitions of updated_at by DAY"):
+        publish(publishing.client, running, files)
+    assert sent.writes() == []
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A source whose columns are given; nothing of it can be read."""
+
+    schema: Schema
+
+    def describe(self) -> SourceDescription:
+        now = moment("2025-07-22 15:00")
+        return SourceDescription(self.schema, now=now, safe_end=now)
+
+    def plan_read(self, schema: Schema, interval: SyncInterval | None) -> ReadPlan:
+        raise AssertionError("a plan that is refused reads nothing")
+
+    def read(self, schema: Schema) -> beam.PTransform:
+        raise AssertionError("a plan that is refused reads nothing")
+
+
+UNFIT = Schema(
+    tuple(
+        Field(name, type_name, mode, source_type=name)
+        for name, type_name, mode in (
+            ("id", "INT64", "NULLABLE"),
+            ("day", "DATE", "NULLABLE"),
+            ("price", "FLOAT64", "NULLABLE"),
+            ("document", "JSON", "NULLABLE"),
+            ("tags", "STRING", "REPEATED"),
+        )
+    )
+)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        pytest.param({"partition_field": "id"}, id="partition by INT64"),
+        pytest.param({"partition_field": "nobody"}, id="partition by no column"),
+        pytest.param({"partition_field": "day", "partition_granularity": "HOUR"}, id="DATE by HOUR"),
+        pytest.param({"partition_field": "day", "clustering_fields": "id,price"}, id="cluster by FLOAT64"),
+        pytest.param({"partition_field": "day", "clustering_fields": "document"}, id="cluster by JSON"),
+        pytest.param({"partition_field": "day", "clustering_fields": "tags"}, id="cluster by an array"),
+        pytest.param({"partition_field": "day", "primary_key": "price"}, id="key of FLOAT64"),
+        pytest.param({"partition_field": "day", "primary_key": "document"}, id="key of JSON"),
+    ],
+)
+def test_a_layout_that_bigquery_refuses_is_refused_before_anything_is_sent(
+    publishing: Publishing, sent: Sent, given: dict[str, str]
+) -> None:
+    config = SyncConfig.from_parameters(PARAMETERS | publishing.parameters | {"enable_auto_schema": "true"} | given)
+    with pytest.raises(SchemaError):
+        make_plan(config, _Source(UNFIT), publishing.client, f"{publishing.folder}/", datetime.now(UTC))
+    assert sent.statements() == ["SELECT 1"]
+    assert sent.loads() == []
+    assert [path for method, path in sent.writes() if not path.endswith(("/jobs", "/queries"))] == []
+
+
+def test_a_plan_that_is_made_has_sent_nothing_but_questions(publishing: Publishing, sent: Sent) -> None:
+    given = {"enable_auto_schema": "true", "partition_field": "day", "clustering_fields": "id"}
+    config = SyncConfig.from_parameters(PARAMETERS | publishing.parameters | given)
+
+    class Readable(_Source):
+        def plan_read(self, schema: Schema, interval: SyncInterval | None) -> ReadPlan:
+            return ReadPlan("SELECT 1", ())
+
+    made = make_plan(config, Readable(UNFIT), publishing.client, f"{publishing.folder}/", datetime.now(UTC))
+    assert made.layout == TableLayout("day", "DAY", ("id",))
+    assert sent.statements() == ["SELECT 1"]
+    assert [path for _, path in sent.writes() if not path.endswith("/jobs")] == []

@@ -1,0 +1,86 @@
+"""The process of a run is killed at every step, and the next run puts everything right."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+
+import pytest
+
+from tests.integration import crash_driver
+from tests.integration.syncing import Syncing
+
+# The server that processes are forked from has imported the product; each of them then begins at once.
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["tests.integration.crash_driver"])
+
+APPEND: dict[str, str] = {}
+MERGE = {"primary_key": "id"}
+DEAD_LETTERS = "SELECT DISTINCT JSON_VALUE(source_row, '$.id') FROM dead_letters ORDER BY 1"
+
+# Steps of a first run, which makes the table, and of a later one, which adds a column to it.
+FIRST = ["planned", "reading", "file staged", "dead letters loaded", "table created"]
+CLEANING = ["published", "staging table removed", "files removed"]
+LATER_APPEND = ["planned", "file staged", "dead letters loaded", "table altered", "load job begun", *CLEANING]
+LATER_MERGE = [*LATER_APPEND[:4], "staging table created", "staging table loaded", "merge begun", *CLEANING]
+
+
+@pytest.fixture
+def parameters(syncing: Syncing) -> dict[str, str]:
+    """Make a source of three rows, of which one does not fit, and return the parameters all runs share."""
+    syncing.execute(
+        "CREATE TABLE items (id int PRIMARY KEY, amount numeric, updated_at timestamptz NOT NULL DEFAULT now())"
+    )
+    syncing.execute("INSERT INTO items VALUES (1, 10), (2, 20), (3, 'NaN')")
+    return {"dead_letter_table": syncing.table_id("dead_letters"), "schema_evolution": "add"}
+
+
+@pytest.mark.parametrize("mode", [pytest.param(APPEND, id="append"), pytest.param(MERGE, id="merge")])
+@pytest.mark.parametrize("step", FIRST)
+def test_a_first_run_that_is_killed_is_made_good_by_the_next(
+    syncing: Syncing, parameters: dict[str, str], step: str, mode: dict[str, str]
+) -> None:
+    kill(syncing, step, {**parameters, **mode})
+    syncing.smart(**parameters, **mode).succeeded()
+    assert syncing.query("SELECT id, amount FROM items ORDER BY id") == [(1, 10), (2, 20)]
+    assert syncing.column(DEAD_LETTERS) == ["3"]
+    assert syncing.left_over() == []
+
+
+@pytest.mark.parametrize(
+    ("mode", "step"),
+    [
+        *(pytest.param(APPEND, step, id=f"append-{step}") for step in LATER_APPEND),
+        *(pytest.param(MERGE, step, id=f"merge-{step}") for step in LATER_MERGE),
+    ],
+)
+def test_a_later_run_that_is_killed_is_made_good_by_the_next(
+    syncing: Syncing, parameters: dict[str, str], step: str, mode: dict[str, str]
+) -> None:
+    syncing.smart(**parameters, **mode).succeeded()
+    syncing.execute("ALTER TABLE items ADD COLUMN note text")
+    syncing.execute("INSERT INTO items VALUES (4, 40, now(), 'new'), (5, 'NaN', now(), 'new')")
+    syncing.execute("UPDATE items SET amount = 21, note = 'changed', updated_at = now() WHERE id = 2")
+    kill(syncing, step, {**parameters, **mode})
+    syncing.smart(**parameters, **mode).succeeded()
+    expected = [(1, 10, None), (2, 20, None), (2, 21, "changed"), (4, 40, "new")]
+    if mode is MERGE:
+        expected.remove((2, 20, None))
+    assert syncing.query("SELECT id, amount, note FROM items ORDER BY id, amount") == expected
+    assert syncing.column(DEAD_LETTERS) == ["3", "5"]
+    assert syncing.left_over() == []
+
+
+def test_every_step_is_one_of_a_run() -> None:
+    assert {*FIRST, *LATER_APPEND, *LATER_MERGE} == crash_driver.STEPS.keys()
+
+
+def kill(syncing: Syncing, step: str, parameters: dict[str, str]) -> None:
+    """Kill a run at `step`; a staging table that it leaves goes away by itself, should no later run find it."""
+    argv = syncing.argv(enable_smart_sync="true", smart_sync_settle_seconds="0", **parameters)
+    process = PROCESSES.Process(target=crash_driver.main, args=(step, argv))
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    for table in syncing.tables():
+        assert not table.startswith("_staging") or syncing.table(table).expires is not None

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import io
+import logging
+
+import pytest
+
+from sync_pipeline.run_log import _own_lines, show_own_lines_only
+
+
+def record(name: str, message: str, *arguments: object) -> logging.LogRecord:
+    return logging.LogRecord(name, logging.INFO, "file.py", 1, message, arguments, None)
+
+
+def from_worker(message: str, location: str = "/opt/sync_pipeline/staging.py:150") -> str:
+    """Return a line of a worker in another process, as Beam prints it."""
+    return (
+        'severity: INFO timestamp { seconds: 1784732400 nanos: 1000 } message: "'
+        f'{message}" instruction_id: "bundle_1" transform_id: "Stage" log_location: "{location}" thread: "T"'
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "message", "shown"),
+    [
+        pytest.param("sync_pipeline.pipeline", "plan: run 1", "plan: run 1", id="ours"),
+        pytest.param("google.auth", "no project", "no project", id="a library's"),
+        pytest.param("apache_beam.runners.portability", "starting", None, id="Beam's"),
+        pytest.param("apache_beam", "starting", None, id="Beam's root"),
+        pytest.param("root", from_worker("staged 1,000 rows"), "staged 1,000 rows", id="a worker's, ours"),
+        pytest.param(
+            "apache_beam.x", from_worker("staged 1,000 rows"), "staged 1,000 rows", id="through Beam's logger"
+        ),
+        pytest.param("root", from_worker("semi", "/venv/apache_beam/worker.py:3"), None, id="a worker's, Beam's"),
+        pytest.param(
+            "root", from_worker('said \\"no\\"\\nZ\\303\\274rich \\\\ end'), 'said "no"\nZürich \\ end', id="escapes"
+        ),
+        pytest.param("root", from_worker("100 % of %s"), "100 % of %s", id="per cent"),
+        pytest.param("root", 'message: "no worker\'s line"', 'message: "no worker\'s line"', id="no location"),
+    ],
+)
+def test_own_lines(name: str, message: str, shown: str | None) -> None:
+    line = record(name, "%s", message)
+    assert _own_lines(line) is (shown is not None)
+    if shown is not None:
+        assert line.getMessage() == shown
+
+
+def test_show_own_lines_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    monkeypatch.setattr(logging.getLogger(), "handlers", [handler])
+    show_own_lines_only()
+    for line in (record("apache_beam.x", "theirs"), record("sync_pipeline.x", "%d of ours", 1)):
+        logging.getLogger().handle(line)
+    assert stream.getvalue() == "1 of ours\n"

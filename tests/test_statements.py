@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+from sync_pipeline.layout import TableLayout
+from sync_pipeline.plan import WriteMode
+from sync_pipeline.schema import REPEATED, Field, Schema
+from sync_pipeline.statements import count_sql, insert_sql, merge_sql, replace_sql, select_sql, truncate_sql
+from tests.plans import INTERVAL, USERS, plan
+
+STAGING = "`my-project.production._staging_20250722T150000_0a1b2c3d`"
+SELECT = f"SELECT s.`id` AS `id`, s.`name` AS `name`, s.`updated_at` AS `updated_at`\nFROM {STAGING} AS s"
+KEYED = {"primary_key": "id"}
+
+
+def newest(order: str, keys: str = "s.`id`") -> str:
+    return f"\nWHERE TRUE\nQUALIFY ROW_NUMBER() OVER (PARTITION BY {keys} ORDER BY {order}TO_JSON_STRING(s) DESC) = 1"
+
+
+BY_TIME = newest("s.`updated_at` DESC, ")
+NEWER = (
+    "(t.`updated_at` IS NULL OR s.`updated_at` IS NULL OR s.`updated_at` >= t.`updated_at` "
+    "OR t.`updated_at` > CURRENT_TIMESTAMP())"
+)
+
+
+def test_select_takes_every_column_by_name() -> None:
+    assert select_sql(plan(interval=INTERVAL)) == SELECT
+
+
+def test_select_parses_json() -> None:
+    schema = Schema((Field("id", "INT64"), Field("document", "JSON"), Field("tags", "STRING", REPEATED)))
+    assert select_sql(plan(schema=schema)).splitlines()[0] == (
+        "SELECT s.`id` AS `id`, PARSE_JSON(s.`document`, wide_number_mode=>'round') AS `document`, s.`tags` AS `tags`"
+    )
+
+
+def test_select_keeps_the_newest_row_of_each_key() -> None:
+    assert select_sql(plan(KEYED, interval=INTERVAL)) == f"{SELECT}{BY_TIME}"
+
+
+def test_select_by_several_columns_without_timestamp() -> None:
+    assert select_sql(plan({"primary_key": "id,name"})) == f"{SELECT}{newest('', 's.`id`, s.`name`')}"
+
+
+def test_insert() -> None:
+    assert insert_sql(plan()) == f"INSERT INTO `my-project.production.users` (`id`, `name`, `updated_at`)\n{SELECT}"
+
+
+def test_truncate_and_count() -> None:
+    assert truncate_sql(plan()) == "TRUNCATE TABLE `my-project.production.users`"
+    assert count_sql(plan()) == "SELECT COUNT(*) FROM `my-project.production.users`"
+
+
+def merge(*clauses: str, using: str) -> str:
+    insert = "(`id`, `name`, `updated_at`) VALUES (s.`id`, s.`name`, s.`updated_at`)"
+    head = f"MERGE INTO `my-project.production.users` AS t\nUSING (\n{using}\n) AS s\n"
+    return head + "\n".join((*clauses, f"WHEN NOT MATCHED THEN INSERT {insert}"))
+
+
+def test_merge_updates_rows_that_are_not_newer() -> None:
+    assert merge_sql(plan(KEYED, interval=INTERVAL, write_mode=WriteMode.MERGE)) == merge(
+        "ON t.`id` = s.`id`",
+        f"WHEN MATCHED AND {NEWER} THEN UPDATE SET `name` = s.`name`, `updated_at` = s.`updated_at`",
+        using=f"{SELECT}{BY_TIME}",
+    )
+
+
+def test_merge_by_a_datetime_compares_with_datetimes() -> None:
+    schema = Schema((Field("id", "INT64"), Field("updated_at", "DATETIME")))
+    assert "OR t.`updated_at` > CURRENT_DATETIME())" in merge_sql(plan(KEYED, schema=schema, interval=INTERVAL))
+
+
+def test_merge_without_timestamp_always_updates() -> None:
+    assert merge_sql(plan(KEYED, write_mode=WriteMode.MERGE)) == merge(
+        "ON t.`id` = s.`id`",
+        "WHEN MATCHED THEN UPDATE SET `name` = s.`name`, `updated_at` = s.`updated_at`",
+        using=f"{SELECT}{newest('')}",
+    )
+
+
+def test_merge_of_a_key_of_all_columns_only_inserts() -> None:
+    keys = "s.`id`, s.`name`, s.`updated_at`"
+    assert merge_sql(plan({"primary_key": "id,name,updated_at"})) == merge(
+        "ON t.`id` = s.`id` AND t.`name` = s.`name` AND t.`updated_at` = s.`updated_at`",
+        using=f"{SELECT}{newest('', keys)}",
+    )
+
+
+def test_merge_names_the_partition_column_where_it_must() -> None:
+    layout = TableLayout("updated_at")
+    on = "ON t.`id` = s.`id`"
+    sql = merge_sql(plan(KEYED, layout=layout, require_partition_filter=True))
+    assert f"{on} AND (t.`updated_at` IS NOT NULL OR t.`updated_at` IS NULL)\n" in sql
+    assert f"{on}\n" in merge_sql(plan(KEYED, layout=layout))
+
+
+def test_replace() -> None:
+    layout = TableLayout("updated_at", "DAY", ("id",))
+    assert replace_sql(plan(write_mode=WriteMode.REPLACE, layout=layout)) == (
+        "CREATE OR REPLACE TABLE `my-project.production.users` (\n  `id` INT64 NOT NULL,\n  `name` STRING,\n"
+        "  `updated_at` TIMESTAMP\n)\nPARTITION BY TIMESTAMP_TRUNC(`updated_at`, DAY)\nCLUSTER BY `id`\n"
+        f"AS {SELECT}"
+    )
+
+
+def test_columns_called_like_the_aliases_get_others() -> None:
+    schema = Schema((*USERS, Field("s", "STRING"), Field("S_", "STRING"), Field("T", "JSON")))
+    sql = merge_sql(plan(KEYED, schema=schema, interval=INTERVAL))
+    assert "MERGE INTO `my-project.production.users` AS t_\n" in sql
+    assert "s__.`s` AS `s`" in sql
+    assert "\n) AS s__\nON t_.`id` = s__.`id`\n" in sql

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from sync_pipeline.plan import WriteMode
+from sync_pipeline.sweep import _FOLDER, is_superseded
+from tests.plans import INTERVAL, moment, plan
+
+OWN = "2025-07-22T130000.000000"
+PLAN = plan(interval=INTERVAL)
+
+
+@pytest.mark.parametrize(
+    ("start", "moved", "expected"),
+    [
+        pytest.param("2025-07-22T125959.999999", False, True, id="earlier"),
+        pytest.param("0", False, True, id="from the empty table"),
+        pytest.param(OWN, False, False, id="the same, nothing was published"),
+        pytest.param(OWN, True, True, id="the same, one has published"),
+        pytest.param("2025-07-22T130000.000001", True, False, id="later"),
+        pytest.param("none", True, False, id="no Smart Sync"),
+    ],
+)
+def test_is_superseded(start: str, moved: bool, expected: bool) -> None:
+    assert PLAN.staging_start == OWN
+    assert is_superseded(start, PLAN, destination_moved=moved) is expected
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_from_an_empty_table_nobody_is_earlier(moved: bool) -> None:
+    first = plan(interval=replace(INTERVAL, latest=None))
+    assert is_superseded("0", first, destination_moved=moved) is moved
+    assert not is_superseded(OWN, first, destination_moved=moved)
+
+
+@pytest.mark.parametrize("mode", [WriteMode.TRUNCATE, WriteMode.REPLACE])
+def test_who_does_not_compete_supersedes_nobody(mode: WriteMode) -> None:
+    interval = None if mode is WriteMode.TRUNCATE else INTERVAL
+    assert not is_superseded("0", plan(interval=interval, write_mode=mode), destination_moved=True)
+
+
+@pytest.mark.parametrize("latest", [None, moment("2025-07-22 13:00:00.5")])
+def test_a_folder_tells_what_it_was_named_by(latest: object) -> None:
+    named = plan(interval=replace(INTERVAL, latest=latest))
+    match = _FOLDER.match(f"{named.staging_folder}file.parquet".removeprefix(named.staging_root))
+    assert match is not None
+    assert (match["start"], match["run"]) == (named.staging_start, named.run_id)
+
+
+@pytest.mark.parametrize("path", ["other/file", "start=0/file", "start=0,run=1", "x/start=0,run=1/file"])
+def test_what_is_no_folder_of_a_run(path: str) -> None:
+    assert _FOLDER.match(path) is None
