@@ -19,6 +19,7 @@ LOCK = $(UV_RUN) pip compile --quiet --python-version $(PYTHON_VERSION) --python
 # uv tells what it downloads, and then lists every package: the list says nothing that the lock file does not.
 WITHOUT_LIST = 2>&1 | sed -u '/^ [+~-] /d'
 ARGS ?=
+HISTORIES ?= 5000
 
 .PHONY: help
 help: ## Show this list
@@ -56,6 +57,10 @@ lock: $(UV) ## Write the lock files again; UPGRADE=--upgrade takes newer version
 .PHONY: bench-memory
 bench-memory: install ## Measure the memory that a sync needs
 	@$(PYTHON) -m benchmarks.memory $(ARGS)
+
+.PHONY: soak
+soak: install ## Play HISTORIES=5000 random histories of source, runs and destination
+	@$(PYTHON) -m tests.integration.soak --histories $(HISTORIES) $(ARGS)
 
 .PHONY: clean
 clean: ## Stop the sandbox; delete the environments and everything else that is made

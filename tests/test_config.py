@@ -686,8 +686,8 @@ def test_missing(parameters: dict[str, str], problem: str) -> None:
         ),
         pytest.param(
             SMART_SYNC | {"smart_sync_null_timestamps": "include", "primary_key": "id"},
-            "smart_sync_null_timestamps is 'include', but postgresql_base_query says itself which rows are read: add OR "
-            "… IS NULL to it, or give postgresql_query without placeholders in its place",
+            "smart_sync_null_timestamps is 'include', but postgresql_base_query says itself which rows are read: add "
+            "OR … IS NULL to it, or give postgresql_query without placeholders in its place",
             id="NULL timestamps with a query that excludes them",
         ),
         pytest.param(
@@ -904,8 +904,10 @@ PLAIN_SECRET = (
                 "smart_sync_null_timestamps": "include",
             },
             (
-                "smart_sync_lookback_seconds, smart_sync_settle_seconds, smart_sync_max_hold_seconds, "
-                "smart_sync_null_timestamps are ignored: enable_smart_sync is false",
+                (
+                    "smart_sync_lookback_seconds, smart_sync_settle_seconds, smart_sync_max_hold_seconds, "
+                    "smart_sync_null_timestamps are ignored: enable_smart_sync is false"
+                ),
             ),
             id="Smart Sync's times without it",
         ),

@@ -101,8 +101,10 @@ def test_a_column_of_the_destination_only(evolution: str) -> None:
 def test_a_required_column_of_the_destination_only(evolution: str) -> None:
     expected = differences(
         problems=(
-            "column a is REQUIRED in the destination table, and no longer selected: run "
-            f"{RELAX}, or set schema_evolution=add",
+            (
+                "column a is REQUIRED in the destination table, and no longer selected: run "
+                f"{RELAX}, or set schema_evolution=add"
+            ),
         )
     )
     if evolution == "add":
@@ -219,8 +221,10 @@ def test_a_fixed_column_keeps_its_type(there: str, evolution: str) -> None:
     result = found(Field("a", "STRING"), Field("a", there), evolution, fixed=frozenset({"a"}))
     assert result == differences(
         problems=(
-            f"column a is STRING by transformation_config and {there} in the destination table: change the query, rename "
-            "the column with field_mappings, or use another table",
+            (
+                f"column a is STRING by transformation_config and {there} in the destination table: change the query, "
+                "rename the column with field_mappings, or use another table"
+            ),
         )
     )
 

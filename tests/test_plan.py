@@ -212,11 +212,15 @@ def test_lines_are_single_lines() -> None:
     lines = replace(FULL, alterations=("ALTER TABLE x",)).lines()
     assert [line for line in lines if "\n" in line or not line.startswith("plan: ")] == []
     assert lines == [
-        "plan: run 20250722T150000_0a1b2c3d: postgresql to my-project.production.users, merge by id: one load job into a "
-        "staging table, then one query job that parses JSON; rows that do not fit go to p-123456.lost.rows",
+        (
+            "plan: run 20250722T150000_0a1b2c3d: postgresql to my-project.production.users, merge by id: one load job "
+            "into a staging table, then one query job that parses JSON; rows that do not fit go to p-123456.lost.rows"
+        ),
         "plan: 5 columns, 2 partition(s), rows: about 1,234,567, as the source's planner estimates",
-        "plan: interval (2025-07-22 13:00:00.000000+00, 2025-07-22 15:00:00.000000+00]: latest timestamp in the "
-        "destination",
+        (
+            "plan: interval (2025-07-22 13:00:00.000000+00, 2025-07-22 15:00:00.000000+00]: latest timestamp in the "
+            "destination"
+        ),
         "plan: the table will be created, partitioned by updated_at (MONTH), clustered by id",
         "plan: the table will be changed: ALTER TABLE x",
         "plan: note: first note",

@@ -103,7 +103,7 @@ def test_an_interval_as_text() -> None:
 
 @pytest.mark.parametrize("ends", [(NOW.replace(tzinfo=None), NOW), (NOW, NOW.replace(tzinfo=None))])
 def test_an_interval_needs_time_zones(ends: tuple[datetime, datetime]) -> None:
-    with pytest.raises(ValueError, match="^a SyncInterval needs time zone aware timestamps$"):
+    with pytest.raises(ValueError, match=r"^a SyncInterval needs time zone aware timestamps$"):
         SyncInterval(*ends, StartOrigin.DESTINATION)
 
 
@@ -176,8 +176,8 @@ def test_a_transaction_older_than_max_hold_does_not_hold() -> None:
             "the end is held back to before process 2, open since 2025-07-22 14:50:00.000000+00",
             (
                 "process 4711 (active), open since 2025-07-22 13:59:59.999999+00, is older than "
-                "smart_sync_max_hold_seconds=3600 and does not hold the sync back any more: rows that it commits with a "
-                "stamp from its beginning WILL BE MISSED. End it, or use primary_key with smart_sync_lookback_seconds"
+                "smart_sync_max_hold_seconds=3600 and does not hold the sync back any more: rows that it commits "
+                "with a stamp from its beginning WILL BE MISSED. End it, or use primary_key with smart_sync_lookback_seconds"
             ),
         ),
     )

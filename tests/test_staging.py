@@ -193,14 +193,18 @@ def test_the_form_of_a_file(tmp_path: Path) -> None:
         (
             "at",
             "INT64",
-            "Timestamp(isAdjustedToUTC=true, timeUnit=microseconds, is_from_converted_type=false, "
-            "force_set_converted_type=false)",
+            (
+                "Timestamp(isAdjustedToUTC=true, timeUnit=microseconds, is_from_converted_type=false, "
+                "force_set_converted_type=false)"
+            ),
         ),
         (
             "local",
             "INT64",
-            "Timestamp(isAdjustedToUTC=false, timeUnit=microseconds, is_from_converted_type=false, "
-            "force_set_converted_type=false)",
+            (
+                "Timestamp(isAdjustedToUTC=false, timeUnit=microseconds, is_from_converted_type=false, "
+                "force_set_converted_type=false)"
+            ),
         ),
         ("price", "FIXED_LEN_BYTE_ARRAY", "Decimal(precision=38, scale=9)"),
         ("tags.list.element", "BYTE_ARRAY", "String"),
@@ -262,7 +266,7 @@ def test_a_bundle_that_failed_leaves_nothing_to_the_next(tmp_path: Path) -> None
 @ABANDONS
 def test_rows_outside_the_bounds_are_refused_before_they_are_written(tmp_path: Path) -> None:
     target = StagingTarget(folder(tmp_path), SCHEMA, TableLayout(), APPENDED)
-    with pytest.raises(SourceQueryError, match="^the query returns rows whose at is NULL or outside the interval"):
+    with pytest.raises(SourceQueryError, match=r"^the query returns rows whose at is NULL or outside the interval"):
         written(target, batch(1))
 
 
@@ -273,7 +277,7 @@ def test_too_many_partitions_are_refused_before_they_are_written(
     monkeypatch.setattr("sync_pipeline.layout.MAX_PARTITIONS_PER_JOB", 2)
     target = StagingTarget(folder(tmp_path), SCHEMA, TableLayout("day"))
     assert written(target, batch(1, 2))
-    with pytest.raises(SchemaError, match="^the rows belong to more than 2 partitions of day by DAY"):
+    with pytest.raises(SchemaError, match=r"^the rows belong to more than 2 partitions of day by DAY"):
         written(target, batch(1, 2, 3))
 
 

@@ -38,10 +38,11 @@ TWO_RUNS = [
     *(Insert(), Plan(0), Plan(1), Stage(0), Stage(1)),
     *(Publish(0, calls=LOADED), Publish(1)),
 ]
-# A row of somebody else moves the destination on, so that run 1 starts from another timestamp than run 0.
+# A row of somebody else moves the destination on, so that run 1 starts from another timestamp than run 0. Its last row
+# moves it on again: the one that run 0 overwrites is not read any more.
 OVERTAKEN = [
     *(Insert(), *sync(2), Update(0), Plan(0), Stage(0)),
-    *(Spoil(stamp=Stamp.NOW), Update(0), Plan(1), Stage(1)),
+    *(Spoil(stamp=Stamp.NOW), Update(0), Insert(), Plan(1), Stage(1)),
     *(Publish(1, calls=MERGED), Publish(0)),
 ]
 BOUNDARY = [Insert(), *sync(), Insert()]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,6 +14,7 @@ import pyarrow as pa
 import pytest
 from google.cloud import bigquery
 
+from sandbox import Endpoints
 from sync_pipeline.config import SyncConfig
 from sync_pipeline.dead_letters import dead_letter_batch, dead_letter_target
 from sync_pipeline.errors import SchemaError
@@ -58,17 +61,24 @@ class Sent:
         return [(method, path) for method, path, _, _ in self.requests if method not in ("GET", "DELETE")]
 
 
-@pytest.fixture
-def sent(bigquery_client: bigquery.Client, monkeypatch: pytest.MonkeyPatch) -> Sent:
+@contextlib.contextmanager
+def recording(client: bigquery.Client) -> Iterator[Sent]:
     """Record what the client sends, on its way to the server."""
-    sent, send = Sent(), bigquery_client._connection.api_request
+    sent, send = Sent(), client._connection.api_request
 
     def record(method: str, path: str, **rest: Any) -> Any:
         sent.requests.append((method, path, rest.get("query_params") or {}, rest.get("data") or {}))
         return send(method=method, path=path, **rest)
 
-    monkeypatch.setattr(bigquery_client._connection, "api_request", record)
-    return sent
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(client._connection, "api_request", record)
+        yield sent
+
+
+@pytest.fixture
+def sent(bigquery_client: bigquery.Client) -> Iterator[Sent]:
+    with recording(bigquery_client) as sent:
+        yield sent
 
 
 @dataclass(frozen=True)
@@ -145,7 +155,52 @@ def publishing(bigquery_client: bigquery.Client, dataset: str, gcs_folder: str) 
 
 
 MODES = pytest.mark.parametrize("mode", list(WriteMode), ids=lambda mode: mode.name.lower())
-SCHEMAS = pytest.mark.parametrize("schema", [PLAIN, WITH_JSON], ids=["plain", "with JSON"])
+
+
+@dataclass(frozen=True)
+class Published:
+    """A run that has published, and what it sent."""
+
+    plan: SyncPlan
+    sent: Sent
+
+    @property
+    def mode(self) -> WriteMode:
+        return self.plan.write_mode
+
+    @property
+    def is_direct(self) -> bool:
+        return self.plan.schema is PLAIN and self.mode in (WriteMode.APPEND, WriteMode.TRUNCATE)
+
+    def jobs(self) -> list[dict[str, Any]]:
+        """Return the bodies of the jobs that write."""
+        return [
+            body
+            for body in (*self.sent.jobs("load"), *self.sent.jobs("query"))
+            if not body["configuration"].get("query", {}).get("query", "").startswith("SELECT COUNT(*)")
+        ]
+
+
+@pytest.fixture(
+    scope="module",
+    params=[(mode, schema) for mode in WriteMode for schema in (PLAIN, WITH_JSON)],
+    ids=[f"{mode.name.lower()} {kind}" for mode in WriteMode for kind in ("plain", "with JSON")],
+)
+def published(
+    request: pytest.FixtureRequest, endpoints: Endpoints, bigquery_client: bigquery.Client
+) -> Iterator[Published]:
+    """Publish in every mode, once for all tests."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    bigquery_client.create_dataset(name)
+    publishing = Publishing(bigquery_client, name, f"gs://{endpoints.bucket}/{name}")
+    mode, schema = request.param
+    running = publishing.plan(mode, schema, interval=INTERVAL, layout=TableLayout("updated_at", "DAY", ("id",)))
+    with recording(bigquery_client) as sent:
+        publishing.run(running)
+    yield Published(running, sent)
+    bigquery_client.delete_dataset(name, delete_contents=True)
+
+
 TYPES = {"INT64": "INTEGER", "BOOL": "BOOLEAN", "FLOAT64": "FLOAT"}
 
 
@@ -153,19 +208,14 @@ def _told(fields: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
     return [(each["name"], TYPES.get(each["type"], each["type"]), each["mode"]) for each in fields]
 
 
-@MODES
-@SCHEMAS
-def test_load_jobs(publishing: Publishing, sent: Sent, mode: WriteMode, schema: Schema) -> None:
-    running = publishing.plan(mode, schema, layout=TableLayout("updated_at", "DAY", ("id",)))
-    publishing.run(running)
-    (load,) = sent.loads()
-    is_direct = schema is PLAIN and mode in (WriteMode.APPEND, WriteMode.TRUNCATE)
+def test_load_jobs(published: Published) -> None:
+    running, is_direct = published.plan, published.is_direct
+    (load,) = published.sent.loads()
     assert load["sourceFormat"] == "PARQUET"
     assert load["parquetOptions"] == {"enableListInference": True}
     assert load["createDisposition"] == "CREATE_NEVER"
-    assert load["writeDisposition"] == (
-        "WRITE_TRUNCATE_DATA" if is_direct and mode is WriteMode.TRUNCATE else "WRITE_APPEND"
-    )
+    is_truncated = is_direct and published.mode is WriteMode.TRUNCATE
+    assert load["writeDisposition"] == ("WRITE_TRUNCATE_DATA" if is_truncated else "WRITE_APPEND")
     table = running.table_id if is_direct else running.staging_table_id
     assert ".".join(load["destinationTable"].values()) == table
     fields = [each.to_api_repr() for each in (running.schema.bigquery if is_direct else running.schema.staged)]
@@ -173,7 +223,7 @@ def test_load_jobs(publishing: Publishing, sent: Sent, mode: WriteMode, schema: 
     assert "JSON" not in {each["type"] for each in load["schema"]["fields"]}
     assert load["sourceUris"]
     assert all(uri.startswith(running.staging_folder) and "*" not in uri for uri in load["sourceUris"])
-    # The table has these already; BigQuery refuses them, or takes more permissions, when they are sent along.
+    # No partitioning, clustering or schema update: BigQuery refuses them, or asks for more permissions.
     assert load.keys() == {
         "sourceFormat",
         "parquetOptions",
@@ -185,67 +235,48 @@ def test_load_jobs(publishing: Publishing, sent: Sent, mode: WriteMode, schema: 
     }
 
 
-@MODES
-@SCHEMAS
-def test_query_jobs(publishing: Publishing, sent: Sent, mode: WriteMode, schema: Schema) -> None:
-    running = publishing.plan(mode, schema)
-    publishing.run(running)
-    published = [
-        body["configuration"]["query"]
-        for body in sent.jobs("query")
-        if not body["configuration"]["query"]["query"].startswith("SELECT COUNT(*)")
-    ]
-    if schema is PLAIN and mode in (WriteMode.APPEND, WriteMode.TRUNCATE):
-        assert published == []
-        return
-    (query,) = published
-    assert query["useLegacySql"] is False
-    begins = {
-        WriteMode.APPEND: "INSERT INTO ",
-        WriteMode.MERGE: "MERGE INTO ",
-        WriteMode.TRUNCATE: "SELECT ",
-        WriteMode.REPLACE: "CREATE OR REPLACE TABLE ",
-    }
-    assert query["query"].startswith(begins[mode])
-    assert ("PARSE_JSON" in query["query"]) == (schema is WITH_JSON)
-    if mode is WriteMode.TRUNCATE:
-        assert (query["writeDisposition"], query["createDisposition"]) == ("WRITE_TRUNCATE_DATA", "CREATE_NEVER")
-        assert ".".join(query["destinationTable"].values()) == running.table_id
-    else:
-        assert "destinationTable" not in query
+_BEGINNINGS = {
+    WriteMode.APPEND: "INSERT INTO ",
+    WriteMode.MERGE: "MERGE INTO ",
+    WriteMode.TRUNCATE: "SELECT ",
+    WriteMode.REPLACE: "CREATE OR REPLACE TABLE ",
+}
 
 
-@MODES
-@SCHEMAS
-def test_the_location_is_sent_with_every_job(
-    publishing: Publishing, sent: Sent, mode: WriteMode, schema: Schema
-) -> None:
-    publishing.run(publishing.plan(mode, schema, interval=INTERVAL))
+def test_query_jobs(published: Published) -> None:
+    queries = [body["configuration"]["query"] for body in published.jobs() if "query" in body["configuration"]]
+    assert len(queries) == (0 if published.is_direct else 1)
+    for query in queries:
+        assert query["useLegacySql"] is False
+        assert query["query"].startswith(_BEGINNINGS[published.mode])
+        assert ("PARSE_JSON" in query["query"]) == (published.plan.schema is WITH_JSON)
+        if published.mode is WriteMode.TRUNCATE:
+            assert (query["writeDisposition"], query["createDisposition"]) == ("WRITE_TRUNCATE_DATA", "CREATE_NEVER")
+            assert ".".join(query["destinationTable"].values()) == published.plan.table_id
+        else:
+            assert "destinationTable" not in query
+
+
+def test_the_location_is_sent_with_every_job(published: Published) -> None:
+    sent = published.sent
     bodies = [*sent.jobs("load"), *sent.jobs("query")]
-    assert bodies
     assert {body["jobReference"]["location"] for body in bodies} == {LOCATION}
     asked = [
-        query for method, path, query, _ in sent.requests if method == "GET" and "/jobs/" in path or "/queries/" in path
+        query
+        for method, path, query, _ in sent.requests
+        if method == "GET" and ("/jobs/" in path or "/queries/" in path)
     ]
     assert {query.get("location") for query in asked} <= {LOCATION}
 
 
-@MODES
-@SCHEMAS
-def test_labels_and_ids_of_jobs(publishing: Publishing, sent: Sent, mode: WriteMode, schema: Schema) -> None:
-    running = publishing.plan(mode, schema, interval=INTERVAL)
-    publishing.run(running)
-    labelled = [
-        body
-        for body in (*sent.jobs("load"), *sent.jobs("query"))
-        if not body["configuration"].get("query", {}).get("query", "").startswith("SELECT COUNT(*)")
-    ]
-    for body in labelled:
+def test_labels_and_ids_of_jobs(published: Published) -> None:
+    running = published.plan
+    for body in published.jobs():
         assert body["configuration"]["labels"] == {"sync_source": "postgresql", "sync_run": running.run_id.lower()}
-    ids = [body["jobReference"]["jobId"] for body in labelled]
-    published = f"{running.publish_id}-r0" if running.publish_id else f"sync-{running.run_id}-publish-r0"
-    staged = running.needs_staging_table
-    assert ids == [f"sync-{running.run_id}-stage0-r0"] * staged + [published]
+    shared = published.mode in (WriteMode.APPEND, WriteMode.MERGE)
+    last = f"{running.publish_id}-r0" if shared else f"sync-{running.run_id}-publish-r0"
+    staged = [] if published.is_direct else [f"sync-{running.run_id}-stage0-r0"]
+    assert [body["jobReference"]["jobId"] for body in published.jobs()] == [*staged, last]
 
 
 def test_the_staging_table_expires_and_has_no_json(publishing: Publishing, sent: Sent) -> None:
@@ -311,7 +342,7 @@ def test_too_many_partitions_are_refused_before_anything_is_sent(
         StagedFile(f"{running.staging_folder}{number}.parquet", 1, 1, frozenset(map(str, range(first, first + 2500))))
         for number, first in enumerate((0, 2000))
     ]
-    with pytest.raises(SchemaError, match="^the rows belong to more than 4,000 partitions of updated_at by DAY"):
+    with pytest.raises(SchemaError, match=r"^the rows belong to more than 4,000 partitions of updated_at by DAY"):
         publish(publishing.client, running, files)
     assert sent.writes() == []
 

@@ -9,8 +9,9 @@ from sync_pipeline.sources.postgresql.copy_read import _Survey
 
 SCHEMA = Schema((Field("n", "INT64", source_type="text"), Field("d", "DATE", source_type="date")))
 NOT_A_NUMBER = (
-    "column 'n' (text to INT64) has a value that does not fit: INT64 holds whole numbers from -2^63 to 2^63-1. Load the "
-    'column as text with transformation_config={"type_overrides": {"n": "STRING"}}, or leave such rows out in the query'
+    "column 'n' (text to INT64) has a value that does not fit: INT64 holds whole numbers from -2^63 to 2^63-1. Load "
+    'the column as text with transformation_config={"type_overrides": {"n": "STRING"}}, or leave such rows '
+    "out in the query"
 )
 NOT_A_DATE = (
     "column 'd' (date to DATE) has a value that does not fit: DATE holds the years 1 to 9999 and no infinity. Load the "

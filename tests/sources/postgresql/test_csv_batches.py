@@ -259,16 +259,16 @@ def test_null_in_a_required_column() -> None:
     with pytest.raises(RecordError) as caught:
         parse_rows(b"1,soon,x\n,,\n", schema)
     null = (
-        "column '{0}' has NULL, and must not: it is in primary_key, NOT NULL in source_table_for_schema, or REQUIRED in "
-        "the destination. Correct the rows or the query (an outer join makes such rows), leave source_table_for_schema "
+        "column '{0}' has NULL, and must not: it is in primary_key, NOT NULL in source_table_for_schema, or REQUIRED "
+        "in the destination. Correct the rows or the query (an outer join makes such rows), leave source_table_for_schema "
         "out, or in an existing table run ALTER TABLE … ALTER COLUMN `{0}` DROP NOT NULL"
     )
     assert str(caught.value).splitlines() == [
         null.format("a"),
         (
             "column 'b' (date to DATE) has a value that does not fit: DATE holds the years 1 to 9999 and no infinity. "
-            'Load the column as text with transformation_config={"type_overrides": {"b": "STRING"}}, or leave such rows '
-            "out in the query"
+            'Load the column as text with transformation_config={"type_overrides": {"b": "STRING"}}, or leave such '
+            "rows out in the query"
         ),
         null.format("c"),
     ]
