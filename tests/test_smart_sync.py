@@ -177,7 +177,8 @@ def test_a_transaction_older_than_max_hold_does_not_hold() -> None:
             (
                 "process 4711 (active), open since 2025-07-22 13:59:59.999999+00, is older than "
                 "smart_sync_max_hold_seconds=3600 and does not hold the sync back any more: rows that it commits "
-                "with a stamp from its beginning WILL BE MISSED. End it, or use primary_key with smart_sync_lookback_seconds"
+                "with a stamp from its beginning WILL BE MISSED. End it, or use primary_key "
+                "with smart_sync_lookback_seconds"
             ),
         ),
     )

@@ -31,7 +31,9 @@ _ROWS = st.integers(0, 5)
 _STAMPS = st.sampled_from((Stamp.NOW, Stamp.NOW, Stamp.NOW, Stamp.NULL, Stamp.FUTURE))
 _CLOCKS = st.datetimes(datetime(1970, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - they get one
 
-Script = tuple[Operation, ...]
+# What one actor does: a tuple of operations is done at one go, between two of them others may have their turn.
+Turn = tuple[Operation, ...]
+Script = list[Turn]
 
 
 def _writes(transaction: int | None) -> st.SearchStrategy[Operation]:
@@ -43,51 +45,62 @@ def _writes(transaction: int | None) -> st.SearchStrategy[Operation]:
     )
 
 
-def _writer(_number: int) -> st.SearchStrategy[Script]:
-    """Transactions of one statement, and what somebody does to the destination."""
+@st.composite
+def _writer(draw: st.DrawFn, _number: int) -> Script:
+    """Transactions of one statement, and what somebody else does to the destination."""
     foreign = st.builds(Spoil, st.none() | _ROWS)
     one = st.one_of(_writes(None), _writes(None), _writes(None), st.just(SetBack()), foreign)
-    return st.lists(one, min_size=1, max_size=4).map(tuple)
+    first = Insert(draw(st.integers(1, 4)))
+    return [(first,), *((operation,) for operation in draw(st.lists(one, max_size=3)))]
 
 
 @st.composite
 def _session(draw: st.DrawFn, number: int) -> Script:
     """A transaction that is opened early, may write late, and ends in one of four ways."""
-    writes = draw(st.lists(_writes(number), max_size=3))
-    ends: tuple[Script, ...] = ((Commit(number),), (Rollback(number),), (Prepare(number), Commit(number)))
-    ends += ((Prepare(number), Rollback(number)),)
-    return (Begin(number), *writes, *draw(st.sampled_from((ends[0], *ends))))
+    writes = draw(st.lists(_writes(number), min_size=1, max_size=3))
+    commit, rollback, prepare = Commit(number), Rollback(number), Prepare(number)
+    ends: tuple[Script, ...] = ([(commit,)], [(rollback,)], [(prepare,), (commit,)], [(prepare,), (rollback,)])
+    end = draw(st.sampled_from((ends[0], *ends)))
+    return [(Begin(number),), *((operation,) for operation in writes), *end]
 
 
 @st.composite
 def _run(draw: st.DrawFn, number: int) -> Script:
-    """A run that is finished, or abandoned or killed at some step, or published twice."""
+    """Runs that are finished, or abandoned or killed at some step, or published twice, or two of them at once."""
     plan, stage, publish = Plan(number, draw(_CLOCKS)), Stage(number), Publish(number)
+    rival = number + MOST_ACTORS
+    rival_plan, rival_stage, rival_publish = Plan(rival, draw(_CLOCKS)), Stage(rival), Publish(rival)
+    half = Stage(number, files=1)
     killed = Publish(number, calls=draw(st.integers(0, MOST_CALLS)))
     scripts: tuple[Script, ...] = (
-        (plan, stage, publish),
-        (plan, stage, publish),
-        (plan, stage, publish),
-        (plan, stage, publish, publish),
+        [(plan, stage, publish)],
+        [(plan, stage, publish)],
+        [(plan, stage, publish), (plan, stage, publish)],
+        [(plan,), (stage,), (publish,)],
+        [(plan,), (stage,), (publish,)],
+        [(plan,), (stage, publish), (publish,)],
         # The step was repeated before anybody saw its files.
-        (plan, Stage(number, files=1), stage, publish),
-        (plan, stage, stage, publish),
-        (plan, stage, killed),
-        (plan, stage, killed, publish),
-        (plan, Stage(number, files=1)),
-        (plan, stage),
-        (plan,),
+        [(plan, half), (stage,), (publish,)],
+        [(plan, stage), (stage, publish)],
+        [(plan, stage, killed)],
+        [(plan, stage), (killed,), (publish,)],
+        [(plan, half)],
+        [(plan,), (stage,)],
+        [(plan,), (rival_plan, rival_stage), (stage,), (publish,), (rival_publish,)],
+        [(plan, rival_plan), (rival_stage,), (stage, rival_publish), (publish,)],
+        [(plan, rival_plan, stage), (rival_stage,), (killed, rival_publish)],
+        [(plan,), (rival_plan, stage, rival_stage, killed), (rival_publish,)],
     )
     return draw(st.sampled_from(scripts))
 
 
-_ACTORS: tuple[Callable[[int], st.SearchStrategy[Script]], ...] = (_run, _run, _session, _session, _writer)
+_ACTORS: tuple[Callable[[int], st.SearchStrategy[Script]], ...] = (_run, _session, _writer)
 
 
 @st.composite
 def histories(draw: st.DrawFn) -> list[Operation]:
-    """Return a history that begins with a few rows, and has at least one run."""
-    actors = [_run, *draw(st.lists(st.sampled_from(_ACTORS), min_size=1, max_size=MOST_ACTORS - 1))]
+    """Return a history with at least one of each kind of actor."""
+    actors = [*_ACTORS, *draw(st.lists(st.sampled_from(_ACTORS), max_size=MOST_ACTORS - len(_ACTORS)))]
     scripts = [list(draw(actor(number))) for number, actor in enumerate(actors)]
     turns = draw(st.permutations([number for number, script in enumerate(scripts) for _ in script]))
-    return [Insert(draw(st.integers(1, 4))), *(scripts[number].pop(0) for number in turns)]
+    return [operation for number in turns for operation in scripts[number].pop(0)]

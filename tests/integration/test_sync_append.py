@@ -274,6 +274,17 @@ def test_many_rows_in_many_chunks_and_files(syncing: Syncing, monkeypatch: pytes
     assert syncing.left_over() == []
 
 
+def test_a_large_file_that_was_begun_is_taken_back(syncing: Syncing, monkeypatch: pytest.MonkeyPatch) -> None:
+    # So large that its upload has begun when the read fails.
+    monkeypatch.setattr("sync_pipeline.staging.ROW_GROUP_BYTES", 4_000_000)
+    query = (
+        "SELECT n AS id, md5(n::text) || md5((-n)::text) || md5((n / 7.0)::text) AS name, 1 / (n - 250000) AS other "
+        "FROM generate_series(1, 250000) n"
+    )
+    syncing.run(postgresql_query=query).refused("SQLSTATE 22012")
+    assert syncing.left_over() == []
+
+
 def test_more_files_than_one_job_takes_go_by_way_of_a_staging_table(
     syncing: Syncing, monkeypatch: pytest.MonkeyPatch
 ) -> None:

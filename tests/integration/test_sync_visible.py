@@ -89,7 +89,7 @@ Risks
             },
             id="truncate",
         ),
-        pytest.param({"postgresql_query": "SELECT *, 1 / (id - 1) FROM items"}, id="a query that will fail"),
+        pytest.param({"postgresql_query": "SELECT *, 1 / (id - 1) AS v FROM items"}, id="a query that will fail"),
     ],
 )
 def test_a_dry_run_writes_nothing(syncing: Syncing, parameters: dict[str, str]) -> None:

@@ -260,8 +260,8 @@ def test_null_in_a_required_column() -> None:
         parse_rows(b"1,soon,x\n,,\n", schema)
     null = (
         "column '{0}' has NULL, and must not: it is in primary_key, NOT NULL in source_table_for_schema, or REQUIRED "
-        "in the destination. Correct the rows or the query (an outer join makes such rows), leave source_table_for_schema "
-        "out, or in an existing table run ALTER TABLE … ALTER COLUMN `{0}` DROP NOT NULL"
+        "in the destination. Correct the rows or the query (an outer join makes such rows), leave "
+        "source_table_for_schema out, or in an existing table run ALTER TABLE … ALTER COLUMN `{0}` DROP NOT NULL"
     )
     assert str(caught.value).splitlines() == [
         null.format("a"),
