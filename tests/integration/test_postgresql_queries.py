@@ -18,7 +18,7 @@ from sandbox import Endpoints
 from sync_pipeline.errors import RecordError, SchemaError, SourceQueryError, SyncError
 from sync_pipeline.schema import NULLABLE, REPEATED, REQUIRED, Field
 from sync_pipeline.smart_sync import StartOrigin, SyncInterval
-from sync_pipeline.source import Partition
+from sync_pipeline.source import BATCHES, Partition
 from sync_pipeline.sources.postgresql import single_statement
 from tests.integration.postgresql_reading import Reader, execute, fresh_database, rows_of
 
@@ -475,10 +475,10 @@ def test_a_quoted_table(shop: Reader) -> None:
 @pytest.mark.parametrize(
     ("table", "shown"),
     [
-        pytest.param("missing", "missing", id="missing"),
-        pytest.param("nowhere.customers", "nowhere.customers", id="missing schema"),
-        pytest.param('"Customers"', "Customers", id="capitals"),
-        pytest.param('"public.customers"', "public.customers", id="quoted as one"),
+        pytest.param("missing", '"missing"', id="missing"),
+        pytest.param("nowhere.customers", '"nowhere"."customers"', id="missing schema"),
+        pytest.param('"Customers"', '"Customers"', id="capitals"),
+        pytest.param('"public.customers"', '"public.customers"', id="quoted as one"),
     ],
 )
 def test_a_missing_source_table(shop: Reader, table: str, shown: str) -> None:
@@ -497,24 +497,25 @@ def test_a_null_from_a_left_join_in_a_not_null_column(shop: Reader) -> None:
     with pytest.raises(RecordError) as caught:
         shop.rows(query, **parameters)
     assert str(caught.value) == (
-        "column 'number' has NULL, but is NOT NULL in source_table_for_schema or REQUIRED in the destination: an outer "
-        "join in the query makes such rows. Leave source_table_for_schema out, or in an existing table run ALTER "
-        "TABLE … ALTER COLUMN `number` DROP NOT NULL"
+        "column 'number' has NULL, and must not: it is in primary_key, NOT NULL in source_table_for_schema, or REQUIRED "
+        "in the destination. Correct the rows or the query (an outer join makes such rows), leave "
+        "source_table_for_schema out, or in an existing table run ALTER TABLE … ALTER COLUMN `number` DROP NOT NULL "
+        "(in 1 of 3 rows)"
     )
     # What the message proposes works.
     assert shop.rows(query) == [(10, "Ann"), (20, "Bob"), (None, "Cy")]
 
 
 def test_partitions_are_read_in_a_pipeline(shop: Reader) -> None:
-    source = shop.source("SELECT id, name FROM customers")
+    source = shop.source("SELECT id, name FROM customers", batch_size="1")
     schema = source.describe().schema
     partitions = [
         Partition(index, 2, f"SELECT id, name FROM customers WHERE id {condition} ORDER BY id")
         for index, condition in enumerate(("<= 2", "> 2"), start=1)
     ]
     pipeline = Pipeline()
-    batches = pipeline | beam.Create(partitions) | source.read(schema, batch_size=1)
-    rows = batches | beam.Map(lambda batch: (batch.num_rows, rows_of(batch)))
+    outputs = pipeline | beam.Create(partitions) | source.read(schema)
+    rows = outputs[BATCHES] | beam.Map(lambda batch: (batch.num_rows, rows_of(batch)))
     assert_that(rows, equal_to([(1, [(1, "Ann")]), (1, [(2, "Bob")]), (1, [(3, "Cy")])]))
     result = pipeline.run()
     result.wait_until_finish()
