@@ -178,7 +178,8 @@ def test_renamed_columns_partition_and_cluster_by_either_name(syncing: Syncing) 
 
 
 def test_more_partitions_than_one_job_takes_are_refused_with_the_next_granularity(syncing: Syncing) -> None:
-    query = "SELECT n AS id, '1990-01-01Z'::timestamptz + n * interval '1 day' AS updated_at FROM generate_series(1, 4001) n"
+    moment = "timestamptz '1990-01-01Z' + n * interval '1 day'"
+    query = f"SELECT n AS id, {moment} AS updated_at FROM generate_series(1, 4001) n"
     run = syncing.run(enable_auto_schema="true", postgresql_query=query)
     run.refused("more than 4,000 partitions of updated_at by DAY", "partition_granularity=MONTH")
     assert (syncing.tables(), syncing.left_over()) == ([], [])
@@ -338,8 +339,8 @@ def test_a_layout_that_differs_is_noted_and_stays(syncing: Syncing) -> None:
     query = "SELECT id, status, updated_at FROM items"
     run = syncing.run(**AUTO, postgresql_query=query, clustering_fields="id").succeeded()
     assert run.notes == [
-        f"{name}: the table is neither partitioned nor clustered, and stays so; delete_existing_table=true would build it "
-        "anew"
+        f"{name}: the table is neither partitioned nor clustered, and stays so; delete_existing_table=true would build "
+        "it anew"
         for name in ("partition_field", "clustering_fields")
     ]
     assert syncing.table().clustering_fields is None

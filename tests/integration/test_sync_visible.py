@@ -123,9 +123,11 @@ def test_the_plan_and_the_report_in_the_log(syncing: Syncing) -> None:
         r"plan: the table will be created, partitioned by updated_at \(DAY\)",
         r"plan: note: the source's primary key \(id\) is not declared: .*",
         "plan: risk: postgresql_password was given in plain text .*",
-        rf"sync report: loaded 2 rows into {re.escape(table)}: run_id={run_id} table={re.escape(table)} "
-        rf"interval=\(\S+,\S+\] rows_read=2 rows_loaded=2 dead_letters=0 bytes_staged=\d+ seconds=\d+\.\d "
-        r"lag_seconds=\d+\.\d",
+        (
+            rf"sync report: loaded 2 rows into {re.escape(table)}: run_id={run_id} table={re.escape(table)} "
+            rf"interval=\(\S+,\S+\] rows_read=2 rows_loaded=2 dead_letters=0 bytes_staged=\d+ seconds=\d+\.\d "
+            r"lag_seconds=\d+\.\d"
+        ),
     ]
     assert len(lines) == len(expected), lines
     for line, pattern in zip(lines, expected, strict=True):
