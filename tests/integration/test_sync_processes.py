@@ -13,8 +13,8 @@ OPTIONS = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")
 def items(syncing: Syncing) -> None:
     syncing.execute("CREATE TABLE items (id int PRIMARY KEY, document jsonb, amount numeric, updated_at timestamptz)")
     syncing.execute(
-        "INSERT INTO items SELECT n, jsonb_build_object('n', n), n / 4.0, timestamptz '2024-01-01Z' + n * interval '1 s' "
-        "FROM generate_series(1, 5000) n"
+        "INSERT INTO items SELECT n, jsonb_build_object('n', n), n / 4.0, "
+        "timestamptz '2024-01-01Z' + n * interval '1 s' FROM generate_series(1, 5000) n"
     )
 
 
