@@ -28,6 +28,7 @@ class PostgresqlConfig:
     base_query: str | None
     sslmode: str
     sslrootcert: str | None
+    partition_column: str | None
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,7 @@ class SyncConfig:
         primary_key: columns by which rows are merged, by source or destination names; empty to append.
         schema_evolution: `fail`, `add` or `ignore`.
         dead_letter_table: where rows that do not fit go; None fails the run.
+        num_partitions: into how many parts the read is cut; None leaves it to the source.
         warnings: sentences about what was given and has no effect, or is unwise.
     """
 
@@ -131,6 +133,7 @@ class SyncConfig:
     schema_evolution: str
     dead_letter_table: TableId | None
     batch_size: int
+    num_partitions: int | None
     max_retries: int
     dry_run: bool
     warnings: tuple[str, ...]
@@ -172,6 +175,7 @@ class SyncConfig:
             schema_evolution=values["schema_evolution"],
             dead_letter_table=values["dead_letter_table"],
             batch_size=values["batch_size"],
+            num_partitions=values["num_partitions"],
             max_retries=values["max_retries"],
             dry_run=values["dry_run"],
             warnings=tuple(rules.warnings(values)),
@@ -189,6 +193,7 @@ def _postgresql(values: ParameterValues) -> PostgresqlConfig:
         base_query=values["postgresql_base_query"],
         sslmode=values["postgresql_sslmode"],
         sslrootcert=values["postgresql_sslrootcert"],
+        partition_column=values["partition_column"],
     )
 
 

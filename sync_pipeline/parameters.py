@@ -537,6 +537,26 @@ PARAMETERS: tuple[Parameter, ...] = (
         maximum=1_000_000,
     ),
     Parameter(
+        "num_partitions",
+        "Partitions",
+        "How many parts the rows are read in, side by side. Without it the source's size decides.",
+        ParameterType.INTEGER,
+        Group.ADDITIONAL,
+        example="8",
+        minimum=1,
+        maximum=1000,
+    ),
+    Parameter(
+        "partition_column",
+        "Partition column",
+        "Column by whose ranges a plain query is cut into parts: of a number, date or timestamp type, and indexed. "
+        "Without it a Smart Sync interval is cut by its timestamp column, and a whole table by its primary key.",
+        ParameterType.COLUMN,
+        Group.ADDITIONAL,
+        example="id",
+        source=POSTGRESQL,
+    ),
+    Parameter(
         "max_retries",
         "Retries",
         "How often connecting to the source, and a job that BigQuery failed for the moment, is tried again.",

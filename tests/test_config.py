@@ -73,6 +73,7 @@ def test_postgresql() -> None:
             base_query=None,
             sslmode="prefer",
             sslrootcert=None,
+            partition_column=None,
         ),
         destination=DestinationConfig(
             project="my-project",
@@ -89,6 +90,7 @@ def test_postgresql() -> None:
         schema_evolution="fail",
         dead_letter_table=None,
         batch_size=1000,
+        num_partitions=None,
         max_retries=3,
         dry_run=False,
         warnings=(),

@@ -57,6 +57,8 @@ ADDED = {
     "primary_key": None,
     "schema_evolution": "fail",
     "dead_letter_table": None,
+    "num_partitions": None,
+    "partition_column": None,
     "dry_run": "false",
 }
 

@@ -32,6 +32,7 @@ CONFIG = PostgresqlConfig(
     base_query=None,
     sslmode="prefer",
     sslrootcert=None,
+    partition_column=None,
 )
 
 
