@@ -172,17 +172,22 @@ def compare(table_id: str, coming: Schema, existing: Schema, *, fixed: frozenset
 def layout_notes(wanted: TableLayout, existing: TableLayout) -> list[str]:
     """Return what Auto-Schema asks for and an existing table does not have; it cannot be changed in place."""
     notes = []
-    if wanted.partition_field and (wanted.partition_field, wanted.partition_granularity) != (
-        existing.partition_field,
-        existing.partition_granularity,
-    ):
+    if wanted.partition_field and _partitioning(wanted) != _partitioning(existing):
         notes.append("partition_field")
-    if wanted.clustering_fields and wanted.clustering_fields != existing.clustering_fields:
+    if wanted.clustering_fields and _clustering(wanted) != _clustering(existing):
         notes.append("clustering_fields")
     return [
         f"{name}: the table is {existing}, and stays so; delete_existing_table=true would build it anew"
         for name in notes
     ]
+
+
+def _partitioning(layout: TableLayout) -> tuple[str, str]:
+    return (layout.partition_field or "").lower(), layout.partition_granularity
+
+
+def _clustering(layout: TableLayout) -> list[str]:
+    return [name.lower() for name in layout.clustering_fields]
 
 
 def latest_timestamp_sql(table_id: str, column: str, table: ExistingTable) -> str:

@@ -98,7 +98,9 @@ def check_column(name: str) -> str | None:
     if len(name) > MAX_COLUMN_LENGTH:
         return "a BigQuery column name has at most 300 characters"
     if not re.fullmatch(COLUMN_PATTERN, name):
-        return "a BigQuery column name has letters, digits and underscores and begins with a letter or an underscore"
+        return (
+            "a BigQuery column name has ASCII letters, digits and underscores and begins with a letter or an underscore"
+        )
     for prefix in FORBIDDEN_COLUMN_PREFIXES:
         if name.upper().startswith(prefix):
             return f"BigQuery keeps column names that begin with {prefix} for itself"

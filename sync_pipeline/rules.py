@@ -67,14 +67,15 @@ def contradictions(values: ParameterValues) -> Iterator[str]:
                 "smart_sync_null_timestamps is 'include', and without primary_key every run would append those rows "
                 "again: give primary_key, or leave them out"
             )
+    query = _query_of(values)
     if (
         smart_sync
         and values["smart_sync_null_timestamps"] == "include"
-        and any(placeholder in (values[_BASE_QUERY] or "") for placeholder in PLACEHOLDERS)
+        and any(placeholder in (values[query] or "") for placeholder in PLACEHOLDERS)
     ):
         yield (
-            f"smart_sync_null_timestamps is 'include', but {_BASE_QUERY} says itself which rows are read: add OR … IS "
-            "NULL to it, or give postgresql_query without placeholders in its place"
+            f"smart_sync_null_timestamps is 'include', but {query} says itself which rows are read: add those without a "
+            "timestamp to it and leave smart_sync_null_timestamps out, or leave the placeholders out"
         )
     if str(values["dead_letter_table"]) == ".".join(str(values[name]) for name in _DESTINATION):
         yield "dead_letter_table is the destination table itself: name another"
@@ -147,12 +148,16 @@ def _missing_sentence(parameter: Parameter, requirement: Requirement) -> str:
     return f"{parameter.name} is missing: it is required when {condition}{alternatives}"
 
 
-def _placeholder_problems(values: ParameterValues) -> Iterator[str]:
+def _query_of(values: ParameterValues) -> str:
+    """Return the parameter whose query the run reads by; it may not be given."""
     source = values["data_source"]
-    smart_sync, name = values["enable_smart_sync"], _QUERIES[source]
-    required = False
-    if smart_sync and source == POSTGRESQL and values[_BASE_QUERY] is not None:
-        name, required = _BASE_QUERY, True
+    if values["enable_smart_sync"] and source == POSTGRESQL and values[_BASE_QUERY] is not None:
+        return _BASE_QUERY
+    return _QUERIES.get(source, _BASE_QUERY)
+
+
+def _placeholder_problems(values: ParameterValues) -> Iterator[str]:
+    smart_sync, name = values["enable_smart_sync"], _query_of(values)
     query = values[name]
     if query is None or smart_sync is None:
         return
@@ -163,7 +168,7 @@ def _placeholder_problems(values: ParameterValues) -> Iterator[str]:
                 f"{name} contains {' and '.join(present)}, which only Smart Sync fills in: set enable_smart_sync=true, "
                 "or write the timestamps"
             )
-    elif required or present:
+    elif present or name == _BASE_QUERY:
         for placeholder in PLACEHOLDERS:
             if placeholder not in present:
                 yield f"{name} lacks {placeholder}{_misspelling(query, placeholder)}"

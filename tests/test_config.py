@@ -427,7 +427,14 @@ PROJECT_RULE = (
     "a project id has 6 to 30 lower-case letters, digits and dashes, begins with a letter and does not end in a dash "
     "(older ones are written example.com:project)"
 )
-COLUMN_RULE = "a BigQuery column name has letters, digits and underscores and begins with a letter or an underscore"
+WITH_NULLS = {"enable_smart_sync": "true", "smart_sync_null_timestamps": "include", "primary_key": "id"}
+NULLS_LEFT_OUT = (
+    "says itself which rows are read: add those without a timestamp to it and leave smart_sync_null_timestamps out, or "
+    "leave the placeholders out"
+)
+COLUMN_RULE = (
+    "a BigQuery column name has ASCII letters, digits and underscores and begins with a letter or an underscore"
+)
 AUTO_SCHEMA = POSTGRESQL | {"enable_auto_schema": "true"}
 SOURCE_TABLE_RULE = 'write schema.table or table, with other names in double quotes: public."Order Items"'
 
@@ -688,9 +695,18 @@ def test_missing(parameters: dict[str, str], problem: str) -> None:
         ),
         pytest.param(
             SMART_SYNC | {"smart_sync_null_timestamps": "include", "primary_key": "id"},
-            "smart_sync_null_timestamps is 'include', but postgresql_base_query says itself which rows are read: add "
-            "OR … IS NULL to it, or give postgresql_query without placeholders in its place",
+            f"smart_sync_null_timestamps is 'include', but postgresql_base_query {NULLS_LEFT_OUT}",
+            id="NULL timestamps with a base query that excludes them",
+        ),
+        pytest.param(
+            POSTGRESQL | WITH_NULLS | {"postgresql_query": BASE_QUERY},
+            f"smart_sync_null_timestamps is 'include', but postgresql_query {NULLS_LEFT_OUT}",
             id="NULL timestamps with a query that excludes them",
+        ),
+        pytest.param(
+            MONGODB | WITH_NULLS | {"mongodb_query": '{"at": {"$gt": "{start_timestamp}", "$lte": "{end_timestamp}"}}'},
+            f"smart_sync_null_timestamps is 'include', but mongodb_query {NULLS_LEFT_OUT}",
+            id="NULL timestamps with a MongoDB query that excludes them",
         ),
         pytest.param(
             POSTGRESQL | {"dead_letter_table": "my-project.production.users"},

@@ -250,6 +250,7 @@ def test_all_differences_at_once() -> None:
     ("wanted", "existing", "names"),
     [
         pytest.param(TableLayout("a"), TableLayout("a"), [], id="the same"),
+        pytest.param(TableLayout("a", "DAY", ("b",)), TableLayout("A", "DAY", ("B",)), [], id="in another spelling"),
         pytest.param(TableLayout(), TableLayout("a", "DAY", ("b",)), [], id="nothing is asked for"),
         pytest.param(TableLayout("a"), TableLayout(), ["partition_field"], id="partitioning"),
         pytest.param(TableLayout("a", "MONTH"), TableLayout("a", "DAY"), ["partition_field"], id="granularity"),

@@ -46,7 +46,9 @@ def problems(text: str) -> list[str]:
     return list(caught.value.problems)
 
 
-COLUMN_RULE = "a BigQuery column name has letters, digits and underscores and begins with a letter or an underscore"
+COLUMN_RULE = (
+    "a BigQuery column name has ASCII letters, digits and underscores and begins with a letter or an underscore"
+)
 TYPE_NAMES = ", ".join(ARROW_TYPES)
 
 
