@@ -74,8 +74,8 @@ def contradictions(values: ParameterValues) -> Iterator[str]:
         and any(placeholder in (values[query] or "") for placeholder in PLACEHOLDERS)
     ):
         yield (
-            f"smart_sync_null_timestamps is 'include', but {query} says itself which rows are read: add those without a "
-            "timestamp to it and leave smart_sync_null_timestamps out, or leave the placeholders out"
+            f"smart_sync_null_timestamps is 'include', but {query} says itself which rows are read: add those without "
+            "a timestamp to it and leave smart_sync_null_timestamps out, or leave the placeholders out"
         )
     if str(values["dead_letter_table"]) == ".".join(str(values[name]) for name in _DESTINATION):
         yield "dead_letter_table is the destination table itself: name another"
