@@ -34,6 +34,7 @@ def apply(storage_url: str) -> None:
     quote_aliases_of_merge()
     replace_a_table_atomically()
     refuse_duplicate_job_ids_under_concurrency()
+    create_tables_one_by_one()
     if storage_url:
         show_extracted_files_to_cloud_storage(storage_url)
 
@@ -210,6 +211,17 @@ def refuse_duplicate_job_ids_under_concurrency() -> None:
             return submit(*arguments, **options)
 
     runner.submit = submit_one_by_one
+
+
+def create_tables_one_by_one() -> None:
+    """Two requests for one table at the same moment: one answered "Failed to commit" instead of "Already Exists"."""
+    create, lock = tables.create, threading.Lock()
+
+    def create_alone(*arguments, **options):
+        with lock:
+            return create(*arguments, **options)
+
+    tables.create = create_alone
 
 
 def show_extracted_files_to_cloud_storage(storage_url: str) -> None:

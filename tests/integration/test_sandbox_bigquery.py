@@ -217,6 +217,20 @@ def test_of_simultaneous_jobs_with_one_id_one_wins(bigquery_client: bigquery.Cli
         assert sum(pool.map(submit, range(8))) == 1
 
 
+def test_of_simultaneous_creations_of_one_table_one_wins(bigquery_client: bigquery.Client, dataset: str) -> None:
+    table = bigquery.Table(f"{bigquery_client.project}.{dataset}.contested", schema=ID)
+
+    def create(_: int) -> bool:
+        try:
+            bigquery_client.create_table(table, retry=None)
+        except Conflict:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(create, range(8))) == 1
+
+
 def test_parse_json_in_every_statement(query: Query) -> None:
     document = {"number": 0.1, "list": [1, None]}
     parsed = "PARSE_JSON(text, wide_number_mode=>'round')"
