@@ -30,8 +30,8 @@ demo: install ## Run the product against real servers on this machine
 	@$(PYTHON) -m sandbox.demo $(ARGS)
 
 .PHONY: test
-test: install ## Run the tests; ARGS="-k name" chooses
-	@$(PYTHON) -m pytest $(ARGS)
+test: install ## Run the tests; ARGS="-k name" chooses, ARGS=-n0 uses one process
+	@$(PYTHON) -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal $(ARGS)
 
 .PHONY: check
 check: install ## Check format, lint, types, layers and generated files
