@@ -34,11 +34,12 @@ test: install ## Run the tests; ARGS="-k name" chooses
 	@$(PYTHON) -m pytest $(ARGS)
 
 .PHONY: check
-check: install ## Check format, lint, types, layers and generated files
+check: install ## Check format, lint, types, layers, Dockerfile and generated files
 	@$(VENV)/bin/ruff format --check
 	@$(VENV)/bin/ruff check
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports
+	@$(VENV)/bin/hadolint Dockerfile
 	@$(PYTHON) -m sync_pipeline.reference --check
 
 .PHONY: format
