@@ -16,6 +16,7 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOpt
 from apache_beam.runners.runner import PipelineResult
 
 from sync_pipeline.bigquery_client import open_client
+from sync_pipeline.cancellation import cleaning_up_when_told_to_end
 from sync_pipeline.command_line import parse_command_line
 from sync_pipeline.config import SyncConfig
 from sync_pipeline.dead_letters import DescribeDeadLetters, dead_letter_target
@@ -104,8 +105,9 @@ def run(config: SyncConfig, options: PipelineOptions) -> PipelineResult | None:
     options.view_as(StandardOptions).runner = "FnApiRunner"
     show_own_lines_only()
     try:
-        result = build_pipeline(plan, source, options).run()
-        result.wait_until_finish()
+        with cleaning_up_when_told_to_end(plan):
+            result = build_pipeline(plan, source, options).run()
+            result.wait_until_finish()
         return result
     except BaseException:
         # The step that cleans up has not been reached, or has done it. What cannot be removed must not hide the error.
