@@ -42,9 +42,8 @@ BEYOND_PATTERNS = {
 }
 
 # Characters that mean something to some parameter, to a pattern or to a shell, and some of everything else.
-TEXTS = st.text(
-    st.sampled_from("aZ_09-.,:$*/[]\\^(){}|+?'\" \t\n@#éßΩ٣字🙂") | st.characters(exclude_categories=["Cs"])
-)
+SIGNS = "aZ_09-.,:$*/[]\\^(){}|+?'\" \t\n@#éßΩ٣字🙂"
+TEXTS = st.text(st.sampled_from(SIGNS) | st.characters(exclude_categories=["Cs"]))
 
 
 def pattern_of(parameter: Parameter) -> str:
