@@ -92,6 +92,9 @@ def complete_job_options(options: PipelineOptions, config: SyncConfig, environme
     )
     if workers.sdk_container_image is None and setup.setup_file is None and setup.extra_packages is None:
         raise ConfigError([_IMAGE_IS_MISSING])
+    if setup.save_main_session is None:
+        # Beam would hand the workers a copy of whatever main.py holds; all they need is in the image.
+        setup.save_main_session = False
     cloud = options.view_as(GoogleCloudOptions)
     # Of two labels with one key Beam takes the later.
     cloud.labels = [f"{key}={value}" for key, value in job_labels(config).items()] + list(cloud.labels or [])

@@ -74,7 +74,7 @@ def test_what_dataflow_requires_is_there(schema: str) -> None:
 
 
 def let_through(parameter: Parameter, text: str) -> bool:
-    """Whether a console would send the text, if we accept it. One of spaces only is as good as none: none sends that."""
+    """Whether a console sends the text, if we accept it. Spaces only are as good as nothing, and none sends them."""
     return bool(re.fullmatch(pattern_of(parameter), text)) or not text.strip() or bool(problems_of(parameter, text))
 
 

@@ -9,6 +9,7 @@ from apache_beam.options.pipeline_options import (
     DebugOptions,
     GoogleCloudOptions,
     PipelineOptions,
+    SetupOptions,
     StandardOptions,
     WorkerOptions,
 )
@@ -188,6 +189,19 @@ def test_workers_without_an_image_of_ours_are_refused(environment: dict[str, str
         "sdk_container_image is missing: the workers need the image that the Dockerfile builds, and a template's image "
         "knows its own name only when it was built with --build-arg IMAGE=NAME"
     )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "saved"),
+    [
+        pytest.param([], False, id="not by default"),
+        pytest.param(["--save_main_session"], True, id="when the caller says so"),
+    ],
+)
+def test_workers_get_no_copy_of_the_launchers_main_module(arguments: list[str], saved: bool) -> None:
+    options = PipelineOptions(arguments)
+    complete_job_options(options, config(), {IMAGE_VARIABLE: IMAGE})
+    assert options.view_as(SetupOptions).save_main_session is saved
 
 
 def test_labels_of_the_job() -> None:
