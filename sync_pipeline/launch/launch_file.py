@@ -140,10 +140,11 @@ class _Loader(yaml.SafeLoader):
     """Refuses a key that is there twice, of which YAML's own keeps the last in silence."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key, (position, _) in zip(keys, node.value, strict=True):
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"{key} is there twice", position.start_mark)
+        keys: list[Any] = []
+        for name, _ in node.value:
+            keys.append(self.construct_object(name, deep=True))
+            if keys[-1] in keys[:-1]:
+                raise yaml.constructor.ConstructorError(None, None, f"{keys[-1]} is there twice", name.start_mark)
         return dict(super().construct_mapping(node, deep))
 
 
