@@ -34,11 +34,12 @@ test: install ## Run the tests; ARGS="-k name" chooses, ARGS=-n0 uses one proces
 	@$(PYTHON) -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal $(ARGS)
 
 .PHONY: check
-check: install ## Check format, lint, types, layers and generated files
+check: install ## Check format, lint, types, layers, Dockerfile and generated files
 	@$(VENV)/bin/ruff format --check
 	@$(VENV)/bin/ruff check
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports
+	@$(VENV)/bin/hadolint Dockerfile
 	@$(PYTHON) -m sync_pipeline.reference --check
 
 .PHONY: format
@@ -61,6 +62,19 @@ bench-memory: install ## Measure the memory that a sync needs
 .PHONY: soak
 soak: install ## Play HISTORIES=5000 random histories of source, runs and destination
 	@$(PYTHON) -m tests.integration.soak --histories $(HISTORIES) $(ARGS)
+
+# What `make deploy` runs. The image is built by Cloud Build, so that nobody needs Docker for it.
+DEPLOY = gcloud builds submit . --project=$(PROJECT) --region=$(REGION) --config=cloudbuild.yaml \
+	--substitutions=_REGION=$(REGION),_REPOSITORY=$(REPOSITORY),_BUCKET=$(BUCKET:gs://%=%)$(if $(TAG),$(COMMA)_TAG=$(TAG))
+COMMA := ,
+NEEDED = $(strip $(foreach name,PROJECT REGION REPOSITORY BUCKET,$(if $($(name)),,$(name))))
+
+.PHONY: deploy
+deploy: ## Show how the template is published from here; RUN=yes does it
+	@if [ -n "$(NEEDED)" ]; then echo "make deploy: $(NEEDED) missing; for example: make deploy PROJECT=my-project" \
+		"REGION=us-central1 REPOSITORY=sync BUCKET=my-bucket" >&2; exit 1; fi
+	@echo '$(DEPLOY)'
+	@if [ "$(RUN)" = yes ]; then $(DEPLOY); else echo "Nothing has been run. With RUN=yes it is." >&2; fi
 
 .PHONY: clean
 clean: ## Stop the sandbox; delete the environments and everything else that is made

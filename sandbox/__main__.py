@@ -1,8 +1,9 @@
-"""The sandbox on the command line: python -m sandbox up|env|psql|down."""
+"""The sandbox on the command line: python -m sandbox up|env|psql|gcloud|down."""
 
 import argparse
 import os
 import shlex
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -23,9 +24,10 @@ def main(argv: list[str]) -> int:
     commands.add_parser("up", help="start the servers, in the background")
     commands.add_parser("env", help='print the variables: eval "$(python -m sandbox env)"')
     commands.add_parser("psql", help="open psql on the demo database; further arguments go to psql", add_help=False)
+    commands.add_parser("gcloud", help="run gcloud against these servers; further arguments go to it", add_help=False)
     commands.add_parser("down", help="stop the servers and delete their data")
     arguments, rest = parser.parse_known_args(argv)
-    if rest and arguments.command != "psql":
+    if rest and arguments.command not in ("psql", "gcloud"):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     folder = Path(os.environ.get("SANDBOX_FOLDER") or _ROOT / ".sandbox")
     try:
@@ -37,6 +39,8 @@ def main(argv: list[str]) -> int:
                     print(f"export {name}={shlex.quote(value)}")
             case "psql":
                 _psql(_running(folder), rest)
+            case "gcloud":
+                _gcloud(_running(folder), rest)
             case "down":
                 _down(folder)
     except SandboxError as error:
@@ -59,6 +63,7 @@ def _up(folder: Path) -> None:
     print(f"  PostgreSQL     {endpoints.postgresql_host}:{endpoints.postgresql_port}, or: python -m sandbox psql")
     print(f"  BigQuery       {endpoints.bigquery_host}, project {endpoints.project}, dataset {endpoints.dataset}")
     print(f"  Cloud Storage  {endpoints.storage_host}, gs://{endpoints.bucket}")
+    print(f"  Dataflow       {endpoints.dataflow_host}, or: python -m sandbox gcloud dataflow jobs list --region=…")
     print('To use it in this shell: eval "$(python -m sandbox env)"')
 
 
@@ -91,6 +96,14 @@ def _psql(endpoints: Endpoints, arguments: list[str]) -> None:
     environment = {**os.environ, "PGPASSWORD": endpoints.postgresql_password}
     sys.stdout.flush()
     os.execve(program, [program, dsn, *arguments], environment)
+
+
+def _gcloud(endpoints: Endpoints, arguments: list[str]) -> None:
+    program = shutil.which("gcloud")
+    if program is None:
+        raise SandboxError("gcloud is not installed; the REST API is the same: " + endpoints.dataflow_host)
+    sys.stdout.flush()
+    os.execve(program, [program, *arguments], {**os.environ, **endpoints.environment()})
 
 
 if __name__ == "__main__":

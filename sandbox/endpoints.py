@@ -3,14 +3,16 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from sandbox.dataflow import gcloud_environment
+
 
 @dataclass(frozen=True)
 class Endpoints:
     """The addresses and names a client needs; valid until the sandbox stops.
 
-    `bigquery_host` and `storage_host` are URLs with a scheme and no trailing slash. `bigquery_storage_host` is the
-    `host:port` of the BigQuery Storage API (gRPC without TLS), or "" where BigQuery was replaced by another server.
-    `dataset` and `bucket` exist already.
+    `bigquery_host`, `storage_host` and `dataflow_host`, which is also Cloud Scheduler's, are URLs with a scheme and no
+    trailing slash. `bigquery_storage_host` is the `host:port` of the BigQuery Storage API (gRPC without TLS), or ""
+    where BigQuery was replaced by another server. `dataset` and `bucket` exist already.
     """
 
     folder: Path
@@ -22,6 +24,7 @@ class Endpoints:
     bigquery_host: str
     bigquery_storage_host: str
     storage_host: str
+    dataflow_host: str
     bucket: str
     project: str
     dataset: str
@@ -36,7 +39,7 @@ class Endpoints:
         )
 
     def environment(self) -> dict[str, str]:
-        """Return the variables that point Google's clients, and whoever needs PostgreSQL, to these servers."""
+        """Return the variables that point Google's clients, gcloud, and whoever needs PostgreSQL, to these servers."""
         return {
             "BIGQUERY_EMULATOR_HOST": self.bigquery_host,
             "STORAGE_EMULATOR_HOST": self.storage_host,
@@ -48,5 +51,7 @@ class Endpoints:
             "SANDBOX_BIGQUERY_STORAGE_HOST": self.bigquery_storage_host,
             "SANDBOX_BUCKET": self.bucket,
             "SANDBOX_DATASET": self.dataset,
+            "SANDBOX_DATAFLOW_HOST": self.dataflow_host,
             "SANDBOX_POSTGRESQL_DSN": self.postgresql_dsn,
+            **gcloud_environment(self.folder, self.dataflow_host, self.storage_host, self.project),
         }

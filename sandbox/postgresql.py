@@ -200,7 +200,7 @@ def _is_reachable(path: Path) -> bool:
 
 
 def _reachable_temporary_folder() -> Path:
-    for candidate in (Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")):  # noqa: S108 - names are made unique
+    for candidate in (Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")):
         if candidate.is_dir() and _is_reachable(candidate) and not os.statvfs(candidate).f_flag & os.ST_NOEXEC:
             return candidate
     raise SandboxError(f"PostgreSQL must run as the user {_UNPRIVILEGED!r}, who can reach no temporary folder here")

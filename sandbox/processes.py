@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-_ATTACHED = str(Path(__file__).with_name("attached.py"))
+ATTACHED = str(Path(__file__).with_name("attached.py"))
 _LOG_LINES_SHOWN = 12
 # Below the range from which the kernel takes ports of outgoing connections, so that none of those takes a port
 # between our looking and the server's binding.
@@ -55,7 +55,7 @@ def launch(process: Process, *, detached: bool) -> Process:
     arguments = [
         sys.executable,
         "-IS",
-        _ATTACHED,
+        ATTACHED,
         str(os.getpid()),
         str(parent_signal),
         process.user,

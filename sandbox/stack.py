@@ -14,7 +14,7 @@ from typing import Any
 import psycopg2
 from psycopg2.extensions import parse_dsn
 
-from sandbox import bigquery, credentials, postgresql, storage
+from sandbox import bigquery, credentials, dataflow, postgresql, storage
 from sandbox.endpoints import Endpoints
 from sandbox.processes import Process, SandboxError, free_port, is_alive, launch, stop
 
@@ -85,7 +85,7 @@ def remove(folder: Path) -> None:
 
 
 def stop_server(folder: Path, name: str) -> None:
-    """Stop one server ("postgresql", "bigquery" or "storage") and keep its data: an outage, for tests."""
+    """Stop one server ("postgresql", "bigquery", "storage" or "dataflow") and keep its data: an outage, for tests."""
     stop(_process(_existing(folder), name))
 
 
@@ -103,6 +103,7 @@ def start_server(folder: Path, name: str) -> None:
         "postgresql": lambda: postgresql.wait(process, endpoints.postgresql_dsn),
         "bigquery": lambda: bigquery.wait(process, endpoints.bigquery_host, endpoints.project, endpoints.dataset),
         "storage": lambda: storage.wait(process, endpoints.storage_host, endpoints.bucket),
+        "dataflow": lambda: dataflow.wait(process, endpoints.dataflow_host, endpoints.project),
     }
     waits[name]()
 
@@ -154,7 +155,8 @@ def _start_servers(folder: Path, launched: Callable[[Process], Process]) -> Endp
         storage.wait(storage_process, storage_host, BUCKET)
     if bigquery_process:
         bigquery.wait(bigquery_process, bigquery_host, project, dataset)
-    return Endpoints(
+    dataflow_port = free_port()
+    endpoints = Endpoints(
         folder=folder,
         postgresql_host=address.get("host", "127.0.0.1"),
         postgresql_port=int(address.get("port", 5432)),
@@ -167,8 +169,13 @@ def _start_servers(folder: Path, launched: Callable[[Process], Process]) -> Endp
         bucket=given.get("SANDBOX_BUCKET") or BUCKET,
         project=project,
         dataset=dataset,
+        dataflow_host=f"http://127.0.0.1:{dataflow_port}",
         credentials_file=credentials.write(folder),
     )
+    # The last one: its jobs need to know where all others are.
+    process = launched(dataflow.prepare(folder, dataflow_port, endpoints.bucket, endpoints.environment()))
+    dataflow.wait(process, endpoints.dataflow_host, project)
+    return endpoints
 
 
 def _parsed(dsn: str) -> dict[str, str]:
@@ -182,7 +189,7 @@ def _stop(folder: Path, processes: Iterable[Process]) -> None:
     for process in processes:
         stop(process)
     postgresql.remove(folder)
-    for name in ("bigquery", "storage"):
+    for name in ("bigquery", "storage", "gcloud"):
         shutil.rmtree(folder / name, ignore_errors=True)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -15,11 +16,12 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOpt
 from apache_beam.runners.runner import PipelineResult
 
 from sync_pipeline.bigquery_client import open_client
+from sync_pipeline.cancellation import cleaning_up_when_told_to_end
 from sync_pipeline.command_line import parse_command_line
 from sync_pipeline.config import SyncConfig
 from sync_pipeline.dead_letters import DescribeDeadLetters, dead_letter_target
 from sync_pipeline.errors import ConfigError, SyncError, error_from_worker, message_of
-from sync_pipeline.options import pipeline_options
+from sync_pipeline.options import complete_job_options, pipeline_options, runs_here, runs_on_dataflow
 from sync_pipeline.plan import SyncPlan
 from sync_pipeline.planning import make_plan
 from sync_pipeline.publish import PublishStagedFiles
@@ -84,6 +86,8 @@ def run(config: SyncConfig, options: PipelineOptions) -> PipelineResult | None:
     On Dataflow this returns when the job is submitted, which is why all that follows the read is a step of the
     pipeline. On a local runner it returns when the rows are published.
     """
+    if runs_on_dataflow(options):
+        complete_job_options(options, config, os.environ)
     source = open_source(config)
     root = staging_root(options, config.destination.table_id)
     check_staging(root)
@@ -101,8 +105,9 @@ def run(config: SyncConfig, options: PipelineOptions) -> PipelineResult | None:
     options.view_as(StandardOptions).runner = "FnApiRunner"
     show_own_lines_only()
     try:
-        result = build_pipeline(plan, source, options).run()
-        result.wait_until_finish()
+        with cleaning_up_when_told_to_end(plan):
+            result = build_pipeline(plan, source, options).run()
+            result.wait_until_finish()
         return result
     except BaseException:
         # The step that cleans up has not been reached, or has done it. What cannot be removed must not hide the error.
@@ -127,8 +132,3 @@ def staging_root(options: PipelineOptions, table_id: str) -> str:
     # Readable, and different for every table: a run removes what earlier runs left in its own table's folder only.
     readable = re.sub("[^A-Za-z0-9_.-]", "_", table_id)
     return f"{location.rstrip('/')}/sync/{readable}-{hashlib.sha256(table_id.encode()).hexdigest()[:8]}/"
-
-
-def runs_here(options: PipelineOptions) -> bool:
-    """Whether the pipeline runs in this process, and not on a service."""
-    return options.view_as(StandardOptions).runner in (None, "DirectRunner", "FnApiRunner")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sync_pipeline.identifiers import COLUMN_PATTERN, DATASET_PATTERN, PROJECT_PATTERN
-from sync_pipeline.parameters import ALWAYS, PARAMETERS, Group, Parameter, ParameterType
+from sync_pipeline.parameters import ALWAYS, BIGQUERY, MONGODB, PARAMETERS, POSTGRESQL, Group, Parameter, ParameterType
 
 ROOT = Path(__file__).parent.parent
 METADATA, README = "metadata.json", "README.md"
@@ -27,6 +27,10 @@ _PARAM_TYPES: Mapping[ParameterType, str] = {
     ParameterType.CHOICE: "ENUM",
 }
 
+# Patterns may be read by POSIX tools, by RE2 and by a browser. Between brackets these differ over brackets, backslashes
+# and `^`, which a table's name cannot have either; those, and signs beyond ASCII, are left to the launched template.
+_TABLE_PATTERN = "[^!\"#$%&'()+*,./:;<=>?@`{|}~]+"
+
 # What Dataflow may check before a job starts, in the POSIX extended syntax it asks for. A pattern refuses only what we
 # refuse too; where it can say all of a rule it does, and the rest is checked by the launched template.
 _PATTERNS: Mapping[ParameterType, str] = {
@@ -34,11 +38,14 @@ _PATTERNS: Mapping[ParameterType, str] = {
     ParameterType.INTEGER: "[0-9]+",
     ParameterType.PROJECT: PROJECT_PATTERN,
     ParameterType.DATASET: DATASET_PATTERN,
-    ParameterType.TABLE: "[^.:$*/]+",
+    ParameterType.TABLE: _TABLE_PATTERN,
     ParameterType.COLUMN: COLUMN_PATTERN,
-    ParameterType.COLUMNS: f"{COLUMN_PATTERN}( *, *{COLUMN_PATTERN})*",
-    ParameterType.TABLE_ID: f"({PROJECT_PATTERN})[.]({DATASET_PATTERN})[.]([^.:$*/]+)",
+    ParameterType.COLUMNS: f" *{COLUMN_PATTERN}( *, *{COLUMN_PATTERN})* *",
+    ParameterType.TABLE_ID: f"({PROJECT_PATTERN})[.]({DATASET_PATTERN})[.]({_TABLE_PATTERN})",
 }
+
+# Choices that consoles show in other words than the parameter takes.
+_CHOICE_LABELS: Mapping[str, str] = {POSTGRESQL: "PostgreSQL", MONGODB: "MongoDB", BIGQUERY: "BigQuery"}
 
 
 def metadata() -> str:
@@ -100,7 +107,9 @@ def _metadata_parameter(parameter: Parameter) -> dict[str, Any]:
         # Consoles may send an empty text for a field left alone.
         described["regexes"] = [f"^({pattern})$" if ALWAYS in parameter.required else f"^({pattern})?$"]
     if parameter.choices:
-        described["enumOptions"] = [{"value": choice, "label": choice} for choice in parameter.choices]
+        described["enumOptions"] = [
+            {"value": choice, "label": _CHOICE_LABELS.get(choice, choice)} for choice in parameter.choices
+        ]
     if parameter.default is not None:
         described["defaultValue"] = parameter.default
     if parameter.source is None:

@@ -24,7 +24,7 @@ def clean_up(client: bigquery.Client, plan: SyncPlan, *, destination_moved: bool
     `destination_moved`: this run, or another from the same timestamp, has published rows. What cannot be removed is
     said, and costs the run nothing: tables expire by themselves.
     """
-    _remove(client, plan, plan.staging_folder, plan.run_id)
+    remove(client, plan.staging_folder, plan.staging_table_id)
     try:
         folders = _folders(plan.staging_root)
     except OSError as error:
@@ -33,7 +33,7 @@ def clean_up(client: bigquery.Client, plan: SyncPlan, *, destination_moved: bool
     for folder, start, run_id in folders:
         if run_id != plan.run_id and is_superseded(start, plan, destination_moved=destination_moved):
             _LOGGER.info("removing what run %s left behind", run_id)
-            _remove(client, plan, folder, run_id)
+            remove(client, folder, staging_table_id(plan.config.destination, run_id))
 
 
 def is_superseded(start: str, plan: SyncPlan, *, destination_moved: bool) -> bool:
@@ -58,8 +58,8 @@ def _folders(root: str) -> list[tuple[str, str, str]]:
     return [(folder, start, run_id) for folder, (start, run_id) in sorted(found.items())]
 
 
-def _remove(client: bigquery.Client, plan: SyncPlan, folder: str, run_id: str) -> None:
-    table_id = staging_table_id(plan.config.destination, run_id)
+def remove(client: bigquery.Client, folder: str, table_id: str) -> None:
+    """Remove what one run has staged: its table and all files of its folder; what cannot be removed is said."""
     try:
         # The table before the files: the folder is what tells a later run that there may be a table.
         client.delete_table(table_id, not_found_ok=True, retry=REQUEST_RETRY)

@@ -153,7 +153,8 @@ def _checked(check: Callable[[str], str | None]) -> Callable[[Parameter, str], s
 
 
 def _read_columns(parameter: Parameter, text: str) -> tuple[str, ...]:
-    names = tuple(item.strip() for item in text.split(","))
+    # Spaces alone, as in the pattern that consoles check: a line break would be none of theirs.
+    names = tuple(item.strip(" ") for item in text.split(","))
     if "" in names:
         raise ValueError("an item is empty; separate the columns by single commas")
     for name in names:

@@ -13,7 +13,9 @@ import yaml
 
 from sync_pipeline.config import SyncConfig
 from sync_pipeline.dead_letters import DEAD_LETTER_SCHEMA
-from sync_pipeline.parameters import BY_NAME
+from sync_pipeline.launch.launch_file import read_launch
+from sync_pipeline.launch.settings import SETTINGS
+from sync_pipeline.parameters import BY_NAME, POSTGRESQL
 from sync_pipeline.transformation_config import TransformationConfig
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -100,19 +102,47 @@ def test_the_license_is_whole() -> None:
     assert text.rstrip().endswith("limitations under the License.")
 
 
-def test_the_launch_in_a_file_is_accepted() -> None:
-    block = re.search(r"```yaml\n(.*?)```", read("README.md"), re.DOTALL)
-    assert block is not None
-    flags = yaml.safe_load(block[1])
+@pytest.mark.parametrize("source", BY_NAME["data_source"].choices)
+def test_the_launches_in_a_file_are_accepted(source: str) -> None:
+    texts = re.findall(r"```yaml\n(.*?)```", section("Launch"), re.DOTALL)
+    # gcloud 528 marks the folds of such a text with U+0007.
+    assert not [text for text in texts if re.search(r": >", text)]
+    blocks = map(yaml.safe_load, texts)
+    (flags,) = (flags for flags in blocks if flags["--parameters"]["data_source"] == source)
     assert {type(value) for value in flags["--parameters"].values()} == {str}, "gcloud takes texts"
     config = SyncConfig.from_parameters(flags["--parameters"])
     assert config.warnings == ()
-    assert config.smart_sync is not None
-    assert config.auto_schema is not None
+    if source == POSTGRESQL:
+        assert config.smart_sync is not None
+        assert config.auto_schema is not None
+
+
+def test_the_launch_file_is_accepted() -> None:
+    block = re.search(r"```yaml\n(.*?)```", section("Schedule"), re.DOTALL)
+    assert block is not None
+    launch = read_launch(block[1])
+    assert launch.warnings == ()
+    assert launch.schedule is not None
+    keys = next(line for line in section("Schedule").splitlines() if line.startswith("| `environment`"))
+    assert set(re.findall(r"`(\w+)`", keys)) == {"environment", *(setting.name for setting in SETTINGS)}
+
+
+def test_every_example_and_every_pattern_of_a_schedule_is_accepted() -> None:
+    files = re.findall(r"\]\(examples/([\w-]+\.yaml)\)", section("Schedule"))
+    assert set(files) == {path.name for path in (ROOT / "examples").iterdir()}
+    patterns = re.findall(
+        r"^\| `([^`]+)` \| \w+.*\| .*\|$", section("Schedule").split("| `cron` | Runs")[1], re.MULTILINE
+    )
+    assert len(patterns) == 9
+    text = (ROOT / "examples" / files[0]).read_text(encoding="utf-8")
+    for pattern in patterns:
+        launch = read_launch(re.sub('cron: ".*"', f'cron: "{pattern}"', text))
+        assert launch.schedule is not None
+        assert launch.schedule.cron == pattern
 
 
 def test_the_launch_on_one_line_is_accepted() -> None:
-    words = re.search(r'--parameters="\^~\^(.*?)"', read("README.md"))
+    words = re.search(r'--parameters="\^~\^(.*?)"', section("Launch"))
     assert words is not None
     config = SyncConfig.from_parameters(dict(word.split("=", 1) for word in words[1].split("~")))
     assert config.warnings == ()

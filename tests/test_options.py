@@ -5,10 +5,29 @@ import logging
 import apache_beam as beam
 import pytest
 from apache_beam.options import pipeline_options as beam_options
-from apache_beam.options.pipeline_options import DebugOptions, GoogleCloudOptions, PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import (
+    DebugOptions,
+    GoogleCloudOptions,
+    PipelineOptions,
+    SetupOptions,
+    StandardOptions,
+    WorkerOptions,
+)
 
 from sync_pipeline.command_line import LAUNCHER_FLAGS, CommandLine, _BeamParser, parse_command_line
-from sync_pipeline.options import BEAM_NAMES, OPTION_PARAMETERS, SyncOptions, pipeline_options
+from sync_pipeline.config import SyncConfig
+from sync_pipeline.errors import ConfigError
+from sync_pipeline.options import (
+    BEAM_NAMES,
+    IMAGE_VARIABLE,
+    OPTION_PARAMETERS,
+    SyncOptions,
+    complete_job_options,
+    job_labels,
+    pipeline_options,
+    runs_here,
+    runs_on_dataflow,
+)
 from sync_pipeline.parameters import PARAMETERS
 
 SECRETS = {
@@ -110,3 +129,105 @@ def test_beam_warns_about_nothing(caplog: pytest.LogCaptureFixture) -> None:
 def test_our_own_options_do_not_count_as_beams() -> None:
     # Here SyncOptions is loaded, and Beam knows it; the command line must be read as if it were not.
     assert {parameter.name for parameter in PARAMETERS} & set(_BeamParser().names) == BEAM_NAMES
+
+
+IMAGE = "us-central1-docker.pkg.dev/my-project/sync/sync-to-bigquery:1.0.0"
+
+
+def config(dataset: str = "analytics", table: str = "orders") -> SyncConfig:
+    return SyncConfig.from_parameters(
+        {
+            "data_source": "postgresql",
+            "postgresql_host": "h",
+            "postgresql_database": "d",
+            "postgresql_username": "u",
+            "postgresql_password": "hunter2",
+            "postgresql_query": "SELECT 1",
+            "destination_bigquery_project": "example.com:my-project",
+            "destination_bigquery_dataset": dataset,
+            "destination_bigquery_table": table,
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "here", "on_dataflow"),
+    [
+        pytest.param([], True, False, id="none"),
+        pytest.param(["--runner=DirectRunner"], True, False, id="direct"),
+        pytest.param(["--runner=DataflowRunner"], False, True, id="dataflow"),
+        pytest.param(["--runner=dataflow"], False, True, id="as Beam also takes it"),
+        pytest.param(["--runner=PortableRunner"], False, False, id="another service"),
+    ],
+)
+def test_where_the_pipeline_runs(arguments: list[str], here: bool, on_dataflow: bool) -> None:
+    options = PipelineOptions(arguments)
+    assert (runs_here(options), runs_on_dataflow(options)) == (here, on_dataflow)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "image"),
+    [
+        pytest.param([], {IMAGE_VARIABLE: IMAGE}, IMAGE, id="the launcher's own"),
+        pytest.param(["--sdk_container_image=mine"], {IMAGE_VARIABLE: IMAGE}, "mine", id="chosen"),
+        pytest.param(["--worker_harness_container_image=old"], {IMAGE_VARIABLE: IMAGE}, "old", id="by its older name"),
+        pytest.param(["--setup_file=./setup.py"], {}, None, id="installed by Beam instead"),
+        pytest.param(["--extra_package=sync.tar.gz"], {IMAGE_VARIABLE: ""}, None, id="staged by Beam instead"),
+    ],
+)
+def test_image_of_the_workers(arguments: list[str], environment: dict[str, str], image: str | None) -> None:
+    options = PipelineOptions(arguments)
+    complete_job_options(options, config(), environment)
+    assert options.view_as(WorkerOptions).sdk_container_image == image
+
+
+@pytest.mark.parametrize("environment", [{}, {IMAGE_VARIABLE: ""}], ids=["not set", "empty"])
+def test_workers_without_an_image_of_ours_are_refused(environment: dict[str, str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        complete_job_options(PipelineOptions([]), config(), environment)
+    assert str(caught.value) == (
+        "sdk_container_image is missing: the workers need the image that the Dockerfile builds, and a template's image "
+        "knows its own name only when it was built with --build-arg IMAGE=NAME"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "saved"),
+    [
+        pytest.param([], False, id="not by default"),
+        pytest.param(["--save_main_session"], True, id="when the caller says so"),
+    ],
+)
+def test_workers_get_no_copy_of_the_launchers_main_module(arguments: list[str], saved: bool) -> None:
+    options = PipelineOptions(arguments)
+    complete_job_options(options, config(), {IMAGE_VARIABLE: IMAGE})
+    assert options.view_as(SetupOptions).save_main_session is saved
+
+
+def test_labels_of_the_job() -> None:
+    assert job_labels(config(dataset="Analytics_EU", table="Größe und-mehr")) == {
+        "data_source": "postgresql",
+        "destination_project": "example_com_my-project",
+        "destination_dataset": "analytics_eu",
+        "destination_table": "gr__e_und-mehr",
+    }
+
+
+def test_long_labels_are_cut_and_stay_different() -> None:
+    first, second = (job_labels(config(table="t" * 63 + end))["destination_table"] for end in "ab")
+    assert first.startswith("t" * 54 + "_")
+    assert (len(first), len(second)) == (63, 63)
+    assert first != second
+
+
+def test_labels_of_the_caller_stay_and_win() -> None:
+    options = PipelineOptions(["--labels=team=shop", "--labels={'destination_table': 'mine'}"])
+    complete_job_options(options, config(), {IMAGE_VARIABLE: IMAGE})
+    assert options.view_as(GoogleCloudOptions).labels == [
+        "data_source=postgresql",
+        "destination_project=example_com_my-project",
+        "destination_dataset=analytics",
+        "destination_table=orders",
+        "team=shop",
+        "{'destination_table': 'mine'}",
+    ]

@@ -3,20 +3,15 @@ from __future__ import annotations
 import dataclasses
 import pickle
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import pytest
 from google.auth.exceptions import DefaultCredentialsError
-from google.cloud.secretmanager import (
-    AccessSecretVersionRequest,
-    AccessSecretVersionResponse,
-    SecretManagerServiceClient,
-)
-from google.cloud.secretmanager_v1.services.secret_manager_service.transports import SecretManagerServiceGrpcTransport
+from google.cloud.secretmanager import SecretManagerServiceClient
 
 from sync_pipeline.errors import ConfigError, SourceUnavailableError
 from sync_pipeline.secrets import Secret, looks_like_a_name
+from tests.secret_manager import secret_manager
 
 NAME = "projects/my-project/secrets/postgresql-password/versions/latest"
 ANSWERS: dict[str, bytes | grpc.StatusCode] = {
@@ -33,30 +28,11 @@ ANSWERS: dict[str, bytes | grpc.StatusCode] = {
 }
 
 
-def access(request: AccessSecretVersionRequest, context: grpc.ServicerContext) -> AccessSecretVersionResponse:
-    answer = ANSWERS[request.name]
-    if isinstance(answer, grpc.StatusCode):
-        context.abort(answer, "refused")
-    return AccessSecretVersionResponse(name=request.name, payload={"data": answer})
-
-
 @pytest.fixture(scope="module")
 def connect() -> Iterator[Callable[[], SecretManagerServiceClient]]:
-    """A server that speaks Secret Manager's protocol, and a client of it."""
-    handler = grpc.unary_unary_rpc_method_handler(
-        access,
-        request_deserializer=AccessSecretVersionRequest.deserialize,
-        response_serializer=AccessSecretVersionResponse.serialize,
-    )
-    server = grpc.server(ThreadPoolExecutor(1))
-    service = "google.cloud.secretmanager.v1.SecretManagerService"
-    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service, {"AccessSecretVersion": handler})])
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-        client = SecretManagerServiceClient(transport=SecretManagerServiceGrpcTransport(channel=channel))
-        yield lambda: client
-    server.stop(None)
+    """Returns a client of a server that speaks Secret Manager's protocol."""
+    with secret_manager(ANSWERS.__getitem__) as connect:
+        yield connect
 
 
 @pytest.mark.parametrize("value", ["hunter2", NAME], ids=["plain", "name"])

@@ -59,7 +59,7 @@ def test_up_env_psql_down(environment: dict[str, str]) -> None:
 
     assert _sandbox("down", environment=environment).returncode == 0
     assert not any(_alive(pid) for pid in pids)
-    assert sorted(path.suffix for path in Path(folder).iterdir()) == [".log"] * 4
+    assert sorted(path.suffix for path in Path(folder).iterdir()) == [".log"] * 5
     assert "not running" in _sandbox("down", environment=environment).stdout
 
 
@@ -111,7 +111,7 @@ with sandbox.running(pathlib.Path(sys.argv[1])) as endpoints:
     )
     assert result.stdout.splitlines() == [
         "http://localhost:9050 http://localhost:9023 5599 secret",
-        "['credentials.json', 'state.json']",
+        "['credentials.json', 'dataflow.log', 'state.json']",
     ]
 
 
@@ -129,7 +129,7 @@ with sandbox.running(pathlib.Path(sys.argv[1])):
         assert parent.stdout is not None
         assert parent.stdout.readline() == b"up\n"
         pids = _processes(str(folder))
-        assert len(pids) == 3
+        assert len(pids) == 4
         parent.send_signal(signal.SIGKILL)
     deadline = time.monotonic() + 10
     while any(_alive(pid) for pid in pids) and time.monotonic() < deadline:

@@ -1,0 +1,176 @@
+"""The jobs of the local Dataflow: each is one process of `main.py`, with the life cycle of a job."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sandbox.processes import ATTACHED
+
+_ROOT = Path(__file__).resolve().parent.parent
+_TERMINAL = frozenset({"JOB_STATE_DONE", "JOB_STATE_FAILED", "JOB_STATE_CANCELLED"})
+_SECONDS_TO_CLEAN_UP = 30
+
+# The first line of a run that has decided everything: where, on Dataflow, the launcher submits the job.
+_SUBMITTED = re.compile("INFO plan: ")
+_IMPORTANCE = {
+    "error:": "JOB_MESSAGE_ERROR",
+    "ERROR": "JOB_MESSAGE_ERROR",
+    "WARNING": "JOB_MESSAGE_WARNING",
+    "INFO": "JOB_MESSAGE_BASIC",
+}
+
+
+class JobExistsError(Exception):
+    """A job of that name has not ended yet."""
+
+
+@dataclass
+class Job:
+    """One job. Its state is changed by the thread that waits for its process, and by whoever cancels it."""
+
+    project: str
+    location: str
+    name: str
+    flags: Sequence[str]
+    options: Mapping[str, Any]
+    labels: Mapping[str, str]
+    template_path: str
+    id: str = ""
+    created: str = ""
+    state: str = "JOB_STATE_QUEUED"
+    state_time: str = ""
+    messages: list[dict[str, Any]] = field(default_factory=list)
+    process: subprocess.Popen[str] | None = None
+
+    def __post_init__(self) -> None:
+        moment = datetime.now(UTC)
+        self.id = f"{moment:%Y-%m-%d_%H_%M_%S}-{uuid.uuid4().int % 10**19}"
+        self.created = self.state_time = _text(moment)
+
+    @property
+    def has_ended(self) -> bool:
+        return self.state in _TERMINAL
+
+    def enter(self, state: str) -> None:
+        """Change the state, unless the job has ended, or is being cancelled and this is not its end."""
+        if self.has_ended or (self.state == "JOB_STATE_CANCELLING" and state not in _TERMINAL):
+            return
+        self.state, self.state_time = state, _text(datetime.now(UTC))
+
+    def tell(self, importance: str, text: str) -> None:
+        """Add a message to the job's own."""
+        self.messages.append(
+            {
+                "id": f"msg{len(self.messages):06d}",
+                "time": _text(datetime.now(UTC)),
+                "messageText": text,
+                "messageImportance": importance,
+            }
+        )
+
+    def body(self, *, whole: bool) -> dict[str, Any]:
+        """Return the job as the API shows it; its environment only when it is asked for as a `whole`."""
+        body: dict[str, Any] = {
+            "id": self.id,
+            "projectId": self.project,
+            "name": self.name,
+            "type": "JOB_TYPE_BATCH",
+            "currentState": self.state,
+            "currentStateTime": self.state_time,
+            "createTime": self.created,
+            "startTime": self.created,
+            "location": self.location,
+            "labels": dict(self.labels),
+            "jobMetadata": {"userDisplayProperties": {"containerSpecGcsPath": self.template_path}},
+        }
+        if whole:
+            body["environment"] = {"sdkPipelineOptions": {"options": dict(self.options)}}
+        return body
+
+
+class Jobs:
+    """All jobs since the server began. Of jobs with one name, one runs at a time."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[str, Job] = {}
+        self._lock = threading.Lock()
+
+    def __iter__(self) -> Iterator[Job]:
+        return iter(sorted(self._jobs.values(), key=lambda job: job.created, reverse=True))
+
+    def find(self, project: str, job_id: str) -> Job | None:
+        job = self._jobs.get(job_id)
+        return job if job is not None and job.project == project else None
+
+    def launch(self, job: Job) -> None:
+        """Begin the job; raises JobExistsError while another of its name is active in project and region."""
+        with self._lock:
+            for other in self._jobs.values():
+                same = (other.project, other.location, other.name) == (job.project, job.location, job.name)
+                if same and not other.has_ended:
+                    raise JobExistsError(other.id)
+            self._jobs[job.id] = job
+        # The kernel ends a process with the thread that started it: this one stays until the process has ended.
+        threading.Thread(target=_run, args=(job,), daemon=True).start()
+
+    def cancel(self, job: Job, *, force: bool) -> None:
+        """End the job: politely, so that it can remove what it staged, or with `force` as a machine dies."""
+        job.enter("JOB_STATE_CANCELLING")
+        job.tell("JOB_MESSAGE_BASIC", "Cancel request is committed.")
+        process = job.process
+        if process is None or process.poll() is not None:
+            return
+        if force:
+            os.killpg(process.pid, signal.SIGKILL)
+            return
+        process.terminate()
+        late = threading.Timer(_SECONDS_TO_CLEAN_UP, _kill, [process])
+        late.daemon = True
+        late.start()
+
+
+def _run(job: Job) -> None:
+    main = [sys.executable, str(_ROOT / "main.py"), *job.flags]
+    with subprocess.Popen(
+        [sys.executable, "-IS", ATTACHED, str(os.getpid()), str(int(signal.SIGKILL)), "-", *main],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    ) as process:
+        job.process = process
+        if job.state == "JOB_STATE_CANCELLING":
+            process.kill()
+        assert process.stdout is not None
+        for line in process.stdout:
+            if _SUBMITTED.match(line):
+                job.enter("JOB_STATE_RUNNING")
+            kind = line.split(" ", 1)[0]
+            job.tell(_IMPORTANCE.get(kind, "JOB_MESSAGE_DETAILED"), line.removeprefix(f"{kind} ").rstrip("\n"))
+    if process.returncode == 0:
+        job.enter("JOB_STATE_DONE")
+    elif job.state == "JOB_STATE_CANCELLING":
+        job.enter("JOB_STATE_CANCELLED")
+    else:
+        job.tell("JOB_MESSAGE_ERROR", f"Error occurred in the launcher container: exit code {process.returncode}.")
+        job.enter("JOB_STATE_FAILED")
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def _text(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

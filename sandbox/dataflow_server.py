@@ -1,0 +1,213 @@
+"""Dataflow's and Cloud Scheduler's REST API on this machine: python dataflow_server.py PORT BUCKET.
+
+The process's environment points to the other servers; the jobs' processes inherit it.
+"""
+
+import http.server
+import json
+import os
+import re
+import sys
+import urllib.parse
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from sandbox.dataflow_jobs import Job, JobExistsError, Jobs
+from sandbox.discovery import read_body
+from sandbox.flex_templates import InvalidRequestError, Template, launcher_flags, read_template
+from sandbox.scheduler import Schedules
+from sync_pipeline.parameters import PARAMETERS
+
+_SECRETS = frozenset(parameter.name for parameter in PARAMETERS if parameter.secret)
+_JOB_NAME = re.compile("[a-z]([-a-z0-9]*[a-z0-9])?")
+_FILTERS: dict[str, Callable[[Job], bool]] = {
+    "ALL": lambda _job: True,
+    "UNKNOWN": lambda _job: True,
+    "ACTIVE": lambda job: not job.has_ended,
+    "TERMINATED": lambda job: job.has_ended,
+}
+_IMPORTANCES = (
+    "JOB_MESSAGE_DEBUG",
+    "JOB_MESSAGE_DETAILED",
+    "JOB_MESSAGE_BASIC",
+    "JOB_MESSAGE_WARNING",
+    "JOB_MESSAGE_ERROR",
+)
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request; `query` has the last value of each name."""
+
+    query: dict[str, str]
+    body: Any
+
+
+class NotFoundError(Exception):
+    """There is nothing of that name."""
+
+
+@dataclass
+class Dataflow:
+    """What the server knows, and one method for each kind of request."""
+
+    storage_host: str
+    bucket: str
+    jobs: Jobs = field(default_factory=Jobs)
+
+    def launch(self, request: Request, project: str, location: str) -> dict[str, Any]:
+        body = _read("dataflow.v1b3", "LaunchFlexTemplateRequest", request.body)
+        launch = body.get("launchParameter", {})
+        name = launch.get("jobName", "")
+        if not _JOB_NAME.fullmatch(name):
+            raise InvalidRequestError(
+                f"The job name '{name}' is invalid. The name must consist of only the characters [-a-z0-9], starting "
+                "with a letter and ending with a letter or number."
+            )
+        path = launch.get("containerSpecGcsPath", "")
+        template = read_template(self.storage_host, path)
+        parameters = launch.get("parameters", {})
+        template.check(parameters)
+        if body.get("validateOnly"):
+            return {}
+        environment = {**template.default_environment, **launch.get("environment", {})}
+        flags = launcher_flags(project, location, name, self.bucket, environment, parameters)
+        labels = environment.get("additionalUserLabels", {})
+        job = Job(project, location, name, flags, _options(template, flags), labels, path)
+        self.jobs.launch(job)
+        # As Google's: the state comes with the first look at the job.
+        return {"job": {key: value for key, value in job.body(whole=False).items() if key != "currentState"}}
+
+    def list_all(self, request: Request, project: str, location: str = "") -> dict[str, Any]:
+        chosen = _FILTERS[request.query.get("filter", "ALL")]
+        found = [job for job in self.jobs if job.project == project and location in ("", job.location) and chosen(job)]
+        name = request.query.get("name", "")
+        return {"jobs": [job.body(whole=False) for job in found if name in ("", job.name)]}
+
+    def get(self, request: Request, project: str, _location: str, job_id: str) -> dict[str, Any]:
+        return self._job(project, job_id).body(
+            whole=request.query.get("view") in ("JOB_VIEW_ALL", "JOB_VIEW_DESCRIPTION")
+        )
+
+    def update(self, request: Request, project: str, _location: str, job_id: str) -> dict[str, Any]:
+        job = self._job(project, job_id)
+        body = _read("dataflow.v1b3", "Job", request.body)
+        if body.get("requestedState") != "JOB_STATE_CANCELLED":
+            raise InvalidRequestError(f"Job {job_id} is a batch job: it can only be cancelled.")
+        if job.has_ended:
+            raise InvalidRequestError(f"Job {job_id} is already in a terminal state: {job.state}.")
+        self.jobs.cancel(job, force=body.get("labels", {}).get("force_cancel_job") == "true")
+        return job.body(whole=False)
+
+    def messages(self, request: Request, project: str, _location: str, job_id: str) -> dict[str, Any]:
+        least = _IMPORTANCES.index(request.query.get("minimumImportance", "JOB_MESSAGE_DEBUG"))
+        told = self._job(project, job_id).messages
+        return {"jobMessages": [each for each in told if _IMPORTANCES.index(each["messageImportance"]) >= least]}
+
+    def _job(self, project: str, job_id: str) -> Job:
+        job = self.jobs.find(project, job_id)
+        if job is None:
+            raise NotFoundError(f"({job_id}): Information about job {job_id} could not be found in our system.")
+        return job
+
+
+def _read(document: str, schema: str, body: Any) -> dict[str, Any]:
+    """Return the body; raises InvalidRequestError when the discovery document does not allow it."""
+    read, problems = read_body(document, schema, body)
+    if problems:
+        told = [{"description": problem} for problem in problems]
+        details = [{"@type": "type.googleapis.com/google.rpc.BadRequest", "fieldViolations": told}]
+        raise InvalidRequestError("\n".join(problems), details)
+    return dict(read)
+
+
+def _options(template: Template, flags: list[str]) -> dict[str, Any]:
+    """Return what Beam writes into a job's `sdkPipelineOptions`: what was given and the defaults, without secrets."""
+    words = (flag.removeprefix("--").partition("=") for flag in flags)
+    given = {name: value if equals else True for name, equals, value in words}
+    defaults = {name: parameter.get("defaultValue") for name, parameter in template.parameters.items()}
+    return {name: value for name, value in (defaults | given).items() if name not in _SECRETS}
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    """Finds the method for a request, and turns what it raises into Google's errors."""
+
+    protocol_version = "HTTP/1.1"
+    routes: tuple[tuple[str, re.Pattern[str], Callable[..., dict[str, Any]]], ...] = ()
+
+    def _answer(self) -> None:
+        url = urllib.parse.urlsplit(self.path)
+        length = int(self.headers.get("Content-Length") or 0)
+        text = self.rfile.read(length)
+        try:
+            query = dict(urllib.parse.parse_qsl(url.query))
+            request = Request(query, json.loads(text) if text else {})
+            self._send(200, self._routed(url.path, request))
+        except ValueError:
+            self._send(400, _error(400, "INVALID_ARGUMENT", "Invalid JSON payload received."))
+        except InvalidRequestError as error:
+            self._send(400, _error(400, "INVALID_ARGUMENT", str(error), error.details))
+        except NotFoundError as error:
+            self._send(404, _error(404, "NOT_FOUND", str(error)))
+        except JobExistsError as error:
+            message = (
+                f"({error}): The workflow could not be created. Causes: There is already an active job of this name. "
+                "If you want to submit a second job, try again by setting a different name."
+            )
+            self._send(409, _error(409, "ALREADY_EXISTS", message))
+
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _answer
+
+    def _routed(self, path: str, request: Request) -> dict[str, Any]:
+        for method, pattern, handle in self.routes:
+            match = pattern.fullmatch(path)
+            if match and method == self.command:
+                return handle(request, *(urllib.parse.unquote(part) for part in match.groups()))
+        raise NotFoundError(f"{self.command} {path} is not served here.")
+
+    def _send(self, status: int, body: dict[str, Any]) -> None:
+        data = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json; charset=UTF-8")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_words: Any) -> None:
+        """Say nothing: messages belong to the jobs."""
+
+
+def _error(code: int, status: str, message: str, details: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+    error = {"code": code, "message": message, "status": status}
+    return {"error": error | ({"details": details} if details else {})}
+
+
+def main(port: str, bucket: str) -> None:
+    """Serve until killed."""
+    dataflow = Dataflow(os.environ["STORAGE_EMULATOR_HOST"], bucket)
+    scheduler = Schedules(f"http://127.0.0.1:{port}", _read)
+    region = "/v1b3/projects/([^/]+)/locations/([^/]+)"
+    schedules = "/v1/projects/([^/]+)/locations/([^/]+)/jobs"
+    routes: list[tuple[str, str, Callable[..., dict[str, Any]]]] = [
+        ("POST", f"{region}/flexTemplates:launch", dataflow.launch),
+        ("GET", f"{region}/jobs", dataflow.list_all),
+        ("GET", "/v1b3/projects/([^/]+)/jobs:aggregated", dataflow.list_all),
+        ("GET", f"{region}/jobs/([^/]+)", dataflow.get),
+        ("PUT", f"{region}/jobs/([^/]+)", dataflow.update),
+        ("GET", f"{region}/jobs/([^/]+)/messages", dataflow.messages),
+        ("POST", schedules, scheduler.create),
+        ("GET", schedules, scheduler.list_all),
+        ("GET", f"{schedules}/([^/:]+)", scheduler.get),
+        ("DELETE", f"{schedules}/([^/:]+)", scheduler.delete),
+        ("POST", f"{schedules}/([^/:]+):run", scheduler.run),
+    ]
+    _Handler.routes = tuple((method, re.compile(path), handle) for method, path, handle in routes)
+    http.server.ThreadingHTTPServer(("127.0.0.1", int(port)), _Handler).serve_forever()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,119 @@
+"""When a sync runs by itself: what Cloud Scheduler has to know."""
+
+from __future__ import annotations
+
+import re
+import zoneinfo
+from dataclasses import dataclass
+from typing import Any
+
+from sync_pipeline.suggestions import did_you_mean
+
+DEFAULT_TIME_ZONE = "UTC"
+DEFAULT_RETRIES = 3
+
+_KEYS = ("cron", "time_zone", "service_account", "name", "location", "description", "retries")
+_SERVICE_ACCOUNT = re.compile(r"[^@\s]+@[^@\s]+\.gserviceaccount\.com")
+_NAME = re.compile("[A-Za-z0-9_-]{1,500}")
+
+_MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+_DAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
+# The five fields of unix-cron: what it is called, its least and its largest number, its names.
+# https://cloud.google.com/scheduler/docs/configuring/cron-job-schedules
+_CRON_FIELDS: tuple[tuple[str, int, int, tuple[str, ...]], ...] = (
+    ("minute", 0, 59, ()),
+    ("hour", 0, 23, ()),
+    ("day of the month", 1, 31, ()),
+    ("month", 1, 12, _MONTHS),
+    ("day of the week", 0, 7, _DAYS),
+)
+_CRON_PART = re.compile(r"(?:\*|(?P<first>\w+)(?:-(?P<last>\w+))?)(?:/(?P<step>\d+))?")
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A job of Cloud Scheduler.
+
+    Attributes:
+        cron: five fields, in the local time of `time_zone`.
+        service_account: the identity that launches; it needs roles/dataflow.developer, and roles/iam.serviceAccountUser
+            on the job's own account.
+        retries: how often a launch that was refused is tried again, within ten minutes.
+    """
+
+    name: str
+    cron: str
+    time_zone: str
+    service_account: str
+    location: str
+    description: str
+    retries: int
+
+
+def read_schedule(given: Any, job_name: str, region: str) -> tuple[Schedule | None, list[str]]:
+    """Return the schedule that a launch file describes, and a sentence for each thing that is wrong with it."""
+    if not isinstance(given, dict):
+        return None, ["schedule is not a mapping: give it cron, time_zone and service_account"]
+    problems = [f"schedule.{key} is not known{did_you_mean(key, _KEYS)}" for key in map(str, given) if key not in _KEYS]
+    texts = {key: str(given.get(key) or "").strip() for key in _KEYS}
+    if not texts["cron"]:
+        problems.append('schedule.cron is missing: give five fields, such as "0 */2 * * *" for every two hours')
+    else:
+        problems += _cron_problems(texts["cron"])
+    time_zone = texts["time_zone"] or DEFAULT_TIME_ZONE
+    if not _is_time_zone(time_zone):
+        problems.append(f"schedule.time_zone is {time_zone!r}: give a name such as Europe/Berlin or UTC")
+    if not _SERVICE_ACCOUNT.fullmatch(texts["service_account"]):
+        shown = f"is {texts['service_account']!r}" if texts["service_account"] else "is missing"
+        problems.append(
+            f"schedule.service_account {shown}: Dataflow takes a launch only from a known caller, give the address of "
+            "a service account, NAME@PROJECT.iam.gserviceaccount.com"
+        )
+    name = texts["name"] or job_name
+    if not _NAME.fullmatch(name):
+        problems.append(f"schedule.name is {name!r}: only letters, digits, hyphens and underscores are allowed")
+    retries = given.get("retries", DEFAULT_RETRIES)
+    if isinstance(retries, bool) or not isinstance(retries, int) or not 0 <= retries <= 5:
+        problems.append(f"schedule.retries is {retries!r}: give a whole number from 0 to 5")
+        retries = DEFAULT_RETRIES
+    location = texts["location"] or region
+    schedule = Schedule(
+        name, texts["cron"], time_zone, texts["service_account"], location, texts["description"], retries
+    )
+    return schedule, problems
+
+
+def _is_time_zone(name: str) -> bool:
+    try:
+        zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True
+
+
+def _cron_problems(cron: str) -> list[str]:
+    fields = cron.split()
+    if len(fields) != len(_CRON_FIELDS):
+        return [f"schedule.cron is {cron!r}: it needs five fields, minute hour day-of-month month day-of-week"]
+    return [
+        f"schedule.cron is {cron!r}: {field!r} is not a {name}, from {least} to {most}"
+        for field, (name, least, most, names) in zip(fields, _CRON_FIELDS, strict=True)
+        if not all(_is_cron_part(part, least, most, names) for part in field.split(","))
+    ]
+
+
+def _is_cron_part(part: str, least: int, most: int, names: tuple[str, ...]) -> bool:
+    match = _CRON_PART.fullmatch(part)
+    if match is None or match["step"] == "0":
+        return False
+    numbers = []
+    for bound in (match["first"], match["last"]):
+        if bound is None:
+            continue
+        if bound.upper() in names:
+            numbers.append(names.index(bound.upper()) + least)
+        elif bound.isdecimal():
+            numbers.append(int(bound))
+        else:
+            return False
+    return all(least <= number <= most for number in numbers) and numbers == sorted(numbers)

@@ -1,0 +1,107 @@
+"""The settings of a job's machines and network: Dataflow's names for them, and gcloud's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sync_pipeline.suggestions import did_you_mean
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting of `FlexTemplateRuntimeEnvironment`.
+
+    https://cloud.google.com/dataflow/docs/reference/rest/v1b3/projects.locations.flexTemplates/launch
+
+    Attributes:
+        flag: what `gcloud dataflow flex-template run` calls it.
+        type: what its value is in YAML and JSON.
+        choices: the allowed values, and what gcloud calls each; None is a flag without a value, "" none at all.
+    """
+
+    name: str
+    flag: str
+    type: type = str
+    choices: Mapping[str, str | None] | None = None
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting("tempLocation", "--temp-location"),
+    Setting("stagingLocation", "--staging-location"),
+    Setting("serviceAccountEmail", "--service-account-email"),
+    Setting("network", "--network"),
+    Setting("subnetwork", "--subnetwork"),
+    Setting("ipConfiguration", "--disable-public-ips", choices={"WORKER_IP_PRIVATE": None, "WORKER_IP_PUBLIC": ""}),
+    Setting("numWorkers", "--num-workers", int),
+    Setting("maxWorkers", "--max-workers", int),
+    Setting("machineType", "--worker-machine-type"),
+    Setting("launcherMachineType", "--launcher-machine-type"),
+    Setting("workerRegion", "--worker-region"),
+    Setting("workerZone", "--worker-zone"),
+    Setting("kmsKeyName", "--dataflow-kms-key"),
+    Setting(
+        "flexrsGoal",
+        "--flexrs-goal",
+        choices={"FLEXRS_COST_OPTIMIZED": "COST_OPTIMIZED", "FLEXRS_SPEED_OPTIMIZED": "SPEED_OPTIMIZED"},
+    ),
+    Setting("additionalUserLabels", "--additional-user-labels", dict),
+    Setting("additionalExperiments", "--additional-experiments", list),
+    Setting("additionalPipelineOptions", "--additional-pipeline-options", list),
+)
+BY_NAME = {setting.name: setting for setting in SETTINGS}
+
+# What people write, because the command line of gcloud or of Beam calls it so, and what the API takes.
+_MISNAMED = {
+    "disablePublicIps": "write ipConfiguration: WORKER_IP_PRIVATE",
+    "usePublicIps": "write ipConfiguration: WORKER_IP_PRIVATE, or WORKER_IP_PUBLIC",
+    "workerMachineType": "write machineType",
+    "zone": "write workerZone",
+    "enableStreamingEngine": "leave it out, a sync is a batch job",
+}
+_TYPE_NAMES = {str: "a text", int: "a whole number", dict: "a mapping", list: "a list"}
+
+
+def problems_of(environment: Mapping[str, Any]) -> list[str]:
+    """Return a sentence for each setting that Dataflow would refuse, and for each that must be there."""
+    problems = [problem for name, value in environment.items() if (problem := _problem(name, value))]
+    location = environment.get("tempLocation", "")
+    if not str(location).startswith("gs://"):
+        given = f"is {location!r}" if location else "is missing"
+        problems.append(
+            f"environment.tempLocation {given}: give a folder in Cloud Storage, in the location of the dataset, such "
+            "as gs://my-bucket/tmp"
+        )
+    if "workerRegion" in environment and "workerZone" in environment:
+        problems.append("environment.workerRegion and environment.workerZone exclude each other: keep one")
+    return problems
+
+
+def _problem(name: str, value: Any) -> str | None:
+    if name in _MISNAMED:
+        return f"environment.{name} is not a setting of Dataflow: {_MISNAMED[name]}"
+    setting = BY_NAME.get(name)
+    if setting is None:
+        return f"environment.{name} is not a setting that can be launched with{did_you_mean(name, BY_NAME)}"
+    if not isinstance(value, setting.type) or isinstance(value, bool):
+        return f"environment.{name} is {value!r}: give {_TYPE_NAMES[setting.type]}"
+    if setting.choices is not None and value not in setting.choices:
+        return f"environment.{name} is {value!r}: give one of {', '.join(setting.choices)}"
+    entries = [*value.keys(), *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else []
+    if not all(isinstance(entry, str) for entry in entries):
+        return f"environment.{name} has an entry that is not a text: put it in quotes"
+    return None
+
+
+def gcloud_flags(environment: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings as flags of `gcloud dataflow flex-template run`; one without a value is True."""
+    flags: dict[str, Any] = {}
+    for setting in SETTINGS:
+        value = environment.get(setting.name)
+        if setting.choices is not None and value is not None:
+            told = setting.choices[value]
+            value = True if told is None else told
+        if value not in (None, "", [], {}):
+            flags[setting.flag] = value
+    return flags

@@ -1,0 +1,309 @@
+"""Jobs for Dataflow are built as the launcher builds them, and searched for the secrets they were given."""
+
+from __future__ import annotations
+
+import base64
+import bz2
+import json
+import logging
+import re
+import traceback
+import urllib.parse
+import uuid
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+
+import grpc
+import pytest
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.portability.api import beam_runner_api_pb2
+
+from sandbox.discovery import read_body
+from sync_pipeline import pipeline
+from sync_pipeline.config import SyncConfig
+from sync_pipeline.errors import SyncError
+from sync_pipeline.options import BEAM_NAMES, IMAGE_VARIABLE
+from sync_pipeline.parameters import BY_NAME
+from tests.integration.syncing import Syncing, _Messages
+from tests.secret_manager import secret_manager
+
+IMAGE = "us-central1-docker.pkg.dev/my-project/sync/sync-to-bigquery:1.0.0"
+NAME = "projects/my-project/secrets/planted/versions/7"
+
+
+@dataclass(frozen=True)
+class Planted:
+    """A secret in the source, and the parameters of a run that needs it.
+
+    Attributes:
+        value: the secret itself; no other text of the run contains it.
+        parameters: of a run, by which the secret can be given as itself or by its name.
+    """
+
+    value: str
+    parameters: dict[str, str]
+
+    def given(self, secret_parameter: str, text: str) -> dict[str, str]:
+        return {**self.parameters, secret_parameter: text}
+
+
+@pytest.fixture
+def postgresql_user(syncing: Syncing) -> Iterator[Planted]:
+    """A user of PostgreSQL whose password is easily found, and who may read the rows of `items`."""
+    role, password = f"reader_{uuid.uuid4().hex[:12]}", f"p1@nted/{uuid.uuid4().hex}"
+    syncing.execute("CREATE TABLE items (id bigint, note text)")
+    syncing.execute("INSERT INTO items VALUES (1, 'one'), (2, 'two')")
+    syncing.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{password}'")
+    syncing.execute(f"GRANT SELECT ON items TO {role}")
+    yield Planted(password, {"postgresql_username": role})
+    syncing.execute(f"DROP OWNED BY {role}")
+    syncing.execute(f"DROP ROLE {role}")
+
+
+# One row for each secret parameter: its name, and the fixture that plants its value.
+SECRETS = [pytest.param("postgresql_password", "postgresql_user", id="postgresql_password")]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What building a job left to see: the job's file, the pipeline's, and all that was said."""
+
+    description: dict[str, object]
+    graph: bytes
+    said: str
+
+    @property
+    def everything(self) -> bytes:
+        return json.dumps(self.description).encode() + self.graph + self.said.encode()
+
+
+@dataclass(frozen=True)
+class Launcher:
+    """Builds jobs as the template's launcher does."""
+
+    syncing: Syncing
+    capture: pytest.CaptureFixture[str]
+
+    def build(self, **parameters: str) -> Job:
+        folder = self.syncing.folder
+        argv = [
+            *self.syncing.argv(**parameters),
+            "--runner=DataflowRunner",
+            "--project=my-project",
+            "--region=us-central1",
+            "--job_name=items-sync",
+            f"--staging_location={folder}/staging",
+            f"--template_location={folder}/job.json",
+            "--labels={'team': 'shop'}",
+        ]
+        handler, root = _Messages(), logging.getLogger()
+        handler.setLevel(logging.DEBUG)
+        level = root.level
+        root.addHandler(handler)
+        root.setLevel(logging.DEBUG)
+        try:
+            exit_code = pipeline.main(argv)
+        finally:
+            root.removeHandler(handler)
+            root.setLevel(level)
+        printed = self.capture.readouterr()
+        said = "\n".join((*handler.messages, printed.out, printed.err))
+        assert exit_code == 0, said
+        description = json.loads(self.read(f"{folder}/job.json"))
+        (graph,) = [path for path in self.syncing.objects() if path.endswith("pipeline.pb")]
+        return Job(description, self.read(graph), said)
+
+    @staticmethod
+    def read(path: str) -> bytes:
+        with FileSystems.open(path) as file:
+            content = file.read()
+        assert isinstance(content, bytes)
+        return content
+
+
+@pytest.fixture
+def launcher(syncing: Syncing, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Launcher:
+    monkeypatch.setenv(IMAGE_VARIABLE, IMAGE)
+    return Launcher(syncing, capfd)
+
+
+def holds(content: bytes, secret: str) -> bool:
+    """Whether the secret is in there: as it is, quoted for a URL or for JSON, in Base64, or in what Beam has packed."""
+    quoted = (secret, urllib.parse.quote(secret), urllib.parse.quote(secret, safe=""), json.dumps(secret)[1:-1])
+    if any(text.encode() in content for text in quoted):
+        return True
+    return any(holds(unpacked, secret) for unpacked in _unpacked(content))
+
+
+def _unpacked(content: bytes) -> Iterator[bytes]:
+    # Beam writes what it pickles as Base64 of something compressed, and other text may stand right before it.
+    for found in re.findall(rb"[A-Za-z0-9+/_-]{16,}", content):
+        text = found.replace(b"-", b"+").replace(b"_", b"/")
+        packed = [match.start() for match in re.finditer(rb"QlpoO|eJ", text)]
+        for start in {*range(4), *packed}:
+            whole = text[start : len(text) - ((len(text) - start) % 4 == 1)]
+            decoded = base64.b64decode(whole + b"=" * (-len(whole) % 4))
+            yield decoded
+            for decompress in (bz2.decompress, zlib.decompress):
+                with suppress(OSError, zlib.error, ValueError):
+                    yield decompress(decoded)
+
+
+@pytest.mark.parametrize(
+    "pack",
+    [
+        pytest.param(lambda text: text, id="plain"),
+        pytest.param(base64.b64encode, id="Base64"),
+        pytest.param(lambda text: base64.urlsafe_b64encode(zlib.compress(text)).rstrip(b"="), id="zlib"),
+        pytest.param(
+            lambda text: b"Ab1" + base64.b64encode(bz2.compress(b"before" + base64.b64encode(text))), id="both"
+        ),
+    ],
+)
+def test_search_finds_what_is_hidden(pack: Callable[[bytes], bytes]) -> None:
+    assert holds(b"before " + pack(b"a p1@nted/secret here"), "p1@nted/secret")
+    assert not holds(b"before " + pack(b"a p1@nted/secreT here"), "p1@nted/secret")
+
+
+@pytest.mark.parametrize(("parameter", "plant"), SECRETS)
+def test_name_is_all_that_travels(
+    parameter: str, plant: str, launcher: Launcher, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planted: Planted = request.getfixturevalue(plant)
+    with secret_manager({NAME: planted.value.encode()}.__getitem__) as connect:
+        monkeypatch.setattr("google.cloud.secretmanager.SecretManagerServiceClient", connect)
+        job = launcher.build(**planted.given(parameter, NAME))
+    assert not holds(job.everything, planted.value)
+    # The workers get the name; neither it nor anything in place of it is among the options.
+    assert holds(job.graph, NAME)
+    assert parameter not in options_of(job)
+
+
+@pytest.mark.parametrize(("parameter", "plant"), SECRETS)
+def test_plain_secret_is_in_the_graph_and_nowhere_else(
+    parameter: str, plant: str, launcher: Launcher, request: pytest.FixtureRequest
+) -> None:
+    planted: Planted = request.getfixturevalue(plant)
+    job = launcher.build(**planted.given(parameter, planted.value))
+    # The workers have no other way to it. This also shows that the search finds what is there to be found.
+    assert holds(job.graph, planted.value)
+    assert not holds(json.dumps(job.description).encode(), planted.value)
+    assert not holds(job.said.encode(), planted.value)
+    assert f"{parameter} was given in plain text" in job.said
+
+
+def test_errors_do_not_tell_the_secret(syncing: Syncing, postgresql_user: Planted) -> None:
+    wrong = f"{postgresql_user.value}-and-more"
+    config = SyncConfig.from_parameters(
+        syncing.parameters(**postgresql_user.given("postgresql_password", wrong), postgresql_query="SELECT 1 AS id")
+    )
+    with pytest.raises(SyncError) as caught:
+        pipeline.run(config, PipelineOptions(temp_location=syncing.folder))
+    assert "refused" in str(caught.value)
+    assert wrong not in "".join(traceback.format_exception(caught.value))
+
+
+def options_of(job: Job) -> dict[str, object]:
+    environment = job.description["environment"]
+    assert isinstance(environment, dict)
+    options = environment["sdkPipelineOptions"]["options"]
+    assert isinstance(options, dict)
+    return options
+
+
+def test_parameters_can_be_read_back_from_the_job(launcher: Launcher, postgresql_user: Planted) -> None:
+    given = launcher.syncing.parameters(
+        **postgresql_user.given("postgresql_password", postgresql_user.value), clustering_fields="id", batch_size="500"
+    )
+    job = launcher.build(**given)
+    options = options_of(job)
+    names = [name for name, parameter in BY_NAME.items() if not parameter.secret and name not in BEAM_NAMES]
+    # As texts, and with the defaults of what was not given: what a launcher that imports jobs looks for.
+    expected = {name: given.get(name, BY_NAME[name].default) for name in names}
+    assert {name: options.get(name) for name in names} == expected
+    assert options["labels"][0] == "data_source=postgresql"  # type: ignore[index]
+
+
+def test_job_is_one_that_dataflow_takes(launcher: Launcher, postgresql_user: Planted) -> None:
+    job = launcher.build(**postgresql_user.given("postgresql_password", postgresql_user.value))
+    assert read_body("dataflow.v1b3", "Job", job.description)[1] == []
+    assert job.description["labels"] == {
+        "data_source": "postgresql",
+        "destination_project": launcher.syncing.endpoints.project,
+        "destination_dataset": launcher.syncing.dataset,
+        "destination_table": "items",
+        "team": "shop",
+    }
+
+
+def test_workers_run_the_launchers_image_and_install_nothing(launcher: Launcher, postgresql_user: Planted) -> None:
+    job = launcher.build(**postgresql_user.given("postgresql_password", postgresql_user.value))
+    graph = beam_runner_api_pb2.Pipeline.FromString(job.graph)
+    images = {
+        beam_runner_api_pb2.DockerPayload.FromString(environment.payload).container_image
+        for environment in graph.components.environments.values()
+    }
+    assert images == {IMAGE}
+    # No package, no requirements and no main session. Beam may write down what the launcher has installed.
+    staged = {path.rsplit("/", 1)[1] for path in launcher.syncing.objects()}
+    assert staged - {"submission_environment_dependencies.txt"} == {"job.json", "pipeline.pb"}
+
+
+def test_secret_is_resolved_in_the_launcher_and_on_the_worker(
+    syncing: Syncing, postgresql_user: Planted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def answer(name: str) -> bytes:
+        asked.append(name)
+        return postgresql_user.value.encode()
+
+    with secret_manager(answer) as connect:
+        monkeypatch.setattr("google.cloud.secretmanager.SecretManagerServiceClient", connect)
+        run = syncing.run(**postgresql_user.given("postgresql_password", NAME)).succeeded()
+    assert run.rows_loaded == 2
+    assert run.risks == []
+    assert len(asked) >= 2
+    assert set(asked) == {NAME}
+
+
+@pytest.mark.parametrize(
+    ("status", "remedy"),
+    [
+        pytest.param(grpc.StatusCode.PERMISSION_DENIED, "roles/secretmanager.secretAccessor", id="denied"),
+        pytest.param(grpc.StatusCode.NOT_FOUND, "there is no such secret or version", id="missing"),
+        pytest.param(grpc.StatusCode.FAILED_PRECONDITION, "the version is disabled or destroyed", id="disabled"),
+    ],
+)
+@pytest.mark.parametrize("when", ["at launch", "on the worker"])
+def test_refused_secret_ends_the_run(
+    when: str,
+    status: grpc.StatusCode,
+    remedy: str,
+    syncing: Syncing,
+    postgresql_user: Planted,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    launching = when == "on the worker"
+
+    def answer(name: str) -> bytes | grpc.StatusCode:
+        return postgresql_user.value.encode() if launching else status
+
+    build_pipeline = pipeline.build_pipeline
+
+    def launched(*arguments: object) -> object:
+        nonlocal launching
+        launching = False
+        return build_pipeline(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(pipeline, "build_pipeline", launched)
+    with secret_manager(answer) as connect:
+        monkeypatch.setattr("google.cloud.secretmanager.SecretManagerServiceClient", connect)
+        run = syncing.run(**postgresql_user.given("postgresql_password", NAME))
+    run.refused(f"postgresql_password: {NAME} cannot be read: ", remedy)
+    assert postgresql_user.value not in run.everything
+    assert syncing.tables() == []
+    assert syncing.left_over() == []

@@ -1,0 +1,365 @@
+"""Launch files: what they say is accepted by Google's own descriptions of its APIs, and every mistake is told."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from sandbox.discovery import read_body, schemas
+from sync_pipeline.errors import ConfigError
+from sync_pipeline.launch import commands, requests
+from sync_pipeline.launch.__main__ import main
+from sync_pipeline.launch.launch_file import Launch, read_launch
+from sync_pipeline.launch.settings import SETTINGS, gcloud_flags
+
+ROOT = Path(__file__).resolve().parent.parent
+EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
+PASSWORD = "hunter2-in-plain"
+
+LAUNCH: dict[str, Any] = {
+    "job_name": "orders-sync",
+    "project": "my-project",
+    "region": "us-central1",
+    "template": "gs://my-bucket/templates/sync-to-bigquery.json",
+    "environment": {"tempLocation": "gs://my-bucket/tmp"},
+    "parameters": {
+        "data_source": "postgresql",
+        "postgresql_host": "10.0.0.5",
+        "postgresql_database": "shop",
+        "postgresql_username": "sync",
+        "postgresql_password": "projects/my-project/secrets/postgresql-password/versions/latest",
+        "postgresql_query": "SELECT 'it''s', \"a\" FROM orders\nWHERE x > '^~^,;' -- END",
+        "destination_bigquery_project": "my-project",
+        "destination_bigquery_dataset": "analytics",
+        "destination_bigquery_table": "orders",
+    },
+}
+SCHEDULE = {"cron": "0 2 * * *", "service_account": "scheduler@my-project.iam.gserviceaccount.com"}
+
+
+def launch(**changes: Any) -> Launch:
+    return read_launch(json.dumps(LAUNCH | {"schedule": SCHEDULE} | changes))
+
+
+def problems(**changes: Any) -> list[str]:
+    with pytest.raises(ConfigError) as raised:
+        launch(**changes)
+    return list(raised.value.problems)
+
+
+def environment(**settings: Any) -> dict[str, Any]:
+    return {"environment": LAUNCH["environment"] | settings}
+
+
+def parameters(**changes: Any) -> dict[str, Any]:
+    return {"parameters": LAUNCH["parameters"] | changes}
+
+
+@pytest.fixture(params=EXAMPLES, ids=lambda path: path.stem)
+def example(request: pytest.FixtureRequest) -> Path:
+    path: Path = request.param
+    return path
+
+
+def test_the_bodies_of_the_examples_are_googles(example: Path) -> None:
+    told = read_launch(example.read_text())
+    assert told.warnings == ()
+    request = requests.launch_request(told)
+    assert read_body("dataflow.v1b3", "LaunchFlexTemplateRequest", request) == (request, [])
+    assert told.schedule is not None
+    job = requests.scheduler_job(told, told.schedule)
+    assert read_body("cloudscheduler.v1", "Job", job) == (job, [])
+    assert json.loads(base64.b64decode(job["httpTarget"]["body"])) == request
+    assert job["httpTarget"]["oauthToken"] == {"serviceAccountEmail": told.schedule.service_account}
+
+
+@pytest.mark.parametrize("name", ["disablePublicIps", "workerMachineType"])
+def test_names_that_dataflow_refuses(name: str) -> None:
+    body = {"launch_parameter": {"jobName": "x", "environment": {name: "x"}}}
+    _, (found,) = read_body("dataflow.v1b3", "LaunchFlexTemplateRequest", body)
+    where = "'launch_parameter.environment'"
+    assert found == f'Invalid JSON payload received. Unknown name "{name}" at {where}: Cannot find field.'
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
+def test_settings_are_dataflows(setting: Any) -> None:
+    described = schemas("dataflow.v1b3")["FlexTemplateRuntimeEnvironment"]["properties"][setting.name]
+    kinds = {str: "string", int: "integer", list: "array", dict: "object"}
+    assert kinds[setting.type] == described["type"]
+    if setting.choices:
+        assert set(setting.choices) < set(described["enum"])
+
+
+def test_jobs_keep_one_name_and_are_tried_again() -> None:
+    told = launch()
+    assert told.schedule is not None
+    job = requests.scheduler_job(told, told.schedule)
+    assert job["name"] == "projects/my-project/locations/us-central1/jobs/orders-sync"
+    assert (job["timeZone"], job["retryConfig"]["retryCount"]) == ("UTC", 3)
+    assert json.loads(base64.b64decode(job["httpTarget"]["body"]))["launchParameter"]["jobName"] == "orders-sync"
+
+
+def test_the_command_that_runs_has_its_flags_in_a_here_document() -> None:
+    told = launch(**environment(ipConfiguration="WORKER_IP_PRIVATE", flexrsGoal="FLEXRS_COST_OPTIMIZED", maxWorkers=3))
+    command, text = commands.run_command(told).split(" <<'END'\n")
+    assert shlex.split(command) == [
+        "gcloud", "dataflow", "flex-template", "run", "orders-sync", "--flags-file=-",
+    ]  # fmt: skip
+    assert text.endswith("\nEND\n")
+    assert text.count("\nEND") == 1
+    assert yaml.safe_load(text.removesuffix("END\n")) == {
+        "--project": "my-project",
+        "--region": "us-central1",
+        "--template-file-gcs-location": "gs://my-bucket/templates/sync-to-bigquery.json",
+        "--temp-location": "gs://my-bucket/tmp",
+        "--disable-public-ips": True,
+        "--max-workers": 3,
+        "--flexrs-goal": "COST_OPTIMIZED",
+        "--parameters": LAUNCH["parameters"],
+    }
+
+
+def test_public_addresses_need_no_flag() -> None:
+    assert gcloud_flags({"ipConfiguration": "WORKER_IP_PUBLIC", "additionalExperiments": []}) == {}
+
+
+def test_the_command_that_schedules_has_the_request_in_a_here_document() -> None:
+    told = launch(schedule=SCHEDULE | {"description": "it's nightly"})
+    assert told.schedule is not None
+    command, text = commands.schedule_command(told, told.schedule).split(" <<'END'\n")
+    words = shlex.split(command.replace("\\\n", ""))
+    assert words[:6] == ["gcloud", "scheduler", "jobs", "create", "http", "orders-sync"]
+    assert "--schedule=0 2 * * *" in words
+    assert "--description=it's nightly" in words
+    assert "--headers=Content-Type=application/json" in words
+    assert json.loads(text.removesuffix("END\n")) == requests.launch_request(told)
+    changed = commands.schedule_command(told, told.schedule, update=True)
+    assert changed.startswith("gcloud scheduler jobs update http orders-sync")
+    assert "--update-headers=Content-Type=application/json" in changed
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        pytest.param("enable_auto_schema", True, "true", id="true"),
+        pytest.param("postgresql_port", 5433, "5433", id="number"),
+        pytest.param("clustering_fields", ["id", "status"], "id,status", id="list"),
+        pytest.param("transformation_config", {"exclude_fields": ["a"]}, '{"exclude_fields": ["a"]}', id="JSON"),
+    ],
+)
+def test_values_may_be_written_as_yaml_does(name: str, value: Any, text: str) -> None:
+    changes = {name: value} | ({"enable_auto_schema": True} if name == "clustering_fields" else {})
+    assert launch(**parameters(**changes)).parameters[name] == text
+
+
+@pytest.mark.parametrize("key", ["environment", "parameters"])
+def test_a_part_that_is_no_mapping(key: str) -> None:
+    assert f"{key} is not a mapping of names to values" in problems(**{key: ["a"]})
+
+
+def test_nothing_is_not_sent() -> None:
+    assert "postgresql_port" not in launch(**parameters(postgresql_port=None)).parameters
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        pytest.param(
+            {"job_name": "Orders_Sync"},
+            "job_name is 'Orders_Sync': give lower-case letters, digits and hyphens, such as orders-sync",
+            id="job name",
+        ),
+        pytest.param({"region": ""}, "region is missing: give a region such as us-central1", id="no region"),
+        pytest.param({"regoin": "x"}, "regoin is not known; did you mean region?", id="unknown key"),
+        pytest.param(
+            environment(disablePublicIps=True),
+            "environment.disablePublicIps is not a setting of Dataflow: write ipConfiguration: WORKER_IP_PRIVATE",
+            id="the seed's name",
+        ),
+        pytest.param(
+            environment(machinType="n2"),
+            "environment.machinType is not a setting that can be launched with; did you mean machineType?",
+            id="misspelt setting",
+        ),
+        pytest.param(
+            environment(maxWorkers="5"), "environment.maxWorkers is '5': give a whole number", id="text for a number"
+        ),
+        pytest.param(
+            environment(numWorkers=True), "environment.numWorkers is True: give a whole number", id="true for a number"
+        ),
+        pytest.param(
+            environment(ipConfiguration="PRIVATE"),
+            "environment.ipConfiguration is 'PRIVATE': give one of WORKER_IP_PRIVATE, WORKER_IP_PUBLIC",
+            id="choice",
+        ),
+        pytest.param(
+            environment(additionalUserLabels={"team": 1}),
+            "environment.additionalUserLabels has an entry that is not a text: put it in quotes",
+            id="label",
+        ),
+        pytest.param(
+            environment(workerRegion="a", workerZone="b"),
+            "environment.workerRegion and environment.workerZone exclude each other: keep one",
+            id="region and zone",
+        ),
+        pytest.param(
+            {"environment": {"tempLocation": "/tmp"}},
+            "environment.tempLocation is '/tmp': give a folder in Cloud Storage, in the location of the dataset, such "
+            "as gs://my-bucket/tmp",
+            id="temp location",
+        ),
+        pytest.param(
+            parameters(postgresql_qeury="x"),
+            "postgresql_qeury is not a parameter of this template; did you mean postgresql_query?",
+            id="misspelt parameter",
+        ),
+        pytest.param(
+            parameters(postgresql_port=1.5),
+            "parameters.postgresql_port is not a text: put its value in quotes",
+            id="fraction",
+        ),
+        pytest.param(
+            parameters(dry_run=True),
+            "dry_run is true: the plan would be printed where nobody looks, and Dataflow counts a launch without a job "
+            "as failed; run python main.py with these parameters instead",
+            id="dry run",
+        ),
+        pytest.param(
+            parameters(postgresql_password=PASSWORD),
+            "postgresql_password is not the name of a secret: a launch is kept, with its parameters, by Dataflow and "
+            "by Cloud Scheduler; store the value in Secret Manager and give "
+            "projects/PROJECT/secrets/SECRET/versions/VERSION",
+            id="secret in plain text",
+        ),
+        pytest.param(
+            {"schedule": "0 2 * * *"},
+            "schedule is not a mapping: give it cron, time_zone and service_account",
+            id="schedule of one text",
+        ),
+        pytest.param(
+            {"schedule": SCHEDULE | {"retry": 3}}, "schedule.retry is not known; did you mean retries?", id="retry"
+        ),
+        pytest.param(
+            {"schedule": SCHEDULE | {"retries": 6}},
+            "schedule.retries is 6: give a whole number from 0 to 5",
+            id="retries",
+        ),
+        pytest.param(
+            {"schedule": SCHEDULE | {"time_zone": "Europe/Atlantis"}},
+            "schedule.time_zone is 'Europe/Atlantis': give a name such as Europe/Berlin or UTC",
+            id="time zone",
+        ),
+        pytest.param(
+            {"schedule": {"cron": "0 2 * * *"}},
+            "schedule.service_account is missing: Dataflow takes a launch only from a known caller, give the address "
+            "of a service account, NAME@PROJECT.iam.gserviceaccount.com",
+            id="nobody launches",
+        ),
+        pytest.param(
+            {"schedule": SCHEDULE | {"name": "a b"}},
+            "schedule.name is 'a b': only letters, digits, hyphens and underscores are allowed",
+            id="name of the schedule",
+        ),
+    ],
+)
+def test_each_mistake_has_its_sentence(changes: dict[str, Any], expected: str) -> None:
+    found = problems(**changes)
+    assert found == [expected]
+    assert PASSWORD not in str(found)
+
+
+@pytest.mark.parametrize(
+    ("cron", "expected"),
+    [
+        pytest.param("0 2 * *", "it needs five fields, minute hour day-of-month month day-of-week", id="four fields"),
+        pytest.param("60 * * * *", "'60' is not a minute, from 0 to 59", id="minute"),
+        pytest.param("0 9-25 * * *", "'9-25' is not a hour, from 0 to 23", id="hour"),
+        pytest.param("0 0 0 * *", "'0' is not a day of the month, from 1 to 31", id="day"),
+        pytest.param("0 0 * FOO *", "'FOO' is not a month, from 1 to 12", id="month"),
+        pytest.param("0 0 * * MON-SUN", "'MON-SUN' is not a day of the week, from 0 to 7", id="backwards"),
+        pytest.param("*/0 * * * *", "'*/0' is not a minute, from 0 to 59", id="no step"),
+    ],
+)
+def test_wrong_patterns(cron: str, expected: str) -> None:
+    assert problems(schedule=SCHEDULE | {"cron": cron}) == [f"schedule.cron is {cron!r}: {expected}"]
+
+
+@pytest.mark.parametrize("cron", ["*/15 * * * *", "0,30 8-18/2 1 jan-jun MON-FRI", "5 4 * * 7", "0 9-17 * * 1-5"])
+def test_right_patterns(cron: str) -> None:
+    told = launch(schedule=SCHEDULE | {"cron": cron})
+    assert told.schedule is not None
+    assert told.schedule.cron == cron
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("a: [", "this is not YAML: expected the node content, but found '<stream end>'", id="cut off"),
+        pytest.param("a: 1\nb: 2\na: 3", "this is not YAML: a is there twice (line 3, column 1)", id="repeated"),
+        pytest.param("- a", "this is not a launch file: it has to be a mapping with job_name", id="list"),
+    ],
+)
+def test_texts_that_are_no_launch_file(text: str, expected: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{re.escape(expected)}"):
+        read_launch(text)
+
+
+def test_all_mistakes_are_told_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(json.dumps(LAUNCH | parameters(postgresql_password=PASSWORD, fallback_days="x") | {"region": ""}))
+    assert main([str(path)]) == 2
+    printed, complained = capsys.readouterr()
+    assert printed == ""
+    assert [line.removeprefix(f"error: {path}: ").split(" ")[0] for line in complained.splitlines()] == [
+        "region",
+        "postgresql_password",
+        "fallback_days",
+    ]
+    assert PASSWORD not in complained
+
+
+def test_a_file_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["nowhere.yaml"]) == 2
+    assert capsys.readouterr().err == "error: nowhere.yaml: it cannot be read (No such file or directory)\n"
+
+
+def test_everything_is_printed(example: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(example)]) == 0
+    everything = capsys.readouterr()
+    assert everything.err == ""
+    for part in ("run", "schedule", "request"):
+        assert main([str(example), f"--only={part}"]) == 0
+        assert capsys.readouterr().out in everything.out
+    assert main([str(example), "--only=job"]) == 0
+    assert json.loads(capsys.readouterr().out)["httpTarget"]["httpMethod"] == "POST"
+
+
+def test_a_request_may_be_checked_only(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(EXAMPLES[0]), "--only=request", "--validate-only"]) == 0
+    request = json.loads(capsys.readouterr().out)
+    assert request["validateOnly"] is True
+    assert read_body("dataflow.v1b3", "LaunchFlexTemplateRequest", request)[1] == []
+
+
+def test_without_a_schedule_there_is_none_to_print(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "orders.yaml"
+    path.write_text(json.dumps(LAUNCH))
+    assert main([str(path)]) == 0
+    assert "scheduler" not in capsys.readouterr().out
+    assert main([str(path), "--only=schedule"]) == 2
+    expected = "schedule is missing: give it cron, time_zone and service_account"
+    assert capsys.readouterr().err == f"error: {path}: {expected}\n"
+
+
+def test_warnings_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "orders.yaml"
+    path.write_text(json.dumps(LAUNCH | parameters(mongodb_host="elsewhere")))
+    assert main([str(path), "--only=run"]) == 0
+    assert capsys.readouterr().err.startswith(f"warning: {path}: mongodb_host")
