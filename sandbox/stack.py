@@ -14,7 +14,7 @@ from typing import Any
 import psycopg2
 from psycopg2.extensions import parse_dsn
 
-from sandbox import bigquery, credentials, postgresql, storage
+from sandbox import bigquery, credentials, mongodb, postgresql, storage
 from sandbox.endpoints import Endpoints
 from sandbox.processes import Process, SandboxError, free_port, is_alive, launch, stop
 
@@ -50,9 +50,9 @@ def running(folder: Path) -> Iterator[Endpoints]:
 def start(folder: Path, *, detached: bool) -> Stack:
     """Start the servers and write the state file; leave nothing behind when that fails, except the logs.
 
-    A server that SANDBOX_POSTGRESQL_DSN, BIGQUERY_EMULATOR_HOST or STORAGE_EMULATOR_HOST names is used instead of
-    starting one, unless SANDBOX_FOLDER tells that these variables come from another sandbox. Raises SandboxError when a
-    server does not start.
+    A server that SANDBOX_POSTGRESQL_DSN, SANDBOX_MONGODB_URI, BIGQUERY_EMULATOR_HOST or STORAGE_EMULATOR_HOST names is
+    used instead of starting one, unless SANDBOX_FOLDER tells that these variables come from another sandbox. Raises
+    SandboxError when a server does not start.
     """
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
@@ -85,7 +85,7 @@ def remove(folder: Path) -> None:
 
 
 def stop_server(folder: Path, name: str) -> None:
-    """Stop one server ("postgresql", "bigquery" or "storage") and keep its data: an outage, for tests."""
+    """Stop one server ("postgresql", "mongodb", "bigquery" or "storage") and keep its data: an outage, for tests."""
     stop(_process(_existing(folder), name))
 
 
@@ -101,6 +101,7 @@ def start_server(folder: Path, name: str) -> None:
     endpoints = stack.endpoints
     waits = {
         "postgresql": lambda: postgresql.wait(process, endpoints.postgresql_dsn),
+        "mongodb": lambda: mongodb.wait(process, endpoints.mongodb_uri),
         "bigquery": lambda: bigquery.wait(process, endpoints.bigquery_host, endpoints.project, endpoints.dataset),
         "storage": lambda: storage.wait(process, endpoints.storage_host, endpoints.bucket),
     }
@@ -143,6 +144,11 @@ def _start_servers(folder: Path, launched: Callable[[Process], Process]) -> Endp
         bigquery_host, bigquery_storage_host = f"http://127.0.0.1:{ports[0]}", f"127.0.0.1:{ports[1]}"
         bigquery_process = launched(bigquery.prepare(folder, ports, project, dataset, storage_host, storage_root))
 
+    mongodb_uri, mongodb_process = given.get("SANDBOX_MONGODB_URI", ""), None
+    access = mongodb.given_access(mongodb_uri) if mongodb_uri else mongodb.new_access(free_port())
+    if not mongodb_uri:
+        mongodb_process = launched(mongodb.prepare(folder, access.port))
+
     dsn = given.get("SANDBOX_POSTGRESQL_DSN", "")
     if not dsn:
         port, password = free_port(), secrets.token_urlsafe(18)
@@ -150,6 +156,8 @@ def _start_servers(folder: Path, launched: Callable[[Process], Process]) -> Endp
         postgresql.create_database(launched(postgresql.prepare(folder, port, password)), dsn)
     address = _parsed(dsn)
 
+    if mongodb_process:
+        mongodb.create_users(mongodb_process, access)
     if storage_process:
         storage.wait(storage_process, storage_host, BUCKET)
     if bigquery_process:
@@ -161,6 +169,12 @@ def _start_servers(folder: Path, launched: Callable[[Process], Process]) -> Endp
         postgresql_database=address.get("dbname", postgresql.DATABASE),
         postgresql_username=address.get("user", postgresql.USERNAME),
         postgresql_password=address.get("password", ""),
+        mongodb_uri=access.uri,
+        mongodb_host=access.host,
+        mongodb_port=access.port,
+        mongodb_database=mongodb.DATABASE,
+        mongodb_username=access.username,
+        mongodb_password=access.password,
         bigquery_host=bigquery_host,
         bigquery_storage_host=bigquery_storage_host,
         storage_host=storage_host,
@@ -182,7 +196,7 @@ def _stop(folder: Path, processes: Iterable[Process]) -> None:
     for process in processes:
         stop(process)
     postgresql.remove(folder)
-    for name in ("bigquery", "storage"):
+    for name in ("mongodb", "bigquery", "storage"):
         shutil.rmtree(folder / name, ignore_errors=True)
 
 
@@ -202,5 +216,5 @@ def _process(stack: Stack, name: str) -> Process:
 
 def _write_state(folder: Path, stack: Stack) -> None:
     path = folder / _STATE
-    path.touch(mode=0o600)  # the password is in it
+    path.touch(mode=0o600)  # the passwords are in it
     path.write_text(json.dumps(dataclasses.asdict(stack), indent=2, default=str))

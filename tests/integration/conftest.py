@@ -4,6 +4,7 @@ import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg2
 import pytest
@@ -11,9 +12,10 @@ from google.cloud import bigquery
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import make_dsn
+from pymongo.database import Database
 
 import sandbox
-from sandbox import Endpoints
+from sandbox import Endpoints, mongodb
 from tests.integration.syncing import Syncing
 
 
@@ -82,6 +84,20 @@ def postgresql(endpoints: Endpoints, postgresql_database: str) -> Iterator[Conne
     connection.autocommit = True
     yield connection
     connection.close()
+
+
+@pytest.fixture
+def mongodb_database(endpoints: Endpoints) -> Iterator[Database[dict[str, Any]]]:
+    """An empty database as its administrator has it; the sandbox's reader may read it. Dropped after the test."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    role = {"role": "read", "db": name}
+    with mongodb.connect(endpoints.mongodb_uri) as client:
+        client["admin"].command("grantRolesToUser", endpoints.mongodb_username, roles=[role])
+        yield client[name]
+    # Another client: the test may have stopped the server that the first was connected to.
+    with mongodb.connect(endpoints.mongodb_uri) as client:
+        client.drop_database(name)
+        client["admin"].command("revokeRolesFromUser", endpoints.mongodb_username, roles=[role])
 
 
 @pytest.fixture
