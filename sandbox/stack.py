@@ -1,13 +1,13 @@
 """All servers together: start, stop, and the state file that lets another process find them."""
 
 import contextlib
-import dataclasses
 import json
 import os
 import secrets
 import shutil
+import signal
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -84,9 +84,13 @@ def remove(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def stop_server(folder: Path, name: str) -> None:
-    """Stop one server ("postgresql", "mongodb", "bigquery" or "storage") and keep its data: an outage, for tests."""
-    stop(_process(_existing(folder), name))
+def stop_server(folder: Path, name: str, *, abruptly: bool = False) -> None:
+    """Stop one server ("postgresql", "mongodb", "bigquery" or "storage") and keep its data: an outage, for tests.
+
+    `abruptly` kills it, so that it says nothing to its clients.
+    """
+    process = _process(_existing(folder), name)
+    stop(replace(process, stop_signal=signal.SIGKILL) if abruptly else process)
 
 
 def start_server(folder: Path, name: str) -> None:
@@ -97,7 +101,7 @@ def start_server(folder: Path, name: str) -> None:
         return
     process = launch(process, detached=False)
     processes = tuple(process if other.name == name else other for other in stack.processes)
-    _write_state(folder, dataclasses.replace(stack, processes=processes))
+    _write_state(folder, replace(stack, processes=processes))
     endpoints = stack.endpoints
     waits = {
         "postgresql": lambda: postgresql.wait(process, endpoints.postgresql_dsn),
@@ -217,4 +221,4 @@ def _process(stack: Stack, name: str) -> Process:
 def _write_state(folder: Path, stack: Stack) -> None:
     path = folder / _STATE
     path.touch(mode=0o600)  # the passwords are in it
-    path.write_text(json.dumps(dataclasses.asdict(stack), indent=2, default=str))
+    path.write_text(json.dumps(asdict(stack), indent=2, default=str))

@@ -15,7 +15,8 @@ from psycopg2.extensions import make_dsn
 from pymongo.database import Database
 
 import sandbox
-from sandbox import Endpoints, mongodb
+from sandbox import Endpoints, mongodb, mongodb_replica_set
+from sandbox.mongodb_replica_set import ReplicaSet
 from tests.integration.syncing import Syncing
 
 
@@ -98,6 +99,13 @@ def mongodb_database(endpoints: Endpoints) -> Iterator[Database[dict[str, Any]]]
     with mongodb.connect(endpoints.mongodb_uri) as client:
         client.drop_database(name)
         client["admin"].command("revokeRolesFromUser", endpoints.mongodb_username, roles=[role])
+
+
+@pytest.fixture(scope="session")
+def replica_set(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReplicaSet]:
+    """Three MongoDB servers beside the sandbox's one, which are one replica set; started for the first who asks."""
+    with mongodb_replica_set.replica_set(tmp_path_factory.mktemp("replica-set")) as members:
+        yield members
 
 
 @pytest.fixture

@@ -4,9 +4,11 @@ import pymongo
 import pytest
 from pymongo.database import Database
 from pymongo.errors import OperationFailure, ServerSelectionTimeoutError
+from pymongo.write_concern import WriteConcern
 
 import sandbox
 from sandbox import Endpoints, mongodb
+from sandbox.mongodb_replica_set import ReplicaSet
 
 
 def test_a_wrong_password_is_refused(endpoints: Endpoints) -> None:
@@ -39,9 +41,11 @@ def test_the_reader_reads_and_nothing_else(endpoints: Endpoints, mongodb_databas
                 refused()
 
 
-def test_an_outage_can_be_made_and_ended(endpoints: Endpoints, mongodb_database: Database) -> None:
-    mongodb_database["t"].insert_one({"_id": 1})
-    sandbox.stop_server(endpoints.folder, "mongodb")
+@pytest.mark.parametrize("abruptly", [False, True], ids=["stopped", "killed"])
+def test_an_outage_can_be_made_and_ended(endpoints: Endpoints, mongodb_database: Database, abruptly: bool) -> None:
+    # Once it is in the journal, it outlives a kill.
+    mongodb_database["t"].with_options(write_concern=WriteConcern(j=True)).insert_one({"_id": 1})
+    sandbox.stop_server(endpoints.folder, "mongodb", abruptly=abruptly)
     try:
         with mongodb.connect(endpoints.mongodb_uri, patience=0.1) as client, pytest.raises(ServerSelectionTimeoutError):
             client["admin"].command("ping")
@@ -63,6 +67,17 @@ def test_a_refused_command_is_one_message(endpoints: Endpoints, document: str, w
     with pytest.raises(sandbox.SandboxError) as raised:
         mongodb.run_command(endpoints.mongodb_uri, document)
     assert str(raised.value).startswith(words)
+
+
+def test_another_member_takes_over_with_the_data(replica_set: ReplicaSet) -> None:
+    with mongodb.connect(replica_set.access.uri) as client:
+        before = replica_set.primary()
+        client["demo"]["taken_over"].insert_one({"_id": 1})
+        assert replica_set.step_down() == replica_set.primary() != before
+    with mongodb.connect(replica_set.reader_uri) as client:
+        assert client["demo"]["taken_over"].find_one() == {"_id": 1}
+        with pytest.raises(OperationFailure, match="not authorized on demo"):
+            client["demo"]["taken_over"].insert_one({})
 
 
 def _reader_uri(endpoints: Endpoints) -> str:
