@@ -21,7 +21,8 @@ from sync_pipeline.sources.mongodb.bson_texts import decoded_values, json_bytes
 MAX_HEADERS, MAX_DEPTH = 200, 20
 
 _NUMPY = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z
-_FIRST_MOMENT, _LAST_MOMENT = -62_135_596_800_000, 253_402_300_799_999
+# The years 1000 to 8999, in milliseconds since 1970: the writer refuses some arrays beyond.
+_FIRST_MOMENT, _LAST_MOMENT = -30_610_224_000_000, 221_845_391_999_999
 
 
 class NotAtOnceError(Exception):
