@@ -112,14 +112,13 @@ class _Columns:
 def _scanned(
     client: bigquery.Client, config: SyncConfig, description: SourceDescription, destination: DestinationDescription
 ) -> SourceDescription:
-    """Return the description with its columns, where they follow from the rows that are read."""
-    if description.scan is None:
-        return description
-    interval = None
-    if config.smart_sync is not None:
+    """Return the description with all columns that rows may have, also where they follow from the interval."""
+    scanned = description
+    if description.scan is not None and config.smart_sync is not None:
         latest = _latest(client, config, description, destination)
-        interval = _interval(config.smart_sync, latest, description, _write_mode(config, destination))
-    scanned = description.scan(interval)
+        scanned = description.scan(_interval(config.smart_sync, latest, description, _write_mode(config, destination)))
+    if not scanned.is_open:
+        return scanned
     if destination.table is not None and not config.destination.delete_existing_table:
         scanned = replace(scanned, schema=_with_columns_of(destination.table.schema, scanned.schema, config))
     if not len(scanned.schema):

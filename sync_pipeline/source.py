@@ -30,8 +30,8 @@ class SourceDescription:
             them when no primary_key is given; empty where it appends then.
         is_open: rows may have columns, and values of types, that nobody has seen yet. Columns of the destination are
             read too, and each value is checked, so that an existing column's type wins whichever it is.
-        scan: where the columns can only be told once it is known which rows are read: the description of the rows in
-            an interval, or of all. `schema` is empty until then.
+        scan: where the columns can only be told once it is known which rows are read: gives the description of those in
+            an interval. `schema` is empty until then.
     """
 
     schema: Schema
@@ -42,7 +42,7 @@ class SourceDescription:
     risks: tuple[str, ...] = ()
     row_key: tuple[str, ...] = ()
     is_open: bool = False
-    scan: Callable[[SyncInterval | None], SourceDescription] | None = None
+    scan: Callable[[SyncInterval], SourceDescription] | None = None
 
 
 # The outputs of a read.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -14,7 +14,7 @@ from pymongo.collection import Collection
 from sync_pipeline.config import MongodbConfig, SmartSyncConfig, SyncConfig
 from sync_pipeline.errors import ConfigError
 from sync_pipeline.schema import Field, Schema
-from sync_pipeline.smart_sync import SyncInterval, has_placeholders, safe_end
+from sync_pipeline.smart_sync import SyncInterval, has_placeholders
 from sync_pipeline.source import Partition, ReadPlan, SourceDescription
 from sync_pipeline.sources.mongodb.bson_batches import DocumentColumns
 from sync_pipeline.sources.mongodb.bson_types import DOCUMENT, ID
@@ -52,23 +52,20 @@ class MongodbSource:
     connection: MongodbConfig
 
     def describe(self) -> SourceDescription:
-        """Return the server's clock; the columns follow by `scan`, when it is known which documents are read.
+        """Return the server's clock and the columns; with Smart Sync these follow by `scan`, for an interval.
 
-        Raises SourceUnavailableError, or SourceQueryError, also when there is no such collection.
+        Raises SourceUnavailableError, SourceQueryError, also when there is no such collection, or SchemaError.
         """
         with self._connected() as collection, translated_errors(self.connection):
             look_up(collection)
             now, newest, risks = _clock(collection)
         settle = self._smart_sync.settle if self._smart_sync else timedelta()
-        end = min(safe_end(now, (), settle=settle, max_hold=timedelta()).end, newest - settle)
-        return SourceDescription(
-            Schema(()),
-            now,
-            milliseconds(end).replace(tzinfo=UTC),
-            risks=risks if self._smart_sync else (),
-            is_open=True,
-            scan=partial(self._scan, now, milliseconds(end).replace(tzinfo=UTC), risks if self._smart_sync else ()),
-        )
+        end = milliseconds(min(now, newest) - settle).replace(tzinfo=UTC)
+        description = SourceDescription(Schema(()), now, end, row_key=(ID,), is_open=True)
+        if self._smart_sync is None:
+            return self._scanned(description, None)
+        description = replace(description, risks=risks)
+        return replace(description, scan=partial(self._scanned, description))
 
     def plan_read(self, schema: Schema, interval: SyncInterval | None) -> ReadPlan:
         """Return the finds that read the documents of `interval`, or all of the query."""
@@ -108,23 +105,19 @@ class MongodbSource:
             has_document=self.connection.document_mode,
         )
 
-    def _scan(
-        self, now: datetime, end: datetime, risks: tuple[str, ...], interval: SyncInterval | None
-    ) -> SourceDescription:
-        """Return the columns of the documents in `interval`, or of all."""
-        query = self._query(interval)
+    def _scanned(self, description: SourceDescription, interval: SyncInterval | None) -> SourceDescription:
+        """Return the description with the columns of the documents in `interval`, or of all."""
         with self._connected() as collection, translated_errors(self.connection):
             if self.connection.document_mode:
                 schema = self._document_schema()
             else:
-                types = field_types(collection, query, self._projection, self.connection.sample_size)
-                schema = schema_of(types)
-            more = self._id_risks(collection, schema)
-            if interval is not None and not self._says_interval and not self._includes_null:
-                assert self._timestamp_column is not None
-                template = parse_filter(self.connection.query, "mongodb_query", interval)
-                more.append(without_timestamp(collection, template, self._timestamp_column))
-        return SourceDescription(schema, now, end, risks=(*risks, *filter(None, more)), row_key=(ID,), is_open=True)
+                query = self._query(interval)
+                schema = schema_of(field_types(collection, query, self._projection, self.connection.sample_size))
+            risks = self._id_risks(collection, schema)
+            if self._timestamp_column is not None and not self._says_interval:
+                query = parse_filter(self.connection.query, "mongodb_query", interval)
+                risks += without_timestamp(collection, query, self._timestamp_column, self._includes_null)
+        return replace(description, schema=schema, risks=(*description.risks, *risks))
 
     def _id_risks(self, collection: Collection[Document], schema: Schema) -> list[str]:
         field = next((field for field in schema if field.name == ID), None)

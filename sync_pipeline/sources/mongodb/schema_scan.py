@@ -17,7 +17,7 @@ from sync_pipeline.schema import Field, Schema
 from sync_pipeline.sources.mongodb.bson_texts import AMBIGUOUS_ID
 from sync_pipeline.sources.mongodb.bson_types import ID, UUID, column
 from sync_pipeline.sources.mongodb.connection import Document
-from sync_pipeline.sources.mongodb.filters import Filter, not_a_date_filter
+from sync_pipeline.sources.mongodb.filters import Filter, not_a_date_filter, null_filter
 from sync_pipeline.suggestions import did_you_mean
 
 # How long the server may count what is only reported, or look for what is hardly there.
@@ -160,10 +160,15 @@ def check_ids_are_distinct(collection: Collection[Document]) -> list[str]:
     )
 
 
-def without_timestamp(collection: Collection[Document], query: Filter, timestamp_column: str) -> str:
-    """Return a sentence on the documents of `query` that no interval has, or nothing when there are none."""
+def without_timestamp(
+    collection: Collection[Document], query: Filter, timestamp_column: str, includes_null: bool
+) -> list[str]:
+    """Return a sentence on the documents of `query` that no interval has, if there are any."""
+    no_date: list[Filter] = [query, not_a_date_filter(timestamp_column)]
+    if includes_null:
+        no_date.append({"$nor": [null_filter(timestamp_column)]})
     stages: list[Mapping[str, Any]] = [
-        {"$match": {"$and": [query, not_a_date_filter(timestamp_column)]}},
+        {"$match": {"$and": no_date}},
         {"$group": {"_id": {"$type": f"${timestamp_column}"}, "count": {"$sum": 1}}},
     ]
     try:
@@ -171,14 +176,12 @@ def without_timestamp(collection: Collection[Document], query: Filter, timestamp
     except OperationFailure as error:
         if error.code != _TIME_LIMIT_EXCEEDED:
             raise
-        return (
+        return [
             f"documents whose {timestamp_column} is no date are not read; there was no time to count them: an index on "
             f"{timestamp_column} helps"
-        )
+        ]
     counts = {str(entry["_id"]): int(entry["count"]) for entry in found}
     if not counts:
-        return ""
+        return []
     each = ", ".join(f"{count:,} {name}" for name, count in sorted(counts.items()))
-    return (
-        f"{sum(counts.values()):,} documents are not read, as their {timestamp_column} is no date ({each}): make it one"
-    )
+    return [f"{sum(counts.values()):,} documents are not read: their {timestamp_column} is no date ({each})"]
