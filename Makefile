@@ -1,5 +1,6 @@
 # `make` alone lists the targets. Two Python environments are made on first use and again when their lock file changes:
 # .venv for everything of ours, .venv-bigquery for the sandbox's BigQuery emulator, which needs another pyarrow than Beam.
+# What a benchmark compares us with has an environment of its own, made when it is measured.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -9,6 +10,7 @@ SHELL := /bin/bash
 PYTHON_VERSION := 3.13
 VENV := .venv
 BIGQUERY := .venv-bigquery
+INGESTR := .venv-ingestr
 PYTHON := $(VENV)/bin/python
 UV := .uv/bin/uv
 # uv's own files stay in this folder when there is no home to put them in.
@@ -54,10 +56,16 @@ lock: $(UV) ## Write the lock files again; UPGRADE=--upgrade takes newer version
 	@$(LOCK) requirements-dev.in --output-file requirements-dev.txt
 	@$(LOCK) sandbox/requirements-bigquery.in --override sandbox/requirements-bigquery.override \
 		--output-file sandbox/requirements-bigquery.txt
+	@$(LOCK) benchmarks/requirements-ingestr.in --config-file benchmarks/requirements-ingestr.toml \
+		--output-file benchmarks/requirements-ingestr.txt
 
 .PHONY: bench-memory
 bench-memory: install ## Measure the memory that a sync needs
 	@$(PYTHON) -m benchmarks.memory $(ARGS)
+
+.PHONY: bench-mongodb
+bench-mongodb: install $(INGESTR)/.installed ## Measure reading from MongoDB, beside its limit and two peers
+	@$(PYTHON) -m benchmarks.mongodb $(ARGS)
 
 .PHONY: soak
 soak: install ## Play HISTORIES=5000 random histories of source, runs and destination
@@ -79,7 +87,7 @@ deploy: ## Show how the template is published from here; RUN=yes does it
 .PHONY: clean
 clean: ## Stop the sandbox; delete the environments and everything else that is made
 	@if [ -f .sandbox/state.json ]; then $(PYTHON) -m sandbox down; fi
-	@rm -rf $(VENV) $(BIGQUERY) .uv .sandbox *.egg-info build .mypy_cache .pytest_cache .ruff_cache .hypothesis \
+	@rm -rf $(VENV) $(BIGQUERY) $(INGESTR) .uv .sandbox *.egg-info build .mypy_cache .pytest_cache .ruff_cache .hypothesis \
 		.import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -100,6 +108,13 @@ $(BIGQUERY)/.installed: sandbox/requirements-bigquery.txt | $(UV) python
 	@$(UV_RUN) venv --quiet --allow-existing --python $(PYTHON_VERSION) $(BIGQUERY)
 	@$(UV_RUN) pip install --python $(BIGQUERY)/bin/python --no-deps --require-hashes --requirements $< $(WITHOUT_LIST)
 	@$(BIGQUERY)/bin/python -I sandbox/bigquery_server.py --install
+	@touch $@
+
+# The peer that a benchmark measures; nothing else needs it.
+$(INGESTR)/.installed: benchmarks/requirements-ingestr.txt | $(UV) python
+	@echo "Installing dlt with ingestr's source into $(INGESTR) …"
+	@$(UV_RUN) venv --quiet --allow-existing --python $(PYTHON_VERSION) $(INGESTR)
+	@$(UV_RUN) pip install --python $(INGESTR)/bin/python --no-deps --require-hashes --requirements $< $(WITHOUT_LIST)
 	@touch $@
 
 .PHONY: python

@@ -29,6 +29,7 @@ SMALL, LARGE = 300_000, 3_000_000
 MOST_RATIO = 1.3
 RESULTS = Path(__file__).with_name("results") / "memory.json"
 SAMPLE_SECONDS = 0.05
+PACKAGES = ("apache-beam", "pyarrow", "psycopg2-binary", "google-cloud-bigquery")
 MIB = 2**20
 
 
@@ -82,7 +83,7 @@ def descendants(root: int, parents: Mapping[int, int]) -> set[int]:
     return found
 
 
-def result(small: Measured, large: Measured, idle: Measured, facts: Mapping[str, Any]) -> dict[str, Any]:
+def result(small: Measured, large: Measured, idle: Measured, circumstances: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is written to `memory.json`; memory in MiB."""
     return {
         "peak_mb_300k": round(small.peak / MIB, 1),
@@ -91,7 +92,22 @@ def result(small: Measured, large: Measured, idle: Measured, facts: Mapping[str,
         "peak_mb_dry_run": round(idle.peak / MIB, 1),
         "seconds_300k": round(small.seconds, 1),
         "seconds_3m": round(large.seconds, 1),
-        **facts,
+        **circumstances,
+    }
+
+
+def facts(packages: Sequence[str]) -> dict[str, Any]:
+    """Return when and where something was measured, and with which versions of `packages`."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": {
+            "system": f"{platform.system()} {platform.machine()}",
+            "cpus": os.cpu_count(),
+            "memory_gb": round(memory / 2**30, 1),
+        },
+        "versions": {"python": platform.python_version()}
+        | {name: importlib.metadata.version(name) for name in packages},
     }
 
 
@@ -108,7 +124,7 @@ def main(argv: Sequence[str]) -> int:
         except RunFailedError as error:
             print(error, file=sys.stderr)
             return 2
-    document = result(small, large, idle, _facts())
+    document = result(small, large, idle, facts(PACKAGES))
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     holds = document["ratio"] <= MOST_RATIO
@@ -160,21 +176,6 @@ def _resident(pid: int) -> tuple[int, int]:
         return 0, 0
     kilobytes = dict(re.findall(r"^(VmRSS|VmHWM):\s+(\d+) kB$", status, re.MULTILINE))
     return int(kilobytes.get("VmRSS", 0)) * 1024, int(kilobytes.get("VmHWM", 0)) * 1024
-
-
-def _facts() -> dict[str, Any]:
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    packages = ("apache-beam", "pyarrow", "psycopg2-binary", "google-cloud-bigquery")
-    return {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": {
-            "system": f"{platform.system()} {platform.machine()}",
-            "cpus": os.cpu_count(),
-            "memory_gb": round(memory / 2**30, 1),
-        },
-        "versions": {"python": platform.python_version()}
-        | {name: importlib.metadata.version(name) for name in packages},
-    }
 
 
 if __name__ == "__main__":

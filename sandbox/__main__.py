@@ -1,4 +1,4 @@
-"""The sandbox on the command line: python -m sandbox up|env|psql|gcloud|down."""
+"""The sandbox on the command line: python -m sandbox up|env|psql|mongo|gcloud|down."""
 
 import argparse
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from psycopg2.extensions import make_dsn
 
-from sandbox import postgresql, stack
+from sandbox import mongodb, postgresql, stack
 from sandbox.endpoints import Endpoints
 from sandbox.processes import SandboxError
 
@@ -25,6 +25,8 @@ def main(argv: list[str]) -> int:
     commands.add_parser("env", help='print the variables: eval "$(python -m sandbox env)"')
     commands.add_parser("psql", help="open psql on the demo database; further arguments go to psql", add_help=False)
     commands.add_parser("gcloud", help="run gcloud against these servers; further arguments go to it", add_help=False)
+    mongo = commands.add_parser("mongo", help="run a MongoDB command on the demo database")
+    mongo.add_argument("document", help="""Extended JSON, such as '{"find": "tickets", "limit": 1}'""")
     commands.add_parser("down", help="stop the servers and delete their data")
     arguments, rest = parser.parse_known_args(argv)
     if rest and arguments.command not in ("psql", "gcloud"):
@@ -41,6 +43,8 @@ def main(argv: list[str]) -> int:
                 _psql(_running(folder), rest)
             case "gcloud":
                 _gcloud(_running(folder), rest)
+            case "mongo":
+                print(mongodb.run_command(_running(folder).mongodb_uri, arguments.document))
             case "down":
                 _down(folder)
     except SandboxError as error:
@@ -61,6 +65,7 @@ def _up(folder: Path) -> None:
     endpoints = stack.start(folder, detached=True).endpoints
     print(f"The sandbox is running after {time.monotonic() - started:.1f} s, in {folder}.")
     print(f"  PostgreSQL     {endpoints.postgresql_host}:{endpoints.postgresql_port}, or: python -m sandbox psql")
+    print(f"  MongoDB        {endpoints.mongodb_host}:{endpoints.mongodb_port}, or: python -m sandbox mongo")
     print(f"  BigQuery       {endpoints.bigquery_host}, project {endpoints.project}, dataset {endpoints.dataset}")
     print(f"  Cloud Storage  {endpoints.storage_host}, gs://{endpoints.bucket}")
     print(f"  Dataflow       {endpoints.dataflow_host}, or: python -m sandbox gcloud dataflow jobs list --region=…")

@@ -83,6 +83,18 @@ def source_parameters(endpoints: Endpoints) -> dict[str, str]:
     }
 
 
+def mongodb_parameters(endpoints: Endpoints) -> dict[str, str]:
+    """Return the parameters that say where MongoDB is, and who may read it."""
+    return {
+        "data_source": "mongodb",
+        "mongodb_host": endpoints.mongodb_host,
+        "mongodb_port": str(endpoints.mongodb_port),
+        "mongodb_database": endpoints.mongodb_database,
+        "mongodb_username": endpoints.mongodb_username,
+        "mongodb_password": endpoints.mongodb_password,
+    }
+
+
 def destination_parameters(endpoints: Endpoints) -> dict[str, str]:
     """Return the parameters that say where the rows go, and Beam's option for temporary files."""
     return {

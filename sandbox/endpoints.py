@@ -12,7 +12,8 @@ class Endpoints:
 
     `bigquery_host`, `storage_host` and `dataflow_host`, which is also Cloud Scheduler's, are URLs with a scheme and no
     trailing slash. `bigquery_storage_host` is the `host:port` of the BigQuery Storage API (gRPC without TLS), or ""
-    where BigQuery was replaced by another server. `dataset` and `bucket` exist already.
+    where BigQuery was replaced by another server. `dataset` and `bucket` exist already. `mongodb_uri` is an
+    administrator's; `mongodb_username` may only read, and only `mongodb_database`. Both users are in `admin`.
     """
 
     folder: Path
@@ -21,6 +22,12 @@ class Endpoints:
     postgresql_database: str
     postgresql_username: str
     postgresql_password: str
+    mongodb_uri: str
+    mongodb_host: str
+    mongodb_port: int
+    mongodb_database: str
+    mongodb_username: str
+    mongodb_password: str
     bigquery_host: str
     bigquery_storage_host: str
     storage_host: str
@@ -39,7 +46,7 @@ class Endpoints:
         )
 
     def environment(self) -> dict[str, str]:
-        """Return the variables that point Google's clients, gcloud, and whoever needs PostgreSQL, to these servers."""
+        """Return the variables that point Google's clients, gcloud, and whoever needs a database, to these servers."""
         return {
             "BIGQUERY_EMULATOR_HOST": self.bigquery_host,
             "STORAGE_EMULATOR_HOST": self.storage_host,
@@ -52,6 +59,7 @@ class Endpoints:
             "SANDBOX_BUCKET": self.bucket,
             "SANDBOX_DATASET": self.dataset,
             "SANDBOX_DATAFLOW_HOST": self.dataflow_host,
+            "SANDBOX_MONGODB_URI": self.mongodb_uri,
             "SANDBOX_POSTGRESQL_DSN": self.postgresql_dsn,
             **gcloud_environment(self.folder, self.dataflow_host, self.storage_host, self.project),
         }

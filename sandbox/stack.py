@@ -1,20 +1,20 @@
 """All servers together: start, stop, and the state file that lets another process find them."""
 
 import contextlib
-import dataclasses
 import json
 import os
 import secrets
 import shutil
+import signal
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import psycopg2
 from psycopg2.extensions import parse_dsn
 
-from sandbox import bigquery, credentials, dataflow, postgresql, storage
+from sandbox import bigquery, credentials, dataflow, mongodb, postgresql, storage
 from sandbox.endpoints import Endpoints
 from sandbox.processes import Process, SandboxError, free_port, is_alive, launch, stop
 
@@ -50,9 +50,9 @@ def running(folder: Path) -> Iterator[Endpoints]:
 def start(folder: Path, *, detached: bool) -> Stack:
     """Start the servers and write the state file; leave nothing behind when that fails, except the logs.
 
-    A server that SANDBOX_POSTGRESQL_DSN, BIGQUERY_EMULATOR_HOST or STORAGE_EMULATOR_HOST names is used instead of
-    starting one, unless SANDBOX_FOLDER tells that these variables come from another sandbox. Raises SandboxError when a
-    server does not start.
+    A server that SANDBOX_POSTGRESQL_DSN, SANDBOX_MONGODB_URI, BIGQUERY_EMULATOR_HOST or STORAGE_EMULATOR_HOST names is
+    used instead of starting one, unless SANDBOX_FOLDER tells that these variables come from another sandbox. Raises
+    SandboxError when a server does not start.
     """
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
@@ -84,9 +84,13 @@ def remove(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def stop_server(folder: Path, name: str) -> None:
-    """Stop one server ("postgresql", "bigquery", "storage" or "dataflow") and keep its data: an outage, for tests."""
-    stop(_process(_existing(folder), name))
+def stop_server(folder: Path, name: str, *, abruptly: bool = False) -> None:
+    """Stop one server ("postgresql", "mongodb", "bigquery", "storage" or "dataflow") and keep its data: an outage.
+
+    `abruptly` kills it, so that it says nothing to its clients.
+    """
+    process = _process(_existing(folder), name)
+    stop(replace(process, stop_signal=signal.SIGKILL) if abruptly else process)
 
 
 def start_server(folder: Path, name: str) -> None:
@@ -97,10 +101,11 @@ def start_server(folder: Path, name: str) -> None:
         return
     process = launch(process, detached=False)
     processes = tuple(process if other.name == name else other for other in stack.processes)
-    _write_state(folder, dataclasses.replace(stack, processes=processes))
+    _write_state(folder, replace(stack, processes=processes))
     endpoints = stack.endpoints
     waits = {
         "postgresql": lambda: postgresql.wait(process, endpoints.postgresql_dsn),
+        "mongodb": lambda: mongodb.wait(process, endpoints.mongodb_uri),
         "bigquery": lambda: bigquery.wait(process, endpoints.bigquery_host, endpoints.project, endpoints.dataset),
         "storage": lambda: storage.wait(process, endpoints.storage_host, endpoints.bucket),
         "dataflow": lambda: dataflow.wait(process, endpoints.dataflow_host, endpoints.project),
@@ -144,6 +149,11 @@ def _start_servers(folder: Path, launched: Callable[[Process], Process]) -> Endp
         bigquery_host, bigquery_storage_host = f"http://127.0.0.1:{ports[0]}", f"127.0.0.1:{ports[1]}"
         bigquery_process = launched(bigquery.prepare(folder, ports, project, dataset, storage_host, storage_root))
 
+    mongodb_uri, mongodb_process = given.get("SANDBOX_MONGODB_URI", ""), None
+    access = mongodb.given_access(mongodb_uri) if mongodb_uri else mongodb.new_access(free_port())
+    if not mongodb_uri:
+        mongodb_process = launched(mongodb.prepare(folder, access.port))
+
     dsn = given.get("SANDBOX_POSTGRESQL_DSN", "")
     if not dsn:
         port, password = free_port(), secrets.token_urlsafe(18)
@@ -151,6 +161,8 @@ def _start_servers(folder: Path, launched: Callable[[Process], Process]) -> Endp
         postgresql.create_database(launched(postgresql.prepare(folder, port, password)), dsn)
     address = _parsed(dsn)
 
+    if mongodb_process:
+        mongodb.create_users(mongodb_process, access)
     if storage_process:
         storage.wait(storage_process, storage_host, BUCKET)
     if bigquery_process:
@@ -163,6 +175,12 @@ def _start_servers(folder: Path, launched: Callable[[Process], Process]) -> Endp
         postgresql_database=address.get("dbname", postgresql.DATABASE),
         postgresql_username=address.get("user", postgresql.USERNAME),
         postgresql_password=address.get("password", ""),
+        mongodb_uri=access.uri,
+        mongodb_host=access.host,
+        mongodb_port=access.port,
+        mongodb_database=mongodb.DATABASE,
+        mongodb_username=access.username,
+        mongodb_password=access.password,
         bigquery_host=bigquery_host,
         bigquery_storage_host=bigquery_storage_host,
         storage_host=storage_host,
@@ -189,7 +207,7 @@ def _stop(folder: Path, processes: Iterable[Process]) -> None:
     for process in processes:
         stop(process)
     postgresql.remove(folder)
-    for name in ("bigquery", "storage", "gcloud"):
+    for name in ("mongodb", "bigquery", "storage", "gcloud"):
         shutil.rmtree(folder / name, ignore_errors=True)
 
 
@@ -209,5 +227,5 @@ def _process(stack: Stack, name: str) -> Process:
 
 def _write_state(folder: Path, stack: Stack) -> None:
     path = folder / _STATE
-    path.touch(mode=0o600)  # the password is in it
-    path.write_text(json.dumps(dataclasses.asdict(stack), indent=2, default=str))
+    path.touch(mode=0o600)  # the passwords are in it
+    path.write_text(json.dumps(asdict(stack), indent=2, default=str))

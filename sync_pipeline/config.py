@@ -33,7 +33,11 @@ class PostgresqlConfig:
 
 @dataclass(frozen=True)
 class MongodbConfig:
-    """The collection. Either `connection_string` is set, or `host` is. `query` and `projection` are JSON objects."""
+    """The collection. Either `connection_string` is set, or `host` is. `query` and `projection` are JSON objects.
+
+    `sample_size` is the number of documents that the columns are chosen by, None is all. With `document_mode` a row has
+    the whole document in one column.
+    """
 
     host: str | None
     port: int
@@ -44,6 +48,8 @@ class MongodbConfig:
     connection_string: Secret | None
     query: str | None
     projection: str | None
+    sample_size: int | None = None
+    document_mode: bool = False
 
 
 @dataclass(frozen=True)
@@ -208,6 +214,8 @@ def _mongodb(values: ParameterValues) -> MongodbConfig:
         connection_string=values["mongodb_connection_string"],
         query=values["mongodb_query"],
         projection=values["mongodb_projection"],
+        sample_size=values["mongodb_schema_sample_size"],
+        document_mode=values["mongodb_document_mode"],
     )
 
 

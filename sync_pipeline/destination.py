@@ -20,7 +20,7 @@ from sync_pipeline.errors import ConfigError, SchemaError
 from sync_pipeline.identifiers import TableId
 from sync_pipeline.layout import TableLayout, add_column_sql, drop_not_null_sql, set_type_sql
 from sync_pipeline.plan import DeadLetterTable
-from sync_pipeline.schema import EXPLICIT_CASTS, LOSSLESS_CASTS, REPEATED, REQUIRED, Field, Schema, quoted
+from sync_pipeline.schema import ARROW_TYPES, EXPLICIT_CASTS, LOSSLESS_CASTS, REPEATED, REQUIRED, Field, Schema, quoted
 from sync_pipeline.smart_sync import LatestTimestamp
 
 TIMESTAMP_TYPES = ("TIMESTAMP", "DATETIME")
@@ -111,13 +111,22 @@ def describe_destination(client: bigquery.Client, config: DestinationConfig) -> 
     )
 
 
-def compare(table_id: str, coming: Schema, existing: Schema, *, fixed: frozenset[str], evolution: str) -> Differences:
+def compare(
+    table_id: str,
+    coming: Schema,
+    existing: Schema,
+    *,
+    fixed: frozenset[str],
+    evolution: str,
+    takes_any_type: bool = False,
+) -> Differences:
     """Return every difference between the columns that are coming and those of an existing table.
 
     Args:
         fixed: columns whose type is not ours to choose: hashed and constant ones.
         evolution: `add` alters the table where BigQuery can; `ignore` leaves new columns out; `fail` names the
             statements that would do.
+        takes_any_type: every value is checked while it is read, so that an existing column's type wins whichever it is.
     """
     types: dict[str, str] = {}
     required: set[str] = set()
@@ -147,7 +156,7 @@ def compare(table_id: str, coming: Schema, existing: Schema, *, fixed: frozenset
         if there.type_name != field.type_name:
             if evolution == "add" and _widens(there, field):
                 alterations.append(set_type_sql(table_id, field))
-            elif _fits(field, there) and field.name not in fixed:
+            elif (_fits(field, there) or (takes_any_type and _can_be_read(there))) and field.name not in fixed:
                 types[field.name] = there.type
                 wider = f"; {set_type_sql(table_id, field)} would make room for more" if _widens(there, field) else ""
                 notes.append(f"{field.name} is read as {there.type}, as it is in the destination{wider}")
@@ -255,6 +264,10 @@ def _fits(field: Field, there: Field) -> bool:
     if field.mode == REPEATED or there.mode == REPEATED:
         return field.mode == REPEATED and there.mode != REPEATED and there.type == "JSON"
     return there.type in LOSSLESS_CASTS.get(field.type, frozenset())
+
+
+def _can_be_read(there: Field) -> bool:
+    return there.mode != REPEATED and there.type in ARROW_TYPES
 
 
 def _difference(field: Field, there: Field, fixed: bool) -> str:

@@ -431,9 +431,26 @@ PARAMETERS: tuple[Parameter, ...] = (
     _MONGODB(
         "mongodb_projection",
         "MongoDB projection",
-        "Fields that are read, as a MongoDB projection.",
+        "Fields that are read, as a MongoDB projection in extended JSON.",
         ParameterType.JSON,
         example='{"name": 1, "email": 1, "status": 1}',
+    ),
+    _MONGODB(
+        "mongodb_schema_sample_size",
+        "MongoDB schema sample",
+        "How many documents, chosen at random, tell the columns. Without it all that the run reads are looked at.",
+        ParameterType.INTEGER,
+        example="10000",
+        minimum=1,
+        maximum=100_000_000,
+    ),
+    _MONGODB(
+        "mongodb_document_mode",
+        "MongoDB document mode",
+        "Load each document into one JSON column, document, beside _id, instead of a column for each field.",
+        ParameterType.BOOLEAN,
+        example="true",
+        default="false",
     ),
     _BIGQUERY(
         "source_bigquery_project",

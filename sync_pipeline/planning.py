@@ -21,7 +21,7 @@ from sync_pipeline.destination import (
 from sync_pipeline.errors import SchemaError
 from sync_pipeline.layout import TableLayout, chosen_layout
 from sync_pipeline.plan import SyncPlan, WriteMode, new_run_id
-from sync_pipeline.schema import CLUSTERING_TYPES, KEY_TYPES, REPEATED, Schema
+from sync_pipeline.schema import ARROW_TYPES, CLUSTERING_TYPES, KEY_TYPES, REPEATED, Field, Schema
 from sync_pipeline.smart_sync import LatestTimestamp, SyncInterval, resolve_interval
 from sync_pipeline.source import Source, SourceDescription
 from sync_pipeline.suggestions import did_you_mean
@@ -41,13 +41,16 @@ def make_plan(
     """
     description = source.describe()
     destination = describe_destination(client, config.destination)
+    description = _scanned(client, config, description, destination)
+    config, key_notes = _with_row_key(config, description)
     write_mode = _write_mode(config, destination)
     columns = _columns(config, description, destination, write_mode)
+    columns = replace(columns, notes=(*key_notes, *columns.notes))
     risks = [*config.warnings, *description.risks, *_table_risks(config, destination, columns.layout, write_mode)]
     interval = None
     if config.smart_sync is not None:
         _check_timestamp_column(config.smart_sync, description, columns)
-        latest = _latest(client, config, description, destination, write_mode, columns)
+        latest = _latest(client, config, description, destination)
         if latest.future is not None:
             risks.append(
                 f"{columns.timestamp_column} in the destination reaches {latest.future.isoformat()}, which lies in the "
@@ -106,6 +109,64 @@ class _Columns:
         return destination_name(self.config.smart_sync.timestamp_column, self.config.transformation)
 
 
+def _scanned(
+    client: bigquery.Client, config: SyncConfig, description: SourceDescription, destination: DestinationDescription
+) -> SourceDescription:
+    """Return the description with all columns that rows may have, also where they follow from the interval."""
+    scanned = description
+    if description.scan is not None and config.smart_sync is not None:
+        latest = _latest(client, config, description, destination)
+        scanned = description.scan(_interval(config.smart_sync, latest, description, _write_mode(config, destination)))
+    if not scanned.is_open:
+        return scanned
+    if destination.table is not None and not config.destination.delete_existing_table:
+        scanned = replace(scanned, schema=_with_columns_of(destination.table.schema, scanned.schema, config))
+    if not len(scanned.schema):
+        raise SchemaError(
+            "the source has no rows for this run, so that nobody can tell the columns of the table: run again when "
+            "there are some"
+        )
+    return scanned
+
+
+def _with_columns_of(existing: Schema, coming: Schema, config: SyncConfig) -> Schema:
+    """Return the columns that are coming, and those of the destination that rows met later may have."""
+    transformation = config.transformation
+    sources = {new.lower(): old for old, new in transformation.field_mappings.items()}
+    here = {destination_name(name, transformation).lower() for name in coming.names}
+    here |= {name.lower() for name in transformation.constant_fields}
+    more = []
+    for field in existing:
+        name = sources.get(field.name.lower(), field.name)
+        is_wanted = name not in transformation.exclude_fields and (
+            not transformation.include_fields or name in transformation.include_fields
+        )
+        if field.name.lower() not in here and is_wanted and field.mode != REPEATED and field.type in ARROW_TYPES:
+            more.append(Field(name, field.type, source_type="none seen"))
+    return Schema((*coming.fields, *more))
+
+
+def _with_row_key(config: SyncConfig, description: SourceDescription) -> tuple[SyncConfig, tuple[str, ...]]:
+    """Return the configuration with the key of rows that are updated in place, where none was given."""
+    if config.smart_sync is None or config.primary_key or not description.row_key:
+        return config, ()
+    key = ", ".join(description.row_key)
+    read = read_schema(description.schema, config.transformation)
+    if all(name in read for name in description.row_key):
+        note = f"merged by {key}, as rows of this source are updated in place and no primary_key was given"
+        return replace(config, primary_key=description.row_key), (note,)
+    for given, name in (
+        (config.smart_sync.lookback, "smart_sync_lookback_seconds"),
+        (config.smart_sync.include_null_timestamps, "smart_sync_null_timestamps=include"),
+    ):
+        if given:
+            raise SchemaError(
+                f"{name} reads rows again, and without {key}, which is left out, they would be appended again: load "
+                f"{key}, or give primary_key"
+            )
+    return config, (f"appended, as {key} is left out: a row that has changed is there once more",)
+
+
 def _write_mode(config: SyncConfig, destination: DestinationDescription) -> WriteMode:
     if destination.table is None and config.destination.create_disposition == "CREATE_NEVER":
         raise SchemaError(
@@ -141,6 +202,7 @@ def _columns(
         destination.table.schema,
         fixed=frozenset({renamed[name] for name in transformation.hash_fields} | set(transformation.constant_fields)),
         evolution=config.schema_evolution,
+        takes_any_type=description.is_open,
     )
     if lost := differences.left_out & set(key):
         raise SchemaError(
@@ -250,15 +312,13 @@ def _latest(
     config: SyncConfig,
     description: SourceDescription,
     destination: DestinationDescription,
-    write_mode: WriteMode,
-    columns: _Columns,
 ) -> LatestTimestamp:
-    if destination.table is None or write_mode is WriteMode.REPLACE or columns.timestamp_column is None:
+    if destination.table is None or config.destination.delete_existing_table or config.smart_sync is None:
         return LatestTimestamp()
     return latest_timestamp(
         client,
         config.destination.table_id,
-        columns.timestamp_column,
+        destination_name(config.smart_sync.timestamp_column, config.transformation),
         destination.table,
         description.now,
         destination.location,

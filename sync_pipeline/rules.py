@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from sync_pipeline.identifiers import check_column
 from sync_pipeline.parameters import (
     BIGQUERY,
     END_PLACEHOLDER,
@@ -56,7 +57,8 @@ def contradictions(values: ParameterValues) -> Iterator[str]:
                 "primary_key merges rows into those that are there, and write_disposition is 'WRITE_TRUNCATE', which "
                 "replaces them all: leave one of them out"
             )
-    elif smart_sync:
+    elif smart_sync and source != MONGODB:
+        # Documents have _id to be merged by.
         if values["smart_sync_lookback_seconds"]:
             yield (
                 "smart_sync_lookback_seconds reads rows again, and without primary_key they would be appended again: "
@@ -77,6 +79,8 @@ def contradictions(values: ParameterValues) -> Iterator[str]:
             f"smart_sync_null_timestamps is 'include', but {query} says itself which rows are read: add those without "
             "a timestamp to it and leave smart_sync_null_timestamps out, or leave the placeholders out"
         )
+    if source == MONGODB:
+        yield from _mongodb_contradictions(values)
     if str(values["dead_letter_table"]) == ".".join(str(values[name]) for name in _DESTINATION):
         yield "dead_letter_table is the destination table itself: name another"
     if values["delete_existing_table"] and values["create_disposition"] == "CREATE_NEVER":
@@ -94,6 +98,20 @@ def contradictions(values: ParameterValues) -> Iterator[str]:
             yield f"{' and '.join(both)} cannot be given with mongodb_connection_string, which says the same"
     if source in _QUERIES:
         yield from _placeholder_problems(values)
+
+
+def _mongodb_contradictions(values: ParameterValues) -> Iterator[str]:
+    if not values["enable_smart_sync"]:
+        return
+    column, query = values["smart_sync_timestamp_column"], values["mongodb_query"] or ""
+    reason = check_column(column)
+    if reason is not None:
+        yield f"smart_sync_timestamp_column is {column!r}, which names the column in BigQuery too: {reason}"
+    if values["smart_sync_null_timestamps"] == "include" and any(holder in query for holder in PLACEHOLDERS):
+        yield (
+            "smart_sync_null_timestamps is 'include', but mongodb_query says itself which documents are read: leave "
+            "the placeholders out of it"
+        )
 
 
 def warnings(values: ParameterValues) -> Iterator[str]:
@@ -114,6 +132,8 @@ def warnings(values: ParameterValues) -> Iterator[str]:
         ]
         if names and not values[switch]:
             yield _ignored(names, f"{switch} is false")
+    if source == MONGODB and values["mongodb_document_mode"] and "mongodb_schema_sample_size" in values.given:
+        yield _ignored(["mongodb_schema_sample_size"], "mongodb_document_mode is true")
     if values["enable_smart_sync"]:
         if source == POSTGRESQL and {_QUERIES[POSTGRESQL], _BASE_QUERY} <= values.given:
             yield _ignored([_QUERIES[POSTGRESQL]], f"Smart Sync uses {_BASE_QUERY}")

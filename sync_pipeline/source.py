@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -26,6 +26,12 @@ class SourceDescription:
         single_table: every column comes straight from that one table, so its key is the query's key too,
             unless the query repeats rows.
         risks: sentences for the plan.
+        row_key: columns that tell rows apart and never change. Where rows are updated in place, Smart Sync merges by
+            them when no primary_key is given; empty where it appends then.
+        is_open: rows may have columns, and values of types, that nobody has seen yet. Columns of the destination are
+            read too, and each value is checked, so that an existing column's type wins whichever it is.
+        scan: where the columns can only be told once it is known which rows are read: gives the description of those in
+            an interval. `schema` is empty until then.
     """
 
     schema: Schema
@@ -34,6 +40,9 @@ class SourceDescription:
     primary_key: tuple[str, ...] = ()
     single_table: bool = False
     risks: tuple[str, ...] = ()
+    row_key: tuple[str, ...] = ()
+    is_open: bool = False
+    scan: Callable[[SyncInterval], SourceDescription] | None = None
 
 
 # The outputs of a read.

@@ -4,6 +4,7 @@ import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg2
 import pytest
@@ -11,9 +12,11 @@ from google.cloud import bigquery
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import make_dsn
+from pymongo.database import Database
 
 import sandbox
-from sandbox import Endpoints
+from sandbox import Endpoints, mongodb, mongodb_replica_set
+from sandbox.mongodb_replica_set import ReplicaSet
 from tests.integration.syncing import Syncing
 
 
@@ -82,6 +85,27 @@ def postgresql(endpoints: Endpoints, postgresql_database: str) -> Iterator[Conne
     connection.autocommit = True
     yield connection
     connection.close()
+
+
+@pytest.fixture
+def mongodb_database(endpoints: Endpoints) -> Iterator[Database[dict[str, Any]]]:
+    """An empty database as its administrator has it; the sandbox's reader may read it. Dropped after the test."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    role = {"role": "read", "db": name}
+    with mongodb.connect(endpoints.mongodb_uri) as client:
+        client["admin"].command("grantRolesToUser", endpoints.mongodb_username, roles=[role])
+        yield client[name]
+    # Another client: the test may have stopped the server that the first was connected to.
+    with mongodb.connect(endpoints.mongodb_uri) as client:
+        client.drop_database(name)
+        client["admin"].command("revokeRolesFromUser", endpoints.mongodb_username, roles=[role])
+
+
+@pytest.fixture(scope="session")
+def replica_set(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReplicaSet]:
+    """Three MongoDB servers beside the sandbox's one, which are one replica set; started for the first who asks."""
+    with mongodb_replica_set.replica_set(tmp_path_factory.mktemp("replica-set")) as members:
+        yield members
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ def _alive(pid: int) -> bool:
     return status.exists() and status.read_text().rpartition(")")[2].split()[0] not in "ZX"
 
 
-def test_up_env_psql_down(environment: dict[str, str]) -> None:
+def test_up_env_psql_mongo_down(environment: dict[str, str]) -> None:
     folder = environment["SANDBOX_FOLDER"]
     up = _sandbox("up", environment=environment)
     assert (up.returncode, up.stderr) == (0, "")
@@ -57,15 +57,20 @@ def test_up_env_psql_down(environment: dict[str, str]) -> None:
     psql = _sandbox("psql", "-At", "-c", "SELECT current_database(), current_user", environment=environment)
     assert (psql.stdout, psql.stderr) == ("demo|postgres\n", "")
 
+    document = '{"_id": {"$oid": "0123456789abcdef01234567"}}'
+    _sandbox("mongo", f'{{"insert": "t", "documents": [{document}]}}', environment=environment)
+    mongo = _sandbox("mongo", '{"find": "t"}', environment=environment)
+    assert (json.loads(mongo.stdout)["cursor"]["firstBatch"], mongo.stderr) == ([json.loads(document)], "")
+
     assert _sandbox("down", environment=environment).returncode == 0
     assert not any(_alive(pid) for pid in pids)
     assert sorted(path.suffix for path in Path(folder).iterdir()) == [".log"] * 5
     assert "not running" in _sandbox("down", environment=environment).stdout
 
 
-@pytest.mark.parametrize("command", ["env", "psql"])
-def test_without_a_sandbox_one_line_says_what_to_do(environment: dict[str, str], command: str) -> None:
-    result = _sandbox(command, environment=environment)
+@pytest.mark.parametrize("command", [["env"], ["psql"], ["mongo", "{}"]], ids=lambda command: command[0])
+def test_without_a_sandbox_one_line_says_what_to_do(environment: dict[str, str], command: list[str]) -> None:
+    result = _sandbox(*command, environment=environment)
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr == "sandbox: it is not running; start it with: python -m sandbox up\n"
 
@@ -93,10 +98,12 @@ def test_servers_that_run_already_are_used(environment: dict[str, str], tmp_path
 import sys, pathlib, sandbox
 with sandbox.running(pathlib.Path(sys.argv[1])) as endpoints:
     print(endpoints.bigquery_host, endpoints.storage_host, endpoints.postgresql_port, endpoints.postgresql_password)
+    print(endpoints.mongodb_host, endpoints.mongodb_port, endpoints.mongodb_username, endpoints.mongodb_password)
     print(sorted(path.name for path in pathlib.Path(sys.argv[1]).iterdir()))
 """
     given = {
         "SANDBOX_POSTGRESQL_DSN": "postgresql://postgres:secret@localhost:5599/demo",
+        "SANDBOX_MONGODB_URI": "mongodb://owner:p%40ss@localhost/?authSource=admin",
         "BIGQUERY_EMULATOR_HOST": "http://localhost:9050",
         "STORAGE_EMULATOR_HOST": "http://localhost:9023",
     }
@@ -111,6 +118,7 @@ with sandbox.running(pathlib.Path(sys.argv[1])) as endpoints:
     )
     assert result.stdout.splitlines() == [
         "http://localhost:9050 http://localhost:9023 5599 secret",
+        "localhost 27017 owner p@ss",
         "['credentials.json', 'dataflow.log', 'state.json']",
     ]
 

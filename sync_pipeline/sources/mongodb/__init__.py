@@ -1,0 +1,245 @@
+"""MongoDB as a source: `MongodbSource` describes the documents of a query at launch and says how to read them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+import apache_beam as beam
+from pymongo.collection import Collection
+
+from sync_pipeline.config import MongodbConfig, SmartSyncConfig, SyncConfig
+from sync_pipeline.errors import ConfigError
+from sync_pipeline.schema import Field, Schema
+from sync_pipeline.smart_sync import SyncInterval, has_placeholders
+from sync_pipeline.source import Partition, ReadPlan, SourceDescription
+from sync_pipeline.sources.mongodb.bson_batches import DocumentColumns
+from sync_pipeline.sources.mongodb.bson_types import DOCUMENT, ID
+from sync_pipeline.sources.mongodb.connection import Document, check_connection_string, connected, translated_errors
+from sync_pipeline.sources.mongodb.filters import Filter, both, interval_filter, milliseconds, parse_filter
+from sync_pipeline.sources.mongodb.partitions import (
+    Find,
+    Sample,
+    by_id,
+    by_timestamp,
+    has_index,
+    partition_count,
+    take_sample,
+)
+from sync_pipeline.sources.mongodb.raw_read import ReadFromMongodb
+from sync_pipeline.sources.mongodb.schema_scan import (
+    CollectionKind,
+    check_ids_are_distinct,
+    field_types,
+    look_up,
+    schema_of,
+    without_timestamp,
+)
+
+# They mean something else to the aggregation by which the columns are found, or nothing.
+# https://www.mongodb.com/docs/manual/reference/operator/projection/
+_FIND_ONLY = ("$elemMatch", "$meta", "$slice")
+
+
+@dataclass(frozen=True)
+class MongodbSource:
+    """The documents of one query. Nothing is connected until `describe` or `plan_read` is called."""
+
+    config: SyncConfig
+    connection: MongodbConfig
+
+    def describe(self) -> SourceDescription:
+        """Return the server's clock and the columns; with Smart Sync these follow by `scan`, for an interval.
+
+        Raises SourceUnavailableError, SourceQueryError, also when there is no such collection, or SchemaError.
+        """
+        with self._connected() as collection, translated_errors(self.connection):
+            look_up(collection)
+            now, newest, risks = _clock(collection)
+        settle = self._smart_sync.settle if self._smart_sync else timedelta()
+        end = milliseconds(min(now, newest) - settle).replace(tzinfo=UTC)
+        description = SourceDescription(Schema(()), now, end, row_key=(ID,), is_open=True)
+        if self._smart_sync is None:
+            return self._scanned(description, None)
+        description = replace(description, risks=risks)
+        return replace(description, scan=partial(self._scanned, description))
+
+    def plan_read(self, schema: Schema, interval: SyncInterval | None) -> ReadPlan:
+        """Return the finds that read the documents of `interval`, or all of the query."""
+        del schema  # Which fields of a document are wanted is decided when it is read, so that none is lost.
+        with self._connected() as collection, translated_errors(self.connection):
+            kind = look_up(collection)
+            query = self._query(interval)
+            sample = take_sample(collection, query, self._timestamp_column, self.config.num_partitions)
+            finds, risks = self._finds(collection, kind, interval, sample)
+        count = len(finds)
+        shown = Find(query, self._projection).statement()
+        return ReadPlan(
+            query=f"{self.connection.database}.{self.connection.collection}: {shown}",
+            partitions=tuple(Partition(index, count, find.statement()) for index, find in enumerate(finds, 1)),
+            estimated_rows=sample.rows,
+            risks=risks,
+        )
+
+    def read(self, schema: Schema) -> beam.PTransform:
+        """Return the transform from partitions to batches of `schema` and dead letters."""
+        return ReadFromMongodb(
+            self.connection,
+            self.columns(schema),
+            batch_size=self.config.batch_size,
+            max_retries=self.config.max_retries,
+            keeps_dead_letters=self.config.dead_letter_table is not None,
+        )
+
+    def columns(self, schema: Schema) -> DocumentColumns:
+        """Return what documents are read into; what is left out on purpose is no loss."""
+        transformation = self.config.transformation
+        return DocumentColumns(
+            schema,
+            parsed=frozenset(transformation.type_overrides),
+            left_out=frozenset(transformation.exclude_fields),
+            ignores_unknown=bool(transformation.include_fields) or self.config.schema_evolution == "ignore",
+            has_document=self.connection.document_mode,
+        )
+
+    def _scanned(self, description: SourceDescription, interval: SyncInterval | None) -> SourceDescription:
+        """Return the description with the columns of the documents in `interval`, or of all."""
+        with self._connected() as collection, translated_errors(self.connection):
+            if self.connection.document_mode:
+                schema = self._document_schema()
+            else:
+                query = self._query(interval)
+                schema = schema_of(field_types(collection, query, self._projection, self.connection.sample_size))
+            risks = self._id_risks(collection, schema)
+            if self._timestamp_column is not None and not self._says_interval:
+                query = parse_filter(self.connection.query, "mongodb_query", interval)
+                risks += without_timestamp(collection, query, self._timestamp_column, self._includes_null)
+        return replace(description, schema=schema, risks=(*description.risks, *risks))
+
+    def _id_risks(self, collection: Collection[Document], schema: Schema) -> list[str]:
+        field = next((field for field in schema if field.name == ID), None)
+        if field is None or field.type != "STRING" or field.source_type in ("objectId", "string", "uuid"):
+            return []
+        return check_ids_are_distinct(collection)
+
+    def _document_schema(self) -> Schema:
+        fields = [Field(ID, "STRING", source_type="any")] if self._projection.get(ID, 1) else []
+        if self._timestamp_column and self._timestamp_column != ID:
+            fields.append(Field(self._timestamp_column, "TIMESTAMP", source_type="date"))
+        return Schema((*fields, Field(DOCUMENT, "JSON", source_type="object")))
+
+    def _finds(
+        self, collection: Collection[Document], kind: CollectionKind, interval: SyncInterval | None, sample: Sample
+    ) -> tuple[list[Find], tuple[str, ...]]:
+        whole = [Find(self._query(interval), self._projection)]
+        count = partition_count(sample, self.config.num_partitions)
+        risks: tuple[str, ...] = ()
+        column = self._timestamp_column
+        if interval is not None and column is not None and not self._says_interval:
+            if has_index(collection, column):
+                if count == 1:
+                    return whole, ()
+                query = parse_filter(self.connection.query, "mongodb_query", interval)
+                finds = by_timestamp(
+                    query, self._projection, column, interval, sample, count, with_nulls=self._includes_null
+                )
+                return finds, ()
+            if kind.name == "collection":
+                risks = (
+                    f"{column} has no index: every run looks at all {sample.documents:,} documents of the collection",
+                )
+        if count == 1 or not kind.has_id_order:
+            return whole, risks
+        return by_id(whole[0].query, self._projection, sample, count), risks
+
+    @property
+    def _smart_sync(self) -> SmartSyncConfig | None:
+        return self.config.smart_sync
+
+    @property
+    def _timestamp_column(self) -> str | None:
+        return self._smart_sync.timestamp_column if self._smart_sync else None
+
+    @property
+    def _includes_null(self) -> bool:
+        return self._smart_sync is not None and self._smart_sync.include_null_timestamps
+
+    @property
+    def _says_interval(self) -> bool:
+        """Whether the query says itself where the interval's bounds go."""
+        return has_placeholders(self.connection.query or "")
+
+    @property
+    def _projection(self) -> Filter:
+        return parse_filter(self.connection.projection, "mongodb_projection")
+
+    def _query(self, interval: SyncInterval | None) -> Filter:
+        query = parse_filter(self.connection.query, "mongodb_query", interval)
+        if interval is None or self._timestamp_column is None or self._says_interval:
+            return query
+        return both(query, interval_filter(self._timestamp_column, interval, with_nulls=self._includes_null))
+
+    def _connected(self) -> AbstractContextManager[Collection[Document]]:
+        return connected(self.connection, self.config.max_retries)
+
+
+def open_source(config: SyncConfig) -> MongodbSource:
+    """Return the source that a configuration of MongoDB describes. No connection is opened.
+
+    Raises ConfigError: the connection string, the query or the projection cannot be used.
+    """
+    assert isinstance(config.source, MongodbConfig)
+    source = config.source
+    problems = check_connection_string(source.connection_string) if source.connection_string else []
+    for text, parameter in ((source.query, "mongodb_query"), (source.projection, "mongodb_projection")):
+        try:
+            parsed = parse_filter(text, parameter)
+        except ConfigError as error:
+            problems += error.problems
+            continue
+        if parameter == "mongodb_projection":
+            problems += _projection_problems(parsed)
+    if problems:
+        raise ConfigError(problems)
+    return MongodbSource(config, source)
+
+
+def _projection_problems(projection: Filter) -> list[str]:
+    found = [
+        operator
+        for value in projection.values()
+        if isinstance(value, Mapping)
+        for operator in _FIND_ONLY
+        if operator in value
+    ]
+    found += [key for key in projection if key.endswith(".$")]
+    return [
+        f"mongodb_projection uses {name}, which not all commands of MongoDB know: choose fields with 1 and 0, or with "
+        "an aggregation expression"
+        for name in found
+    ]
+
+
+def _clock(collection: Collection[Document]) -> tuple[datetime, datetime, tuple[str, ...]]:
+    """Return the server's clock, how far what we can read has come, and what is to be said of it.
+
+    A member of a replica set says when the last write was that a majority has; later ones are not seen yet. A server
+    that stands alone has all that it knows.
+    """
+    database = collection.database.client.admin
+    hello = database.command("hello", read_preference=collection.read_preference)
+    now = hello["localTime"].replace(tzinfo=UTC)
+    newest = now
+    seen = hello.get("lastWrite", {}).get("majorityWriteDate")
+    if seen is not None:
+        newest = min(now, seen.replace(tzinfo=UTC))
+    risks: tuple[str, ...] = ()
+    if hello.get("secondary"):
+        risk = (
+            "a secondary is read, and another one may be further behind: what it has not copied yet is covered only by"
+        )
+        risks = (f"{risk} smart_sync_settle_seconds and smart_sync_lookback_seconds",)
+    return now, newest, risks

@@ -1,0 +1,205 @@
+"""Raw BSON documents to Arrow: every value of every document is in its column, or its document is a dead letter."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from sync_pipeline.schema import REQUIRED, Field, Schema
+from sync_pipeline.source import DeadLetter
+from sync_pipeline.sources.mongodb import bson_elements as codes
+from sync_pipeline.sources.mongodb.bson_columns import Values, convert, convert_ids, decoded_one_by_one
+from sync_pipeline.sources.mongodb.bson_elements import Documents, Elements, take_apart
+from sync_pipeline.sources.mongodb.bson_texts import id_text, plain_text
+from sync_pipeline.sources.mongodb.bson_types import BSON_TYPES, DOCUMENT, ID, column_name
+from sync_pipeline.sources.mongodb.bson_values import LIMITS, MisfitError
+
+_TYPE_NAMES = {kind.code: name for name, kind in reversed(list(BSON_TYPES.items()))}
+
+
+@dataclass(frozen=True)
+class DocumentColumns:
+    """Which columns documents are read into.
+
+    Attributes:
+        schema: the columns, by their source names.
+        parsed: columns whose type the user has asked for: strings are parsed for them.
+        left_out: columns that are not wanted.
+        ignores_unknown: fields without a column are not wanted either; else their documents do not fit.
+        has_document: the last column holds the whole document, and the others are only copies of its fields.
+    """
+
+    schema: Schema
+    parsed: frozenset[str] = frozenset()
+    left_out: frozenset[str] = frozenset()
+    ignores_unknown: bool = False
+    has_document: bool = False
+
+
+def read_documents(raw: bytes, columns: DocumentColumns) -> tuple[pa.Table, list[DeadLetter]]:
+    """Return the documents of `raw`, one behind another: as a table of `schema.arrow`, and those that do not fit.
+
+    A field that is missing or null is NULL. Raises MalformedBsonError when `raw` is no BSON.
+    """
+    documents = Documents.of(raw)
+    reading = _Reading(documents, columns)
+    for elements in take_apart(documents):
+        reading.add(elements)
+    if columns.has_document:
+        reading.add_documents()
+    table = pa.Table.from_arrays([reading.column(field) for field in columns.schema], schema=columns.schema.arrow)
+    if not reading.problems:
+        return table, []
+    fits = np.ones(len(documents), dtype=bool)
+    fits[list(reading.problems)] = False
+    letters = [
+        DeadLetter(tuple(problems), "\n".join(problems.values()), _texts(documents.document(row)))
+        for row, problems in sorted(reading.problems.items())
+    ]
+    return table.filter(pa.array(fits)), letters
+
+
+class _Reading:
+    """The columns of some documents as they come together.
+
+    Attributes:
+        problems: by document, for each column that its value does not fit, why.
+    """
+
+    def __init__(self, documents: Documents, columns: DocumentColumns) -> None:
+        self._documents = documents
+        self._columns = columns
+        self._fields = {field.name: field for field in columns.schema}
+        self._values: dict[str, list[Values]] = defaultdict(list)
+        self._keys: dict[str, str] = {}
+        self.problems: dict[int, dict[str, str]] = defaultdict(dict)
+
+    def add(self, elements: Elements) -> None:
+        """Take the values of one field and type in."""
+        try:
+            key = elements.key.decode()
+        except UnicodeDecodeError:
+            return self._refuse(elements.rows, "?", "the name of a field is not UTF-8")
+        name = _column_name(key)
+        field = self._fields.get(name)
+        if self._columns.has_document and (name == DOCUMENT or name != key):
+            return None
+        is_empty = elements.code in (codes.NULL, codes.UNDEFINED)
+        if field is None:
+            if not is_empty and not self._is_left_out(name):
+                self._refuse(elements.rows, name, _unknown(key, name, elements.code))
+            return None
+        is_text_id = name == ID and field.type == "STRING"
+        if is_empty and not is_text_id:
+            return None
+        first = self._keys.setdefault(name, key)
+        if first != key:
+            return self._refuse(elements.rows, name, _collision(first, key, name))
+        if is_text_id:
+            values = convert_ids(self._documents, elements)
+        else:
+            values = convert(self._documents, elements, field.type, parses=name in self._columns.parsed)
+        if values.misfits:
+            self._refuse(values.misfits, name, _misfit(field, elements.code))
+        self._values[name].append(values)
+        return None
+
+    def add_documents(self) -> None:
+        """Take the documents themselves in, as values of the column for them."""
+        starts = self._documents.starts
+        rows = np.arange(len(self._documents))
+        values = convert(self._documents, Elements(b"", codes.OBJECT, rows, starts[:-1], starts[1:]), "JSON")
+        self._values[DOCUMENT].append(values)
+        if values.misfits:
+            self._refuse(values.misfits, DOCUMENT, "the document has a text or a name that is not UTF-8")
+
+    def column(self, field: Field) -> pa.Array:
+        """Return all values of a column, one for each document."""
+        count = len(self._documents)
+        parts = self._values[field.name]
+        if len(parts) == 1 and len(parts[0].rows) == count:
+            column = parts[0].array
+        else:
+            rows = np.concatenate([part.rows for part in parts]) if parts else np.empty(0, dtype=np.int64)
+            places, is_absent = np.zeros(count, dtype=np.int64), np.ones(count, dtype=bool)
+            places[rows], is_absent[rows] = np.arange(len(rows)), False
+            if len(rows) + np.count_nonzero(is_absent) != count:
+                twice = np.flatnonzero(np.bincount(rows, minlength=count) > 1)
+                self._refuse(twice, field.name, f"the field {field.name!r} is there twice in one document")
+            arrays = [part.array for part in parts] or [pa.array([], field.arrow_type)]
+            column = pa.concat_arrays(arrays).take(pa.array(places, mask=is_absent))
+        if field.mode == REQUIRED and column.null_count:
+            missing = [int(row) for row in np.flatnonzero(column.is_null())]
+            known = {row for row in missing if field.name in self.problems.get(row, {})}
+            self._refuse([row for row in missing if row not in known], field.name, _null_problem(field))
+        return column
+
+    def _is_left_out(self, name: str) -> bool:
+        return self._columns.ignores_unknown or self._columns.has_document or name in self._columns.left_out
+
+    def _refuse(self, rows: Iterable[int], name: str, reason: str) -> None:
+        for row in rows:
+            self.problems[int(row)][name] = reason
+
+
+@functools.cache
+def _column_name(key: str) -> str:
+    return column_name(key)
+
+
+def _unknown(key: str, name: str, code: int) -> str:
+    renamed = "" if key == name else f", which would be column {name!r}"
+    return (
+        f"field {key!r}{renamed} ({_TYPE_NAMES[code]}) has no column: it was not among the documents that the columns "
+        "were chosen by. Run again, read more documents for them (mongodb_schema_sample_size), or leave it out with "
+        "mongodb_projection or transformation_config.exclude_fields"
+    )
+
+
+def _collision(first: str, second: str, name: str) -> str:
+    return f"fields {first!r} and {second!r} would both be column {name!r}: leave one out with mongodb_projection"
+
+
+def _misfit(field: Field, code: int) -> str:
+    overrides = json.dumps({"type_overrides": {field.name: "STRING"}}, ensure_ascii=False)
+    return (
+        f"column {field.name!r} ({_TYPE_NAMES[code]} to {field.type_name}) has a value that does not fit: "
+        f"{LIMITS[field.type]}. Load the field as text with transformation_config={overrides} into a column that is "
+        "STRING, or leave such documents out with mongodb_query"
+    )
+
+
+def _null_problem(field: Field) -> str:
+    return (
+        f"column {field.name!r} is null or missing, and must not be: it is in primary_key, or REQUIRED in the "
+        "destination. Leave such documents out with mongodb_query, or in an existing table run ALTER TABLE … ALTER "
+        f"COLUMN `{field.name}` DROP NOT NULL"
+    )
+
+
+def _texts(document: bytes) -> dict[str, str | None]:
+    """Return the fields of a document that does not fit, each as text, by the columns they would go to."""
+    documents = Documents.of(document)
+    texts: dict[str, str | None] = {}
+    for elements in take_apart(documents):
+        key = elements.key.decode(errors="replace")
+        name = column_name(key)
+        # What cannot be put into one column is kept under its own name.
+        name = key if name in texts else name
+        (value, *_) = decoded_one_by_one(documents, elements)
+        if isinstance(value, MisfitError):
+            begin, end = int(elements.begins[0]), int(elements.ends[0])
+            texts[name] = document[begin:end].hex()
+        elif value is None:
+            texts[name] = None
+        elif isinstance(value, bytes):
+            texts[name] = value.hex()
+        else:
+            texts[name] = id_text(value) if name == ID else plain_text(value)
+    return texts

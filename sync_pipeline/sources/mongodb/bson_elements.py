@@ -1,0 +1,228 @@
+"""Raw BSON taken apart without decoding it: for each field and type of many documents at once, where its values lie.
+
+Documents are walked in lockstep. One step takes all documents whose next element has the same type and name, by
+comparing bytes in numpy: the cost is by distinct elements, not by documents, and whatever the documents' shapes are,
+every element of every document is met exactly once. https://bsonspec.org/spec.html
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Positions = npt.NDArray[np.int64]
+
+# Type bytes of the specification.
+DOUBLE, STRING, OBJECT, ARRAY, BINARY, UNDEFINED, OBJECT_ID, BOOL, DATE, NULL = range(1, 11)
+REGEX, DB_POINTER, CODE, SYMBOL, CODE_WITH_SCOPE, INT32, TIMESTAMP, INT64, DECIMAL128 = range(11, 20)
+MIN_KEY, MAX_KEY = 0xFF, 0x7F
+
+_FIXED_SIZES = {
+    DOUBLE: 8,
+    UNDEFINED: 0,
+    OBJECT_ID: 12,
+    BOOL: 1,
+    DATE: 8,
+    NULL: 0,
+    INT32: 4,
+    TIMESTAMP: 8,
+    INT64: 8,
+    DECIMAL128: 16,
+    MIN_KEY: 0,
+    MAX_KEY: 0,
+}
+
+# A document's length and the zero at its end.
+_SMALLEST = 5
+
+# As much as is looked at beyond a document at once.
+_PADDING = 16
+
+# Bytes of a value besides those its int32 in front counts.
+_COUNTED_SIZES = {STRING: 4, OBJECT: 0, ARRAY: 0, BINARY: 5, DB_POINTER: 16, CODE: 4, SYMBOL: 4, CODE_WITH_SCOPE: 0}
+
+
+class MalformedBsonError(Exception):
+    """Bytes that are no BSON. Carries nothing of them."""
+
+
+@dataclass(frozen=True)
+class Elements:
+    """The values that one field has with one type.
+
+    Attributes:
+        key: the field's name, as bytes of UTF-8.
+        code: the type byte.
+        rows: which documents they are of, counted from 0, ascending.
+        begins, ends: where in the buffer each value lies, without its type and name.
+    """
+
+    key: bytes
+    code: int
+    rows: Positions
+    begins: Positions
+    ends: Positions
+
+
+@dataclass(frozen=True)
+class Documents:
+    """Documents that lie one behind another in a buffer.
+
+    Attributes:
+        raw: their bytes.
+        padded: the same and some more, so that a value may be read beyond the last document's end.
+        starts: where each begins, and where the last one ends.
+    """
+
+    raw: bytes
+    padded: bytes
+    starts: Positions
+
+    @classmethod
+    def of(cls, raw: bytes) -> Documents:
+        """Find the documents in `raw`. Raises MalformedBsonError."""
+        starts = [0]
+        position, size, length_at = 0, len(raw), struct.Struct("<i").unpack_from
+        padded = raw + bytes(_PADDING)
+        while position < size:
+            (length,) = length_at(padded, position)
+            if length < _SMALLEST:
+                raise MalformedBsonError
+            position += length
+            starts.append(position)
+        if position != size:
+            raise MalformedBsonError
+        return cls(raw, padded, np.array(starts, dtype=np.int64))
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def document(self, row: int) -> bytes:
+        """Return one document."""
+        return self.raw[self.starts[row] : self.starts[row + 1]]
+
+    def numbers(self, positions: Positions, dtype: str) -> npt.NDArray[Any]:
+        """Return the little-endian numbers of type `dtype` at `positions`."""
+        width = np.dtype(dtype).itemsize
+        if len(positions) and positions.max() + width > len(self.padded):
+            raise MalformedBsonError
+        # A number at every byte, whatever its alignment.
+        everywhere = np.ndarray((len(self.padded) - width + 1,), dtype, self.padded, 0, (1,))
+        numbers: npt.NDArray[Any] = everywhere[positions]
+        return numbers
+
+
+class TooManyHeadersError(Exception):
+    """There are more names and types than a walk is worth."""
+
+
+def take_apart(documents: Documents) -> list[Elements]:
+    """Return all elements of the documents, those of one field and type together, in the order they were first met.
+
+    Raises MalformedBsonError.
+    """
+    return take_extents_apart(documents, documents.starts[:-1], documents.starts[1:])
+
+
+def take_extents_apart(
+    documents: Documents, begins: Positions, ends: Positions, max_headers: int | None = None
+) -> list[Elements]:
+    """Return the elements of the documents or arrays that lie between `begins` and `ends`, which ascend.
+
+    Raises MalformedBsonError, and TooManyHeadersError when there are more than `max_headers` names and types.
+    """
+    walk = _Walk(documents, begins, ends)
+    while walk.active.size:
+        walk.learn()
+        if max_headers is not None and len(walk.headers) > max_headers:
+            raise TooManyHeadersError
+        for header in list(walk.headers):
+            walk.step(header)
+    return walk.elements()
+
+
+class _Walk:
+    """Where each document has been read to, and what has been found."""
+
+    def __init__(self, documents: Documents, begins: Positions, ends: Positions) -> None:
+        self._documents = documents
+        self._cursors = begins + 4
+        self._last = ends - 1
+        self.active = np.flatnonzero(self._cursors < self._last)
+        # Headers (type and name) in an order in which documents have them, so that one round serves most documents.
+        self.headers: list[bytes] = []
+        self._found: dict[bytes, list[tuple[Positions, Positions, Positions]]] = {}
+
+    def learn(self) -> None:
+        """Learn the headers of the first document that is not at its end, from where it has been read to."""
+        row = self.active[0]
+        place = 0
+        cursor, last = int(self._cursors[row]), int(self._last[row])
+        while cursor < last:
+            header = self._header(cursor)
+            if header in self._found:
+                place = max(place, self.headers.index(header) + 1)
+            else:
+                self._found[header] = []
+                self.headers.insert(place, header)
+                place += 1
+            begin = np.array([cursor + len(header)])
+            cursor = int(self._ends(header[0], begin)[0])
+
+    def step(self, header: bytes) -> None:
+        """Take the element with this header of every document whose next one it is."""
+        rows = self.active
+        for offset in range(0, len(header), 8):
+            part = header[offset : offset + 8]
+            positions = self._cursors[rows] + offset
+            inside = positions < len(self._documents.raw)
+            rows, positions = rows[inside], positions[inside]
+            wanted = np.frombuffer(part.ljust(8, b"\0"), dtype="<u8")[0]
+            mask = np.uint64((1 << (8 * len(part))) - 1)
+            rows = rows[(self._documents.numbers(positions, "<u8") & mask) == wanted]
+            if not rows.size:
+                return
+        begins = self._cursors[rows] + len(header)
+        ends = self._ends(header[0], begins)
+        if (ends > self._last[rows]).any() or (ends < begins).any():
+            raise MalformedBsonError
+        self._found[header].append((rows, begins, ends))
+        self._cursors[rows] = ends
+        self.active = self.active[self._cursors[self.active] < self._last[self.active]]
+
+    def elements(self) -> list[Elements]:
+        found = []
+        for header in self.headers:
+            parts = self._found[header]
+            if not parts:
+                continue
+            rows, begins, ends = (np.concatenate(part) for part in zip(*parts, strict=True))
+            if len(parts) > 1:
+                order = np.argsort(rows, kind="stable")
+                rows, begins, ends = rows[order], begins[order], ends[order]
+            found.append(Elements(header[1:-1], header[0], rows, begins, ends))
+        return found
+
+    def _header(self, cursor: int) -> bytes:
+        end = self._documents.raw.find(b"\0", cursor + 1)
+        if end < 0:
+            raise MalformedBsonError
+        return self._documents.raw[cursor : end + 1]
+
+    def _ends(self, code: int, begins: Positions) -> Positions:
+        if code in _FIXED_SIZES:
+            return begins + _FIXED_SIZES[code]
+        if code in _COUNTED_SIZES:
+            ends: Positions = begins + self._documents.numbers(begins, "<i4") + _COUNTED_SIZES[code]
+            return ends
+        if code == REGEX:
+            return np.array([self._end_of_regex(int(begin)) for begin in begins], dtype=np.int64)
+        raise MalformedBsonError
+
+    def _end_of_regex(self, begin: int) -> int:
+        pattern = self._documents.raw.find(b"\0", begin)
+        return self._documents.raw.find(b"\0", pattern + 1) + 1

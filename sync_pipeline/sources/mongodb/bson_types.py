@@ -1,0 +1,113 @@
+"""BSON types: what each becomes in BigQuery, and which column the values of several types make together.
+
+| types of a field | BigQuery | note |
+|---|---|---|
+| int, long | INT64 | |
+| double, or double and int | FLOAT64 | every int is a double; a long need not be, so double and long are JSON |
+| decimal, or decimal with int or long | BIGNUMERIC | NaN, infinity and too many digits do not fit |
+| string, objectId, uuid, symbol, javascript | STRING | alone or together: an ObjectId's 24 digits, a UUID's text |
+| bool / date / binData | BOOL / TIMESTAMP / BYTES | |
+| object, array, and all that is mixed or is not above | JSON | in the canonical form of `bson_texts` |
+| only null, or nothing | STRING | until a destination column says otherwise |
+
+`_id` is a key and so never JSON or FLOAT64: what would be is STRING, in a form in which no two values are equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from sync_pipeline.identifiers import MAX_COLUMN_LENGTH, check_column, sanitised_column
+from sync_pipeline.schema import KEY_TYPES, Field
+from sync_pipeline.sources.mongodb import bson_elements as bson
+
+ID = "_id"
+DOCUMENT = "document"
+NO_VALUE = frozenset({"null", "undefined", "missing"})
+
+# Ours: the server calls it binData. See `schema_scan`.
+UUID = "uuid"
+
+
+@dataclass(frozen=True)
+class BsonType:
+    """One row of the type table.
+
+    Attributes:
+        code: the type byte of https://bsonspec.org/spec.html.
+        bigquery: the column type when a field has this type alone.
+    """
+
+    code: int
+    bigquery: str
+
+
+# By the names that $type gives. https://www.mongodb.com/docs/manual/reference/bson-types/
+BSON_TYPES: Mapping[str, BsonType] = {
+    "double": BsonType(bson.DOUBLE, "FLOAT64"),
+    "string": BsonType(bson.STRING, "STRING"),
+    "object": BsonType(bson.OBJECT, "JSON"),
+    "array": BsonType(bson.ARRAY, "JSON"),
+    "binData": BsonType(bson.BINARY, "BYTES"),
+    UUID: BsonType(bson.BINARY, "STRING"),
+    "undefined": BsonType(bson.UNDEFINED, "STRING"),
+    "objectId": BsonType(bson.OBJECT_ID, "STRING"),
+    "bool": BsonType(bson.BOOL, "BOOL"),
+    "date": BsonType(bson.DATE, "TIMESTAMP"),
+    "null": BsonType(bson.NULL, "STRING"),
+    "regex": BsonType(bson.REGEX, "JSON"),
+    "dbPointer": BsonType(bson.DB_POINTER, "JSON"),
+    "javascript": BsonType(bson.CODE, "STRING"),
+    "symbol": BsonType(bson.SYMBOL, "STRING"),
+    "javascriptWithScope": BsonType(bson.CODE_WITH_SCOPE, "JSON"),
+    "int": BsonType(bson.INT32, "INT64"),
+    "timestamp": BsonType(bson.TIMESTAMP, "JSON"),
+    "long": BsonType(bson.INT64, "INT64"),
+    "decimal": BsonType(bson.DECIMAL128, "BIGNUMERIC"),
+    "minKey": BsonType(bson.MIN_KEY, "JSON"),
+    "maxKey": BsonType(bson.MAX_KEY, "JSON"),
+}
+
+# Types that share a column although their own columns differ.
+_JOINS: tuple[tuple[frozenset[str], str], ...] = (
+    (frozenset({"double", "int"}), "FLOAT64"),
+    (frozenset({"decimal", "int", "long"}), "BIGNUMERIC"),
+)
+
+
+def joined_type(types: Collection[str]) -> str:
+    """Return the BigQuery type of a column that holds values of all these BSON types."""
+    seen = frozenset(types) - NO_VALUE
+    if not seen:
+        return "STRING"
+    own = {BSON_TYPES[name].bigquery for name in seen}
+    if len(own) == 1:
+        return own.pop()
+    return next((bigquery for members, bigquery in _JOINS if seen <= members), "JSON")
+
+
+def id_type(types: Collection[str]) -> str:
+    """Return the BigQuery type of `_id`: one that can be a key. A null there is a value like any other."""
+    joined = joined_type(types)
+    return joined if joined in KEY_TYPES and NO_VALUE.isdisjoint(types) else "STRING"
+
+
+def column(key: str, types: Collection[str]) -> Field:
+    """Return the column for a field of the documents."""
+    bigquery = id_type(types) if key == ID else joined_type(types)
+    return Field(column_name(key), bigquery, source_type=" or ".join(sorted(types)))
+
+
+def column_name(key: str) -> str:
+    """Return the column that a field goes to: its own name, or where BigQuery does not allow that, one like it.
+
+    It depends on nothing but the name, so that a field that is met later goes to the same column.
+    """
+    if check_column(key) is None:
+        return key
+    readable = sanitised_column(key)
+    if readable == "column":
+        # Nothing of it can be kept: names in other scripts.
+        readable = f"field_{key.encode(errors='replace').hex()}"[:MAX_COLUMN_LENGTH]
+    return readable

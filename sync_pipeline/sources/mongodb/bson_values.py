@@ -1,0 +1,176 @@
+"""One decoded BSON value to the value of a column: exact, or it does not fit."""
+
+from __future__ import annotations
+
+import datetime
+import re
+import uuid
+from collections.abc import Callable, Mapping
+from decimal import Context, Decimal
+from typing import Any
+
+from bson.decimal128 import Decimal128
+
+from sync_pipeline.sources.mongodb.bson_texts import json_bytes, plain_text
+
+# Why a value can be refused.
+LIMITS: Mapping[str, str] = {
+    "BOOL": "BOOL holds true and false",
+    "INT64": "INT64 holds whole numbers from -2^63 to 2^63-1",
+    "FLOAT64": "FLOAT64 holds numbers that are doubles",
+    "NUMERIC": "NUMERIC holds 29 digits before the point and 9 after it, no NaN and no infinity",
+    "BIGNUMERIC": "BIGNUMERIC holds 38 digits before the point and 38 after it, no NaN and no infinity",
+    "STRING": "STRING holds text in UTF-8",
+    "BYTES": "BYTES holds binData",
+    "DATE": "DATE holds the years 1 to 9999",
+    "TIME": "TIME holds 00:00:00 to 23:59:59.999999",
+    "DATETIME": "DATETIME holds dates of the years 1 to 9999",
+    "TIMESTAMP": "TIMESTAMP holds dates of the years 1 to 9999",
+    "JSON": "its texts must be UTF-8",
+    "GEOGRAPHY": "GEOGRAPHY is read from strings",
+}
+
+# Decimal128 has 34 digits, and exponents that no context would round.
+_EXACT = Context(prec=10_000)
+_DIGITS = {"NUMERIC": (29, 9), "BIGNUMERIC": (38, 38)}
+
+
+class MisfitError(Exception):
+    """A value does not fit. Carries nothing, so that nothing of the data can leak."""
+
+
+def column_value(value: Any, type_name: str, *, parses: bool) -> Any:
+    """Return what a column of `type_name` holds for `value`, which is not null. Raises MisfitError.
+
+    Args:
+        parses: the user has asked for this type: strings are parsed, and doubles and decimals take their nearest.
+    """
+    try:
+        return _CONVERSIONS[type_name](value, parses)
+    except (ValueError, OverflowError, ArithmeticError):
+        raise MisfitError from None
+
+
+def _bool(value: Any, parses: bool) -> bool:
+    if isinstance(value, bool):
+        return value
+    texts = {"true": True, "false": False}
+    if parses and isinstance(value, str) and value.lower() in texts:
+        return texts[value.lower()]
+    raise MisfitError
+
+
+def _int64(value: Any, parses: bool) -> int:
+    if isinstance(value, bool):
+        raise MisfitError
+    if isinstance(value, str) and parses and re.fullmatch("[+-]?[0-9]{1,20}", value):
+        value = int(value)
+    elif isinstance(value, Decimal128):
+        value = _finite_decimal(value)
+    if isinstance(value, int | float | Decimal) and value == int(value) and -(2**63) <= value < 2**63:
+        return int(value)
+    raise MisfitError
+
+
+def _float64(value: Any, parses: bool) -> float:
+    if isinstance(value, float):
+        return value
+    if isinstance(value, str) and parses and re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", value):
+        value = Decimal(value)
+    elif isinstance(value, Decimal128):
+        value = value.to_decimal()
+    if isinstance(value, int | Decimal) and not isinstance(value, bool):
+        nearest = float(value)
+        # A number too large is infinity, which is not its nearest.
+        is_overflow = nearest in (float("inf"), float("-inf")) and Decimal(value).is_finite()
+        if not is_overflow and (parses or nearest == value or nearest != nearest):
+            return nearest
+    raise MisfitError
+
+
+def _decimal(type_name: str) -> Callable[[Any, bool], Decimal]:
+    integer_digits, fraction_digits = _DIGITS[type_name]
+
+    def convert(value: Any, parses: bool) -> Decimal:
+        if isinstance(value, bool):
+            raise MisfitError
+        if isinstance(value, str) and parses:
+            value = Decimal(value.strip(" "))
+        elif isinstance(value, Decimal128):
+            value = value.to_decimal()
+        elif isinstance(value, float):
+            value = Decimal(repr(value)) if parses else Decimal(value)
+        if not isinstance(value, int | Decimal):
+            raise MisfitError
+        number = Decimal(value)
+        if not number.is_finite() or number.adjusted() >= integer_digits:
+            raise MisfitError
+        number = number.normalize(_EXACT)
+        _, _, exponent = number.as_tuple()
+        if not isinstance(exponent, int) or -exponent > fraction_digits:
+            raise MisfitError
+        return Decimal(format(number, "f"))
+
+    return convert
+
+
+def _finite_decimal(value: Decimal128) -> Decimal:
+    number = value.to_decimal()
+    if not number.is_finite() or number.adjusted() > 40:
+        raise MisfitError
+    return number
+
+
+def _bytes(value: Any, _: bool) -> bytes:
+    if isinstance(value, bytes):
+        return bytes(value)
+    if isinstance(value, uuid.UUID):
+        return value.bytes
+    raise MisfitError
+
+
+def _moment(value: Any, parses: bool, *, has_offset: bool) -> datetime.datetime:
+    if isinstance(value, datetime.datetime):
+        return value
+    if isinstance(value, str) and parses:
+        moment = datetime.datetime.fromisoformat(value)
+        if (moment.tzinfo is not None) == has_offset:
+            return moment.astimezone(datetime.UTC).replace(tzinfo=None) if has_offset else moment
+    raise MisfitError
+
+
+def _date(value: Any, parses: bool) -> datetime.date:
+    if isinstance(value, str) and parses:
+        return datetime.date.fromisoformat(value)
+    raise MisfitError
+
+
+def _time(value: Any, parses: bool) -> datetime.time:
+    if isinstance(value, str) and parses:
+        time = datetime.time.fromisoformat(value)
+        if time.tzinfo is None:
+            return time
+    raise MisfitError
+
+
+def _geography(value: Any, _: bool) -> str:
+    if isinstance(value, str):
+        return value
+    raise MisfitError
+
+
+_CONVERSIONS: Mapping[str, Callable[[Any, bool], Any]] = {
+    "BOOL": _bool,
+    "INT64": _int64,
+    "FLOAT64": _float64,
+    "NUMERIC": _decimal("NUMERIC"),
+    "BIGNUMERIC": _decimal("BIGNUMERIC"),
+    "STRING": lambda value, _: plain_text(value),
+    "BYTES": _bytes,
+    "DATE": _date,
+    "TIME": _time,
+    "DATETIME": lambda value, parses: _moment(value, parses, has_offset=False),
+    "TIMESTAMP": lambda value, parses: _moment(value, parses, has_offset=True),
+    "JSON": lambda value, _: json_bytes(value),
+    "GEOGRAPHY": _geography,
+}

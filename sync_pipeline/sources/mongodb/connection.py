@@ -1,0 +1,259 @@
+"""Connections to MongoDB, and the one place its driver's errors become ours."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote_plus
+
+import pymongo
+import pymongo.errors
+from bson.errors import BSONError
+from pymongo.collection import Collection
+from pymongo.read_concern import ReadConcern
+from pymongo.uri_parser import parse_uri
+
+from sync_pipeline.config import MongodbConfig
+from sync_pipeline.errors import ConfigError, SourceError, SourceQueryError, SourceUnavailableError, SyncError
+from sync_pipeline.secrets import Secret
+
+_LOGGER = logging.getLogger(__name__)
+
+APPLICATION_NAME = "dataflow-bigquery-sync"
+# How long a server, or the right member of a replica set, is looked for in one attempt.
+SELECTION_SECONDS = 10
+CONNECT_TIMEOUT_SECONDS = 10
+MAX_BACKOFF_SECONDS = 30
+
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ErrorMeaning:
+    """What an error code of the server means to us."""
+
+    error: type[SourceError]
+    remedy: str
+    quotes_data: bool = False
+
+
+_CREDENTIALS = "check mongodb_username and mongodb_password, or those in mongodb_connection_string and its authSource"
+_AGAIN = "run the job again"
+_TOO_LARGE = "a document is larger than MongoDB returns: leave it out with mongodb_query"
+
+# By the server's code. https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml
+ERROR_MEANINGS: Mapping[int, ErrorMeaning] = {
+    2: ErrorMeaning(SourceQueryError, "correct mongodb_query or mongodb_projection"),
+    6: ErrorMeaning(SourceUnavailableError, _AGAIN),
+    7: ErrorMeaning(SourceUnavailableError, _AGAIN),
+    8: ErrorMeaning(SourceUnavailableError, _AGAIN),
+    9: ErrorMeaning(SourceQueryError, "correct mongodb_query or mongodb_projection"),
+    11: ErrorMeaning(SourceQueryError, _CREDENTIALS),
+    13: ErrorMeaning(SourceQueryError, "grant the user the role read on the database"),
+    14: ErrorMeaning(SourceQueryError, "correct mongodb_query or mongodb_projection"),
+    18: ErrorMeaning(SourceQueryError, _CREDENTIALS),
+    26: ErrorMeaning(SourceQueryError, "check mongodb_database and mongodb_collection"),
+    43: ErrorMeaning(SourceUnavailableError, f"the server has given the cursor up: {_AGAIN}"),
+    50: ErrorMeaning(SourceQueryError, "the server took too long: add an index for mongodb_query"),
+    73: ErrorMeaning(SourceQueryError, "check mongodb_database and mongodb_collection"),
+    89: ErrorMeaning(SourceUnavailableError, _AGAIN),
+    91: ErrorMeaning(SourceUnavailableError, f"{_AGAIN} when the server is back"),
+    133: ErrorMeaning(SourceUnavailableError, "no member can be read: check readPreference, or wait"),
+    136: ErrorMeaning(SourceUnavailableError, "the capped collection went on while it was read"),
+    166: ErrorMeaning(SourceQueryError, "the view it is based on is gone: check mongodb_collection"),
+    175: ErrorMeaning(SourceUnavailableError, f"the collection or an index was dropped while it was read: {_AGAIN}"),
+    189: ErrorMeaning(SourceUnavailableError, f"{_AGAIN} when there is a new primary"),
+    237: ErrorMeaning(SourceUnavailableError, f"the cursor was killed: {_AGAIN}"),
+    241: ErrorMeaning(SourceQueryError, "a value does not suit mongodb_query or mongodb_projection", quotes_data=True),
+    292: ErrorMeaning(
+        SourceQueryError, "the server may not use its disk for the schema scan: set mongodb_schema_sample_size"
+    ),
+    8000: ErrorMeaning(SourceQueryError, _CREDENTIALS),
+    10107: ErrorMeaning(SourceUnavailableError, f"{_AGAIN} when there is a new primary"),
+    10334: ErrorMeaning(SourceQueryError, _TOO_LARGE),
+    11600: ErrorMeaning(SourceUnavailableError, f"{_AGAIN} when the server is back"),
+    11601: ErrorMeaning(SourceUnavailableError, f"the read was interrupted: {_AGAIN}"),
+    11602: ErrorMeaning(SourceUnavailableError, f"{_AGAIN} when there is a new primary"),
+    13435: ErrorMeaning(SourceUnavailableError, f"{_AGAIN} when there is a new primary"),
+    13436: ErrorMeaning(SourceUnavailableError, f"{_AGAIN} when the member is ready"),
+}
+ANY_OTHER_CODE = ErrorMeaning(SourceQueryError, "check mongodb_query and mongodb_projection, and the server's log")
+
+# The driver's errors by class, the most specific first; OperationFailure is looked up by its code.
+DRIVER_ERRORS: tuple[tuple[type[Exception], type[SyncError], str], ...] = (
+    (pymongo.errors.ServerSelectionTimeoutError, SourceUnavailableError, ""),
+    (pymongo.errors.ConnectionFailure, SourceUnavailableError, f"the connection was lost: {_AGAIN}"),
+    (pymongo.errors.ConfigurationError, ConfigError, ""),
+    (pymongo.errors.InvalidName, SourceQueryError, "check mongodb_database and mongodb_collection"),
+    (pymongo.errors.ProtocolError, SourceUnavailableError, _AGAIN),
+    (pymongo.errors.PyMongoError, SourceQueryError, "this is not expected: see the message"),
+    (BSONError, SourceQueryError, "a document cannot be decoded"),
+)
+
+# Why no server was found, in the driver's words, where to wait would not help.
+REFUSALS: tuple[tuple[str, str], ...] = (
+    ("CERTIFICATE_VERIFY_FAILED|certificate verify failed", "check tlsCAFile in mongodb_connection_string"),
+    ("[Hh]ostname mismatch|doesn't match|IP address mismatch", "give the name in the server's certificate as the host"),
+    (
+        "WRONG_VERSION_NUMBER|SSL handshake failed|EOF occurred in violation|record layer",
+        "the server may not speak TLS: check tls in mongodb_connection_string",
+    ),
+    (
+        "No replica set members available for replica set name|replica set name",
+        "check replicaSet in mongodb_connection_string",
+    ),
+    (
+        r"Name or service not known|nodename nor servname|No address associated|\[Errno -2\]|\[Errno -5\]",
+        "check mongodb_host or mongodb_connection_string",
+    ),
+)
+
+_USER_INFO = re.compile(r"(mongodb(?:\+srv)?://)[^/\s]*@")
+
+
+def check_connection_string(secret: Secret) -> list[str]:
+    """Return what is wrong with a connection string, as far as it can be told without a network."""
+    if secret.is_name:
+        return []
+    uri = secret.resolve()
+    try:
+        if uri.startswith("mongodb+srv://"):
+            # The rest needs a name server.
+            return []
+        parse_uri(uri, validate=True, warn=False)
+    except (pymongo.errors.PyMongoError, ValueError, TypeError, OSError) as error:
+        return [f"mongodb_connection_string cannot be used: {_masked(str(error), uri)}"]
+    return []
+
+
+@contextlib.contextmanager
+def connected(config: MongodbConfig, max_retries: int) -> Iterator[Collection[Document]]:
+    """Connect, and yield the collection; what it reads, a majority of a replica set has, and so cannot be rolled back.
+
+    A server that cannot be reached is tried `max_retries` times more, waiting 1, 2, 4 … seconds; a refusal is final.
+    Raises SourceUnavailableError, SourceQueryError or ConfigError.
+    """
+    client = _connect_with_retries(config, max_retries)
+    try:
+        with translated_errors(config):
+            concern = client.read_concern if client.read_concern.level else ReadConcern("majority")
+            collection = client.get_database(config.database, read_concern=concern)[config.collection]
+        yield collection
+    finally:
+        client.close()
+
+
+@contextlib.contextmanager
+def translated_errors(config: MongodbConfig) -> Iterator[None]:
+    """Turn the driver's errors into ours. No message has a credential."""
+    try:
+        yield
+    except (pymongo.errors.PyMongoError, BSONError) as error:
+        raise _translated(error, config) from None
+
+
+def _connect_with_retries(config: MongodbConfig, max_retries: int) -> pymongo.MongoClient[Document]:
+    for attempt in range(max_retries + 1):
+        try:
+            return _connect(config)
+        except SourceUnavailableError as error:
+            if attempt == max_retries:
+                raise
+            wait = min(2**attempt, MAX_BACKOFF_SECONDS)
+            _LOGGER.warning("%s; trying again in %d s (%d of %d)", error, wait, attempt + 1, max_retries)
+            time.sleep(wait)
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _connect(config: MongodbConfig) -> pymongo.MongoClient[Document]:
+    client = _open_client(config)
+    try:
+        with translated_errors(config):
+            # The client connects on first use; this also logs in.
+            client.admin.command("ping", read_preference=client.read_preference)
+    except BaseException:
+        client.close()
+        raise
+    return client
+
+
+def _open_client(config: MongodbConfig) -> pymongo.MongoClient[Document]:
+    defaults: dict[str, Any] = {
+        "serverSelectionTimeoutMS": SELECTION_SECONDS * 1000,
+        "connectTimeoutMS": CONNECT_TIMEOUT_SECONDS * 1000,
+        "appname": APPLICATION_NAME,
+    }
+    if config.connection_string is None:
+        with translated_errors(config):
+            return pymongo.MongoClient(
+                config.host,
+                config.port,
+                username=config.username,
+                password=config.password.resolve() if config.password else None,
+                **defaults,
+            )
+    uri = config.connection_string.resolve()
+    given = uri.lower()
+    options = {name: value for name, value in defaults.items() if f"{name.lower()}=" not in given}
+    try:
+        with translated_errors(config):
+            return pymongo.MongoClient(uri, **options)
+    except (ValueError, TypeError, OSError) as error:
+        raise ConfigError([f"mongodb_connection_string cannot be used: {_masked(str(error), uri)}"]) from None
+
+
+def _translated(error: Exception, config: MongodbConfig) -> SyncError:
+    uri = config.connection_string.resolve() if config.connection_string else ""
+    reason = _masked(_on_one_line(str(error)), uri)
+    if isinstance(error, pymongo.errors.OperationFailure):
+        meaning = ERROR_MEANINGS.get(error.code or 0, ANY_OTHER_CODE)
+        details = error.details or {}
+        said = _masked(_on_one_line(str(details.get("errmsg", ""))), uri) or type(error).__name__
+        name = details.get("codeName") or f"code {error.code}"
+        if meaning.quotes_data:
+            said = str(name)
+        return meaning.error(f"MongoDB: {said} ({name}): {meaning.remedy}")
+    kind, remedy = next((kind, remedy) for known, kind, remedy in DRIVER_ERRORS if isinstance(error, known))
+    if kind is ConfigError:
+        return ConfigError([f"mongodb_connection_string cannot be used: {reason}"])
+    if isinstance(error, pymongo.errors.ServerSelectionTimeoutError):
+        return _unreachable(reason, config)
+    return kind(f"MongoDB: {reason}: {remedy}")
+
+
+def _unreachable(reason: str, config: MongodbConfig) -> SourceError:
+    # What the driver knows of every server follows, in its own words.
+    reason = reason.split(", Timeout: ")[0]
+    reason = re.sub(r" \(configured timeouts: [^)]*\)", "", reason)
+    for words, remedy in REFUSALS:
+        if re.search(words, reason):
+            return SourceQueryError(f"MongoDB refused the connection: {reason}: {remedy}")
+    where = (
+        f"{config.host}:{config.port}" if config.connection_string is None else "the hosts of mongodb_connection_string"
+    )
+    parameters = "mongodb_host, mongodb_port" if config.connection_string is None else "them"
+    closed = " (a server that requires TLS closes connections without it)" if "connection closed" in reason else ""
+    return SourceUnavailableError(
+        f"MongoDB cannot be reached at {where}: {reason}{closed}: check {parameters}, the firewall and the network of "
+        "the job"
+    )
+
+
+def _on_one_line(said: str) -> str:
+    return " ".join(said.split()).removesuffix(".")
+
+
+def _masked(text: str, uri: str) -> str:
+    """Return `text` without the password, also where only a piece of the URI is quoted."""
+    text = _USER_INFO.sub(r"\1***@", text)
+    match = re.match(r"[^:]+://([^/]*)@", uri)
+    for part in match.group(1).split(":")[1:] if match else ():
+        for form in (part, unquote_plus(part)):
+            if form:
+                text = text.replace(form, "***")
+    return text

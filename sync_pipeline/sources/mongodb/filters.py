@@ -1,0 +1,147 @@
+"""What is asked of a collection: the user's filter and projection in Extended JSON, and Smart Sync's interval."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import bson.json_util
+from bson.errors import BSONError
+
+from sync_pipeline.errors import ConfigError
+from sync_pipeline.parameters import END_PLACEHOLDER, START_PLACEHOLDER
+from sync_pipeline.smart_sync import BEGINNING, SyncInterval
+from sync_pipeline.sources.mongodb.bson_texts import EXTENDED, moment_text
+
+Filter = dict[str, Any]
+
+# They run JavaScript on the server. https://www.mongodb.com/docs/manual/core/server-side-javascript/
+JAVASCRIPT_OPERATORS = frozenset({"$where", "$function", "$accumulator"})
+
+# Stands in for the interval where only the filter's form is looked at.
+_ANY_MOMENT = moment_text(BEGINNING)
+
+
+def parse_filter(text: str | None, parameter: str, interval: SyncInterval | None = None) -> Filter:
+    """Return what a parameter says in Extended JSON, with the placeholders filled; nothing is the empty filter.
+
+    Raises ConfigError, saying what is wrong, and where.
+    """
+    if text is None:
+        return {}
+    start, end = (_ANY_MOMENT, _ANY_MOMENT) if interval is None else (interval.start, interval.end)
+    filled = text.replace(START_PLACEHOLDER, _text(start)).replace(END_PLACEHOLDER, _text(end))
+    document = json.loads(filled)
+    refused = sorted(JAVASCRIPT_OPERATORS & set(_keys(document)))
+    if refused:
+        problem = f"{parameter} uses {' and '.join(refused)}{_place(filled, refused[0], 0)}, which runs JavaScript"
+        raise ConfigError([f"{problem} on the server: say it with query operators, such as $expr"])
+    try:
+        parsed: Filter = bson.json_util.loads(filled, json_options=EXTENDED)
+    except (BSONError, ValueError, TypeError, ArithmeticError, KeyError) as error:
+        raise ConfigError([f"{parameter}: {_mistake(filled, document) or str(error)}"]) from None
+    return parsed
+
+
+def interval_filter(
+    column: str, interval: SyncInterval, *, with_nulls: bool = False, after: Any = None, until: Any = None
+) -> Filter:
+    """Return the filter of the documents whose date `column` is in the interval.
+
+    A comparison with a date matches dates only, and arrays that hold one, which are no date: those are left out. BSON
+    counts milliseconds: both bounds are rounded down, which changes nothing, as no date lies between.
+
+    Args:
+        with_nulls: documents in which it is null or missing as well.
+        after, until: a part of the interval instead of all of it.
+    """
+    bounds = {
+        "$gt": milliseconds(interval.start) if after is None else after,
+        "$lte": milliseconds(interval.end) if until is None else until,
+        "$not": {"$type": "array"},
+    }
+    if not with_nulls:
+        return {column: bounds}
+    return {"$or": [{column: bounds}, null_filter(column)]}
+
+
+def null_filter(column: str) -> Filter:
+    """Return the filter of the documents in which the field is null or missing."""
+    return {column: {"$eq": None, "$not": {"$type": "array"}}}
+
+
+def not_a_date_filter(column: str) -> Filter:
+    """Return the filter of the documents that no interval of `column` has."""
+    return {"$or": [{column: {"$not": {"$type": "date"}}}, {column: {"$type": "array"}}]}
+
+
+def both(first: Filter, second: Filter) -> Filter:
+    """Return the filter of the documents that match both."""
+    if not first or not second:
+        return first or second
+    return {"$and": [first, second]}
+
+
+def milliseconds(moment: datetime.datetime) -> datetime.datetime:
+    """Return the moment as BSON has it: UTC without a zone, to the millisecond below."""
+    utc = moment.astimezone(datetime.UTC).replace(tzinfo=None)
+    return utc.replace(microsecond=utc.microsecond // 1000 * 1000)
+
+
+def _text(moment: datetime.datetime | str) -> str:
+    return moment if isinstance(moment, str) else moment_text(moment)
+
+
+def _keys(value: Any) -> Iterator[str]:
+    """Yield all keys at any depth, in the order they are written."""
+    if isinstance(value, Mapping):
+        for key, member in value.items():
+            yield key
+            yield from _keys(member)
+    elif isinstance(value, list):
+        for member in value:
+            yield from _keys(member)
+
+
+def _mistake(text: str, document: Any) -> str:
+    """Return what is wrong with the first type wrapper that cannot be read, such as {"$oid": "x"}, and where it is."""
+    seen: dict[str, int] = {}
+    for wrapper in _wrappers(document):
+        key = next(iter(wrapper))
+        number = seen.get(key, 0)
+        seen[key] = number + 1
+        try:
+            bson.json_util.loads(json.dumps(wrapper), json_options=EXTENDED)
+        except (BSONError, ValueError, TypeError, ArithmeticError, KeyError) as error:
+            shown = json.dumps(wrapper, ensure_ascii=False)
+            return f"{shown}{_place(text, key, number)} is no Extended JSON: {error}"
+    return ""
+
+
+def _wrappers(value: Any) -> Iterator[Mapping[str, Any]]:
+    """Yield the innermost objects whose first key begins with a dollar, in the order they are written."""
+    if isinstance(value, Mapping):
+        if value and next(iter(value)).startswith("$") and not any(map(_is_nested, value.values())):
+            yield value
+        for member in value.values():
+            yield from _wrappers(member)
+    elif isinstance(value, list):
+        for member in value:
+            yield from _wrappers(member)
+
+
+def _is_nested(value: Any) -> bool:
+    return isinstance(value, Mapping | list)
+
+
+def _place(text: str, key: str, number: int) -> str:
+    """Return where a key is written for the n-th time, counted from 0."""
+    matches = list(re.finditer(re.escape(json.dumps(key)) + r"\s*:", text))
+    if number >= len(matches):
+        return ""
+    before = text[: matches[number].start()]
+    line, column = before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
+    return f" at line {line}, column {column}"

@@ -1,0 +1,189 @@
+"""How a collection is cut into parts that are read side by side.
+
+The ends of the parts come from a random sample. Parts by `_id` are ranges of its index, which follow the one order that
+BSON has over values of all types, so that every document is in exactly one, whatever its `_id` is. (A comparison in a
+filter would only match values of the same type.) Parts of an interval are ranges of the timestamp, where it has an
+index. Nothing of it needs more than the right to read.
+https://www.mongodb.com/docs/manual/reference/bson-type-comparison-order/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+from typing import Any
+
+import bson
+import bson.json_util
+from pymongo.collection import Collection
+from pymongo.errors import OperationFailure
+
+from sync_pipeline.smart_sync import SyncInterval
+from sync_pipeline.sources.mongodb.bson_texts import DECODING, EXTENDED, extended_json
+from sync_pipeline.sources.mongodb.bson_types import ID
+from sync_pipeline.sources.mongodb.connection import Document
+from sync_pipeline.sources.mongodb.filters import Filter, both, interval_filter, null_filter
+
+# Documents that are read by one worker on one connection, when num_partitions does not say.
+PARTITION_BYTES = 256 * 1024 * 1024
+MAX_PARTITIONS = 100
+
+# A range's ends are as even as the sample is large; the server takes one at random where it is below a twentieth.
+SAMPLES_PER_PARTITION = 50
+MIN_SAMPLE = 1000
+
+
+@dataclass(frozen=True)
+class Find:
+    """One find on the collection.
+
+    Attributes:
+        minimum, maximum: the range of `_id`, the first included, the last not; None is open.
+    """
+
+    query: Filter
+    projection: Filter
+    minimum: Filter | None = None
+    maximum: Filter | None = None
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of the driver's `find`."""
+        arguments: dict[str, Any] = {"filter": self.query, "projection": self.projection or None}
+        if self.minimum is not None or self.maximum is not None:
+            arguments |= {"min": self.minimum, "max": self.maximum, "hint": {ID: 1}}
+        return arguments
+
+    def statement(self) -> str:
+        """Return what is sent to the source, in canonical Extended JSON."""
+        document = {
+            "filter": self.query,
+            "projection": self.projection,
+            "min": self.minimum,
+            "max": self.maximum,
+        }
+        return extended_json({name: value for name, value in document.items() if value})
+
+    @classmethod
+    def from_statement(cls, statement: str) -> Find:
+        """Return the find that `statement` is."""
+        document = bson.json_util.loads(statement, json_options=EXTENDED)
+        return cls(document.get("filter", {}), document.get("projection", {}), document.get("min"), document.get("max"))
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Documents at random.
+
+    Attributes:
+        documents: how many the collection has, about.
+        share: of them that the query matches.
+        size: of a matching document, in bytes.
+        ids, moments: of matching documents, in order.
+    """
+
+    documents: int
+    share: float
+    size: float
+    ids: tuple[Any, ...]
+    moments: tuple[datetime, ...]
+
+    @property
+    def rows(self) -> int:
+        """How many documents the query matches, about."""
+        return round(self.documents * self.share)
+
+
+def take_sample(
+    collection: Collection[Document], query: Filter, timestamp_column: str | None, num_partitions: int | None
+) -> Sample:
+    """Look at random documents of the collection that match `query`."""
+    documents = collection.estimated_document_count()
+    size = max(MIN_SAMPLE, (num_partitions or 0) * SAMPLES_PER_PARTITION)
+    found = list(
+        collection.with_options(codec_options=DECODING).aggregate(
+            [
+                {"$sample": {"size": size}},
+                {"$match": query},
+                {
+                    "$project": {
+                        "size": {"$bsonSize": "$$ROOT"},
+                        "moment": f"${timestamp_column}" if timestamp_column else {"$literal": None},
+                    }
+                },
+                {"$sort": {ID: 1}},
+            ],
+            allowDiskUse=True,
+        )
+    )
+    looked_at = min(size, documents)
+    return Sample(
+        documents=documents,
+        share=min(1.0, len(found) / looked_at) if looked_at else 0.0,
+        size=sum(document["size"] for document in found) / len(found) if found else 0.0,
+        ids=tuple(document[ID] for document in found if ID in document),
+        moments=tuple(sorted(moment for document in found if isinstance(moment := document["moment"], datetime))),
+    )
+
+
+def partition_count(sample: Sample, num_partitions: int | None) -> int:
+    """Return how many parts to read in: what is asked for, or by size."""
+    if num_partitions is not None:
+        return num_partitions
+    return min(MAX_PARTITIONS, max(1, round(sample.rows * sample.size / PARTITION_BYTES)))
+
+
+def by_id(query: Filter, projection: Filter, sample: Sample, count: int) -> list[Find]:
+    """Return finds by ranges of `_id`."""
+    # What does not survive as text cannot be an end.
+    usable = [value for value in sample.ids if _survives(value)]
+    ends = [{ID: value} for value in _quantiles(usable, count)]
+    return [Find(query, projection, minimum, maximum) for minimum, maximum in pairwise([None, *ends, None])]
+
+
+def by_timestamp(
+    query: Filter,
+    projection: Filter,
+    column: str,
+    interval: SyncInterval,
+    sample: Sample,
+    count: int,
+    *,
+    with_nulls: bool,
+) -> list[Find]:
+    """Return finds by parts of the interval, and one for documents without a timestamp where these are wanted."""
+    cuts = [None, *_quantiles(sample.moments, count), None]
+    finds = [
+        Find(both(query, interval_filter(column, interval, after=after, until=until)), projection)
+        for after, until in pairwise(cuts)
+    ]
+    if with_nulls:
+        finds.append(Find(both(query, null_filter(column)), projection))
+    return finds
+
+
+def has_index(collection: Collection[Document], column: str) -> bool:
+    """Whether an index begins with the field."""
+    try:
+        return any(next(iter(index["key"])) == column for index in collection.list_indexes())
+    except OperationFailure:
+        # A view has none, and the user may not be allowed to know.
+        return False
+
+
+def _quantiles(values: Sequence[Any], count: int) -> list[Any]:
+    """Return at most `count` - 1 values, all different, that cut ordered values into parts of about one size."""
+    places = sorted({len(values) * part // count for part in range(1, count)} - {0}) if values else []
+    ends: list[Any] = []
+    for place in places:
+        if not ends or bson.encode({"v": values[place]}) != bson.encode({"v": ends[-1]}):
+            ends.append(values[place])
+    return ends
+
+
+def _survives(value: Any) -> bool:
+    document = {ID: value}
+    again = bson.json_util.loads(extended_json(document), json_options=EXTENDED)
+    return bson.encode(again, codec_options=DECODING) == bson.encode(document, codec_options=DECODING)

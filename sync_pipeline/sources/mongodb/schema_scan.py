@@ -1,0 +1,187 @@
+"""The columns of documents that have no schema: the server counts which fields have which types."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bson.binary import Binary
+from pymongo.collection import Collection
+from pymongo.errors import OperationFailure
+
+from sync_pipeline.errors import SchemaError, SourceQueryError
+from sync_pipeline.schema import Field, Schema
+from sync_pipeline.sources.mongodb.bson_texts import AMBIGUOUS_ID
+from sync_pipeline.sources.mongodb.bson_types import ID, UUID, column
+from sync_pipeline.sources.mongodb.connection import Document
+from sync_pipeline.sources.mongodb.filters import Filter, not_a_date_filter, null_filter
+from sync_pipeline.suggestions import did_you_mean
+
+# How long the server may count what is only reported, or look for what is hardly there.
+COUNT_MILLISECONDS = 10_000
+
+_UNAUTHORIZED, _TIME_LIMIT_EXCEEDED = 13, 50
+_UUID_SUBTYPE = 4
+
+# binData is ordered by length, subtype and bytes: between these two lie all UUIDs and nothing else.
+_FIRST_UUID, _LAST_UUID = Binary(bytes(16), _UUID_SUBTYPE), Binary(bytes([255] * 16), _UUID_SUBTYPE)
+_TYPE_OF_VALUE = {
+    "$cond": [
+        {"$and": [{"$gte": ["$$this.v", _FIRST_UUID]}, {"$lte": ["$$this.v", _LAST_UUID]}]},
+        UUID,
+        {"$type": "$$this.v"},
+    ]
+}
+
+
+@dataclass(frozen=True)
+class CollectionKind:
+    """What kind of collection it is.
+
+    Attributes:
+        name: `collection`, `view` or `timeseries`; empty where the user may not know.
+        has_id_order: its documents can be read by ranges of an index on `_id` that orders as BSON does.
+    """
+
+    name: str
+    has_id_order: bool
+
+
+def look_up(collection: Collection[Document]) -> CollectionKind:
+    """Return what the collection is. Raises SourceQueryError when there is none: MongoDB would answer with nothing."""
+    database = collection.database
+    try:
+        found = list(database.list_collections())
+    except OperationFailure as error:
+        if error.code != _UNAUTHORIZED:
+            raise
+        # A user of one collection may know no more than that it is there.
+        found = [{"name": name} for name in database.list_collection_names(authorizedCollections=True, nameOnly=True)]
+    known = {str(entry["name"]): entry for entry in found}
+    entry = known.get(collection.name)
+    if entry is None:
+        raise SourceQueryError(_nothing_there(collection, known))
+    options = entry.get("options", {})
+    kind = str(entry.get("type", ""))
+    return CollectionKind(kind, kind == "collection" and "collation" not in options and "clusteredIndex" not in options)
+
+
+def _nothing_there(collection: Collection[Document], known: Iterable[str]) -> str:
+    names = sorted(name for name in known if not name.startswith("system."))
+    database = collection.database.name
+    if names:
+        return (
+            f"mongodb_collection: there is no collection {collection.name} in database {database}"
+            f"{did_you_mean(collection.name, names)}"
+        )
+    databases: list[str] = []
+    with contextlib.suppress(OperationFailure):
+        databases = collection.database.client.list_database_names()
+    return (
+        f"mongodb_database: database {database} has no collection that the user can see"
+        f"{did_you_mean(database, [name for name in databases if name != database])}"
+    )
+
+
+def field_types(
+    collection: Collection[Document], query: Filter, projection: Filter, sample_size: int | None
+) -> Mapping[str, frozenset[str]]:
+    """Return the types that each field has in the documents of `query`, or in a random sample of these.
+
+    Fields are in the order of their names, `_id` first.
+    """
+    stages: list[Mapping[str, Any]] = [{"$match": query}]
+    if sample_size is not None:
+        stages.append({"$sample": {"size": sample_size}})
+    if projection:
+        stages.append({"$project": projection})
+    pairs = {"$map": {"input": {"$objectToArray": "$$ROOT"}, "in": ["$$this.k", _TYPE_OF_VALUE]}}
+    stages += [
+        # Most documents have one of a few shapes: only those are taken apart.
+        {"$group": {"_id": pairs}},
+        {"$unwind": "$_id"},
+        {"$group": {"_id": "$_id"}},
+    ]
+    types: dict[str, set[str]] = {}
+    for found in collection.aggregate(stages, allowDiskUse=True):
+        key, type_name = found["_id"]
+        types.setdefault(key, set()).add(type_name)
+    return {key: frozenset(types[key]) for key in sorted(types, key=lambda key: (key != ID, key))}
+
+
+def schema_of(types: Mapping[str, frozenset[str]]) -> Schema:
+    """Return the columns. Raises SchemaError naming the fields that would be one column."""
+    keys: dict[str, list[str]] = {}
+    fields: list[Field] = []
+    for key, names in types.items():
+        field = column(key, names)
+        keys.setdefault(field.name, []).append(key)
+        fields.append(field)
+    clashes = [
+        f"fields {' and '.join(map(repr, several))} would both be column {name!r}"
+        for name, several in keys.items()
+        if len(several) > 1
+    ]
+    if clashes:
+        raise SchemaError(
+            f"{'; '.join(clashes)}: leave all but one out with mongodb_projection, or set mongodb_document_mode=true"
+        )
+    return Schema(tuple(fields))
+
+
+def check_ids_are_distinct(collection: Collection[Document]) -> list[str]:
+    """Return risks of `_id`s of several types as texts. Raises SchemaError when two may have the same text.
+
+    Looks at the whole collection, whatever the run reads: what it decides must not change from run to run.
+    """
+    others = ("objectId", "int", "long", "binData", "null", "bool", "object")
+    has_others = any(collection.find_one({ID: {"$type": name}}, {ID: 1}) for name in others)
+    if not has_others:
+        return []
+    try:
+        ambiguous = collection.find_one(
+            {ID: {"$type": "string", "$regex": re.compile(AMBIGUOUS_ID).pattern}},
+            {ID: 1},
+            max_time_ms=COUNT_MILLISECONDS,
+        )
+    except OperationFailure as error:
+        if error.code != _TIME_LIMIT_EXCEEDED:
+            raise
+        return ["_id has several types, and there was no time to look for texts that read like a value of another type"]
+    if ambiguous is None:
+        return []
+    raise SchemaError(
+        "_id has several types, and strings among them that read like a value of another type, such as an ObjectId's "
+        "digits: two documents could become one row. Read one type at a time into a table of its own, with "
+        'mongodb_query={"_id": {"$type": "string"}} and the like'
+    )
+
+
+def without_timestamp(
+    collection: Collection[Document], query: Filter, timestamp_column: str, includes_null: bool
+) -> list[str]:
+    """Return a sentence on the documents of `query` that no interval has, if there are any."""
+    no_date: list[Filter] = [query, not_a_date_filter(timestamp_column)]
+    if includes_null:
+        no_date.append({"$nor": [null_filter(timestamp_column)]})
+    stages: list[Mapping[str, Any]] = [
+        {"$match": {"$and": no_date}},
+        {"$group": {"_id": {"$type": f"${timestamp_column}"}, "count": {"$sum": 1}}},
+    ]
+    try:
+        found = list(collection.aggregate(stages, maxTimeMS=COUNT_MILLISECONDS))
+    except OperationFailure as error:
+        if error.code != _TIME_LIMIT_EXCEEDED:
+            raise
+        return [
+            f"documents whose {timestamp_column} is no date are not read; there was no time to count them: an index on "
+            f"{timestamp_column} helps"
+        ]
+    counts = {str(entry["_id"]): int(entry["count"]) for entry in found}
+    if not counts:
+        return []
+    each = ", ".join(f"{count:,} {name}" for name, count in sorted(counts.items()))
+    return [f"{sum(counts.values()):,} documents are not read: their {timestamp_column} is no date ({each})"]

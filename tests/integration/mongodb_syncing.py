@@ -1,0 +1,48 @@
+"""Whole runs from a MongoDB database of the test's own into a dataset of the test's own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pymongo.collection import Collection
+from pymongo.database import Database
+
+from tests.integration.syncing import TABLE, Syncing
+
+
+@dataclass(frozen=True)
+class MongodbSyncing(Syncing):
+    """Syncs collections. Each keyword argument of its methods is a template parameter."""
+
+    mongodb: Database[dict[str, Any]] | None = None
+
+    @property
+    def collection(self) -> Collection[dict[str, Any]]:
+        """The collection that is read, as the administrator has it."""
+        assert self.mongodb is not None
+        return self.mongodb[TABLE]
+
+    def insert(self, *documents: dict[str, Any]) -> None:
+        self.collection.insert_many(list(documents))
+
+    def parameters(self, **parameters: str | None) -> dict[str, str]:
+        """Return the parameters of a run; one that is None is left out."""
+        values = {
+            "data_source": "mongodb",
+            "mongodb_host": self.endpoints.mongodb_host,
+            "mongodb_port": str(self.endpoints.mongodb_port),
+            "mongodb_database": self.database,
+            "mongodb_collection": TABLE,
+            "mongodb_username": self.endpoints.mongodb_username,
+            "mongodb_password": self.endpoints.mongodb_password,
+            "destination_bigquery_project": self.endpoints.project,
+            "destination_bigquery_dataset": self.dataset,
+            "destination_bigquery_table": TABLE,
+            "max_retries": "0",
+        } | parameters
+        return {name: value for name, value in values.items() if value is not None}
+
+    def rows(self, columns: str = "*", order: str = "_id") -> list[tuple[Any, ...]]:
+        """Return the destination's rows, in the order of `order`."""
+        return self.query(f"SELECT {columns} FROM items ORDER BY {order}")
