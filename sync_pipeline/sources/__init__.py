@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping
 from sync_pipeline.config import SyncConfig
 from sync_pipeline.errors import ConfigError
 from sync_pipeline.source import Source
-from sync_pipeline.sources import postgresql
+from sync_pipeline.sources import bigquery, postgresql
 
 SOURCES: Mapping[str, Callable[[SyncConfig], Source]] = {
     "postgresql": postgresql.open_source,
+    "bigquery": bigquery.open_source,
 }
 
 
