@@ -6,6 +6,7 @@ README.md beside this file lists what stays different.
 
 import contextlib
 import contextvars
+import itertools
 import tempfile
 import threading
 import urllib.parse
@@ -15,7 +16,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 from local_bigquery.catalog import names, tables
-from local_bigquery.engine import database
+from local_bigquery.engine import database, types
+from local_bigquery.grpc import read
 from local_bigquery.jobs import extract, load, merge, query, runner
 from local_bigquery.sql.rules import json as json_rules
 from local_bigquery.sql.translate import translate
@@ -34,6 +36,7 @@ def apply(storage_url: str) -> None:
     quote_aliases_of_merge()
     replace_a_table_atomically()
     refuse_duplicate_job_ids_under_concurrency()
+    read_nested_texts_from_the_storage_api()
     if storage_url:
         show_extracted_files_to_cloud_storage(storage_url)
 
@@ -210,6 +213,35 @@ def refuse_duplicate_job_ids_under_concurrency() -> None:
             return submit(*arguments, **options)
 
     runner.submit = submit_one_by_one
+
+
+def read_nested_texts_from_the_storage_api() -> None:
+    """JSON, GEOGRAPHY and INTERVAL inside of arrays and structs came in the emulator's own form, not as text in Arrow."""
+    column = read._column
+
+    def column_with_texts(name, kind, data_format):
+        if data_format != read.ARROW:
+            return column(name, kind, data_format)
+        expression = _texts(database.quote(name), kind, itertools.count())
+        if types.field(name, kind).mode == "REPEATED":
+            expression = f"coalesce({expression}, [])"
+        return f"{expression} AS {database.quote(name)}"
+
+    read._column = column_with_texts
+
+
+def _texts(expression, kind, numbers):
+    if not types._range(kind) and (element := types._element(kind)):
+        one = f"e{next(numbers)}"
+        return f"list_transform({expression}, lambda {one}: {_texts(one, element, numbers)})"
+    if types._range(kind) is None and kind.id == "struct":
+        parts = ", ".join(
+            f"{database.quote(name)}: {_texts(f'{expression}.{database.quote(name)}', child, numbers)}"
+            for name, child in kind.children
+        )
+        return f"CASE WHEN {expression} IS NULL THEN NULL ELSE {{{parts}}} END"
+    is_text = types._range(kind) is None and types.field("x", kind).type in read.ENCODED[read.ARROW]
+    return types.encode(expression, kind) if is_text else expression
 
 
 def show_extracted_files_to_cloud_storage(storage_url: str) -> None:

@@ -14,6 +14,7 @@ from psycopg2.extensions import make_dsn
 
 import sandbox
 from sandbox import Endpoints
+from tests.integration.bigquery_syncing import BigquerySyncing
 from tests.integration.syncing import Syncing
 
 
@@ -95,6 +96,17 @@ def syncing(
 ) -> Syncing:
     """Runs from the test's own database into the test's own dataset."""
     return Syncing(endpoints, postgresql_database, postgresql, bigquery_client, dataset, gcs_folder)
+
+
+@pytest.fixture
+def bigquery_syncing(
+    endpoints: Endpoints, bigquery_client: bigquery.Client, dataset: str, gcs_folder: str
+) -> Iterator[BigquerySyncing]:
+    """Runs from a dataset of the test's own into another."""
+    source = f"{dataset}_source"
+    bigquery_client.create_dataset(source)
+    yield BigquerySyncing(endpoints, "", None, bigquery_client, dataset, gcs_folder, source)
+    bigquery_client.delete_dataset(source, delete_contents=True)
 
 
 def _roll_back_prepared(endpoints: Endpoints, database: str, gid: str) -> None:
