@@ -216,7 +216,7 @@ def refuse_duplicate_job_ids_under_concurrency() -> None:
 
 
 def read_nested_texts_from_the_storage_api() -> None:
-    """JSON, GEOGRAPHY and INTERVAL inside of arrays and structs came in the emulator's own form, not as text in Arrow."""
+    """JSON, GEOGRAPHY and INTERVAL in arrays and structs came in the emulator's own form, not as text in Arrow."""
     column = read._column
 
     def column_with_texts(name, kind, data_format):
