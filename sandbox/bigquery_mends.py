@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from local_bigquery.catalog import names, tables
+from local_bigquery.catalog import datasets, names, tables
 from local_bigquery.engine import database, types
 from local_bigquery.grpc import read
 from local_bigquery.jobs import extract, load, merge, query, runner
@@ -37,6 +37,7 @@ def apply(storage_url: str) -> None:
     replace_a_table_atomically()
     refuse_duplicate_job_ids_under_concurrency()
     read_nested_texts_from_the_storage_api()
+    tell_the_location_of_a_table()
     if storage_url:
         show_extracted_files_to_cloud_storage(storage_url)
 
@@ -242,6 +243,17 @@ def _texts(expression, kind, numbers):
         return f"CASE WHEN {expression} IS NULL THEN NULL ELSE {{{parts}}} END"
     is_text = types._range(kind) is None and types.field("x", kind).type in read.ENCODED[read.ARROW]
     return types.encode(expression, kind) if is_text else expression
+
+
+def tell_the_location_of_a_table() -> None:
+    """Every table was said to be in US, whatever the location of its dataset."""
+    load = tables.load
+
+    def load_with_location(project_id, dataset_id, table_id):
+        table = load(project_id, dataset_id, table_id)
+        return table.replace(location=datasets.get(project_id, dataset_id).location)
+
+    tables.load = load_with_location
 
 
 def show_extracted_files_to_cloud_storage(storage_url: str) -> None:

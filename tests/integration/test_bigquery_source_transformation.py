@@ -14,7 +14,8 @@ from tests.integration.bigquery_syncing import WAYS, BigquerySyncing
 from tests.integration.syncing import Run
 
 ROWS = r"""
-    (1, 'a', b'\x00\xff', NUMERIC '1.5', 2.5, TRUE, DATE '2024-01-31', TIME '01:02:03', DATETIME '2024-01-01 10:00:00',
+    (1, 'a', b'\x00\xff', NUMERIC '1.123456789', 2.5, TRUE, DATE '2024-01-31', TIME '01:02:03',
+     DATETIME '2024-01-01 10:00:00',
      TIMESTAMP '2024-01-01 00:00:00+00', JSON '{"k":[1,2]}', '12', ['x','y']),
     (2, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, TIMESTAMP '2024-01-02 00:00:00+00', NULL, NULL, [])
 """
@@ -72,7 +73,7 @@ def test_hashes_are_those_of_the_text_or_the_bytes(syncing: BigquerySyncing) -> 
     transform(syncing, {"include_fields": names, "hash_fields": names[:6]}).succeeded()
     assert syncing.query("SELECT * FROM items ORDER BY updated_at") == [
         (
-            *map(digest, ("1", "a", b"\x00\xff", "1.5", "true", "2024-01-31")),
+            *map(digest, ("1", "a", b"\x00\xff", "1.123456789", "true", "2024-01-31")),
             datetime(2024, 1, 1, tzinfo=UTC),
         ),
         (digest("2"), None, None, None, None, None, datetime(2024, 1, 2, tzinfo=UTC)),
@@ -85,8 +86,9 @@ def test_hashes_are_those_of_the_text_or_the_bytes(syncing: BigquerySyncing) -> 
         ("id", "STRING", "1"),
         ("id", "NUMERIC", Decimal(1)),
         ("id", "FLOAT64", 1.0),
-        ("amount", "STRING", "1.5"),
-        ("amount", "BIGNUMERIC", Decimal("1.5")),
+        # The emulator would fill shorter ones up with zeros.
+        ("amount", "STRING", "1.123456789"),
+        ("amount", "BIGNUMERIC", Decimal("1.123456789")),
         ("ratio", "NUMERIC", Decimal("2.5")),
         ("flag", "STRING", "true"),
         ("day", "STRING", "2024-01-31"),
