@@ -6,6 +6,7 @@ README.md beside this file lists what stays different.
 
 import contextlib
 import contextvars
+import itertools
 import tempfile
 import threading
 import urllib.parse
@@ -14,8 +15,9 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from local_bigquery.catalog import names, tables
-from local_bigquery.engine import database
+from local_bigquery.catalog import datasets, names, tables
+from local_bigquery.engine import database, types
+from local_bigquery.grpc import read
 from local_bigquery.jobs import extract, load, merge, query, runner
 from local_bigquery.sql.rules import json as json_rules
 from local_bigquery.sql.translate import translate
@@ -35,6 +37,8 @@ def apply(storage_url: str) -> None:
     replace_a_table_atomically()
     refuse_duplicate_job_ids_under_concurrency()
     create_tables_one_by_one()
+    read_nested_texts_from_the_storage_api()
+    tell_the_location_of_a_table()
     if storage_url:
         show_extracted_files_to_cloud_storage(storage_url)
 
@@ -222,6 +226,46 @@ def create_tables_one_by_one() -> None:
             return create(*arguments, **options)
 
     tables.create = create_alone
+
+
+def read_nested_texts_from_the_storage_api() -> None:
+    """JSON, GEOGRAPHY and INTERVAL in arrays and structs came in the emulator's own form, not as text in Arrow."""
+    column = read._column
+
+    def column_with_texts(name, kind, data_format):
+        if data_format != read.ARROW:
+            return column(name, kind, data_format)
+        expression = _texts(database.quote(name), kind, itertools.count())
+        if types.field(name, kind).mode == "REPEATED":
+            expression = f"coalesce({expression}, [])"
+        return f"{expression} AS {database.quote(name)}"
+
+    read._column = column_with_texts
+
+
+def _texts(expression, kind, numbers):
+    if not types._range(kind) and (element := types._element(kind)):
+        one = f"e{next(numbers)}"
+        return f"list_transform({expression}, lambda {one}: {_texts(one, element, numbers)})"
+    if types._range(kind) is None and kind.id == "struct":
+        parts = ", ".join(
+            f"{database.quote(name)}: {_texts(f'{expression}.{database.quote(name)}', child, numbers)}"
+            for name, child in kind.children
+        )
+        return f"CASE WHEN {expression} IS NULL THEN NULL ELSE {{{parts}}} END"
+    is_text = types._range(kind) is None and types.field("x", kind).type in read.ENCODED[read.ARROW]
+    return types.encode(expression, kind) if is_text else expression
+
+
+def tell_the_location_of_a_table() -> None:
+    """Every table was said to be in US, whatever the location of its dataset."""
+    load = tables.load
+
+    def load_with_location(project_id, dataset_id, table_id):
+        table = load(project_id, dataset_id, table_id)
+        return table.replace(location=datasets.get(project_id, dataset_id).location)
+
+    tables.load = load_with_location
 
 
 def show_extracted_files_to_cloud_storage(storage_url: str) -> None:

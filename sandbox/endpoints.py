@@ -49,6 +49,7 @@ class Endpoints:
         """Return the variables that point Google's clients, gcloud, and whoever needs a database, to these servers."""
         return {
             "BIGQUERY_EMULATOR_HOST": self.bigquery_host,
+            "BIGQUERY_STORAGE_EMULATOR_HOST": self.bigquery_storage_host,
             "STORAGE_EMULATOR_HOST": self.storage_host,
             "GOOGLE_APPLICATION_CREDENTIALS": str(self.credentials_file),
             "GOOGLE_CLOUD_PROJECT": self.project,

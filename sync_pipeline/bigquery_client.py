@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,7 +14,7 @@ import google.auth.exceptions
 from google.api_core import exceptions
 from google.cloud import bigquery
 
-from sync_pipeline.errors import ConcurrentSyncError, PublishError
+from sync_pipeline.errors import ConcurrentSyncError, PublishError, SyncError
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -41,19 +41,23 @@ RUN_LABEL = "sync_run"
 # A 409 may come before the job it speaks of can be read.
 _VISIBLE_SECONDS = 30
 
-_MEANINGS: tuple[tuple[type[Exception], str], ...] = (
-    (google.auth.exceptions.GoogleAuthError, "check the service account of the job"),
-    (exceptions.Unauthorized, "check the service account of the job"),
+# A kind of error of Google's client, what it is to us, and what to do about it. The most specific comes first.
+Meaning = tuple[type[Exception], type[SyncError], str]
+
+DESTINATION_MEANINGS: tuple[Meaning, ...] = (
+    (google.auth.exceptions.GoogleAuthError, PublishError, "check the service account of the job"),
+    (exceptions.Unauthorized, PublishError, "check the service account of the job"),
     (
         exceptions.Forbidden,
+        PublishError,
         (
             "grant the job's service account roles/bigquery.dataEditor on the dataset and roles/bigquery.jobUser on "
             "the project"
         ),
     ),
-    (exceptions.NotFound, "create it, or correct destination_bigquery_project, _dataset and _table"),
-    (exceptions.ServerError, "BigQuery could not answer: run the job again"),
-    (exceptions.GoogleAPICallError, "see the reason BigQuery gives"),
+    (exceptions.NotFound, PublishError, "create it, or correct destination_bigquery_project, _dataset and _table"),
+    (exceptions.ServerError, PublishError, "BigQuery could not answer: run the job again"),
+    (exceptions.GoogleAPICallError, PublishError, "see the reason BigQuery gives"),
 )
 
 
@@ -64,13 +68,33 @@ def open_client(project: str, location: str | None = None) -> bigquery.Client:
 
 
 @contextlib.contextmanager
-def translated_errors(doing: str) -> Iterator[None]:
-    """Turn the client's errors into `PublishError`: "cannot <doing>: <what BigQuery says>: <remedy>"."""
+def translated_errors(doing: str, meanings: Sequence[Meaning] = DESTINATION_MEANINGS) -> Iterator[None]:
+    """Turn the client's errors into ours: "cannot <doing>: <what BigQuery says>: <remedy>"."""
     try:
         yield
     except (exceptions.GoogleAPICallError, google.auth.exceptions.GoogleAuthError) as error:
-        remedy = next(remedy for kind, remedy in _MEANINGS if isinstance(error, kind))
-        raise PublishError(f"BigQuery: cannot {doing}: {reason_of(error)}: {remedy}") from None
+        _, kind, remedy = meaning_of(error, meanings)
+        raise kind(f"BigQuery: cannot {doing}: {reason_of(error)}: {remedy}") from None
+
+
+def meaning_of(error: Exception, meanings: Sequence[Meaning]) -> Meaning:
+    """Return the first row that fits the error; the last row of a table fits every error that a call raises."""
+    return next(meaning for meaning in meanings if isinstance(error, meaning[0]))
+
+
+def query_config(
+    job_project: str, default_project: str, default_dataset: str | None, maximum_bytes_billed: int | None
+) -> bigquery.QueryJobConfig:
+    """Return the settings of a query over the source; names without a project are looked up in `default_project`."""
+    config = bigquery.QueryJobConfig(use_query_cache=False)
+    if default_dataset is not None:
+        config.default_dataset = f"{default_project}.{default_dataset}"
+    if job_project != default_project:
+        # https://cloud.google.com/bigquery/docs/reference/rest/v2/ConnectionProperty
+        config.connection_properties = [bigquery.ConnectionProperty("dataset_project_id", default_project)]
+    if maximum_bytes_billed is not None:
+        config.maximum_bytes_billed = maximum_bytes_billed
+    return config
 
 
 def reason_of(error: Exception) -> str:
@@ -93,6 +117,7 @@ class JobRequest:
         observed_at: BigQuery's clock when the run looked at the destination, for an id that other runs share: what
             succeeded before was seen by the run, what succeeded later was not, and the run must not publish. None for
             an id that is the run's alone.
+        meanings: what the errors of the job and of the calls about it are to us.
     """
 
     job_id: str
@@ -101,6 +126,7 @@ class JobRequest:
     doing: str
     max_retries: int
     observed_at: datetime | None = None
+    meanings: Sequence[Meaning] = DESTINATION_MEANINGS
 
 
 @dataclass(frozen=True)
@@ -147,7 +173,7 @@ def finish_job(client: bigquery.Client, request: JobRequest, begin: Callable[[st
 
 def find_rival(client: bigquery.Client, request: JobRequest) -> Any | None:
     """Return the job of another run that makes this one superfluous, None when there is none."""
-    with translated_errors(request.doing):
+    with translated_errors(request.doing, request.meanings):
         if not _is_taken(client, request, 0):
             return None
         finished = _last_success(client, request, 0, _first_free(client, request, 0))
@@ -157,7 +183,7 @@ def find_rival(client: bigquery.Client, request: JobRequest) -> Any | None:
 def _begun_job(client: bigquery.Client, request: JobRequest, begin: Callable[[str], Any], attempt: int) -> Any | None:
     """Begin the job, or return the run's own that is already there; None when the id is another run's."""
     job_id = f"{request.job_id}-r{attempt}"
-    with translated_errors(request.doing):
+    with translated_errors(request.doing, request.meanings):
         try:
             return begin(job_id)
         except exceptions.Conflict:
@@ -184,7 +210,7 @@ def _existing_job(client: bigquery.Client, request: JobRequest, attempt: int) ->
 
 def _first_free(client: bigquery.Client, request: JobRequest, taken: int) -> int:
     """Return the first attempt after `taken` whose id is free. Ids are spent in order, so few have to be asked for."""
-    with translated_errors(request.doing):
+    with translated_errors(request.doing, request.meanings):
         step = 1
         while _is_taken(client, request, taken + step):
             taken += step
@@ -210,7 +236,7 @@ def _last_success(client: bigquery.Client, request: JobRequest, first: int, free
     The last that succeeded decides: whoever began it had seen what all before it did.
     """
     for attempt in reversed(range(first, free)):
-        with translated_errors(request.doing):
+        with translated_errors(request.doing, request.meanings):
             job = _existing_job(client, request, attempt)
         failure = _failure_of(job)
         if _is_ours(job, request):
@@ -236,11 +262,10 @@ def _failure_of(job: Any) -> exceptions.GoogleAPICallError | None:
     return None
 
 
-def _job_error(job: Any, failure: exceptions.GoogleAPICallError, request: JobRequest) -> PublishError:
-    return PublishError(
-        f"BigQuery: cannot {request.doing}: {_job_failure(job, failure)} (job {job.job_id} in {request.location}); "
-        "nothing was published"
-    )
+def _job_error(job: Any, failure: exceptions.GoogleAPICallError, request: JobRequest) -> SyncError:
+    _, kind, remedy = meaning_of(failure, request.meanings)
+    told = f"BigQuery: cannot {request.doing}: {_job_failure(job, failure)} (job {job.job_id} in {request.location})"
+    return PublishError(f"{told}; nothing was published") if kind is PublishError else kind(f"{told}: {remedy}")
 
 
 def _job_failure(job: Any, error: exceptions.GoogleAPICallError) -> str:

@@ -54,12 +54,21 @@ class MongodbConfig:
 
 @dataclass(frozen=True)
 class BigquerySourceConfig:
-    """Either `query` is set, or `dataset` and `table` are. `project` runs the query."""
+    """Either `query` is set, or `dataset` and `table` are.
+
+    Attributes:
+        project: of the table; or runs the query, and has the tables that the query names without a project.
+        dataset: with `query`, has the tables that it names without a dataset.
+        read: `auto`, `storage_api` or `query`.
+        maximum_bytes_billed: None for no limit.
+    """
 
     project: str
     dataset: str | None
     table: str | None
     query: str | None
+    read: str
+    maximum_bytes_billed: int | None
 
 
 SourceConfig = PostgresqlConfig | MongodbConfig | BigquerySourceConfig
@@ -225,6 +234,8 @@ def _bigquery(values: ParameterValues) -> BigquerySourceConfig:
         dataset=values["source_bigquery_dataset"],
         table=values["source_bigquery_table"],
         query=values["source_bigquery_query"],
+        read=values["source_bigquery_read"],
+        maximum_bytes_billed=values["maximum_bytes_billed"],
     )
 
 

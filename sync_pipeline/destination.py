@@ -147,6 +147,11 @@ def compare(
             if evolution == "ignore":
                 left_out.add(field.name)
                 notes.append(f"{field.name} is not in the destination: it is not loaded (schema_evolution=ignore)")
+            elif field.policy_tags:
+                problems.append(
+                    f"column {field.name} ({field.type_name}) is not in the destination table, and no statement adds a "
+                    "column with its policy tags: add it yourself, or leave it out with exclude_fields"
+                )
             else:
                 needs(
                     f"column {field.name} ({field.type_name}) is not in the destination table",

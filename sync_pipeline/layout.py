@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from google.cloud import bigquery
 
@@ -14,8 +14,10 @@ from sync_pipeline.schema import (
     MAX_DESCRIPTION_CHARACTERS,
     NULLABLE,
     PARTITION_GRANULARITIES,
+    RANGE,
     REPEATED,
     REQUIRED,
+    STRUCT,
     Field,
     Schema,
     quoted,
@@ -123,7 +125,7 @@ def new_table(table_id: str, schema: Schema, layout: TableLayout) -> bigquery.Ta
 
 def create_table_sql(table_id: str, schema: Schema, layout: TableLayout, *, replace: bool = False) -> str:
     """Return the table as GoogleSQL creates it; `replace` makes it `CREATE OR REPLACE TABLE`."""
-    columns = [_column_sql(field.name, field.type_name, field.mode, field.description) for field in schema]
+    columns = [_column_sql(field) for field in schema]
     if layout.primary_key:
         columns.append(f"PRIMARY KEY ({', '.join(map(quoted, layout.primary_key))}) NOT ENFORCED")
     lines = [f"CREATE {'OR REPLACE ' if replace else ''}TABLE {quoted(table_id)} ("]
@@ -137,7 +139,7 @@ def create_table_sql(table_id: str, schema: Schema, layout: TableLayout, *, repl
 
 def add_column_sql(table_id: str, field: Field) -> str:
     """Return the statement that adds a column; a table that has rows takes no NOT NULL one."""
-    column = _column_sql(field.name, field.type_name, NULLABLE, field.description)
+    column = _column_sql(replace(field, mode=NULLABLE) if field.mode == REQUIRED else field)
     return f"ALTER TABLE {quoted(table_id)} ADD COLUMN IF NOT EXISTS {column}"
 
 
@@ -185,13 +187,24 @@ def _partition_sql(schema: Schema, layout: TableLayout) -> str:
     return f"{field.type}_TRUNC({column}, {layout.partition_granularity})"
 
 
-def _column_sql(name: str, type_name: str, mode: str, description: str) -> str:
-    sql = f"{quoted(name)} {type_name}"
-    if mode == REQUIRED:
+def _column_sql(field: Field) -> str:
+    sql = f"{quoted(field.name)} {_declared_type(field)}"
+    if field.mode == REQUIRED:
         sql += " NOT NULL"
-    if description:
-        sql += f" OPTIONS(description={string_literal(description[:MAX_DESCRIPTION_CHARACTERS])})"
+    if field.description:
+        sql += f" OPTIONS(description={string_literal(field.description[:MAX_DESCRIPTION_CHARACTERS])})"
     return sql
+
+
+def _declared_type(field: Field) -> str:
+    """Return the type with its parameters; fields of a STRUCT have modes and descriptions of their own."""
+    if field.type == STRUCT:
+        element = f"STRUCT<{', '.join(_column_sql(part) for part in field.fields)}>"
+    elif field.type != RANGE and field.parameters:
+        element = f"{field.type}({field.parameters})"
+    else:
+        element = replace(field, mode=NULLABLE).type_name
+    return f"ARRAY<{element}>" if field.mode == REPEATED else element
 
 
 def string_literal(text: str) -> str:

@@ -14,6 +14,8 @@ from types import MappingProxyType
 
 POSTGRESQL, MONGODB, BIGQUERY = "postgresql", "mongodb", "bigquery"
 START_PLACEHOLDER, END_PLACEHOLDER = "{start_timestamp}", "{end_timestamp}"
+# The ways of rows from BigQuery to BigQuery.
+AUTO_WAY, STORAGE_WAY, QUERY_WAY = "auto", "storage_api", "query"
 
 
 class ParameterType(StrEnum):
@@ -455,7 +457,8 @@ PARAMETERS: tuple[Parameter, ...] = (
     _BIGQUERY(
         "source_bigquery_project",
         "Source project",
-        "Project of the table that is read; it also runs the query and pays for it.",
+        "Project of the table that is read. A query runs in it, is paid for by it, and finds there the tables that it "
+        "names without a project.",
         ParameterType.PROJECT,
         example="source-data-project",
         required=(_when(data_source=BIGQUERY),),
@@ -482,6 +485,25 @@ PARAMETERS: tuple[Parameter, ...] = (
         "GoogleSQL query whose rows are synced, in place of a table.",
         ParameterType.TEXT,
         example="SELECT * FROM `project.dataset.table` WHERE DATE(created_at) = CURRENT_DATE()",
+    ),
+    _BIGQUERY(
+        "source_bigquery_read",
+        "Way of the rows",
+        "Whether one query job moves the rows inside BigQuery (query), the workers read them through the Storage API "
+        "(storage_api), or the query does it wherever it can (auto).",
+        ParameterType.CHOICE,
+        example=STORAGE_WAY,
+        default=AUTO_WAY,
+        choices=(AUTO_WAY, STORAGE_WAY, QUERY_WAY),
+    ),
+    _BIGQUERY(
+        "maximum_bytes_billed",
+        "Maximum bytes billed",
+        "BigQuery refuses a query over the source that would read more bytes than this. Without it nothing is refused.",
+        ParameterType.INTEGER,
+        example="1000000000000",
+        minimum=1,
+        maximum=10**15,
     ),
     Parameter(
         "transformation_config",

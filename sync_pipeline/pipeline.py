@@ -63,6 +63,10 @@ def _failed(error: SyncError) -> int:
 def build_pipeline(plan: SyncPlan, source: Source, options: PipelineOptions) -> beam.Pipeline:
     """Return the run as Beam steps; nothing has been read yet."""
     pipeline = beam.Pipeline(options=options)
+    if plan.selection is not None:
+        # One query moves the rows: there is nothing to read, and nothing to stage.
+        pipeline | "NoFiles" >> beam.Create([]) | "Publish" >> PublishStagedFiles(plan)
+        return pipeline
     rows = (
         pipeline
         | "Partitions" >> beam.Create(list(plan.read.partitions))

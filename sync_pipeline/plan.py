@@ -13,7 +13,7 @@ from sync_pipeline.config import DestinationConfig, SyncConfig
 from sync_pipeline.layout import TableLayout, create_table_sql
 from sync_pipeline.schema import Schema
 from sync_pipeline.smart_sync import SyncInterval, TimestampBounds, timestamp_text
-from sync_pipeline.source import ReadPlan
+from sync_pipeline.source import ReadPlan, Selection
 
 # In place of a timestamp, for runs that do not depend on one.
 NO_START = "none"
@@ -67,6 +67,8 @@ class SyncPlan:
         dead_letters: where rows that do not fit go; None fails the run instead.
         staging_root: `gs://…/`, under which all runs into this destination stage their files.
         notes: sentences worth a reader's while; `risks` are those that may surprise.
+        selection: the rows as a query, where BigQuery moves them by itself and the workers read none; else None.
+        way: why the rows go that way, for a source that has two; else empty.
     """
 
     run_id: str
@@ -90,6 +92,8 @@ class SyncPlan:
     staging_root: str
     notes: tuple[str, ...] = ()
     risks: tuple[str, ...] = ()
+    selection: Selection | None = None
+    way: str = ""
 
     @property
     def table_id(self) -> str:
@@ -115,7 +119,7 @@ class SyncPlan:
     @property
     def needs_staging_table(self) -> bool:
         """Whether one load job cannot publish: JSON is parsed on the way; a query merges rows, or replaces a table."""
-        return bool(self.schema.json_columns) or self.write_mode in (WriteMode.MERGE, WriteMode.REPLACE)
+        return bool(self.schema.rebuilt_columns) or self.write_mode in (WriteMode.MERGE, WriteMode.REPLACE)
 
     @property
     def bounds(self) -> TimestampBounds | None:
@@ -141,8 +145,12 @@ class SyncPlan:
         """Return the plan in a few single lines, for the log."""
         lines = [
             f"plan: run {self.run_id}: {self.config.data_source} to {self.table_id}, {self._publishing()}",
-            f"plan: {len(self.schema)} columns, {len(self.read.partitions)} partition(s), rows: {self._rows()}",
+            f"plan: {len(self.schema)} columns, {self._parts()}, rows: {self._rows()}",
         ]
+        if self.way:
+            lines.append(f"plan: {self.way}")
+        if self.read.costs:
+            lines.append(f"plan: {self.read.costs}")
         if self.interval:
             lines.append(f"plan: interval {self.interval}: {self.interval.origin.value}")
         if self.creates_table:
@@ -157,7 +165,7 @@ class SyncPlan:
             ("Interval", self._interval()),
             ("Query", self.read.query),
             ("Rows", self._rows()),
-            ("Reading", f"{len(self.read.partitions)} partition(s), at most {self.config.batch_size:,} rows a batch"),
+            ("Reading", self._reading()),
             ("Columns", _column_table(self)),
             ("Table", self._table()),
             ("Publishing", self._publishing()),
@@ -169,6 +177,15 @@ class SyncPlan:
     def _rows(self) -> str:
         estimated = self.read.estimated_rows
         return "unknown" if estimated is None else f"about {estimated:,}, as the source's planner estimates"
+
+    def _parts(self) -> str:
+        if self.selection is not None:
+            return "selected by BigQuery itself"
+        return self.read.how or f"{len(self.read.partitions)} partition(s)"
+
+    def _reading(self) -> str:
+        batches = "" if self.selection is not None else f", at most {self.config.batch_size:,} rows a batch"
+        return "\n".join(line for line in (f"{self._parts()}{batches}", self.way, self.read.costs) if line)
 
     def _interval(self) -> str:
         if self.interval is None:
@@ -185,8 +202,10 @@ class SyncPlan:
 
     def _publishing(self) -> str:
         how = "one load job"
-        if self.needs_staging_table:
-            parses = " that parses JSON" if self.schema.json_columns else ""
+        if self.selection is not None:
+            how = "one query job, from the source into the table"
+        elif self.needs_staging_table:
+            parses = " that parses JSON" if self.schema.rebuilt_columns else ""
             how = f"one load job into a staging table, then one query job{parses}"
         key = f" by {', '.join(self.primary_key)}" if self.primary_key else ""
         letters = f"; rows that do not fit go to {self.dead_letters.table_id}" if self.dead_letters else ""

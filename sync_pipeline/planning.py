@@ -22,6 +22,7 @@ from sync_pipeline.errors import SchemaError
 from sync_pipeline.layout import TableLayout, chosen_layout
 from sync_pipeline.plan import SyncPlan, WriteMode, new_run_id
 from sync_pipeline.schema import ARROW_TYPES, CLUSTERING_TYPES, KEY_TYPES, REPEATED, Field, Schema
+from sync_pipeline.short_way import choose_way
 from sync_pipeline.smart_sync import LatestTimestamp, SyncInterval, resolve_interval
 from sync_pipeline.source import Source, SourceDescription
 from sync_pipeline.suggestions import did_you_mean
@@ -59,6 +60,8 @@ def make_plan(
         interval = _interval(config.smart_sync, latest, description, write_mode)
     dead_letters = describe_dead_letters(client, config.dead_letter_table) if config.dead_letter_table else None
     read_plan = source.plan_read(columns.read, interval)
+    keeps_dead_letters = dead_letters is not None
+    way = choose_way(read_plan.selection, columns.read, destination.location, keeps_dead_letters=keeps_dead_letters)
     return SyncPlan(
         run_id=new_run_id(started_at),
         started_at=started_at,
@@ -81,6 +84,8 @@ def make_plan(
         staging_root=staging_root,
         notes=columns.notes,
         risks=(*risks, *read_plan.risks),
+        selection=way.selection,
+        way=way.reason,
     )
 
 
@@ -189,6 +194,11 @@ def _columns(
     renamed = {name: destination_name(name, config.transformation) for name in read.names}
     key = _primary_key(config, schema, renamed)
     wanted, remarks = chosen_layout(schema, config.auto_schema, renamed)
+    if write_mode is WriteMode.REPLACE and (tagged := [field.name for field in schema if field.policy_tags]):
+        raise SchemaError(
+            f"delete_existing_table: {', '.join(tagged)} have policy tags, and the statement that replaces a table "
+            "cannot set them: anybody could read the columns. Drop the table yourself, and it is created with them"
+        )
     if destination.table is None or write_mode is WriteMode.REPLACE:
         read = read.with_required(name for name, new_name in renamed.items() if new_name in key)
         schema = transform_schema(read, config.transformation)

@@ -1,8 +1,8 @@
 """Publishing: the staged files become rows of the destination, all of them or none.
 
 **direct**: one load job of all files into the table. **staged**: load jobs into a staging table, then one query job
-from it into the table; used where a load job cannot do it. Either way readers of the table see the rows of the run
-appear at once.
+from it into the table; used where a load job cannot do it. **selected**: one query job from a source in BigQuery into
+the table, and no files at all. Each way readers of the table see the rows of the run appear at once.
 
 The job that publishes has an id made of what the run started from, so of two runs that read the same interval BigQuery
 lets one through; every other job has an id of the run's own. A repeated bundle finds the job that is already there.
@@ -29,6 +29,7 @@ from sync_pipeline.bigquery_client import (
     finish_job,
     job_labels,
     open_client,
+    query_config,
     translated_errors,
 )
 from sync_pipeline.dead_letters import DEAD_LETTER_LAYOUT, DEAD_LETTER_SCHEMA
@@ -36,6 +37,7 @@ from sync_pipeline.errors import PublishError
 from sync_pipeline.layout import check_partitions, new_table
 from sync_pipeline.plan import SyncPlan, WriteMode
 from sync_pipeline.schema import Schema
+from sync_pipeline.sql_transformation import raised_error
 from sync_pipeline.staging import StagedFile
 from sync_pipeline.statements import count_sql, insert_sql, merge_sql, replace_sql, select_sql, truncate_sql
 from sync_pipeline.sweep import clean_up
@@ -134,7 +136,7 @@ def publish(client: bigquery.Client, plan: SyncPlan, files: Sequence[StagedFile]
     destination_moved = False
     try:
         report = publication.run()
-        destination_moved = bool(publication.rows)
+        destination_moved = bool(publication.rows or report.rows_loaded)
         return report
     finally:
         clean_up(client, plan, destination_moved=destination_moved)
@@ -154,7 +156,11 @@ class _Publication:
     def run(self) -> SyncReport:
         try:
             return self._publish()
-        except PublishError:
+        except PublishError as error:
+            # What the workers would have refused, had they read the rows.
+            refusal = raised_error(str(error)) if self.plan.selection is not None else None
+            if refusal is not None:
+                raise refusal from None
             # A run that published from the same timestamp may have removed what this one staged.
             shared_id = self.plan.publish_id
             rival = find_rival(self.client, self._request("publish", shared_id)) if shared_id else None
@@ -169,7 +175,9 @@ class _Publication:
             # Before the rows: a run that fails in between reports these again, one that does not has lost none.
             self._publish_dead_letters()
         self._prepare_table()
-        if plan.write_mode is WriteMode.REPLACE or (self.rows and self._is_staged):
+        if plan.selection is not None:
+            published = _STATEMENTS[plan.write_mode](self)
+        elif plan.write_mode is WriteMode.REPLACE or (self.rows and self._is_staged):
             published = self._publish_staged()
         elif self.rows:
             published = self._load(plan.table_id, self.files, self._load_disposition(), "publish", plan.publish_id)
@@ -178,7 +186,10 @@ class _Publication:
         if not published.is_ours:
             return self._report(0, _outcome_of_rival(plan, published.job))
         loaded = _ROW_COUNTS[plan.write_mode if self._is_staged else None](self, published.job)
-        if loaded != self.rows and not plan.primary_key:
+        if plan.selection is not None and not loaded:
+            return self._report(0, _outcome_of_nothing(plan))
+        # Of rows that one statement has moved there is no second count: it moved all of them, or none.
+        if plan.selection is None and loaded != self.rows and not plan.primary_key:
             raise PublishError(
                 f"BigQuery says that {loaded:,} rows came to {plan.table_id}, but {self.rows:,} were staged: compare "
                 "the table with the source before the next run (partitions that expire at once lose rows)"
@@ -187,7 +198,8 @@ class _Publication:
 
     @property
     def _is_staged(self) -> bool:
-        return self.plan.needs_staging_table or len(self.files) > MAX_FILES_PER_JOB
+        plan = self.plan
+        return plan.selection is not None or plan.needs_staging_table or len(self.files) > MAX_FILES_PER_JOB
 
     def _prepare_table(self) -> None:
         """Create the destination, or change its columns; only now, so that a run that fails earlier leaves no trace."""
@@ -224,22 +236,34 @@ class _Publication:
         with translated_errors(f"create the staging table {plan.staging_table_id}"):
             self.client.create_table(staging, exists_ok=True, retry=REQUEST_RETRY)
         self._load_counted(plan.staging_table_id, self.files, "stage", plan.schema)
-        return _STAGED_STATEMENTS[plan.write_mode](self)
+        return _STATEMENTS[plan.write_mode](self)
 
-    def append_from_staging(self) -> FinishedJob:
-        return self._query(insert_sql(self.plan), bigquery.QueryJobConfig(), "publish", self.plan.publish_id)
+    def append_rows(self) -> FinishedJob:
+        return self._query(insert_sql(self.plan), self._query_config(), "publish", self.plan.publish_id)
 
-    def merge_from_staging(self) -> FinishedJob:
-        return self._query(merge_sql(self.plan), bigquery.QueryJobConfig(), "publish", self.plan.publish_id)
+    def merge_rows(self) -> FinishedJob:
+        return self._query(merge_sql(self.plan), self._query_config(), "publish", self.plan.publish_id)
 
-    def truncate_from_staging(self) -> FinishedJob:
-        config = bigquery.QueryJobConfig(
-            destination=self.plan.table_id, write_disposition="WRITE_TRUNCATE_DATA", create_disposition="CREATE_NEVER"
-        )
+    def truncate_and_fill(self) -> FinishedJob:
+        config = self._query_config()
+        config.destination = self.plan.table_id
+        config.write_disposition = "WRITE_TRUNCATE_DATA"
+        config.create_disposition = "CREATE_NEVER"
         return self._query(select_sql(self.plan), config, "publish")
 
-    def replace_from_staging(self) -> FinishedJob:
-        return self._query(replace_sql(self.plan), bigquery.QueryJobConfig(), "publish")
+    def replace_table(self) -> FinishedJob:
+        return self._query(replace_sql(self.plan), self._query_config(), "publish")
+
+    def _query_config(self) -> bigquery.QueryJobConfig:
+        selection = self.plan.selection
+        if selection is None:
+            return bigquery.QueryJobConfig()
+        return query_config(
+            self.plan.job_project,
+            selection.default_project,
+            selection.default_dataset,
+            selection.maximum_bytes_billed,
+        )
 
     def rows_in_table(self, _job: Any) -> int:
         """Count the rows the table has now; the count comes from the table's metadata and costs nothing."""
@@ -355,11 +379,11 @@ class _Publication:
         )
 
 
-_STAGED_STATEMENTS: dict[WriteMode, Callable[[_Publication], FinishedJob]] = {
-    WriteMode.APPEND: _Publication.append_from_staging,
-    WriteMode.MERGE: _Publication.merge_from_staging,
-    WriteMode.TRUNCATE: _Publication.truncate_from_staging,
-    WriteMode.REPLACE: _Publication.replace_from_staging,
+_STATEMENTS: dict[WriteMode, Callable[[_Publication], FinishedJob]] = {
+    WriteMode.APPEND: _Publication.append_rows,
+    WriteMode.MERGE: _Publication.merge_rows,
+    WriteMode.TRUNCATE: _Publication.truncate_and_fill,
+    WriteMode.REPLACE: _Publication.replace_table,
 }
 
 # How the publishing job tells how many rows it wrote; None is for the load job.

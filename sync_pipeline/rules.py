@@ -69,16 +69,8 @@ def contradictions(values: ParameterValues) -> Iterator[str]:
                 "smart_sync_null_timestamps is 'include', and without primary_key every run would append those rows "
                 "again: give primary_key, or leave them out"
             )
-    query = _query_of(values)
-    if (
-        smart_sync
-        and values["smart_sync_null_timestamps"] == "include"
-        and any(placeholder in (values[query] or "") for placeholder in PLACEHOLDERS)
-    ):
-        yield (
-            f"smart_sync_null_timestamps is 'include', but {query} says itself which rows are read: add those without "
-            "a timestamp to it and leave smart_sync_null_timestamps out, or leave the placeholders out"
-        )
+    if smart_sync and values["smart_sync_null_timestamps"] == "include":
+        yield from _null_timestamps_problems(values)
     if source == MONGODB:
         yield from _mongodb_contradictions(values)
     if str(values["dead_letter_table"]) == ".".join(str(values[name]) for name in _DESTINATION):
@@ -91,6 +83,10 @@ def contradictions(values: ParameterValues) -> Iterator[str]:
     # A dataset beside the query is no contradiction: it is where the query's unqualified tables are.
     if source == BIGQUERY and {"source_bigquery_query", "source_bigquery_table"} <= values.given:
         yield "source_bigquery_table and source_bigquery_query are both given: name a table or write a query"
+    source_table = ("source_bigquery_project", "source_bigquery_dataset", "source_bigquery_table")
+    is_same = [values[name] for name in source_table] == [values[name] for name in _DESTINATION]
+    if source == BIGQUERY and is_same and "source_bigquery_query" not in values.given:
+        yield "source_bigquery_table is the destination table itself: name another"
     if source == MONGODB and "mongodb_connection_string" in values.given:
         parts = ("mongodb_host", "mongodb_port", "mongodb_username", "mongodb_password")
         both = [name for name in parts if name in values.given]
@@ -192,6 +188,16 @@ def _placeholder_problems(values: ParameterValues) -> Iterator[str]:
         for placeholder in PLACEHOLDERS:
             if placeholder not in present:
                 yield f"{name} lacks {placeholder}{_misspelling(query, placeholder)}"
+
+
+def _null_timestamps_problems(values: ParameterValues) -> Iterator[str]:
+    """Yield a sentence for a query that says itself which rows are read, and so leaves rows without a timestamp out."""
+    query = _query_of(values)
+    if any(placeholder in (values[query] or "") for placeholder in PLACEHOLDERS):
+        yield (
+            f"smart_sync_null_timestamps is 'include', but {query} says itself which rows are read: add those without "
+            "a timestamp to it and leave smart_sync_null_timestamps out, or leave the placeholders out"
+        )
 
 
 def _misspelling(query: str, placeholder: str) -> str:

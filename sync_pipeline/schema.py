@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
-from google.cloud.bigquery import SchemaField
+from google.cloud.bigquery import PolicyTagList, SchemaField
 
 # What each BigQuery type is in the staged files. JSON and GEOGRAPHY travel as text: a Parquet load cannot
 # fill a JSON column, so it is staged as STRING and parsed when it is published.
@@ -31,6 +31,10 @@ ARROW_TYPES: Mapping[str, pa.DataType] = {
     "JSON": pa.string(),
     "GEOGRAPHY": pa.string(),
 }
+
+# Types that only another BigQuery table has. A Parquet load refuses both: an INTERVAL is staged as text, a RANGE as its
+# two bounds, and the query that publishes builds them again.
+INTERVAL, RANGE, STRUCT = "INTERVAL", "RANGE", "STRUCT"
 
 # The REST API still answers with the names of legacy SQL.
 STANDARD_TYPE_NAMES: Mapping[str, str] = {
@@ -70,6 +74,9 @@ EXPLICIT_CASTS: Mapping[str, frozenset[str]] = {
 
 NULLABLE, REQUIRED, REPEATED = "NULLABLE", "REQUIRED", "REPEATED"
 
+# The names of a RANGE's bounds where it is staged.
+RANGE_BOUNDS = ("start", "end")
+
 # https://cloud.google.com/bigquery/docs/schemas#column_descriptions
 MAX_DESCRIPTION_CHARACTERS = 1024
 
@@ -98,11 +105,15 @@ class Field:
 
     Attributes:
         name: the column's name.
-        type: a BigQuery type, one of `ARROW_TYPES`; of the elements when `mode` is REPEATED. A field of an
-            existing table may have any type BigQuery knows.
+        type: a BigQuery type, one of `ARROW_TYPES`, INTERVAL, RANGE or STRUCT; of the elements when `mode` is REPEATED.
+            A field of an existing table may have any type BigQuery knows.
         mode: NULLABLE, REQUIRED or REPEATED.
         description: the comment shown in BigQuery.
         source_type: the type as the source names it, for the plan; empty where there is none.
+        fields: of a STRUCT, in order.
+        parameters: what stands in the type's brackets, `10, 2` of NUMERIC(10, 2) and `20` of STRING(20); of a RANGE the
+            type of its bounds.
+        policy_tags: the resource names that say who may see the column.
     """
 
     name: str
@@ -110,23 +121,45 @@ class Field:
     mode: str = NULLABLE
     description: str = ""
     source_type: str = ""
+    fields: tuple[Field, ...] = ()
+    parameters: str = ""
+    policy_tags: tuple[str, ...] = ()
 
     @property
     def arrow_type(self) -> pa.DataType:
         """The column's type in the staged files."""
-        element = ARROW_TYPES[self.type]
+        element = self._element_arrow_type
         return pa.list_(element) if self.mode == REPEATED else element
 
     @property
+    def _element_arrow_type(self) -> pa.DataType:
+        if self.type == STRUCT:
+            return pa.struct([pa.field(field.name, field.arrow_type) for field in self.fields])
+        if self.type == RANGE:
+            return pa.struct([pa.field(bound, ARROW_TYPES[self.parameters]) for bound in RANGE_BOUNDS])
+        return pa.string() if self.type == INTERVAL else ARROW_TYPES[self.type]
+
+    @property
     def type_name(self) -> str:
-        """The type as GoogleSQL writes it: `ARRAY<INT64>` for REPEATED INT64."""
-        return f"ARRAY<{self.type}>" if self.mode == REPEATED else self.type
+        """The type as GoogleSQL writes it, without parameters: `ARRAY<INT64>` for REPEATED INT64."""
+        element = self.type
+        if self.type == STRUCT:
+            element = f"STRUCT<{', '.join(f'{quoted(field.name)} {field.type_name}' for field in self.fields)}>"
+        elif self.type == RANGE:
+            element = f"RANGE<{self.parameters}>"
+        return f"ARRAY<{element}>" if self.mode == REPEATED else element
+
+    @property
+    def is_rebuilt(self) -> bool:
+        """Whether a Parquet load cannot fill the column, so that a query has to make it of what is staged."""
+        return self.type in ("JSON", INTERVAL, RANGE) or any(field.is_rebuilt for field in self.fields)
 
     def as_type(self, type_name: str) -> Field:
         """Return the column with another type. An array that becomes JSON is one value, no longer REPEATED."""
         if type_name == self.type:
             return self
-        return replace(self, type=type_name, mode=NULLABLE if self.mode == REPEATED else self.mode)
+        mode = NULLABLE if self.mode == REPEATED else self.mode
+        return replace(self, type=type_name, mode=mode, fields=(), parameters="")
 
 
 @dataclass(frozen=True)
@@ -177,35 +210,22 @@ class Schema:
     @property
     def bigquery(self) -> list[SchemaField]:
         """The schema as the BigQuery API takes it."""
-        return [_schema_field(field, field.type) for field in self.fields]
+        return [_schema_field(field) for field in self.fields]
 
     @property
     def staged(self) -> list[SchemaField]:
-        """The schema of the staging table: JSON is still text there, and nothing is REQUIRED yet."""
-        return [
-            _schema_field(field if field.mode == REPEATED else replace(field, mode=NULLABLE), _staged_type(field))
-            for field in self.fields
-        ]
+        """The schema of the staging table: what a Parquet load can fill, and nothing is REQUIRED yet."""
+        return [_schema_field(_staged(field)) for field in self.fields]
 
     @property
-    def json_columns(self) -> tuple[str, ...]:
+    def rebuilt_columns(self) -> tuple[str, ...]:
         """Columns that a Parquet load cannot fill."""
-        return tuple(field.name for field in self.fields if field.type == "JSON")
+        return tuple(field.name for field in self.fields if field.is_rebuilt)
 
     @classmethod
     def from_bigquery(cls, fields: Iterable[SchemaField]) -> Schema:
         """Return the schema of an existing table, with the type names of GoogleSQL."""
-        return cls(
-            tuple(
-                Field(
-                    field.name,
-                    STANDARD_TYPE_NAMES.get(field.field_type, field.field_type),
-                    field.mode or NULLABLE,
-                    field.description or "",
-                )
-                for field in fields
-            )
-        )
+        return cls(tuple(_field(field) for field in fields))
 
 
 def numeric_type(precision: int | None, scale: int | None) -> str:
@@ -230,11 +250,49 @@ def quoted(name: str) -> str:
     return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"
 
 
-def _schema_field(field: Field, type_name: str) -> SchemaField:
+def _field(field: SchemaField) -> Field:
+    type_name = STANDARD_TYPE_NAMES.get(field.field_type, field.field_type)
+    numbers = (field.precision, field.scale) if field.precision is not None else (field.max_length,)
+    parameters = ", ".join(str(number) for number in numbers if number is not None)
+    if type_name == RANGE and field.range_element_type is not None:
+        parameters = field.range_element_type.element_type
+    return Field(
+        field.name,
+        type_name,
+        field.mode or NULLABLE,
+        field.description or "",
+        fields=Schema.from_bigquery(field.fields).fields,
+        parameters=parameters,
+        policy_tags=tuple(field.policy_tags.names) if field.policy_tags else (),
+    )
+
+
+def _schema_field(field: Field) -> SchemaField:
     # Its signature says text, but None is how the API is told of no description.
     description: Any = field.description[:MAX_DESCRIPTION_CHARACTERS] or None
-    return SchemaField(field.name, type_name, mode=field.mode, description=description)
+    options: dict[str, Any] = {}
+    if field.type == RANGE:
+        options["range_element_type"] = field.parameters
+    elif field.parameters:
+        names = ("precision", "scale") if "NUMERIC" in field.type else ("max_length",)
+        options.update(zip(names, map(int, field.parameters.split(",")), strict=False))
+    if field.policy_tags:
+        options["policy_tags"] = PolicyTagList(field.policy_tags)
+    return SchemaField(
+        field.name,
+        field.type,
+        mode=field.mode,
+        description=description,
+        fields=[_schema_field(part) for part in field.fields],
+        **options,
+    )
 
 
-def _staged_type(field: Field) -> str:
-    return "STRING" if field.type == "JSON" else field.type
+def _staged(field: Field) -> Field:
+    mode = REPEATED if field.mode == REPEATED else NULLABLE
+    staged = replace(field, mode=mode, parameters="", policy_tags=())
+    if field.type in ("JSON", INTERVAL):
+        return replace(staged, type="STRING")
+    if field.type == RANGE:
+        return replace(staged, type=STRUCT, fields=tuple(Field(bound, field.parameters) for bound in RANGE_BOUNDS))
+    return replace(staged, fields=tuple(_staged(part) for part in field.fields))

@@ -65,6 +65,15 @@ class TimestampBounds:
     after: datetime | None
     until: datetime
 
+    @property
+    def problem(self) -> str:
+        """What is said of a query that returns a row that does not."""
+        return (
+            f"the query returns rows whose {self.column} is NULL or outside the interval: it must select "
+            f"{self.column} > '{START_PLACEHOLDER}' AND {self.column} <= '{END_PLACEHOLDER}' of the very column it "
+            "returns"
+        )
+
 
 @dataclass(frozen=True)
 class LatestTimestamp:

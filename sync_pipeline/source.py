@@ -80,6 +80,30 @@ class Partition:
 
 
 @dataclass(frozen=True)
+class Selection:
+    """The rows of a source that lies in BigQuery, as a query: where that can run, no worker has to read them.
+
+    Attributes:
+        sql: the query; it has at least the columns of `schema`.
+        schema: the source's columns, with their types there.
+        location: of the tables it reads; None when it reads none, and can run anywhere.
+        default_project, default_dataset: where names without a project, or a dataset, are looked up.
+        maximum_bytes_billed: BigQuery refuses to read more; None for no limit.
+        demand: `auto`, or the way that `source_bigquery_read` demands.
+        is_sure: every row that it returns lies in the interval.
+    """
+
+    sql: str
+    schema: Schema
+    location: str | None
+    default_project: str
+    default_dataset: str | None = None
+    maximum_bytes_billed: int | None = None
+    demand: str = "auto"
+    is_sure: bool = False
+
+
+@dataclass(frozen=True)
 class ReadPlan:
     """How the rows will be read.
 
@@ -87,12 +111,18 @@ class ReadPlan:
         query: the final query, placeholders filled, as it is shown to a person.
         partitions: at least one.
         estimated_rows: from the source's planner, None when it does not say.
+        how: a sentence on how the rows are read, where the number of partitions does not tell it.
+        costs: a sentence on what reading costs, empty where it costs nothing.
+        selection: the same rows for the destination to select, None for a source elsewhere.
     """
 
     query: str
     partitions: tuple[Partition, ...]
     estimated_rows: int | None = None
     risks: tuple[str, ...] = ()
+    how: str = ""
+    costs: str = ""
+    selection: Selection | None = None
 
 
 class Source(Protocol):

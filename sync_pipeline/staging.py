@@ -27,7 +27,6 @@ from google.cloud.storage import exceptions as storage_exceptions
 
 from sync_pipeline.errors import ConfigError, PublishError, SourceQueryError
 from sync_pipeline.layout import TableLayout, check_partitions
-from sync_pipeline.parameters import END_PLACEHOLDER, START_PLACEHOLDER
 from sync_pipeline.plan import SyncPlan
 from sync_pipeline.schema import Schema
 from sync_pipeline.smart_sync import TimestampBounds
@@ -91,11 +90,7 @@ def check_bounds(rows: pa.Table, bounds: TimestampBounds) -> None:
     first, last = extremes["min"].as_py(), extremes["max"].as_py()
     is_before = after is not None and (column.null_count > 0 or (first is not None and first <= after))
     if is_before or (last is not None and last > until):
-        raise SourceQueryError(
-            f"the query returns rows whose {bounds.column} is NULL or outside the interval: it must select "
-            f"{bounds.column} > '{START_PLACEHOLDER}' AND {bounds.column} <= '{END_PLACEHOLDER}' of the very column it "
-            "returns"
-        )
+        raise SourceQueryError(bounds.problem)
 
 
 @dataclass(frozen=True)

@@ -1,25 +1,28 @@
-"""The statements of GoogleSQL that publish staged rows. Columns are aliased and quoted: a table may be named alike."""
+"""The statements of GoogleSQL that publish rows. Columns are aliased and quoted: a table may be named alike."""
 
 from __future__ import annotations
 
 from sync_pipeline.layout import create_table_sql
 from sync_pipeline.plan import SyncPlan
 from sync_pipeline.schema import quoted
+from sync_pipeline.source import Selection
+from sync_pipeline.sql_transformation import destination_sql, rebuilt
 
 
 def select_sql(plan: SyncPlan) -> str:
-    """Return the query that turns rows of the staging table into rows of the destination.
+    """Return the query for rows of the destination, from the staging table or straight from a source in BigQuery.
 
-    With a primary key, of staged rows with one key the newest counts; of equally new ones always the same one.
+    With a primary key, of rows with one key the newest counts; of equally new ones always the same one.
     """
     staged = _alias("s", plan)
-    expressions = []
-    for field in plan.schema:
-        column = f"{staged}.{quoted(field.name)}"
-        # 'round': BigQuery's JSON numbers are INT64, UINT64 or FLOAT64; the exact mode would refuse longer ones.
-        expression = f"PARSE_JSON({column}, wide_number_mode=>'round')" if field.type == "JSON" else column
-        expressions.append(f"{expression} AS {quoted(field.name)}")
-    sql = f"SELECT {', '.join(expressions)}\nFROM {quoted(plan.staging_table_id)} AS {staged}"
+    columns = [(field, f"{staged}.{quoted(field.name)}") for field in plan.schema]
+    if plan.selection is None:
+        relation = quoted(plan.staging_table_id)
+        expressions = [f"{rebuilt(column, field)} AS {quoted(field.name)}" for field, column in columns]
+    else:
+        relation = f"(\n{_source_sql(plan, plan.selection)}\n)"
+        expressions = [f"{column} AS {quoted(field.name)}" for field, column in columns]
+    sql = f"SELECT {', '.join(expressions)}\nFROM {relation} AS {staged}"
     if not plan.primary_key:
         return sql
     keys = ", ".join(f"{staged}.{quoted(name)}" for name in plan.primary_key)
@@ -31,7 +34,7 @@ def select_sql(plan: SyncPlan) -> str:
 
 
 def insert_sql(plan: SyncPlan) -> str:
-    """Return the statement that appends the rows of the staging table to the destination."""
+    """Return the statement that appends the rows of `select_sql` to the destination."""
     return f"INSERT INTO {quoted(plan.table_id)} ({_columns(plan)})\n{select_sql(plan)}"
 
 
@@ -46,7 +49,7 @@ def count_sql(plan: SyncPlan) -> str:
 
 
 def replace_sql(plan: SyncPlan) -> str:
-    """Return the statement that puts a new table, with the rows of the staging table, in the destination's place."""
+    """Return the statement that puts a new table, with the rows of `select_sql`, in the destination's place."""
     return f"{create_table_sql(plan.table_id, plan.schema, plan.layout, replace=True)}\nAS {select_sql(plan)}"
 
 
@@ -81,6 +84,17 @@ def merge_sql(plan: SyncPlan) -> str:
             *([f"WHEN MATCHED{newer} THEN UPDATE SET {updates}"] if updates else []),
             f"WHEN NOT MATCHED THEN INSERT ({_columns(plan)}) VALUES ({values})",
         )
+    )
+
+
+def _source_sql(plan: SyncPlan, selection: Selection) -> str:
+    return destination_sql(
+        selection.sql,
+        selection.schema,
+        plan.read_schema,
+        plan.schema,
+        plan.config.transformation,
+        None if selection.is_sure else plan.bounds,
     )
 
 

@@ -62,9 +62,10 @@ def transform_schema(read: Schema, config: TransformationConfig) -> Schema:
     _check_names(read, config)
     fields = [
         replace(
-            field,
+            field.as_type("STRING") if field.name in config.hash_fields else field,
             name=destination_name(field.name, config),
-            type="STRING" if field.name in config.hash_fields else field.type,
+            # A hash is longer than what a STRING(20) was made for.
+            parameters="" if field.name in config.hash_fields else field.parameters,
         )
         for field in read
     ]
@@ -156,7 +157,8 @@ def _field_to_read(field: Field, config: TransformationConfig) -> Field:
             f"transformation_config.type_overrides.{field.name}: the column is {described}, which can become "
             f"{', '.join(sorted(allowed)) or 'nothing else'}, not {override}"
         )
-    return replace(field, type=override, mode=NULLABLE if field.mode == REPEATED else field.mode)
+    retyped = field.as_type(override)
+    return replace(retyped, mode=NULLABLE) if field.mode == REPEATED else retyped
 
 
 def _hashable(field: Field) -> Field:
@@ -166,7 +168,7 @@ def _hashable(field: Field) -> Field:
         return field
     if "STRING" not in LOSSLESS_CASTS.get(field.type, frozenset()):
         raise SchemaError(f"transformation_config.hash_fields: {field.name} is {field.type}, which has no one text")
-    return replace(field, type="STRING")
+    return field.as_type("STRING")
 
 
 def _check_names(read: Schema, config: TransformationConfig) -> None:

@@ -16,7 +16,7 @@ from sync_pipeline.identifiers import (
     check_table,
     parse_source_table,
 )
-from sync_pipeline.parameters import BY_NAME, PARAMETERS, Parameter, ParameterType
+from sync_pipeline.parameters import BIGQUERY, BY_NAME, PARAMETERS, Parameter, ParameterType
 from sync_pipeline.secrets import Secret, looks_like_a_name
 from sync_pipeline.suggestions import did_you_mean
 
@@ -152,6 +152,17 @@ def _checked(check: Callable[[str], str | None]) -> Callable[[Parameter, str], s
     return read
 
 
+def _read_table(parameter: Parameter, text: str) -> str:
+    reason = check_table(text)
+    if reason is not None and parameter.source == BIGQUERY and "*" in text:
+        raise ValueError(f"{reason}: write source_bigquery_query=SELECT * FROM `project.dataset.{text}` in its place")
+    if reason is not None and parameter.source == BIGQUERY and "$" in text:
+        raise ValueError(f"{reason}: write source_bigquery_query with a condition on the partition column in its place")
+    if reason is not None:
+        raise ValueError(reason)
+    return text
+
+
 def _read_columns(parameter: Parameter, text: str) -> tuple[str, ...]:
     # Spaces alone, as in the pattern that consoles check: a line break would be none of theirs.
     names = tuple(item.strip(" ") for item in text.split(","))
@@ -200,7 +211,7 @@ READERS: Mapping[ParameterType, Callable[[Parameter, str], Any]] = {
     ParameterType.JSON: _read_json,
     ParameterType.PROJECT: _checked(check_project),
     ParameterType.DATASET: _checked(check_dataset),
-    ParameterType.TABLE: _checked(check_table),
+    ParameterType.TABLE: _read_table,
     ParameterType.COLUMN: _checked(check_column),
     ParameterType.COLUMNS: _read_columns,
     ParameterType.TABLE_ID: _read_table_id,

@@ -126,7 +126,9 @@ def test_mongodb_connection_string_needs_no_host() -> None:
 
 
 def test_bigquery_table() -> None:
-    expected = BigquerySourceConfig(project="source-project", dataset="raw", table="events", query=None)
+    expected = BigquerySourceConfig(
+        project="source-project", dataset="raw", table="events", query=None, read="auto", maximum_bytes_billed=None
+    )
     assert SyncConfig.from_parameters(BIGQUERY).source == expected
 
 
@@ -136,7 +138,8 @@ def test_bigquery_query_needs_no_table() -> None:
         "source_bigquery_project": "source-project",
         "source_bigquery_query": "SELECT 1 AS x",
     }
-    expected = BigquerySourceConfig(project="source-project", dataset=None, table=None, query="SELECT 1 AS x")
+    given |= {"source_bigquery_read": "query", "maximum_bytes_billed": "1000000"}
+    expected = BigquerySourceConfig("source-project", None, None, "SELECT 1 AS x", "query", 1_000_000)
     assert SyncConfig.from_parameters(given).source == expected
 
 

@@ -6,6 +6,7 @@ The analyzer is ZetaSQL, compiled to WebAssembly: it knows syntax, names, types 
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import chain
@@ -24,6 +25,7 @@ from zetasql.types import (
     LanguageFeature,
     LanguageOptions,
     ProductMode,
+    RangeType,
     ResolvedNodeKind,
     Type,
     TypeKind,
@@ -37,14 +39,25 @@ from sync_pipeline.plan import SyncPlan, WriteMode
 from sync_pipeline.schema import (
     ARROW_TYPES,
     CLUSTERING_TYPES,
+    EXPLICIT_CASTS,
     KEY_TYPES,
+    LOSSLESS_CASTS,
     PARTITION_GRANULARITIES,
+    RANGE,
     REPEATED,
     REQUIRED,
+    STRUCT,
     Field,
     Schema,
+    quoted,
 )
+from sync_pipeline.schema import INTERVAL as INTERVAL_TYPE
+from sync_pipeline.source import Selection
+from sync_pipeline.sources.bigquery.queries import Filter, rows_sql
+from sync_pipeline.sources.bigquery.storage_read import SERVICE_COLUMNS
+from sync_pipeline.sql_transformation import CHECKED_CASTS, SURE_CASTS, reading_sql
 from sync_pipeline.statements import count_sql, insert_sql, merge_sql, replace_sql, select_sql, truncate_sql
+from sync_pipeline.transformation import read_schema, transform_schema
 from tests.plans import EVERY_TYPE, INTERVAL, USERS, plan
 
 Analyze = Callable[..., str]
@@ -130,7 +143,13 @@ def analyze(language: LanguageOptions) -> Analyze:
 
 def type_of(field: Field) -> Type:
     kind = {"FLOAT64": TypeKind.TYPE_DOUBLE}.get(field.type) or TypeKind[f"TYPE_{field.type}"]
-    element = TypeFactory.create_simple_type(kind)
+    if field.type == STRUCT:
+        element = TypeFactory.create_struct_type([(part.name, type_of(part)) for part in field.fields])
+    elif field.type == RANGE:
+        bound = TypeFactory.create_simple_type(TypeKind[f"TYPE_{field.parameters}"])
+        element = Type(type_kind=kind, range_type=RangeType(element_type=bound))
+    else:
+        element = TypeFactory.create_simple_type(kind)
     return TypeFactory.create_array_type(element) if field.mode == REPEATED else element
 
 
@@ -322,6 +341,119 @@ def test_the_analyzer_refuses(analyze: Analyze, sql: str, reason: str) -> None:
     schema = Schema((*USERS, Field("f", "FLOAT64")))
     with pytest.raises(ZetaSQLError, match=reason):
         analyze(sql, {"p.d.t": schema})
+
+
+# Columns that only another BigQuery table has, alone, in arrays and in one another.
+NESTED = Schema(
+    (
+        Field("id", "INT64", REQUIRED),
+        Field("updated_at", "TIMESTAMP"),
+        Field("short", "NUMERIC", parameters="10, 2"),
+        Field("code", "STRING", parameters="20"),
+        *(Field(f"range_{name.lower()}", RANGE, parameters=name) for name in ("DATE", "DATETIME", "TIMESTAMP")),
+        Field("pause", INTERVAL_TYPE),
+        Field("pauses", INTERVAL_TYPE, REPEATED),
+        Field("ranges", RANGE, REPEATED, parameters="DATE"),
+        Field("documents", "JSON", REPEATED),
+        Field("places", "GEOGRAPHY", REPEATED),
+        Field(
+            "person",
+            STRUCT,
+            description="a person",
+            fields=(
+                Field("select", "STRING", REQUIRED, "a name"),
+                Field("document", "JSON"),
+                Field(
+                    "phones", STRUCT, REPEATED, fields=(Field("since", RANGE, parameters="DATE"), Field("n", "JSON"))
+                ),
+            ),
+        ),
+        Field("people", STRUCT, REPEATED, fields=(Field("pause", INTERVAL_TYPE), Field("tags", "STRING", REPEATED))),
+    )
+)
+SOURCE = "my-project.raw.events"
+
+
+def selected(
+    source: Schema, read: Schema | None = None, parameters: dict[str, str] | None = None, **parts: object
+) -> SyncPlan:
+    """Return a plan by which one query moves the rows of a table with the columns of `source`."""
+    config = plan(parameters).config.transformation
+    read = read or read_schema(source, config)
+    where = Filter(INTERVAL, "updated_at", source.field("updated_at").type, includes_null=True, partition_column="id")
+    sql = rows_sql(quoted(SOURCE), source, read.names, where)
+    selection = Selection(sql, Schema(tuple(map(source.field, read.names))), "EU", "my-project")
+    return replace(
+        plan(parameters, schema=transform_schema(read, config), interval=INTERVAL, **parts),
+        read_schema=read,
+        selection=selection,
+    )
+
+
+def analyze_all(analyze: Analyze, moved: SyncPlan, source: Schema) -> None:
+    """Analyze each statement by which rows of `source` can come to the destination, read by workers or not."""
+    tables = {**tables_of(moved), SOURCE: source}
+    key = {"primary_key": ("id",)}
+    assert analyze(insert_sql(moved), tables) == "ResolvedInsertStmtProto"
+    assert analyze(merge_sql(replace(moved, **key)), tables) == "ResolvedMergeStmtProto"
+    assert analyze(replace_sql(moved), tables) == "ResolvedCreateTableAsSelectStmtProto"
+    assert moved.selection is not None
+    reading = functools.partial(reading_sql, moved.selection.sql, moved.selection.schema, moved.read_schema)
+    assert analyze(reading(), tables) == "ResolvedQueryStmtProto"
+    assert analyze(reading(service_columns=SERVICE_COLUMNS), tables) == "ResolvedQueryStmtProto"
+    staged = replace(moved, selection=None)
+    assert analyze(insert_sql(staged), tables) == "ResolvedInsertStmtProto"
+    assert analyze(merge_sql(replace(staged, **key)), tables) == "ResolvedMergeStmtProto"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [pytest.param(EVERY_TYPE, id="every type"), pytest.param(NESTED, id="nested"), pytest.param(AWKWARD, id="awkward")],
+)
+def test_rows_of_a_source_in_bigquery(analyze: Analyze, source: Schema) -> None:
+    analyze_all(analyze, selected(source), source)
+    assert analyze(create_table_sql("p.d.t", source, TableLayout()), EMPTY) == "ResolvedCreateTableStmtProto"
+
+
+@pytest.mark.parametrize(("there", "wanted"), [*SURE_CASTS, *CHECKED_CASTS], ids=lambda name: name.lower())
+def test_casts_of_a_source_in_bigquery(analyze: Analyze, there: str, wanted: str) -> None:
+    source = Schema((Field("id", "INT64"), Field("v", there), Field("updated_at", "TIMESTAMP")))
+    overrides = {"transformation_config": json.dumps({"type_overrides": {"v": wanted}})}
+    moved = (
+        selected(source, parameters=overrides)
+        if wanted != "GEOGRAPHY"
+        else selected(
+            source, read=Schema(tuple(replace(field, type=wanted) if field.name == "v" else field for field in source))
+        )
+    )
+    # NULL in the key is refused.
+    moved = replace(moved, read_schema=moved.read_schema.with_required(["id"]))
+    analyze_all(analyze, moved, source)
+
+
+def test_transformations_of_a_source_in_bigquery(analyze: Analyze) -> None:
+    config = {
+        "field_mappings": {"c_string": "q", "c_date": "day"},
+        "exclude_fields": ["c_json"],
+        "type_overrides": {"a_int64": "JSON"},
+        "hash_fields": ["c_bytes", "part", "c_numeric", "c_timestamp"],
+        "constant_fields": {
+            "text": 'a "quote"\nand more',
+            "yes": True,
+            "least": -(2**63),
+            "tiny": 5e-324,
+            "huge": 1e300,
+        },
+    }
+    analyze_all(analyze, selected(EVERY_TYPE, parameters={"transformation_config": json.dumps(config)}), EVERY_TYPE)
+
+
+def test_all_casts_are_known() -> None:
+    allowed = {
+        (old, new) for casts in (LOSSLESS_CASTS, EXPLICIT_CASTS) for old, types in casts.items() for new in types
+    }
+    assert SURE_CASTS.keys() | CHECKED_CASTS.keys() == allowed
+    assert not SURE_CASTS.keys() & CHECKED_CASTS.keys()
 
 
 def test_every_type_is_in_the_statements() -> None:

@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping
 from sync_pipeline.config import SyncConfig
 from sync_pipeline.errors import ConfigError
 from sync_pipeline.source import Source
-from sync_pipeline.sources import mongodb, postgresql
+from sync_pipeline.sources import bigquery, mongodb, postgresql
 
 SOURCES: Mapping[str, Callable[[SyncConfig], Source]] = {
     "mongodb": mongodb.open_source,
     "postgresql": postgresql.open_source,
+    "bigquery": bigquery.open_source,
 }
 
 

@@ -17,6 +17,7 @@ from pymongo.database import Database
 import sandbox
 from sandbox import Endpoints, mongodb, mongodb_replica_set
 from sandbox.mongodb_replica_set import ReplicaSet
+from tests.integration.bigquery_syncing import BigquerySyncing
 from tests.integration.syncing import Syncing
 
 
@@ -119,6 +120,17 @@ def syncing(
 ) -> Syncing:
     """Runs from the test's own database into the test's own dataset."""
     return Syncing(endpoints, postgresql_database, postgresql, bigquery_client, dataset, gcs_folder)
+
+
+@pytest.fixture
+def bigquery_syncing(
+    endpoints: Endpoints, bigquery_client: bigquery.Client, dataset: str, gcs_folder: str
+) -> Iterator[BigquerySyncing]:
+    """Runs from a dataset of the test's own into another."""
+    source = f"{dataset}_source"
+    bigquery_client.create_dataset(source)
+    yield BigquerySyncing(endpoints, "", None, bigquery_client, dataset, gcs_folder, source)
+    bigquery_client.delete_dataset(source, delete_contents=True)
 
 
 def _roll_back_prepared(endpoints: Endpoints, database: str, gid: str) -> None:

@@ -1,0 +1,51 @@
+"""The short way: rows that lie in BigQuery already are moved by one query job, and no worker reads them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sync_pipeline.errors import ConfigError
+from sync_pipeline.parameters import QUERY_WAY, STORAGE_WAY
+from sync_pipeline.schema import Schema
+from sync_pipeline.source import Selection
+from sync_pipeline.sql_transformation import all_checks
+
+
+@dataclass(frozen=True)
+class Way:
+    """How the rows go, and why; `selection` is None where the workers read them."""
+
+    selection: Selection | None
+    reason: str
+
+
+def choose_way(selection: Selection | None, read: Schema, location: str, *, keeps_dead_letters: bool) -> Way:
+    """Return the short way where it exists, unless the other one is demanded.
+
+    Args:
+        read: the columns that are read, with the types they are read as.
+        location: of the destination.
+
+    Raises ConfigError when the short way is demanded and does not exist.
+    """
+    if selection is None:
+        return Way(None, "")
+    if selection.demand == STORAGE_WAY:
+        return Way(None, f"the workers read the rows: source_bigquery_read={STORAGE_WAY}")
+    hindrance = _hindrance(selection, read, location, keeps_dead_letters=keeps_dead_letters)
+    if hindrance is None:
+        there = f"source and destination are both in {location}" if selection.location else "the query reads no table"
+        return Way(selection, f"one query moves the rows, and the workers read none: {there}")
+    if selection.demand == QUERY_WAY:
+        raise ConfigError([f"source_bigquery_read is '{QUERY_WAY}', but {hindrance}: use auto or {STORAGE_WAY}"])
+    return Way(None, f"the workers read the rows: {hindrance}")
+
+
+def _hindrance(selection: Selection, read: Schema, location: str, *, keeps_dead_letters: bool) -> str | None:
+    """Return why one query cannot do it all, or None."""
+    if selection.location is not None and selection.location.upper() != location.upper():
+        return f"the source is in {selection.location} and the destination in {location}, and a query has one location"
+    columns = dict.fromkeys(check.column for check in all_checks(selection.schema, read, "q"))
+    if keeps_dead_letters and columns:
+        return f"rows may not fit ({', '.join(columns)}), and one statement cannot put them into dead_letter_table"
+    return None

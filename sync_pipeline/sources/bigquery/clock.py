@@ -1,0 +1,68 @@
+"""BigQuery's own clock, and how far below it no row can appear any more.
+
+A statement stamps rows with `CURRENT_TIMESTAMP()`, which is when it began, and they appear when it ends. So the end of
+an interval stays before the oldest job that runs and may write.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from google.api_core import exceptions
+from google.cloud import bigquery
+
+from sync_pipeline.bigquery_client import REQUEST_RETRY
+from sync_pipeline.smart_sync import OpenTransaction, SafeEnd, safe_end
+from sync_pipeline.sources.bigquery.client import JOBS_CREATE, source_errors
+
+
+@dataclass(frozen=True)
+class Clock:
+    """BigQuery's clock, aware, in UTC, and the end that is safe."""
+
+    now: datetime
+    safe: SafeEnd
+
+
+def read_clock(
+    client: bigquery.Client, tables_project: str, *, settle: timedelta, max_hold: timedelta, looks_at_jobs: bool
+) -> Clock:
+    """Ask for the clock first, and for the jobs that run after it.
+
+    Args:
+        tables_project: where the jobs are looked for; those of other projects cannot be seen.
+        looks_at_jobs: False where no interval is read, and nothing has to be waited for.
+    """
+    with source_errors("ask BigQuery for its clock", JOBS_CREATE.format(project=client.project)):
+        (row,) = client.query_and_wait("SELECT CURRENT_TIMESTAMP()", retry=REQUEST_RETRY)
+    now = row[0].astimezone(UTC)
+    if not looks_at_jobs:
+        return Clock(now, SafeEnd(now - settle))
+    jobs, warnings = _running_jobs(client, tables_project)
+    safe = safe_end(now, jobs, settle=settle, max_hold=max_hold)
+    return Clock(now, SafeEnd(safe.end, (*warnings, *safe.warnings)))
+
+
+def _running_jobs(client: bigquery.Client, project: str) -> tuple[list[OpenTransaction], tuple[str, ...]]:
+    """Return the jobs that may write, and what is to be said where they cannot be seen."""
+    with source_errors(f"list the jobs that run in {project}"):
+        try:
+            jobs = list(client.list_jobs(project=project, all_users=True, state_filter="running", retry=REQUEST_RETRY))
+        except exceptions.Forbidden:
+            hidden = f"running jobs of others in {project} are hidden: rows that one of them commits late may be missed"
+            remedy = (
+                "grant bigquery.jobs.listAll on the project (roles/bigquery.resourceViewer), or use primary_key with "
+                "smart_sync_lookback_seconds"
+            )
+            return [], (f"{hidden}: {remedy}",)
+    writers = [job for job in jobs if may_write(job) and job.created is not None]
+    return [OpenTransaction(job.created.astimezone(UTC), f"the BigQuery job {job.job_id}") for job in writers], ()
+
+
+def may_write(job: Any) -> bool:
+    """Whether a running job may add rows to a table; of a query that does not say it yet, it is taken that it may."""
+    if job.job_type == "extract":
+        return False
+    return not (job.job_type == "query" and job.statement_type == "SELECT")

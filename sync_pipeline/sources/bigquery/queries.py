@@ -1,0 +1,81 @@
+"""What is asked of BigQuery: the rows of a table or a query, cut to the interval. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import sqlglot
+from sqlglot.tokens import TokenType
+
+from sync_pipeline.errors import SourceQueryError
+from sync_pipeline.schema import Schema, quoted
+from sync_pipeline.smart_sync import SyncInterval, TimestampBounds
+from sync_pipeline.sql_transformation import interval_condition
+
+# The pseudo column of a table that is partitioned by the time at which rows came.
+INGESTION_TIME = "_PARTITIONTIME"
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which rows are read.
+
+    Attributes:
+        timestamp_column, timestamp_type: of the interval; None to read all rows.
+        includes_null: rows without a timestamp are read as well.
+        partition_column: which BigQuery demands in every query over the table; None where it demands none.
+    """
+
+    interval: SyncInterval | None = None
+    timestamp_column: str | None = None
+    timestamp_type: str = "TIMESTAMP"
+    includes_null: bool = False
+    partition_column: str | None = None
+
+    def condition(self, alias: str = "") -> str:
+        """Return what follows WHERE, empty for all rows; columns are qualified by `alias` where there is one."""
+        prefix = f"{alias}." if alias else ""
+        conditions = []
+        if self.interval is not None and self.timestamp_column is not None:
+            column = f"{prefix}{quoted(self.timestamp_column)}"
+            bounds = TimestampBounds(self.timestamp_column, self.interval.start, self.interval.end)
+            condition = interval_condition(column, self.timestamp_type, bounds)
+            conditions.append(f"({condition} OR {column} IS NULL)" if self.includes_null else condition)
+        if self.partition_column is not None and self.partition_column != self.timestamp_column:
+            column = f"{prefix}{quoted(self.partition_column)}"
+            # Always true, and enough for BigQuery to accept the query.
+            conditions.append(f"({column} IS NOT NULL OR {column} IS NULL)")
+        return " AND ".join(conditions)
+
+
+def rows_sql(relation: str, schema: Schema, names: Collection[str], where: Filter) -> str:
+    """Return the query for the named columns of the rows that `where` lets through.
+
+    `relation` is what follows FROM: a quoted table, or a query in brackets.
+    """
+    alias = "q"
+    while schema.find(alias):
+        alias += "_"
+    columns = ", ".join(f"{alias}.{quoted(name)}" for name in names)
+    condition = where.condition(alias)
+    return f"SELECT {columns}\nFROM {relation} AS {alias}" + (f"\nWHERE {condition}" if condition else "")
+
+
+def single_query(query: str) -> str:
+    """Return `query` without the semicolon and comments that may end it, so that it can stand in brackets.
+
+    Raises SourceQueryError when it holds more than one statement, or none.
+    """
+    try:
+        tokens = sqlglot.tokenize(query, read="bigquery")
+    except sqlglot.errors.TokenError:
+        # BigQuery knows best what is wrong with it.
+        return query.strip()
+    while tokens and tokens[-1].token_type == TokenType.SEMICOLON:
+        tokens.pop()
+    if any(token.token_type == TokenType.SEMICOLON for token in tokens):
+        raise SourceQueryError("source_bigquery_query holds more than one statement: give one SELECT")
+    if not tokens:
+        raise SourceQueryError("source_bigquery_query holds no statement: give one SELECT")
+    return query[: tokens[-1].end + 1].strip()

@@ -1,0 +1,267 @@
+"""Reading rows through the Storage Read API: Arrow streams, side by side, straight into batches.
+
+A session is opened by the first step on a worker, not at launch: one lasts for six hours, and a job may wait for longer
+before it begins. What a query returns is put into a table first, by a job whose id is the read's own, so that a
+repeated step finds it; a repeated step also opens another session, and only the streams that it emitted are read.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+import pyarrow.compute as pc
+from apache_beam.metrics import Metrics
+from google.cloud.bigquery_storage_v1 import BigQueryReadClient, types
+
+from sync_pipeline.bigquery_client import REQUEST_RETRY, JobRequest, finish_job, job_labels, query_config
+from sync_pipeline.errors import RecordError
+from sync_pipeline.schema import REQUIRED, Schema
+from sync_pipeline.source import BATCHES, DEAD_LETTERS, DeadLetter, Partition, Selection
+from sync_pipeline.sources.bigquery.client import (
+    JOBS_CREATE,
+    SESSIONS_CREATE,
+    TABLES_READ,
+    meanings,
+    open_read_client,
+    open_source_client,
+    source_errors,
+)
+from sync_pipeline.sql_transformation import Check, misfit_reasons, null_reason
+
+_LOGGER = logging.getLogger(__name__)
+
+# https://cloud.google.com/bigquery/docs/reference/storage#create_a_session
+MAX_STREAMS = 1000
+
+# Seconds for which opening a session is tried.
+_SESSION_SECONDS = 120
+
+# What a query for misfits returns beside the columns, in this order; no column of a table may be called so.
+SERVICE_COLUMNS = ("__sync_misfits", "__sync_row")
+
+
+@dataclass(frozen=True)
+class BigqueryRead(Partition):
+    """The one partition of a read: its streams are known only when the session is open.
+
+    Attributes:
+        statement: the query, for a person.
+        project: in which the session is opened, and the query runs.
+        table: `projects/…/datasets/…/tables/…` to read; None to read what `statement` returns.
+        condition: which rows of the table are read; empty for all.
+        streams: at most so many; 0 leaves it to BigQuery.
+        read_id: names the job of the query.
+        selection: where and how the query runs.
+        checks: what the query's first service column counts by.
+    """
+
+    project: str
+    table: str | None
+    condition: str
+    streams: int
+    read_id: str
+    selection: Selection
+    max_retries: int
+    checks: tuple[Check, ...] = ()
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A part of an open session.
+
+    Attributes:
+        name: by which the Storage API knows it.
+        arrow_schema: of its batches, as the session has told it.
+        index, count: which of how many it is, from 1.
+        checks: see `BigqueryRead`.
+    """
+
+    name: str
+    arrow_schema: bytes
+    index: int
+    count: int
+    checks: tuple[Check, ...] = ()
+
+
+def stored_result(read: BigqueryRead) -> str:
+    """Run the query of `read` and return the table that holds its rows. Raises SourceError.
+
+    That table is the one BigQuery makes for any query: it is nobody else's, costs nothing to keep, and is gone after 24
+    hours, whatever becomes of the run. https://cloud.google.com/bigquery/docs/writing-results#temporary_and_permanent_tables
+    """
+    selection = read.selection
+    client = open_source_client(read.project)
+    config = query_config(
+        read.project, selection.default_project, selection.default_dataset, selection.maximum_bytes_billed
+    )
+    config.labels = job_labels(read.read_id, "bigquery")
+    location = selection.location or "US"
+
+    def begin(job_id: str) -> Any:
+        return client.query(
+            read.statement, job_config=config, job_id=job_id, location=location, retry=REQUEST_RETRY, job_retry=None
+        )
+
+    request = JobRequest(
+        job_id=f"sync-read-{read.read_id}",
+        run_id=read.read_id,
+        location=location,
+        doing="run the query over the source",
+        max_retries=read.max_retries,
+        meanings=meanings(JOBS_CREATE.format(project=read.project), TABLES_READ),
+    )
+    job = finish_job(client, request, begin).job
+    table = job.destination
+    return f"projects/{table.project}/datasets/{table.dataset_id}/tables/{table.table_id}"
+
+
+def open_streams(client: BigQueryReadClient, read: BigqueryRead, schema: Schema) -> list[Stream]:
+    """Open a session and return its streams; there is none where no row is. Raises SourceError."""
+    table = read.table or stored_result(read)
+    options = types.ReadSession.TableReadOptions(
+        selected_fields=[*schema.names, *(SERVICE_COLUMNS if read.checks else ())],
+        row_restriction=read.condition if read.table else "",
+        arrow_serialization_options=types.ArrowSerializationOptions(
+            buffer_compression=types.ArrowSerializationOptions.CompressionCodec.LZ4_FRAME
+        ),
+    )
+    session = types.ReadSession(table=table, data_format=types.DataFormat.ARROW, read_options=options)
+    with source_errors(
+        f"read {table} in the project {read.project}", SESSIONS_CREATE.format(project=read.project), TABLES_READ
+    ):
+        opened = client.create_read_session(
+            parent=f"projects/{read.project}",
+            read_session=session,
+            max_stream_count=read.streams,
+            timeout=_SESSION_SECONDS,
+        )
+    names = [stream.name for stream in opened.streams]
+    _LOGGER.info("the source is read in %d stream(s)", len(names))
+    arrow_schema = bytes(opened.arrow_schema.serialized_schema)
+    return [Stream(name, arrow_schema, index, len(names), read.checks) for index, name in enumerate(names, 1)]
+
+
+def stream_batches(client: BigQueryReadClient, stream: Stream) -> Iterator[tuple[pa.RecordBatch, int]]:
+    """Yield the batches of a stream as they are sent, each with the bytes it came in. Raises SourceError.
+
+    The client continues a broken stream behind the last row that came.
+    """
+    arrow_schema = pa.ipc.read_schema(pa.py_buffer(stream.arrow_schema))
+    with source_errors(f"read the stream {stream.name}", TABLES_READ):
+        for message in client.read_rows(stream.name):
+            body = message.arrow_record_batch.serialized_record_batch
+            yield pa.ipc.read_record_batch(pa.py_buffer(body), arrow_schema), len(body)
+
+
+def checked_parts(
+    batch: pa.RecordBatch, schema: Schema, checks: tuple[Check, ...], *, keeps_dead_letters: bool
+) -> Iterator[pa.RecordBatch | DeadLetter]:
+    """Yield the rows of a stream's batch as one batch of `schema.arrow`, and those that do not fit as dead letters.
+
+    Raises RecordError for a row that does not fit, where dead letters are not kept.
+    """
+    if checks:
+        numbers, rows = (batch.column(name) for name in SERVICE_COLUMNS)
+        misfits = pc.is_valid(numbers)
+        if pc.any(misfits).as_py():
+            found = set(numbers.drop_null().to_pylist())
+            if not keeps_dead_letters:
+                reasons = (check.reason for each in sorted(found) for check in misfit_reasons(each, checks))
+                raise RecordError("\n".join(dict.fromkeys(reasons)))
+            for each, row in zip(numbers.filter(misfits).to_pylist(), rows.filter(misfits).to_pylist(), strict=True):
+                yield _dead_letter(misfit_reasons(each, checks), row)
+            batch = batch.filter(pc.invert(misfits))
+    columns = [as_arrow_type(batch.column(field.name), field.arrow_type) for field in schema]
+    for field, column in zip(schema, columns, strict=True):
+        if field.mode == REQUIRED and column.null_count:
+            raise RecordError(null_reason(field))
+    if batch.num_rows:
+        yield pa.RecordBatch.from_arrays(columns, schema=schema.arrow)
+
+
+def as_arrow_type(array: pa.Array, wanted: pa.DataType) -> pa.Array:
+    """Return the array with another type of the same shape: names of fields and numbers of digits may differ."""
+    if array.type.equals(wanted):
+        return array
+    if pa.types.is_struct(wanted):
+        parts = [as_arrow_type(array.field(index), field.type) for index, field in enumerate(wanted)]
+        return pa.StructArray.from_arrays(parts, fields=list(wanted), mask=array.is_null())
+    if pa.types.is_list(wanted):
+        values = as_arrow_type(array.values, wanted.value_type)
+        return pa.ListArray.from_arrays(array.offsets, values, type=wanted, mask=array.is_null())
+    return array.cast(wanted)
+
+
+@dataclass
+class ReadFromBigquery(beam.PTransform):
+    """Read a `BigqueryRead` into `pyarrow.RecordBatch`es with `schema.arrow`.
+
+    Attributes:
+        schema: the columns that are read.
+        batch_size: the largest number of rows in one batch.
+        keeps_dead_letters: a row that does not fit is an element of the output `DEAD_LETTERS`, instead of an error.
+    """
+
+    schema: Schema
+    batch_size: int
+    keeps_dead_letters: bool = False
+
+    def expand(self, partitions: beam.PCollection) -> beam.pvalue.DoOutputsTuple:
+        """Turn the partition into RecordBatches and DeadLetters."""
+        return (
+            partitions
+            | "OpenSession" >> beam.ParDo(_OpenSessionFn(self.schema))
+            # It keeps the streams: from here on no repetition can open another session. And it spreads them.
+            | "SpreadStreams" >> beam.Reshuffle()
+            | "ReadStream" >> beam.ParDo(_ReadStreamFn(self)).with_outputs(DEAD_LETTERS, main=BATCHES)
+        )
+
+
+class _OpenSessionFn(beam.DoFn):
+    def __init__(self, schema: Schema) -> None:
+        self._schema = schema
+
+    def process(self, read: BigqueryRead) -> Iterator[Stream]:
+        yield from open_streams(open_read_client(), read, self._schema)
+
+
+class _ReadStreamFn(beam.DoFn):
+    def __init__(self, read: ReadFromBigquery) -> None:
+        self._schema = read.schema
+        self._batch_size = read.batch_size
+        self._keeps_dead_letters = read.keeps_dead_letters
+        self._rows_read = Metrics.counter(ReadFromBigquery, "rows_read")
+        self._bytes_read = Metrics.counter(ReadFromBigquery, "bytes_read")
+        self._dead_letters = Metrics.counter(ReadFromBigquery, "dead_letters")
+        self._client: BigQueryReadClient | None = None
+
+    def setup(self) -> None:
+        self._client = open_read_client()
+
+    def process(self, stream: Stream) -> Iterator[pa.RecordBatch | beam.pvalue.TaggedOutput]:
+        assert self._client is not None
+        rows = 0
+        for batch, size in stream_batches(self._client, stream):
+            rows += batch.num_rows
+            self._rows_read.inc(batch.num_rows)
+            self._bytes_read.inc(size)
+            for part in checked_parts(batch, self._schema, stream.checks, keeps_dead_letters=self._keeps_dead_letters):
+                if isinstance(part, DeadLetter):
+                    self._dead_letters.inc()
+                    yield beam.pvalue.TaggedOutput(DEAD_LETTERS, part)
+                else:
+                    for start in range(0, part.num_rows, self._batch_size):
+                        yield part.slice(start, self._batch_size)
+        _LOGGER.info("read stream %d of %d: %s rows", stream.index, stream.count, f"{rows:,}")
+
+
+def _dead_letter(checks: tuple[Check, ...], row: str) -> DeadLetter:
+    values: Mapping[str, str | None] = json.loads(row)
+    columns = tuple(dict.fromkeys(check.column for check in checks))
+    return DeadLetter(columns, "\n".join(check.reason for check in checks), values)

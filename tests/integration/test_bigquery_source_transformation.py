@@ -1,0 +1,149 @@
+"""Transformations of a source in BigQuery: the same rows by both ways."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from tests.integration.bigquery_syncing import WAYS, BigquerySyncing
+from tests.integration.syncing import Run
+
+ROWS = r"""
+    (1, 'a', b'\x00\xff', NUMERIC '1.123456789', 2.5, TRUE, DATE '2024-01-31', TIME '01:02:03',
+     DATETIME '2024-01-01 10:00:00',
+     TIMESTAMP '2024-01-01 00:00:00+00', JSON '{"k":[1,2]}', '12', ['x','y']),
+    (2, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, TIMESTAMP '2024-01-02 00:00:00+00', NULL, NULL, [])
+"""
+
+
+@pytest.fixture(params=WAYS)
+def syncing(request: pytest.FixtureRequest, bigquery_syncing: BigquerySyncing) -> BigquerySyncing:
+    syncing = bigquery_syncing.by(request.param)
+    syncing.at_source(
+        "CREATE TABLE items (id INT64, name STRING, secret BYTES, amount NUMERIC, ratio FLOAT64, flag BOOL, day DATE, "
+        "hour TIME, wall DATETIME, updated_at TIMESTAMP, document JSON, digits STRING, tags ARRAY<STRING>)"
+    )
+    syncing.at_source(f"INSERT INTO items VALUES {ROWS}")
+    return syncing
+
+
+def transform(syncing: BigquerySyncing, config: dict[str, Any], **parameters: str) -> Run:
+    return syncing.run(transformation_config=json.dumps(config), **parameters)
+
+
+def digest(value: str | bytes) -> str:
+    return hashlib.sha256(value.encode() if isinstance(value, str) else value).hexdigest()
+
+
+def test_columns_are_chosen_renamed_and_added(syncing: BigquerySyncing) -> None:
+    config = {
+        "include_fields": ["digits", "id", "name"],
+        "field_mappings": {"name": "digits", "digits": "name"},
+        "constant_fields": {"origin": 'a "b"\n\\', "yes": True, "least": -(2**63), "share": 0.1},
+    }
+    transform(syncing, config).succeeded()
+    assert syncing.query("SELECT * FROM items ORDER BY id") == [
+        (1, "a", "12", 'a "b"\n\\', True, -(2**63), 0.1),
+        (2, None, None, 'a "b"\n\\', True, -(2**63), 0.1),
+    ]
+    assert [field.name for field in syncing.table().schema] == [
+        "id",
+        "digits",
+        "name",
+        "origin",
+        "yes",
+        "least",
+        "share",
+    ]
+
+
+def test_excluded_columns_are_not_read(syncing: BigquerySyncing) -> None:
+    names = ["document", "tags", "secret"]
+    transform(syncing, {"exclude_fields": names}).succeeded()
+    assert not {field.name for field in syncing.table().schema} & set(names)
+
+
+def test_hashes_are_those_of_the_text_or_the_bytes(syncing: BigquerySyncing) -> None:
+    names = ["id", "name", "secret", "amount", "flag", "day", "updated_at"]
+    transform(syncing, {"include_fields": names, "hash_fields": names[:6]}).succeeded()
+    assert syncing.query("SELECT * FROM items ORDER BY updated_at") == [
+        (
+            *map(digest, ("1", "a", b"\x00\xff", "1.123456789", "true", "2024-01-31")),
+            datetime(2024, 1, 1, tzinfo=UTC),
+        ),
+        (digest("2"), None, None, None, None, None, datetime(2024, 1, 2, tzinfo=UTC)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("column", "type_name", "value"),
+    [
+        ("id", "STRING", "1"),
+        ("id", "NUMERIC", Decimal(1)),
+        ("id", "FLOAT64", 1.0),
+        # The emulator would fill shorter ones up with zeros.
+        ("amount", "STRING", "1.123456789"),
+        ("amount", "BIGNUMERIC", Decimal("1.123456789")),
+        ("ratio", "NUMERIC", Decimal("2.5")),
+        ("flag", "STRING", "true"),
+        ("day", "STRING", "2024-01-31"),
+        ("hour", "STRING", "01:02:03"),
+        ("wall", "TIMESTAMP", datetime(2024, 1, 1, 10, tzinfo=UTC)),
+        ("updated_at", "DATETIME", datetime(2024, 1, 1)),  # noqa: DTZ001 - DATETIME has no zone
+        ("document", "STRING", '{"k":[1,2]}'),
+        ("digits", "INT64", 12),
+        ("digits", "NUMERIC", Decimal(12)),
+        ("digits", "JSON", 12),
+        ("tags", "JSON", ["x", "y"]),
+    ],
+)
+def test_type_overrides(syncing: BigquerySyncing, column: str, type_name: str, value: Any) -> None:
+    config = {"type_overrides": {column: type_name}, "include_fields": sorted({"id", column})}
+    transform(syncing, config).succeeded()
+    assert syncing.column(f"SELECT {column} FROM items ORDER BY id LIMIT 1") == [value]
+
+
+def test_a_text_that_is_no_number_fails_the_run(syncing: BigquerySyncing) -> None:
+    message = transform(syncing, {"type_overrides": {"name": "INT64"}}).refused("column 'name' (STRING to INT64)")
+    assert message.startswith("column 'name' (STRING to INT64) has a value that does not fit.")
+    assert syncing.left_over() == []
+
+
+def test_an_existing_column_of_another_type_wins_where_the_values_fit(syncing: BigquerySyncing) -> None:
+    syncing.query("CREATE TABLE items (id STRING, amount INT64)")
+    config = {"include_fields": ["id", "amount"]}
+    syncing.at_source("UPDATE items SET amount = 3 WHERE id = 1")
+    transform(syncing, config).succeeded()
+    assert syncing.query("SELECT * FROM items ORDER BY id") == [("1", 3), ("2", None)]
+    syncing.at_source("UPDATE items SET amount = 1.5 WHERE id = 1")
+    transform(syncing, config).refused("column 'amount' (NUMERIC to INT64) has a value that does not fit")
+    assert len(syncing.query("SELECT * FROM items")) == 2
+
+
+def test_a_required_column_of_the_destination_refuses_null(syncing: BigquerySyncing) -> None:
+    syncing.query("CREATE TABLE items (id INT64, name STRING NOT NULL)")
+    config = {"include_fields": ["id", "name"]}
+    transform(syncing, config).refused("column 'name' has NULL, and must not")
+    syncing.at_source("UPDATE items SET name = '' WHERE id = 2")
+    transform(syncing, config).succeeded()
+    assert syncing.query("SELECT * FROM items ORDER BY id") == [(1, "a"), (2, "")]
+
+
+def test_new_columns_are_added(syncing: BigquerySyncing) -> None:
+    syncing.query("CREATE TABLE items (id INT64)")
+    config = {"include_fields": ["id", "day"]}
+    transform(syncing, config).refused("column day (DATE) is not in the destination table")
+    transform(syncing, config, schema_evolution="add").succeeded()
+    assert syncing.query("SELECT * FROM items ORDER BY id") == [(1, date(2024, 1, 31)), (2, None)]
+
+
+def test_new_columns_are_ignored(syncing: BigquerySyncing) -> None:
+    syncing.query("CREATE TABLE items (id INT64)")
+    config = {"include_fields": ["id", "day"], "constant_fields": {"x": 1}}
+    transform(syncing, config, schema_evolution="ignore").succeeded()
+    assert syncing.query("SELECT * FROM items ORDER BY id") == [(1,), (2,)]

@@ -1,0 +1,212 @@
+"""Which way the rows go, what the plan says of it, what does not fit, and what is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import pytest
+from google.cloud import bigquery
+
+from sync_pipeline.publish import publish
+from sync_pipeline.sources.bigquery.client import open_read_client
+from sync_pipeline.sources.bigquery.storage_read import BigqueryRead, open_streams, stored_result, stream_batches
+from tests.integration.bigquery_syncing import BigquerySyncing
+from tests.integration.syncing import Run
+
+
+@pytest.fixture
+def syncing(bigquery_syncing: BigquerySyncing) -> BigquerySyncing:
+    bigquery_syncing.at_source("CREATE TABLE items (id INT64, name STRING, raw BYTES, updated_at TIMESTAMP)")
+    bigquery_syncing.at_source(
+        "INSERT INTO items VALUES (1, '10', b'\\x00\\xff', TIMESTAMP '2024-01-01 00:00:00+00'), "
+        "(NULL, 'ten', b'\\x01', TIMESTAMP '2024-01-02 00:00:00+00'), (3, NULL, NULL, NULL)"
+    )
+    return bigquery_syncing
+
+
+@pytest.fixture
+def elsewhere(bigquery_syncing: BigquerySyncing) -> BigquerySyncing:
+    """A source in a location that the destination is not in."""
+    client, source = bigquery_syncing.client, bigquery_syncing.source
+    client.delete_dataset(source)
+    dataset = bigquery.Dataset(f"{bigquery_syncing.endpoints.project}.{source}")
+    dataset.location = "EU"
+    client.create_dataset(dataset)
+    bigquery_syncing.at_source("CREATE TABLE items AS SELECT 1 AS id, 'a' AS name")
+    return bigquery_syncing
+
+
+def letters_table(syncing: BigquerySyncing) -> dict[str, str]:
+    return {"dead_letter_table": syncing.table_id("letters")}
+
+
+def as_number(column: str, **more: Any) -> dict[str, str]:
+    return {"transformation_config": json.dumps({"type_overrides": {column: "INT64"}, **more})}
+
+
+def way(run: Run) -> str:
+    return next(line for line in run.log if "workers" in line).removeprefix("plan: ")
+
+
+def test_the_query_is_chosen_and_nothing_passes_the_workers(syncing: BigquerySyncing) -> None:
+    by_query = syncing.counters()
+    assert by_query == {"rows_loaded": 3}
+    by_workers = syncing.by("storage_api").counters(destination_bigquery_table="other")
+    assert by_workers["rows_read"] == by_workers["rows_staged"] == by_workers["rows_loaded"] == 3
+    assert by_workers["bytes_read"] > 0
+    assert syncing.query("SELECT * FROM items ORDER BY id") == syncing.query("SELECT * FROM other ORDER BY id")
+
+
+def test_the_plan_tells_the_way_and_the_costs(syncing: BigquerySyncing) -> None:
+    printed = syncing.run(dry_run="true", maximum_bytes_billed="5000").printed
+    assert (
+        "Reading\n"
+        "    selected by BigQuery itself\n"
+        "    one query moves the rows, and the workers read none: source and destination are both in US\n"
+        "    reading the source: 0 bytes, as BigQuery's dry run estimates; maximum_bytes_billed is 5,000\n"
+    ) in printed
+    assert "append: one query job, from the source into the table" in printed
+    printed = syncing.by("storage_api").run(dry_run="true", num_partitions="4").printed
+    assert (
+        "Reading\n"
+        "    Storage Read API, at most 4 streams, at most 1,000 rows a batch\n"
+        "    the workers read the rows: source_bigquery_read=storage_api\n"
+        "    reading the source: 0 bytes, as BigQuery's dry run estimates; no maximum_bytes_billed is set\n"
+    ) in printed
+
+
+def test_a_dry_run_writes_nothing(syncing: BigquerySyncing) -> None:
+    jobs = syncing.jobs()
+    for demanded in ("query", "storage_api"):
+        syncing.by(demanded).run(dry_run="true", source_bigquery_query="SELECT * FROM items")
+    assert syncing.tables() == []
+    assert syncing.jobs() == jobs
+
+
+def test_another_location_is_read_by_the_workers(elsewhere: BigquerySyncing) -> None:
+    run = elsewhere.run().succeeded()
+    assert way(run) == (
+        "the workers read the rows: the source is in EU and the destination in US, and a query has one location"
+    )
+    assert elsewhere.query("SELECT * FROM items") == [(1, "a")]
+
+
+def test_the_query_cannot_be_demanded_across_locations(elsewhere: BigquerySyncing) -> None:
+    elsewhere.by("query").run().refused(
+        "source_bigquery_read is 'query', but the source is in EU and the destination in US, and a query has one "
+        "location: use auto or storage_api"
+    )
+
+
+def test_rows_that_do_not_fit_go_to_the_dead_letter_table(syncing: BigquerySyncing) -> None:
+    run = syncing.run(**as_number("name"), **letters_table(syncing)).succeeded()
+    assert way(run) == (
+        "the workers read the rows: rows may not fit (name), and one statement cannot put them into dead_letter_table"
+    )
+    assert (run.rows_loaded, run.report["dead_letters"]) == (2, "1")
+    assert syncing.query("SELECT id, name FROM items ORDER BY id") == [(1, 10), (3, None)]
+    ((column, reason, row),) = syncing.query("SELECT column_name, reason, source_row FROM letters")
+    assert column == "name"
+    assert reason == (
+        "column 'name' (STRING to INT64) has a value that does not fit. Leave its type as it is in the source, or "
+        "leave such rows out in the query"
+    )
+    assert json.loads(row) == {"id": None, "name": "ten", "raw": "01", "updated_at": "2024-01-02 00:00:00+00"}
+
+
+def test_a_key_that_is_null_is_a_dead_letter(syncing: BigquerySyncing) -> None:
+    run = syncing.run(primary_key="id", **as_number("name", hash_fields=["raw"]), **letters_table(syncing)).succeeded()
+    assert run.report["dead_letters"] == "1"
+    ((column, reasons, row),) = syncing.query("SELECT column_name, reason, source_row FROM letters")
+    assert column == "id, name"
+    assert reasons.splitlines()[0].startswith("column 'id' has NULL, and must not")
+    assert json.loads(row)["raw"] == hashlib.sha256(b"\x01").hexdigest()
+
+
+def test_the_query_cannot_be_demanded_with_dead_letters(syncing: BigquerySyncing) -> None:
+    syncing.by("query").run(**as_number("name"), **letters_table(syncing)).refused(
+        "source_bigquery_read is 'query', but rows may not fit (name), and one statement cannot put them into "
+        "dead_letter_table: use auto or storage_api"
+    )
+
+
+def test_the_query_is_chosen_where_every_row_fits(syncing: BigquerySyncing) -> None:
+    run = syncing.by("query").run(**letters_table(syncing)).succeeded()
+    assert run.rows_loaded == 3
+    assert "letters" not in syncing.tables()
+
+
+def test_of_two_runs_from_one_timestamp_one_publishes_whatever_their_ways(syncing: BigquerySyncing) -> None:
+    by_query, by_workers = (syncing.by(way).plan() for way in ("query", "storage_api"))
+    assert by_query.publish_id == by_workers.publish_id
+    assert publish(syncing.client, by_query, []).rows_loaded == 2
+    report = publish(syncing.client, by_query, [])
+    assert "has published from the same timestamp meanwhile" in report.outcome or report.rows_loaded == 2
+    assert len(syncing.query("SELECT * FROM items")) == 2
+
+
+def test_a_repeated_publication_finds_its_job(syncing: BigquerySyncing) -> None:
+    plan = syncing.plan()
+    assert [publish(syncing.client, plan, []).rows_loaded for _ in range(2)] == [2, 2]
+    assert len(syncing.query("SELECT * FROM items")) == 2
+
+
+def test_a_repeated_opening_finds_the_result_of_its_query(syncing: BigquerySyncing) -> None:
+    plan = syncing.by("storage_api").decide(source_bigquery_query="SELECT GENERATE_UUID() AS x")
+    (read,) = plan.read.partitions
+    assert isinstance(read, BigqueryRead)
+    assert stored_result(read) == stored_result(read)
+    client = open_read_client()
+    sessions = [open_streams(client, read, plan.read_schema) for _ in range(2)]
+    rows = [[batch for stream in streams for batch, _ in stream_batches(client, stream)] for streams in sessions]
+    assert rows[0] == rows[1]
+    assert sum(batch.num_rows for batch in rows[0]) == 1
+
+
+def test_a_table_that_is_missing(syncing: BigquerySyncing) -> None:
+    name = f"{syncing.endpoints.project}.{syncing.source}"
+    syncing.run(source_bigquery_table="item").refused(
+        f"source_bigquery_table: the table {name}.item does not exist; did you mean items?"
+    )
+    syncing.run(source_bigquery_dataset=syncing.source + "x").refused(
+        f"source_bigquery_dataset: the dataset {name}x does not exist; did you mean {syncing.source}?"
+    )
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        pytest.param("SELECT nobody FROM items", "cannot understand source_bigquery_query", id="unknown column"),
+        pytest.param("SELEC 1", "cannot understand source_bigquery_query", id="syntax"),
+        pytest.param("SELECT 1; SELECT 2", "holds more than one statement", id="two statements"),
+        pytest.param("-- nothing", "holds no statement", id="no statement"),
+        pytest.param("CREATE TABLE x (a INT64)", "source_bigquery_query is a statement of the kind", id="DDL"),
+        pytest.param("DELETE FROM items WHERE TRUE", "source_bigquery_query is a statement of the kind", id="DML"),
+        pytest.param("SELECT 1 AS a, 2 AS A", "a: name each differently with AS", id="two columns of one name"),
+    ],
+)
+def test_queries_that_are_refused(syncing: BigquerySyncing, query: str, words: str) -> None:
+    syncing.run(source_bigquery_query=query).refused(words)
+    assert len(syncing.at_source("SELECT * FROM items")) == 3
+
+
+def test_nested_columns_must_be_equal(syncing: BigquerySyncing) -> None:
+    syncing.at_source("CREATE TABLE people AS SELECT STRUCT(1 AS a, 'x' AS b) AS person")
+    syncing.query("CREATE TABLE items (person STRUCT<a INT64>)")
+    syncing.run(source_bigquery_table="people").refused(
+        "column person is STRUCT<`a` INT64, `b` STRING> in the source and STRUCT<`a` INT64> in the destination table"
+    )
+
+
+def test_policy_tags_are_not_lost(syncing: BigquerySyncing) -> None:
+    tag = bigquery.PolicyTagList(["projects/p/locations/us/taxonomies/1/policyTags/2"])
+    fields = [bigquery.SchemaField("id", "INT64"), bigquery.SchemaField("mail", "STRING", policy_tags=tag)]
+    syncing.client.create_table(bigquery.Table(f"{syncing.endpoints.project}.{syncing.source}.mails", schema=fields))
+    syncing.query("CREATE TABLE items (id INT64)")
+    parameters = {"source_bigquery_table": "mails"}
+    syncing.run(**parameters, schema_evolution="add").refused("no statement adds a column with its policy tags")
+    syncing.run(**parameters, delete_existing_table="true").refused("mail have policy tags")
+    syncing.run(**parameters, destination_bigquery_table="fresh").succeeded()
+    assert syncing.table("fresh").schema[1].policy_tags == tag
