@@ -80,6 +80,17 @@ def test_gcloud_knows_the_command(command: str) -> None:
     assert problem(command, tree()) is None
 
 
+def test_flags_that_are_explained_are_gclouds() -> None:
+    explained = re.search(r"^## On Dataflow$(.*?)^## ", README, re.DOTALL | re.MULTILINE)
+    assert explained is not None
+    run = tree()["commands"]["dataflow"]["commands"]["flex-template"]["commands"]["run"]["flags"]
+    prose = re.sub(r"```.*?```", "", explained[1], flags=re.DOTALL)
+    flags = re.findall(r"(--[a-z][a-z-]+)(?:=([A-Z_]+))?", prose)
+    assert len({flag for flag, _ in flags}) >= 8
+    assert {flag for flag, _ in flags} <= run.keys()
+    assert {value for flag, value in flags if flag == "--flexrs-goal"} <= {"", *run["--flexrs-goal"]}
+
+
 def test_commands_are_found() -> None:
     found = {" ".join(command.split()[1:4]) for command in commands()}
     assert {"dataflow flex-template build", "dataflow flex-template run", "logging metrics create"} <= found

@@ -1,5 +1,6 @@
 """The sandbox for tests that talk to real servers: started once per run, with fresh names for every test."""
 
+import json
 import os
 import uuid
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from typing import Any
 
 import psycopg2
 import pytest
+from apache_beam.io.filesystems import FileSystems
 from google.cloud import bigquery
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
@@ -18,6 +20,7 @@ import sandbox
 from sandbox import Endpoints, mongodb, mongodb_replica_set
 from sandbox.mongodb_replica_set import ReplicaSet
 from tests.integration.bigquery_syncing import BigquerySyncing
+from tests.integration.launching import HAS_GCLOUD, ROOT, Launching
 from tests.integration.syncing import Syncing
 
 
@@ -140,3 +143,26 @@ def _roll_back_prepared(endpoints: Endpoints, database: str, gid: str) -> None:
     with connection.cursor() as cursor:
         cursor.execute("ROLLBACK PREPARED %s", [gid])
     connection.close()
+
+
+@pytest.fixture(scope="session")
+def template(endpoints: Endpoints, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The gs:// path of the template file, built by gcloud where there is one."""
+    path = f"gs://{endpoints.bucket}/templates/sync-to-bigquery.json"
+    launching = Launching(endpoints, path, tmp_path_factory.mktemp("template"))
+    image = "us-central1-docker.pkg.dev/my-project/images/sync-to-bigquery:1"
+    if HAS_GCLOUD:
+        words = f"--image={image} --sdk-language=PYTHON --metadata-file={ROOT / 'metadata.json'}"
+        launching.succeed(f"gcloud dataflow flex-template build {path} {words}")
+        return path
+    metadata = json.loads((ROOT / "metadata.json").read_text())
+    written = {"image": image, "metadata": metadata, "sdkInfo": {"language": "PYTHON"}, "defaultEnvironment": {}}
+    with FileSystems.create(path, mime_type="application/json") as file:
+        file.write(json.dumps(written).encode())
+    return path
+
+
+@pytest.fixture
+def launching(endpoints: Endpoints, template: str, tmp_path: Path) -> Launching:
+    """The local Dataflow, with an empty folder for the files of a test."""
+    return Launching(endpoints, template, tmp_path)

@@ -1,0 +1,303 @@
+"""The README's launches, by the real gcloud where there is one, against the local Dataflow: real rows are loaded."""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import json
+import os
+import re
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from sandbox import stack
+from sync_pipeline.launch import commands
+from sync_pipeline.launch.launch_file import read_launch
+from tests.integration.launching import HAS_GCLOUD, REGION, ROOT, Launching
+from tests.integration.syncing import Syncing
+from tests.test_documents import section
+
+
+@dataclass(frozen=True)
+class Example:
+    """A launch of the README.
+
+    Attributes:
+        fill: makes what the source has.
+        replaced: what stands in the README for servers and secrets, and what it is here.
+        query: what to ask BigQuery afterwards, and `rows` what it then answers.
+        change: something happens at the source; a second launch makes `rows_then` of it.
+        check: looks at the table.
+    """
+
+    file: str
+    fill: Callable[[Syncing], None]
+    replaced: Callable[[Syncing], dict[str, str]]
+    query: str
+    rows: list[tuple[Any, ...]]
+    change: Callable[[Syncing], None] | None = None
+    rows_then: list[tuple[Any, ...]] | None = None
+    check: Callable[[Syncing], None] | None = None
+
+
+def _fill_orders(syncing: Syncing) -> None:
+    syncing.execute(
+        "CREATE TABLE orders (id int PRIMARY KEY, customer text, status text, amount numeric(12, 2), secret text, "
+        "updated_at timestamptz NOT NULL DEFAULT now())"
+    )
+    syncing.execute("INSERT INTO orders VALUES (1, 'Ada, Ltd.', 'new', 1.50), (2, 'it''s me', 'paid', 20)")
+
+
+def _postgresql(syncing: Syncing) -> dict[str, str]:
+    """Return what stands in the README for servers, and what it is here."""
+    endpoints = syncing.endpoints
+    return {
+        "postgresql_host: 10.0.0.5": f'postgresql_host: {endpoints.postgresql_host}\n  postgresql_port: "'
+        f'{endpoints.postgresql_port}"\n  smart_sync_settle_seconds: "0"',
+        "postgresql_host=10.0.0.5": f"postgresql_host={endpoints.postgresql_host}~postgresql_port="
+        f"{endpoints.postgresql_port}",
+        "projects/my-project/secrets/postgresql-password/versions/latest": endpoints.postgresql_password,
+        "_username: sync": f"_username: {endpoints.postgresql_username}",
+        "_username=sync": f"_username={endpoints.postgresql_username}",
+        "_database: shop": f"_database: {syncing.database}",
+        "_database=shop": f"_database={syncing.database}",
+    }
+
+
+def _pay(syncing: Syncing) -> None:
+    syncing.execute("UPDATE orders SET status = 'paid', updated_at = clock_timestamp() WHERE id = 1")
+
+
+def _check_layout(syncing: Syncing) -> None:
+    table = syncing.table("orders")
+    assert table.time_partitioning.field == "updated_at"
+    assert table.clustering_fields == ["status", "customer"]
+    assert [field.name for field in table.schema if field.mode == "REQUIRED"] == ["id", "updated_at"]
+
+
+ADA, ME = (1, "Ada, Ltd.", "new", 1.5), (2, "it's me", "paid", 20.0)
+EXAMPLES = [
+    Example(
+        "orders.yaml",
+        _fill_orders,
+        _postgresql,
+        "SELECT id, customer, status, CAST(amount AS FLOAT64) FROM orders ORDER BY id, updated_at",
+        [ADA, ME],
+        _pay,
+        [ADA, (1, "Ada, Ltd.", "paid", 1.5), ME],
+        _check_layout,
+    ),
+]
+
+
+def _here(syncing: Syncing, launching: Launching, text: str, replaced: dict[str, str]) -> str:
+    """Put this machine's names in the place of the README's."""
+    names = replaced | {
+        "gs://my-bucket/templates/sync-to-bigquery.json": launching.template,
+        "gs://my-bucket/tmp": syncing.folder,
+        "analytics": syncing.dataset,
+        "my-project": syncing.endpoints.project,
+    }
+    for written, meant in names.items():
+        text = text.replace(written, meant)
+    return text
+
+
+def _blocks(heading: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", section(heading), re.DOTALL | re.MULTILINE)
+
+
+def _prepare(syncing: Syncing, launching: Launching, example: Example) -> tuple[str, str]:
+    """Write the example's file, and return the command that the README gives for it and the name of the job."""
+    (written,) = (block for block in _blocks("Launch", "yaml") if block.startswith(f"# {example.file}\n"))
+    text = _here(syncing, launching, written, example.replaced(syncing))
+    (launching.folder / example.file).write_text(text)
+    (command,) = (block for block in _blocks("Launch", "bash") if f"--flags-file={example.file}" in block)
+    name = re.search(r"flex-template run (\S+)", command)
+    assert name is not None
+    return command, name[1]
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.file.removesuffix(".yaml"))
+def test_a_launch_of_the_readme_loads_rows(syncing: Syncing, launching: Launching, example: Example) -> None:
+    example.fill(syncing)
+    command, name = _prepare(syncing, launching, example)
+    launching.succeed(command)
+    job = launching.wait(name, "DONE")
+    assert syncing.query(example.query) == example.rows
+    shown = launching.call("GET", f"jobs/{job['id']}?view=JOB_VIEW_ALL").body
+    options = shown["environment"]["sdkPipelineOptions"]["options"]
+    assert options["destination_bigquery_table"] == example.file.removesuffix(".yaml")
+    assert options["write_disposition"] == "WRITE_APPEND"
+    assert syncing.endpoints.postgresql_password not in json.dumps([shown, launching.messages(name)])
+    if example.change:
+        example.change(syncing)
+        launching.succeed(command)
+        launching.wait(name, "DONE")
+        assert syncing.query(example.query) == example.rows_then
+    if example.check:
+        example.check(syncing)
+    assert syncing.left_over() == []
+
+
+def test_the_launch_on_one_line_loads_rows(syncing: Syncing, launching: Launching) -> None:
+    _fill_orders(syncing)
+    (command,) = (block for block in _blocks("Launch", "bash") if '--parameters="' in block)
+    launching.succeed(_here(syncing, launching, command, _postgresql(syncing)).replace("orders-sync", "one-line"))
+    launching.wait("one-line", "DONE")
+    assert syncing.query("SELECT id, status FROM orders ORDER BY id") == [(1, "new"), (2, "paid")]
+
+
+def test_a_schedule_of_the_readme_loads_rows_and_does_not_overlap(syncing: Syncing, launching: Launching) -> None:
+    _fill_orders(syncing)
+    (written,) = _blocks("Schedule", "yaml")
+    (made, _) = (block for block in _blocks("Schedule", "bash") if "--only=schedule" in block)
+    create = re.search(r"^python -m \S+ \S+ --only=schedule \| bash", made, re.MULTILINE)
+    assert create is not None
+    # A plain password is refused, and no Secret Manager is here: the local one's place is taken in what was printed.
+    replaced = _postgresql(syncing)
+    secret = "projects/my-project/secrets/postgresql-password/versions/latest"
+    password = replaced.pop(secret)
+    kept = f"projects/{syncing.endpoints.project}/secrets/postgresql-password/versions/latest"
+    (launching.folder / "orders-sync.yaml").write_text(_here(syncing, launching, written, replaced))
+    launching.succeed(create[0].replace("| bash", f"| sed 's#{kept}#{password}#' | bash"))
+
+    schedule = f"/v1/projects/{syncing.endpoints.project}/locations/{REGION}/jobs/orders-sync"
+    first = launching.succeed(f"gcloud scheduler jobs run orders-sync --location={REGION}")
+    assert "ALREADY_EXISTS" not in first
+    launching.succeed(f"gcloud scheduler jobs run orders-sync --location={REGION}")
+    refused = launching.call("GET", schedule).body["status"]
+    assert refused["code"] == 6
+    assert "There is already an active job of this name" in refused["message"]
+    launching.wait("orders-sync", "DONE")
+    assert syncing.query("SELECT id FROM orders ORDER BY id") == [(1,), (2,)]
+
+
+@contextlib.contextmanager
+def _paused(syncing: Syncing) -> Iterator[None]:
+    """Let BigQuery answer nothing within the block."""
+    found = stack.read_state(syncing.endpoints.folder)
+    assert found is not None
+    (server,) = (process for process in found.processes if process.name == "bigquery")
+    os.kill(server.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
+
+
+MERGE = {"enable_smart_sync": "true", "smart_sync_settle_seconds": "0", "primary_key": "id"}
+
+
+@pytest.mark.parametrize(
+    ("flag", "leaves_nothing"),
+    [pytest.param("", True, id="told to end"), pytest.param("--force", False, id="killed")],
+)
+def test_a_job_that_is_cancelled_changes_nothing(
+    syncing: Syncing, launching: Launching, flag: str, leaves_nothing: bool
+) -> None:
+    """It is cancelled with all its files staged, when BigQuery has been asked for the staging table only."""
+    syncing.execute("CREATE TABLE items (id int PRIMARY KEY, note text, updated_at timestamptz DEFAULT now())")
+    syncing.execute("INSERT INTO items SELECT n, 'old' FROM generate_series(1, 100) n")
+    # A gate: whoever reads it waits for the lock.
+    syncing.execute("CREATE VIEW gate AS SELECT items.* FROM items, LATERAL (SELECT pg_advisory_xact_lock_shared(7)) l")
+    parameters = {**MERGE, "postgresql_query": "SELECT * FROM gate"}
+    syncing.run(**parameters).succeeded()
+    syncing.execute("UPDATE items SET note = 'new', updated_at = clock_timestamp()")
+    syncing.execute("SELECT pg_advisory_lock(7)")
+    name = f"cancelled-{'killed' if flag else 'told'}"
+    launched = launching.launch(name, syncing.parameters(**parameters), tempLocation=syncing.folder)
+    assert launched.status == 200
+    launching.wait(name, "RUNNING")
+    with _paused(syncing):
+        syncing.execute("SELECT pg_advisory_unlock(7)")
+        deadline = time.monotonic() + 30
+        while not syncing.objects():
+            assert time.monotonic() < deadline, launching.messages(name)
+            time.sleep(0.02)
+        launching.succeed(f"gcloud dataflow jobs cancel {launched.body['job']['id']} --region={REGION} {flag}")
+    launching.wait(name, "CANCELLED")
+    assert syncing.query("SELECT note, COUNT(*) FROM items GROUP BY 1") == [("old", 100)]
+    assert (syncing.left_over() == []) is leaves_nothing
+    # The next run loads what the cancelled one would have, and removes what that has left.
+    syncing.run(**parameters).succeeded()
+    assert syncing.query("SELECT note, COUNT(*) FROM items GROUP BY 1") == [("new", 100)]
+    assert syncing.left_over() == []
+
+
+def test_a_job_that_is_cancelled_before_it_reads(syncing: Syncing, launching: Launching) -> None:
+    launched = launching.launch("early", syncing.parameters(), tempLocation=syncing.folder)
+    launching.succeed(f"gcloud dataflow jobs cancel {launched.body['job']['id']} --region={REGION}")
+    launching.wait("early", "CANCELLED")
+    assert (syncing.tables(), syncing.left_over()) == ([], [])
+
+
+def test_a_job_that_fails_says_why(syncing: Syncing, launching: Launching) -> None:
+    launching.launch(
+        "failing", syncing.parameters(postgresql_query="SELECT 1 FROM nowhere"), tempLocation=syncing.folder
+    )
+    launching.wait("failing", "FAILED")
+    errors = launching.call(
+        "GET", f"jobs/{launching.jobs('failing')[0]['id']}/messages?minimumImportance=JOB_MESSAGE_ERROR"
+    )
+    told = [message["messageText"] for message in errors.body["jobMessages"]]
+    assert any('relation "nowhere" does not exist' in text for text in told)
+    assert told[-1] == "Error occurred in the launcher container: exit code 2."
+
+
+@pytest.mark.skipif(not HAS_GCLOUD, reason="gcloud is not installed here: there is nothing to compare")
+def test_gcloud_and_its_stand_in_send_the_same(launching: Launching) -> None:
+    sent: dict[str, list[Any]] = {}
+    script = ""
+    for name in ("users-every-2-hours", "daily-reports"):
+        launch = read_launch((ROOT / "examples" / f"{name}.yaml").read_text())
+        assert launch.schedule is not None
+        for command in (commands.run_command(launch), commands.schedule_command(launch, launch.schedule)):
+            # The server refuses whatever it is asked; the script goes on.
+            script += f"if\n{command}then exit 1; fi\n"
+    script += "if gcloud dataflow jobs cancel 1 --region=us-central1 --force; then :; fi\n"
+    for who in ("gcloud", "stand-in"):
+        with _recording() as (url, requests):
+            exports = f"export CLOUDSDK_API_ENDPOINT_OVERRIDES_DATAFLOW={url}/\n"
+            exports += f"export CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDSCHEDULER={url}/\n"
+            assert launching.shell(exports + script, stand_in=who == "stand-in").returncode == 0
+        sent[who] = requests
+    assert len(sent["gcloud"]) == 5
+    assert sent["stand-in"] == sent["gcloud"]
+
+
+@contextlib.contextmanager
+def _recording() -> Iterator[tuple[str, list[Any]]]:
+    """A server that refuses every request, and the method, path and body of each."""
+    requests: list[Any] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def _refuse(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            requests.append((self.command, self.path.partition("?")[0], body))
+            text = json.dumps({"error": {"code": 400, "message": "no", "status": "INVALID_ARGUMENT"}}).encode()
+            self.send_response(400)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+
+        do_POST = do_PUT = _refuse  # noqa: N815 - http.server's names
+
+        def log_message(self, *_words: Any) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}", requests
+        finally:
+            server.shutdown()
+            thread.join()
