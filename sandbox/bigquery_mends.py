@@ -6,6 +6,7 @@ README.md beside this file lists what stays different.
 
 import contextlib
 import contextvars
+import functools
 import itertools
 import tempfile
 import threading
@@ -33,6 +34,7 @@ def apply(storage_url: str) -> None:
     load_wide_decimals_from_parquet()
     keep_the_schema_as_write_dispositions_promise()
     parse_json_inside_merge()
+    parse_whole_numbers_of_json()
     quote_aliases_of_merge()
     replace_a_table_atomically()
     refuse_duplicate_job_ids_under_concurrency()
@@ -142,6 +144,25 @@ def parse_json_inside_merge() -> None:
         return run(cur, tree, context)
 
     merge.run = run_with_positional_arguments
+
+
+def parse_whole_numbers_of_json() -> None:
+    """PARSE_JSON(x, wide_number_mode=>'round') made a double of a document that is one whole number: 3 became 3.0.
+
+    BigQuery keeps those up to 2^64-1 as they are.
+    """
+    connect = database._connect
+    functions = next(path for path in database.FUNCTIONS if path.name == "json.sql").read_text()
+    macro = functions[functions.index("CREATE MACRO parse_json(") :].partition(";")[0]
+    mended = macro.replace("CREATE MACRO ", "CREATE OR REPLACE MACRO bq.main.").replace("'UBIGINT', ", "")
+
+    @functools.cache
+    def connect_and_mend():
+        connection = connect()
+        connection.execute(mended)
+        return connection
+
+    database._connect = connect_and_mend
 
 
 def quote_aliases_of_merge() -> None:

@@ -1,6 +1,7 @@
 """The demo, `make demo`: a table of orders in PostgreSQL is synced to BigQuery, changed, and synced again.
 
-Twice: into a table that keeps every version of an order, and into one that keeps each order once.
+Twice: into a table that keeps every version of an order, and into one that keeps each order once. Then the same with
+documents in MongoDB.
 
 Everything is real except Google: the servers are the sandbox's, `main.py` runs as a template launch runs it, and its
 output is shown while it runs.
@@ -13,21 +14,20 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
 import psycopg2
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
-from psycopg2.extensions import connection as Connection
+from pymongo.errors import PyMongoError
 from rich.console import Console
 
 import sandbox
-from sandbox import demo_orders, demo_run, demo_screen
-from sandbox.demo_orders import Comparison
-from sandbox.demo_run import Outcome, Report
+from sandbox import demo_documents, demo_orders, demo_run, demo_screen
+from sandbox.demo_steps import SETTLE_SECONDS, Demo, DemoError, expect, expect_equal, run, step, sync
 from sandbox.endpoints import Endpoints
 
 ROWS, INSERTS, UPDATES = 200_000, 1_000, 500
@@ -42,26 +42,6 @@ MERGED = {
     "partition_field": "created_at",
     "clustering_fields": "id",
 }
-
-# A run leaves the newest second to the next one, by the default of smart_sync_settle_seconds.
-SETTLE_SECONDS = 1
-
-
-class DemoError(Exception):
-    """Something did not happen as the demo says it does."""
-
-
-@dataclass(frozen=True)
-class Demo:
-    """What every part of the demo needs. `parameters` are those of the sync; `rows` are in the source to begin with."""
-
-    console: Console
-    connection: Connection
-    client: bigquery.Client
-    table_id: str
-    parameters: Mapping[str, str]
-    environment: Mapping[str, str]
-    rows: int
 
 
 def main(argv: Sequence[str]) -> int:
@@ -82,7 +62,7 @@ def main(argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         console.print("\nInterrupted. The servers are stopped.")
         return 130
-    except (DemoError, sandbox.SandboxError, psycopg2.Error) as error:
+    except (DemoError, sandbox.SandboxError, psycopg2.Error, PyMongoError) as error:
         console.print(f"\ndemo: {error}", style="red", soft_wrap=True)
         return 1
     console.print(
@@ -116,8 +96,10 @@ def play(demo: Demo) -> None:
     demo_screen.title(demo.console, "The same command again")
     fourth = sync(merging, INSERTS + UPDATES)
     show_equality(merging)
+    fifth, sixth = demo_documents.play(demo)
     demo_screen.title(demo.console, "In one table")
     reports = {"append 1": first, "append 2": second, "merge 1": third, "merge 2": fourth}
+    reports |= {"MongoDB 1": fifth, "MongoDB 2": sixth}
     demo.console.print(demo_screen.summary(reports))
     demo.console.print("Seconds run from the plan to the publication, without the start of Python.")
 
@@ -130,7 +112,7 @@ def merged(demo: Demo) -> Demo:
 
 def change_source(demo: Demo) -> None:
     """Add orders and change others, and wait until a run reads them."""
-    with _step(demo, f"Meanwhile, at the source: {INSERTS:,} new orders, {UPDATES:,} changed ones"):
+    with step(demo, f"Meanwhile, at the source: {INSERTS:,} new orders, {UPDATES:,} changed ones"):
         demo_orders.change_orders(demo.connection, INSERTS, UPDATES)
         time.sleep(SETTLE_SECONDS)
     demo.console.print("A second passes: a run leaves the newest one to the next, to be safe.")
@@ -138,7 +120,7 @@ def change_source(demo: Demo) -> None:
 
 def show_source(demo: Demo) -> None:
     """Make the table of orders, and show some of its rows."""
-    with _step(demo, f"A table in PostgreSQL: {demo.rows:,} orders in {demo_orders.TABLE}"):
+    with step(demo, f"A table in PostgreSQL: {demo.rows:,} orders in {demo_orders.TABLE}"):
         # On a server of your own there may be those of an earlier demo.
         for table_id in (demo.table_id, merged(demo).table_id):
             demo.client.delete_table(table_id, not_found_ok=True)
@@ -154,8 +136,8 @@ def show_mistake(demo: Demo) -> None:
     demo_screen.title(demo.console, "A launch with two mistakes")
     mistakes = {"smart_sync_timestamp_colum": "updated_at", "batch_size": "lots"}
     demo.console.print("python main.py … " + " ".join(f"--{name}={value}" for name, value in mistakes.items()))
-    outcome = _run(demo, {**demo.parameters, **mistakes})
-    _expect(outcome.exit_code == 2, "exit code 2 after a mistake", outcome)
+    outcome = run(demo, {**demo.parameters, **mistakes})
+    expect(outcome.exit_code == 2, "exit code 2 after a mistake", outcome)
     demo.console.print("Exit code 2; nothing was read, nothing was written.")
 
 
@@ -165,19 +147,9 @@ def show_dry_run(demo: Demo) -> None:
     outcome = demo_run.run({**demo.parameters, "dry_run": "true"}, demo.environment)
     for line in demo_screen.shortened(outcome.output.splitlines()):
         demo_screen.show_line(demo.console, line)
-    _expect(outcome.exit_code == 0, "a dry run that succeeds", outcome)
+    expect(outcome.exit_code == 0, "a dry run that succeeds", outcome)
     tables = [table.table_id for table in demo.client.list_tables(demo.table_id.rpartition(".")[0])]
-    _expect(demo_run.TABLE not in tables, "no table after a dry run", outcome)
-
-
-def sync(demo: Demo, expected_rows: int) -> Report:
-    """Run the sync, show its log, and return what it reported."""
-    outcome = _run(demo, demo.parameters)
-    report = outcome.report
-    if outcome.exit_code != 0 or report is None:
-        raise DemoError(f"the run ended with exit code {outcome.exit_code}")
-    _expect(report.rows_read == report.rows_loaded == expected_rows, f"{expected_rows:,} rows read and loaded", outcome)
-    return report
+    expect(demo_run.TABLE not in tables, "no table after a dry run", outcome)
 
 
 def show_destination(demo: Demo) -> None:
@@ -194,7 +166,7 @@ def show_destination(demo: Demo) -> None:
 
 def show_comparison(demo: Demo) -> None:
     """Compare every value of the source with the destination."""
-    with _step(demo, "Is BigQuery now equal to PostgreSQL?"):
+    with step(demo, "Is BigQuery now equal to PostgreSQL?"):
         comparisons = demo_orders.compare_orders(demo.connection, demo.client, demo.table_id)
         orders, stored = _counts(demo)
     demo.console.print(
@@ -203,15 +175,15 @@ def show_comparison(demo: Demo) -> None:
         soft_wrap=True,
     )
     demo.console.print(demo_screen.comparison_table(comparisons))
-    _expect_equal(comparisons)
+    expect_equal(comparisons)
 
 
 def show_equality(demo: Demo) -> None:
     """Compare the source with a destination that has each order once."""
-    with _step(demo, "Is this table equal to PostgreSQL as it is?"):
+    with step(demo, "Is this table equal to PostgreSQL as it is?"):
         comparisons = demo_orders.compare_orders(demo.connection, demo.client, demo.table_id)
         orders, stored = _counts(demo)
-    _expect_equal(comparisons)
+    expect_equal(comparisons)
     if orders != stored:
         raise DemoError(f"PostgreSQL has {orders:,} orders, {demo.table_id} has {stored:,} rows")
     demo.console.print(
@@ -225,10 +197,10 @@ def prepared(console: Console, rows: int) -> Iterator[Demo]:
     with tempfile.TemporaryDirectory(prefix="sandbox-demo-") as folder:
         began = time.monotonic()
         with contextlib.ExitStack() as stack:
-            with console.status("Starting PostgreSQL, BigQuery and Cloud Storage …"):
+            with console.status("Starting PostgreSQL, MongoDB, BigQuery and Cloud Storage …"):
                 endpoints = stack.enter_context(sandbox.running(Path(folder)))
             seconds = time.monotonic() - began
-            console.print(f"PostgreSQL, BigQuery and Cloud Storage run on this machine ({seconds:.1f} s to start).")
+            console.print(f"PostgreSQL, MongoDB, BigQuery and Cloud Storage run here ({seconds:.1f} s to start).")
             connection = psycopg2.connect(endpoints.postgresql_dsn)
             stack.callback(connection.close)
             connection.autocommit = True
@@ -238,6 +210,7 @@ def prepared(console: Console, rows: int) -> Iterator[Demo]:
             stack.callback(client.close)
             yield Demo(
                 console=console,
+                endpoints=endpoints,
                 connection=connection,
                 client=client,
                 table_id=f"{endpoints.project}.{endpoints.dataset}.{demo_run.TABLE}",
@@ -262,32 +235,10 @@ def sync_parameters(endpoints: Endpoints) -> dict[str, str]:
     }
 
 
-@contextlib.contextmanager
-def _step(demo: Demo, title: str) -> Iterator[None]:
-    demo_screen.title(demo.console, title)
-    with demo.console.status("…"):
-        yield
-
-
 def _counts(demo: Demo) -> tuple[int, int]:
     """Return how many orders the source has, and how many rows the destination."""
     (stored,) = next(iter(demo.client.query_and_wait(f"SELECT COUNT(*) FROM `{demo.table_id}`"))).values()
     return demo_orders.count_orders(demo.connection), stored
-
-
-def _expect_equal(comparisons: Iterable[Comparison]) -> None:
-    different = [comparison.column for comparison in comparisons if not comparison.is_equal]
-    if different:
-        raise DemoError(f"PostgreSQL and BigQuery differ in {', '.join(different)}")
-
-
-def _run(demo: Demo, parameters: Mapping[str, str]) -> Outcome:
-    return demo_run.run(parameters, demo.environment, lambda line: demo_screen.show_line(demo.console, line))
-
-
-def _expect(holds: bool, what: str, outcome: Outcome) -> None:
-    if not holds:
-        raise DemoError(f"expected was {what}; the run ended with exit code {outcome.exit_code}")
 
 
 def _interrupt(*_: object) -> NoReturn:

@@ -16,9 +16,6 @@ ROOT = Path(__file__).resolve().parent.parent
 TABLE = "orders"
 MERGED_TABLE = "orders_now"
 
-# What stands for the password wherever a command is shown.
-PASSWORD_VARIABLE = "$SANDBOX_POSTGRESQL_PASSWORD"  # noqa: S105 - a variable's name
-
 _REPORT = re.compile(r"sync report: (?P<outcome>.*?): (?P<numbers>\w+=.*)")
 
 
@@ -85,7 +82,7 @@ def source_parameters(endpoints: Endpoints) -> dict[str, str]:
 
 def mongodb_parameters(endpoints: Endpoints) -> dict[str, str]:
     """Return the parameters that say where MongoDB is, and who may read it."""
-    return {
+    parameters = {
         "data_source": "mongodb",
         "mongodb_host": endpoints.mongodb_host,
         "mongodb_port": str(endpoints.mongodb_port),
@@ -93,6 +90,8 @@ def mongodb_parameters(endpoints: Endpoints) -> dict[str, str]:
         "mongodb_username": endpoints.mongodb_username,
         "mongodb_password": endpoints.mongodb_password,
     }
+    # A server of one's own may ask for no password.
+    return {name: value for name, value in parameters.items() if value}
 
 
 def destination_parameters(endpoints: Endpoints) -> dict[str, str]:
@@ -111,10 +110,10 @@ def command(parameters: Mapping[str, str]) -> list[str]:
 
 
 def shown_command(parameters: Mapping[str, str]) -> str:
-    """Return the command as a person types it, one parameter a line, with a variable in place of the password."""
+    """Return the command as a person types it, one parameter a line, with a variable in place of a password."""
     words = ["python main.py"]
     for name, value in parameters.items():
-        shown = f'"{PASSWORD_VARIABLE}"' if name.endswith("_password") else shell_word(value)
+        shown = f'"$SANDBOX_{name.upper()}"' if name.endswith("_password") else shell_word(value)
         words.append(f"--{name}={shown}")
     return " \\\n  ".join(words)
 

@@ -21,6 +21,7 @@ from sandbox import Endpoints, mongodb, mongodb_replica_set
 from sandbox.mongodb_replica_set import ReplicaSet
 from tests.integration.bigquery_syncing import BigquerySyncing
 from tests.integration.launching import HAS_GCLOUD, ROOT, Launching
+from tests.integration.mongodb_syncing import MongodbSyncing
 from tests.integration.syncing import Syncing
 
 
@@ -110,6 +111,18 @@ def replica_set(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReplicaSet
     """Three MongoDB servers beside the sandbox's one, which are one replica set; started for the first who asks."""
     with mongodb_replica_set.replica_set(tmp_path_factory.mktemp("replica-set")) as members:
         yield members
+
+
+@pytest.fixture
+def mongodb_syncing(
+    endpoints: Endpoints,
+    mongodb_database: Database[dict[str, Any]],
+    bigquery_client: bigquery.Client,
+    dataset: str,
+    gcs_folder: str,
+) -> MongodbSyncing:
+    """Runs from the test's own database of MongoDB into the test's own dataset."""
+    return MongodbSyncing(endpoints, mongodb_database, bigquery_client, dataset, gcs_folder)
 
 
 @pytest.fixture

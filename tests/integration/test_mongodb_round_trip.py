@@ -2,36 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+import uuid
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from bson import Binary, Decimal128, Int64, ObjectId
-from google.cloud import bigquery
-from pymongo.database import Database
+from bson import Binary, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp
+from bson.codec_options import CodecOptions
+from bson.datetime_ms import DatetimeMS
 
-from sandbox import Endpoints
 from tests.integration.mongodb_syncing import MongodbSyncing
 
 
 @pytest.fixture
-def syncing(
-    endpoints: Endpoints,
-    mongodb_database: Database[dict[str, Any]],
-    bigquery_client: bigquery.Client,
-    dataset: str,
-    gcs_folder: str,
-) -> Iterator[MongodbSyncing]:
-    return MongodbSyncing(
-        endpoints,
-        mongodb_database.name,
-        None,
-        bigquery_client,
-        dataset,
-        gcs_folder,
-        mongodb_database,  # type: ignore[arg-type]
-    )
+def syncing(mongodb_syncing: MongodbSyncing) -> MongodbSyncing:
+    return mongodb_syncing
 
 
 def test_types(syncing: MongodbSyncing) -> None:
@@ -79,34 +64,113 @@ def test_types(syncing: MongodbSyncing) -> None:
     assert second == (str(two), None, None, None, None, None, None, 5, None, None, None, 2.0, None)
 
 
-def test_smart_sync_merges(syncing: MongodbSyncing) -> None:
-    start = datetime.now(UTC) - timedelta(hours=1)
-    syncing.insert(*({"_id": number, "v": number, "updated_at": start} for number in range(5)))
-    first = syncing.smart().succeeded()
-    assert first.rows_read == 5
-    syncing.collection.update_one({"_id": 1}, {"$set": {"v": 100, "updated_at": datetime.now(UTC)}})
-    syncing.insert({"_id": 9, "v": 9, "updated_at": datetime.now(UTC)})
-    second = syncing.smart().succeeded()
-    assert second.rows_read == 2
-    assert syncing.rows("_id, v") == [(0, 0), (1, 100), (2, 2), (3, 3), (4, 4), (9, 9)]
-    third = syncing.smart().succeeded()
-    assert third.rows_read == 0
+IDS: list[Any] = [
+    *(1, 2.5, Int64(7), Decimal128("3.5"), "a", "b", {"a": 1}, {"a": 1, "b": 2}, None, True, False),
+    *(Binary(b"x"), Binary(bytes(16), 4), ObjectId(), datetime(2024, 1, 1, tzinfo=UTC), DatetimeMS(2**60)),
+    *(MinKey(), MaxKey(), Timestamp(1, 2), float("inf"), Regex("^z")),
+]
 
 
-def test_mixed_ids(syncing: MongodbSyncing) -> None:
-    ids: list[Any] = [
-        1,
-        "a",
-        2.5,
-        ObjectId(),
-        {"a": 1},
-        None,
-        True,
-        Binary(bytes(16), 4),
-        datetime(2024, 1, 1),
-        Int64(7),
-    ]
+@pytest.mark.parametrize("partitions", ["1", "4", "21"])
+def test_ids_of_all_types_are_read_once(syncing: MongodbSyncing, partitions: str) -> None:
+    # The server takes no regular expression for an _id.
+    ids = [value for value in IDS if not isinstance(value, Regex)]
     syncing.insert(*({"_id": value, "n": place} for place, value in enumerate(ids)))
-    run = syncing.run(num_partitions="4").succeeded()
+    run = syncing.run(num_partitions=partitions, primary_key="_id").succeeded()
     assert run.rows_loaded == len(ids)
     assert sorted(syncing.column("SELECT n FROM items")) == list(range(len(ids)))
+    assert len(set(syncing.column("SELECT _id FROM items"))) == len(ids)
+
+
+def test_many_documents_in_many_partitions(syncing: MongodbSyncing) -> None:
+    syncing.insert(*({"_id": f"x{number:05d}" if number % 3 else number, "n": number} for number in range(20_000)))
+    run = syncing.run(num_partitions="5", mongodb_query='{"n": {"$gte": 1000}}').succeeded()
+    assert run.rows_loaded == 19_000
+    assert "plan: 2 columns, 5 partition(s), rows: " in run.everything
+    assert syncing.query("SELECT COUNT(DISTINCT n), MIN(n), MAX(n) FROM items") == [(19_000, 1000, 19_999)]
+
+
+def test_ids_that_would_be_one_row_are_refused(syncing: MongodbSyncing) -> None:
+    one = ObjectId()
+    syncing.insert({"_id": one}, {"_id": str(one)})
+    syncing.run().refused("_id has several types, and strings among them that read like a value of another type")
+
+
+@pytest.mark.parametrize(
+    ("value", "type_name", "expected"),
+    [
+        pytest.param("abc", "STRING", "abc", id="string"),
+        pytest.param(5, "INTEGER", 5, id="int"),
+        pytest.param(2.5, "STRING", '{"$numberDouble": "2.5"}', id="double"),
+        pytest.param(uuid.UUID(int=5), "STRING", "00000000-0000-0000-0000-000000000005", id="uuid"),
+        pytest.param(b"x", "BYTES", b"x", id="binData"),
+        pytest.param({"b": 1, "a": 2}, "STRING", '{"b": {"$numberInt": "1"}, "a": {"$numberInt": "2"}}', id="object"),
+        pytest.param(datetime(2024, 1, 1, tzinfo=UTC), "TIMESTAMP", datetime(2024, 1, 1, tzinfo=UTC), id="date"),
+        pytest.param(None, "STRING", "null", id="null"),
+    ],
+)
+def test_ids(syncing: MongodbSyncing, value: Any, type_name: str, expected: Any) -> None:
+    collection = syncing.collection.with_options(codec_options=CodecOptions(uuid_representation=4))
+    collection.insert_one({"_id": value})
+    syncing.run(primary_key="_id").succeeded()
+    assert [field.field_type for field in syncing.table().schema] == [type_name]
+    assert syncing.column("SELECT _id FROM items") == [expected]
+
+
+def test_names_that_bigquery_does_not_allow(syncing: MongodbSyncing) -> None:
+    syncing.insert({"_id": 1, "a b": 1, "größe": 2, "日本": 3, "2nd": 4, "_PARTITIONTIME": 5})
+    syncing.run().succeeded()
+    names = [field.name for field in syncing.table().schema]
+    assert names == ["_id", "c_2nd", "PARTITIONTIME", "a_b", "grosse", "field_e697a5e69cac"]
+
+
+def test_names_that_would_be_one_column(syncing: MongodbSyncing) -> None:
+    syncing.insert({"_id": 1, "a b": 1, "a_b": 2})
+    syncing.run().refused("fields 'a b' and 'a_b' would both be column 'a_b'", "mongodb_projection")
+    run = syncing.run(mongodb_projection='{"a b": 0}').succeeded()
+    assert run.rows_loaded == 1
+
+
+def test_names_that_differ_in_case_only(syncing: MongodbSyncing) -> None:
+    syncing.insert({"_id": 1, "Name": "x", "name": "y"})
+    syncing.run().refused("these would be one column in BigQuery, which ignores case: Name and name", "field_mappings")
+    syncing.run(transformation_config='{"field_mappings": {"Name": "upper_name"}}').succeeded()
+    assert syncing.query("SELECT _id, upper_name, name FROM items") == [(1, "x", "y")]
+
+
+def test_query_and_projection(syncing: MongodbSyncing) -> None:
+    one, two = ObjectId(), ObjectId()
+    syncing.insert({"_id": one, "a": 1, "b": {"c": 1, "d": 2}}, {"_id": two, "a": 2})
+    syncing.run(
+        mongodb_query=f'{{"_id": {{"$oid": "{one}"}}}}',
+        mongodb_projection='{"b.c": 1, "twice": {"$add": ["$a", "$a"]}}',
+    ).succeeded()
+    assert syncing.query("SELECT _id, b, twice FROM items") == [(str(one), {"c": 1}, 2)]
+
+
+def test_document_mode(syncing: MongodbSyncing) -> None:
+    syncing.insert({"_id": 1, "a": [1, {"b": None}]}, {"_id": "x", "document": "mine", "": 1, "a b": 2, "a_b": 3})
+    run = syncing.run(mongodb_document_mode="true").succeeded()
+    assert run.rows_loaded == 2
+    assert syncing.rows() == [
+        ("1", {"_id": 1, "a": [1, {"b": None}]}),
+        ("x", {"_id": "x", "document": "mine", "": 1, "a b": 2, "a_b": 3}),
+    ]
+
+
+def test_view(syncing: MongodbSyncing) -> None:
+    syncing.insert(*({"_id": number, "n": number} for number in range(10)))
+    syncing.mongodb.create_collection("even", viewOn="items", pipeline=[{"$match": {"n": {"$mod": [2, 0]}}}])
+    run = syncing.run(mongodb_collection="even", num_partitions="3").succeeded()
+    assert run.rows_loaded == 5
+
+
+def test_no_documents(syncing: MongodbSyncing) -> None:
+    syncing.mongodb.create_collection("items")
+    syncing.run().refused("the source has no rows for this run")
+    assert syncing.tables() == []
+    syncing.insert({"_id": 1, "a": 1})
+    syncing.run().succeeded()
+    syncing.collection.delete_many({})
+    run = syncing.run().succeeded()
+    assert run.report["outcome"].startswith("nothing new")

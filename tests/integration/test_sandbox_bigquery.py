@@ -255,6 +255,14 @@ def test_parse_json_in_every_statement(query: Query) -> None:
     assert query("SELECT id, json, list FROM DATASET.t ORDER BY id") == expected
 
 
+@pytest.mark.parametrize("number", [0, 3, -3, 9007199254740993, -(2**63), 2**64 - 1])
+def test_parse_json_keeps_whole_numbers(query: Query, number: int) -> None:
+    parsed = f"PARSE_JSON('{number}', wide_number_mode=>'round')"
+    assert query(f"SELECT TO_JSON_STRING({parsed}), TO_JSON_STRING(JSON_ARRAY({parsed}))") == [
+        (f"{number}", f"[{number}]")
+    ]
+
+
 def test_merge_takes_any_alias(query: Query) -> None:
     query("CREATE TABLE DATASET.t AS SELECT 1 AS id, 'a' AS name")
     query(

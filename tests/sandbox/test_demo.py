@@ -10,12 +10,13 @@ from pathlib import Path
 
 import psycopg2
 import pytest
+from bson import Decimal128
 from google.cloud import bigquery
 from psycopg2.extensions import connection as Connection
 from rich.console import Console
 
 import sandbox
-from sandbox import demo, demo_orders, demo_run, demo_screen
+from sandbox import demo, demo_documents, demo_orders, demo_run, demo_screen, mongodb
 from sandbox.demo_orders import Comparison
 from sandbox.demo_run import Report
 
@@ -160,7 +161,9 @@ def _printed(renderable: object) -> str:
 def orders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[demo.Demo, io.StringIO]]:
     """The demo with 2,000 orders after its first run, on servers of its own."""
     with pytest.MonkeyPatch.context() as monkeypatch:
-        for name in ("SANDBOX_FOLDER", "SANDBOX_POSTGRESQL_DSN", "BIGQUERY_EMULATOR_HOST", "STORAGE_EMULATOR_HOST"):
+        for name in ("SANDBOX_FOLDER", "SANDBOX_POSTGRESQL_DSN", "SANDBOX_MONGODB_URI"):
+            monkeypatch.delenv(name, raising=False)
+        for name in ("BIGQUERY_EMULATOR_HOST", "STORAGE_EMULATOR_HOST"):
             monkeypatch.delenv(name, raising=False)
         screen = io.StringIO()
         console = Console(file=screen, width=demo_screen.WIDTH, highlight=False, markup=False)
@@ -226,6 +229,37 @@ def test_the_second_table_has_each_order_once(orders: tuple[demo.Demo, io.String
     prepared.client.query_and_wait(f"INSERT INTO `{merging.table_id}` SELECT * FROM `{merging.table_id}` WHERE id = 1")
     with pytest.raises(demo.DemoError, match=r"^PostgreSQL has 2,000 orders, \S+orders_now has 2,001 rows$"):
         demo.show_equality(merging)
+
+
+def test_documents_are_merged_and_one_different_value_is_found(
+    orders: tuple[demo.Demo, io.StringIO], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared, screen = orders
+    monkeypatch.setattr(demo_documents, "TICKETS", 500)
+    first, second = demo_documents.play(prepared)
+    assert (first.outcome, second.outcome) == (
+        "merged 500 rows into sandbox-project.demo.tickets",
+        "merged 150 rows into sandbox-project.demo.tickets",
+    )
+    assert prepared.endpoints.mongodb_password not in screen.getvalue()
+    assert "MongoDB has 600 tickets and the table 600 rows" in screen.getvalue()
+    documents = demo_documents.with_documents(prepared)
+    with mongodb.connect(prepared.endpoints.mongodb_uri) as client:
+        tickets = client["demo"]["tickets"]
+        assert tickets.count_documents({"status": "solved"}) == 50
+        for change, field in (
+            ({"$set": {"customer.address.floor": 99}}, "customer"),
+            ({"$inc": {"refund": Decimal128("0.01")}}, "refund"),
+            ({"$unset": {"language": ""}}, "language"),
+        ):
+            before = tickets.find_one_and_update({"language": "pl"}, change)
+            with pytest.raises(demo.DemoError, match=f"^MongoDB and BigQuery differ in {field}$"):
+                demo_documents.show_equality(documents, tickets)
+            tickets.replace_one({"_id": before["_id"]}, before)
+        demo_documents.show_equality(documents, tickets)
+        tickets.insert_one(tickets.find_one({}, {"_id": 0}))
+        with pytest.raises(demo.DemoError, match=r"^MongoDB and BigQuery differ in _id"):
+            demo_documents.show_equality(documents, tickets)
 
 
 def test_any_number_of_orders_will_do(orders: tuple[demo.Demo, io.StringIO]) -> None:

@@ -153,7 +153,7 @@ class MongodbSource:
                 )
         if count == 1 or not kind.has_id_order:
             return whole, risks
-        return by_id(whole[0].query, self._projection, sample, count), risks
+        return by_id(collection, whole[0].query, self._projection, sample, count), risks
 
     @property
     def _smart_sync(self) -> SmartSyncConfig | None:

@@ -21,6 +21,7 @@ from pymongo.uri_parser import parse_uri
 from sync_pipeline.config import MongodbConfig
 from sync_pipeline.errors import ConfigError, SourceError, SourceQueryError, SourceUnavailableError, SyncError
 from sync_pipeline.secrets import Secret
+from sync_pipeline.sources.mongodb.bson_texts import DECODING
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -142,7 +143,8 @@ def connected(config: MongodbConfig, max_retries: int) -> Iterator[Collection[Do
     try:
         with translated_errors(config):
             concern = client.read_concern if client.read_concern.level else ReadConcern("majority")
-            collection = client.get_database(config.database, read_concern=concern)[config.collection]
+            database = client.get_database(config.database, read_concern=concern, codec_options=DECODING)
+            collection = database[config.collection]
         yield collection
     finally:
         client.close()

@@ -103,7 +103,7 @@ def take_sample(
     documents = collection.estimated_document_count()
     size = max(MIN_SAMPLE, (num_partitions or 0) * SAMPLES_PER_PARTITION)
     found = list(
-        collection.with_options(codec_options=DECODING).aggregate(
+        collection.aggregate(
             [
                 {"$sample": {"size": size}},
                 {"$match": query},
@@ -124,7 +124,7 @@ def take_sample(
         share=min(1.0, len(found) / looked_at) if looked_at else 0.0,
         size=sum(document["size"] for document in found) / len(found) if found else 0.0,
         ids=tuple(document[ID] for document in found if ID in document),
-        moments=tuple(sorted(moment for document in found if isinstance(moment := document["moment"], datetime))),
+        moments=tuple(sorted(moment for document in found if isinstance(moment := document.get("moment"), datetime))),
     )
 
 
@@ -135,12 +135,19 @@ def partition_count(sample: Sample, num_partitions: int | None) -> int:
     return min(MAX_PARTITIONS, max(1, round(sample.rows * sample.size / PARTITION_BYTES)))
 
 
-def by_id(query: Filter, projection: Filter, sample: Sample, count: int) -> list[Find]:
+def by_id(
+    collection: Collection[Document], query: Filter, projection: Filter, sample: Sample, count: int
+) -> list[Find]:
     """Return finds by ranges of `_id`."""
     # What does not survive as text cannot be an end.
     usable = [value for value in sample.ids if _survives(value)]
     ends = [{ID: value} for value in _quantiles(usable, count)]
-    return [Find(query, projection, minimum, maximum) for minimum, maximum in pairwise([None, *ends, None])]
+    finds = [Find(query, projection, minimum, maximum) for minimum, maximum in pairwise([None, *ends, None])]
+    last: Filter = {ID: {"$type": "maxKey"}}
+    if ends and collection.find_one(last, {ID: 1}) is not None:
+        # The one value that an open range does not reach.
+        finds.append(Find(both(query, last), projection))
+    return finds
 
 
 def by_timestamp(
@@ -178,12 +185,15 @@ def _quantiles(values: Sequence[Any], count: int) -> list[Any]:
     places = sorted({len(values) * part // count for part in range(1, count)} - {0}) if values else []
     ends: list[Any] = []
     for place in places:
-        if not ends or bson.encode({"v": values[place]}) != bson.encode({"v": ends[-1]}):
+        if not ends or _encoded(values[place]) != _encoded(ends[-1]):
             ends.append(values[place])
     return ends
 
 
 def _survives(value: Any) -> bool:
-    document = {ID: value}
-    again = bson.json_util.loads(extended_json(document), json_options=EXTENDED)
-    return bson.encode(again, codec_options=DECODING) == bson.encode(document, codec_options=DECODING)
+    again = bson.json_util.loads(extended_json({ID: value}), json_options=EXTENDED)
+    return _encoded(again[ID]) == _encoded(value)
+
+
+def _encoded(value: Any) -> bytes:
+    return bson.encode({ID: value}, codec_options=DECODING)

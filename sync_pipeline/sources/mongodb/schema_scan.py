@@ -176,10 +176,8 @@ def without_timestamp(
     except OperationFailure as error:
         if error.code != _TIME_LIMIT_EXCEEDED:
             raise
-        return [
-            f"documents whose {timestamp_column} is no date are not read; there was no time to count them: an index on "
-            f"{timestamp_column} helps"
-        ]
+        problem = f"documents whose {timestamp_column} is no date are not read; there was no time to count them"
+        return [f"{problem}: an index on {timestamp_column} helps"]
     counts = {str(entry["_id"]): int(entry["count"]) for entry in found}
     if not counts:
         return []

@@ -1,0 +1,71 @@
+"""What both parts of the demo are made of: running the product, showing it, and ending where something is wrong."""
+
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from google.cloud import bigquery
+from psycopg2.extensions import connection as Connection
+from rich.console import Console
+
+from sandbox import demo_run, demo_screen
+from sandbox.demo_orders import Comparison
+from sandbox.demo_run import Outcome, Report
+from sandbox.endpoints import Endpoints
+
+# A run leaves the newest second to the next one, by the default of smart_sync_settle_seconds.
+SETTLE_SECONDS = 1
+
+
+class DemoError(Exception):
+    """Something did not happen as the demo says it does."""
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What every part of the demo needs. `parameters` are those of the sync; `rows` are in the source to begin with."""
+
+    console: Console
+    endpoints: Endpoints
+    connection: Connection
+    client: bigquery.Client
+    table_id: str
+    parameters: Mapping[str, str]
+    environment: Mapping[str, str]
+    rows: int
+
+
+def sync(demo: Demo, expected_rows: int) -> Report:
+    """Run the sync, show its log, and return what it reported."""
+    outcome = run(demo, demo.parameters)
+    report = outcome.report
+    if outcome.exit_code != 0 or report is None:
+        raise DemoError(f"the run ended with exit code {outcome.exit_code}")
+    expect(report.rows_read == report.rows_loaded == expected_rows, f"{expected_rows:,} rows read and loaded", outcome)
+    return report
+
+
+def run(demo: Demo, parameters: Mapping[str, str]) -> Outcome:
+    """Run the product, and show what it prints while it does."""
+    return demo_run.run(parameters, demo.environment, lambda line: demo_screen.show_line(demo.console, line))
+
+
+def expect(holds: bool, what: str, outcome: Outcome) -> None:
+    """Raise DemoError unless a run did `what` it should."""
+    if not holds:
+        raise DemoError(f"expected was {what}; the run ended with exit code {outcome.exit_code}")
+
+
+def expect_equal(comparisons: Iterable[Comparison], source: str = "PostgreSQL") -> None:
+    """Raise DemoError naming the columns that differ."""
+    different = [comparison.column for comparison in comparisons if not comparison.is_equal]
+    if different:
+        raise DemoError(f"{source} and BigQuery differ in {', '.join(different)}")
+
+
+@contextlib.contextmanager
+def step(demo: Demo, title: str) -> Iterator[None]:
+    """Begin a part of the demo that takes a moment."""
+    demo_screen.title(demo.console, title)
+    with demo.console.status("…"):
+        yield

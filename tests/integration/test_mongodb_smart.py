@@ -1,0 +1,180 @@
+"""Smart Sync from MongoDB: intervals of a date, merged by _id."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from bson import Int64
+
+from tests.integration.mongodb_syncing import MongodbSyncing
+
+HOUR = timedelta(hours=1)
+LONG_AGO = datetime(2024, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def syncing(mongodb_syncing: MongodbSyncing) -> MongodbSyncing:
+    return mongodb_syncing
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def test_documents_are_merged_by_id(syncing: MongodbSyncing) -> None:
+    syncing.insert(*({"_id": number, "v": number, "updated_at": LONG_AGO} for number in range(5)))
+    first = syncing.smart().succeeded()
+    assert first.rows_read == 5
+    assert "merged by _id, as rows of this source are updated in place and no primary_key was given" in first.notes
+    syncing.collection.update_one({"_id": 1}, {"$set": {"v": 100, "updated_at": now()}})
+    syncing.insert({"_id": 9, "v": 9, "updated_at": now()})
+    second = syncing.smart().succeeded()
+    assert second.rows_read == 2
+    assert syncing.rows("_id, v") == [(0, 0), (1, 100), (2, 2), (3, 3), (4, 4), (9, 9)]
+    third = syncing.smart().succeeded()
+    assert (third.rows_read, third.report["outcome"].split(":")[0]) == (0, "nothing new")
+
+
+def test_key_that_is_renamed(syncing: MongodbSyncing) -> None:
+    syncing.insert({"_id": 1, "v": 1, "updated_at": LONG_AGO})
+    renamed = {"transformation_config": '{"field_mappings": {"_id": "id", "updated_at": "changed_at"}}'}
+    syncing.smart(**renamed).succeeded()
+    syncing.collection.update_one({"_id": 1}, {"$set": {"v": 2, "updated_at": now()}})
+    syncing.smart(**renamed).succeeded()
+    assert syncing.rows("id, v", "id") == [(1, 2)]
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        pytest.param({"mongodb_projection": '{"_id": 0}'}, id="projection"),
+        pytest.param({"transformation_config": '{"exclude_fields": ["_id"]}'}, id="exclude_fields"),
+    ],
+)
+def test_documents_without_their_id_are_appended(syncing: MongodbSyncing, parameters: dict[str, str]) -> None:
+    syncing.insert({"_id": 1, "v": 1, "updated_at": LONG_AGO})
+    run = syncing.smart(**parameters).succeeded()
+    assert "appended, as _id is left out: a row that has changed is there once more" in run.notes
+    syncing.collection.update_one({"_id": 1}, {"$set": {"v": 2, "updated_at": now()}})
+    syncing.smart(**parameters).succeeded()
+    assert syncing.rows("v", "v") == [(1,), (2,)]
+    syncing.smart(smart_sync_lookback_seconds="5", **parameters).refused("smart_sync_lookback_seconds reads rows again")
+
+
+def test_lookback_needs_no_primary_key(syncing: MongodbSyncing) -> None:
+    stamp = now() - HOUR
+    syncing.insert({"_id": 1, "updated_at": stamp})
+    syncing.smart().succeeded()
+    syncing.insert({"_id": 2, "updated_at": stamp - timedelta(minutes=1)})
+    assert syncing.smart().succeeded().rows_read == 0
+    assert syncing.smart(smart_sync_lookback_seconds="120").succeeded().rows_read == 2
+    assert syncing.column("SELECT _id FROM items ORDER BY _id") == [1, 2]
+
+
+def test_milliseconds_at_the_ends(syncing: MongodbSyncing) -> None:
+    stamps = [LONG_AGO + timedelta(milliseconds=number) for number in range(3)]
+    syncing.insert(*({"_id": place, "updated_at": stamp} for place, stamp in enumerate(stamps)))
+    run = syncing.smart(mongodb_projection='{"_id": 0}').succeeded()
+    assert run.rows_read == 3
+    # Equally old as the latest: it was loaded before. One millisecond later: it was not.
+    syncing.insert({"_id": 5, "updated_at": stamps[2] + timedelta(milliseconds=1)})
+    run = syncing.smart(mongodb_projection='{"_id": 0}').succeeded()
+    assert run.rows_read == 1
+    assert run.interval[0] == stamps[2]
+    assert run.interval[1].microsecond % 1000 == 0
+
+
+def test_documents_without_a_date_are_counted(syncing: MongodbSyncing) -> None:
+    syncing.insert(
+        {"_id": 1, "updated_at": LONG_AGO},
+        {"_id": 2},
+        {"_id": 3, "updated_at": None},
+        {"_id": 4, "updated_at": "2024-01-01"},
+        {"_id": 5, "updated_at": [LONG_AGO]},
+        {"_id": 6, "updated_at": Int64(5)},
+    )
+    run = syncing.smart().succeeded()
+    assert syncing.column("SELECT _id FROM items") == [1]
+    assert run.risks[1] == (
+        "5 documents are not read: their updated_at is no date (1 array, 1 long, 1 missing, 1 null, 1 string)"
+    )
+
+
+def test_null_timestamps_can_be_included(syncing: MongodbSyncing) -> None:
+    syncing.insert({"_id": 1, "updated_at": LONG_AGO}, {"_id": 2, "v": 1}, {"_id": 3, "updated_at": None})
+    for _ in range(2):
+        syncing.smart(smart_sync_null_timestamps="include", num_partitions="3").succeeded()
+        assert syncing.rows("_id, updated_at") == [(1, LONG_AGO), (2, None), (3, None)]
+
+
+@pytest.mark.parametrize("indexed", [pytest.param(True, id="index"), pytest.param(False, id="no index")])
+def test_intervals_are_cut_into_parts(syncing: MongodbSyncing, indexed: bool) -> None:
+    if indexed:
+        syncing.collection.create_index("updated_at")
+    # Many with one timestamp, and arrays of dates, which would match several parts.
+    documents = [{"_id": number, "updated_at": LONG_AGO + HOUR * (number // 40)} for number in range(2000)]
+    arrays = [{"_id": -1 - number, "updated_at": [LONG_AGO, LONG_AGO + 40 * HOUR]} for number in range(10)]
+    syncing.insert(*documents, *arrays, {"_id": -100})
+    run = syncing.smart(num_partitions="7", smart_sync_null_timestamps="include").succeeded()
+    assert run.rows_read == 2001
+    assert syncing.query("SELECT COUNT(DISTINCT _id) FROM items") == [(2001,)]
+    assert f"2 columns, {8 if indexed else 7} partition(s)" in run.everything
+    assert any("updated_at has no index" in risk for risk in run.risks) is not indexed
+
+
+def test_placeholders_in_the_query(syncing: MongodbSyncing) -> None:
+    syncing.insert({"_id": 1, "updated_at": LONG_AGO, "on": True}, {"_id": 2, "updated_at": LONG_AGO, "on": False})
+    query = '{"on": true, "updated_at": {"$gt": {"$date": "{start_timestamp}"}, "$lte": {"$date": "{end_timestamp}"}}}'
+    assert syncing.smart(mongodb_query=query).succeeded().rows_read == 1
+    assert syncing.smart(mongodb_query=query).succeeded().rows_read == 0
+
+
+def test_query_beside_the_interval(syncing: MongodbSyncing) -> None:
+    syncing.insert({"_id": 1, "updated_at": LONG_AGO, "on": True}, {"_id": 2, "updated_at": LONG_AGO, "on": False})
+    run = syncing.smart(mongodb_query='{"$or": [{"on": true}, {"_id": 77}]}').succeeded()
+    assert run.rows_read == 1
+
+
+def test_document_mode(syncing: MongodbSyncing) -> None:
+    syncing.insert({"_id": "a", "updated_at": LONG_AGO, "x": 1})
+    syncing.smart(mongodb_document_mode="true").succeeded()
+    syncing.collection.update_one({"_id": "a"}, {"$set": {"x": [], "updated_at": LONG_AGO + HOUR}})
+    syncing.smart(mongodb_document_mode="true").succeeded()
+    document = {"_id": "a", "updated_at": "2024-01-01T01:00:00Z", "x": []}
+    assert syncing.rows() == [("a", LONG_AGO + HOUR, document)]
+
+
+def test_columns_of_the_destination_stay_readable(syncing: MongodbSyncing) -> None:
+    """A later interval need not have all fields, nor values of all their types."""
+    syncing.insert({"_id": 1, "updated_at": LONG_AGO, "ratio": 0.5, "note": "x", "count": 1, "some": 1})
+    syncing.insert({"_id": 2, "updated_at": LONG_AGO, "some": "mixed"})
+    syncing.smart().succeeded()
+    syncing.insert({"_id": 3, "updated_at": now() - HOUR, "ratio": 2, "note": None, "count": None, "some": 3})
+    run = syncing.smart().succeeded()
+    assert syncing.rows("_id, ratio, note, count, some")[2] == (3, 2.0, None, None, 3)
+    assert "ratio is read as FLOAT64, as it is in the destination" in run.notes
+
+
+def test_new_type_that_does_not_fit(syncing: MongodbSyncing) -> None:
+    syncing.insert({"_id": 1, "updated_at": LONG_AGO, "count": 1})
+    syncing.smart().succeeded()
+    syncing.insert({"_id": 2, "updated_at": now() - HOUR, "count": "secret"}, {"_id": 3, "updated_at": now() - HOUR})
+    message = syncing.smart().refused("column 'count' (string to INT64) has a value that does not fit", "in 1 of 2")
+    assert "secret" not in message
+    letters = syncing.table_id("letters")
+    syncing.smart(dead_letter_table=letters).succeeded()
+    assert syncing.column("SELECT _id FROM items ORDER BY _id") == [1, 3]
+    assert syncing.query("SELECT column_name FROM letters") == [("count",)]
+
+
+def test_new_field(syncing: MongodbSyncing) -> None:
+    syncing.insert({"_id": 1, "updated_at": LONG_AGO})
+    syncing.smart().succeeded()
+    syncing.insert({"_id": 2, "updated_at": now() - HOUR, "new": "x"})
+    syncing.smart().refused("column new (STRING) is not in the destination table", "schema_evolution=add")
+    syncing.smart(schema_evolution="add").succeeded()
+    assert syncing.rows("_id, new") == [(1, None), (2, "x")]
+    syncing.insert({"_id": 3, "updated_at": now() - HOUR / 2, "newer": "x"})
+    syncing.smart(schema_evolution="ignore").succeeded()
+    assert syncing.column("SELECT _id FROM items ORDER BY _id") == [1, 2, 3]
