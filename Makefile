@@ -58,6 +58,10 @@ lock: $(UV) ## Write the lock files again; UPGRADE=--upgrade takes newer version
 bench-memory: install ## Measure the memory that a sync needs
 	@$(PYTHON) -m benchmarks.memory $(ARGS)
 
+.PHONY: bench-bigquery
+bench-bigquery: install ## Measure reading from BigQuery beside Beam's own reading
+	@$(PYTHON) -m benchmarks.bigquery $(ARGS)
+
 .PHONY: soak
 soak: install ## Play HISTORIES=5000 random histories of source, runs and destination
 	@$(PYTHON) -m tests.integration.soak --histories $(HISTORIES) $(ARGS)
