@@ -67,6 +67,10 @@ bench-memory: install ## Measure the memory that a sync needs
 bench-mongodb: install $(INGESTR)/.installed ## Measure reading from MongoDB, beside its limit and two peers
 	@$(PYTHON) -m benchmarks.mongodb $(ARGS)
 
+.PHONY: bench-bigquery
+bench-bigquery: install ## Measure reading from BigQuery beside Beam's own reading
+	@$(PYTHON) -m benchmarks.bigquery $(ARGS)
+
 .PHONY: soak
 soak: install ## Play HISTORIES=5000 random histories of source, runs and destination
 	@$(PYTHON) -m tests.integration.soak --histories $(HISTORIES) $(ARGS)

@@ -1,7 +1,7 @@
 """The demo, `make demo`: a table of orders in PostgreSQL is synced to BigQuery, changed, and synced again.
 
-Twice: into a table that keeps every version of an order, and into one that keeps each order once. Then the same with
-documents in MongoDB.
+Twice: into a table that keeps every version of an order, and into one that keeps each order once. That one is then
+synced on, from BigQuery to BigQuery; and documents in MongoDB are synced as the orders were.
 
 Everything is real except Google: the servers are the sandbox's, `main.py` runs as a template launch runs it, and its
 output is shown while it runs.
@@ -26,7 +26,7 @@ from pymongo.errors import PyMongoError
 from rich.console import Console
 
 import sandbox
-from sandbox import demo_documents, demo_orders, demo_run, demo_screen
+from sandbox import demo_bigquery, demo_documents, demo_orders, demo_run, demo_screen
 from sandbox.demo_steps import SETTLE_SECONDS, Demo, DemoError, expect, expect_equal, run, step, sync
 from sandbox.endpoints import Endpoints
 
@@ -96,6 +96,7 @@ def play(demo: Demo) -> None:
     demo_screen.title(demo.console, "The same command again")
     fourth = sync(merging, INSERTS + UPDATES)
     show_equality(merging)
+    show_copy(merging)
     fifth, sixth = demo_documents.play(demo)
     demo_screen.title(demo.console, "In one table")
     reports = {"append 1": first, "append 2": second, "merge 1": third, "merge 2": fourth}
@@ -189,6 +190,19 @@ def show_equality(demo: Demo) -> None:
     demo.console.print(
         f"PostgreSQL has {orders:,} orders and {demo_run.MERGED_TABLE} {stored:,} rows; all values are equal."
     )
+
+
+def show_copy(demo: Demo) -> None:
+    """Sync the second table on into a third one, inside of BigQuery."""
+    demo_screen.title(demo.console, "From BigQuery to BigQuery: one query, and no row leaves it")
+    parameters = demo_bigquery.copy_parameters(demo.parameters)
+    demo.console.print(demo_run.shown_command(parameters), soft_wrap=True)
+    outcome = run(demo, parameters)
+    report = outcome.report
+    expect(report is not None and report.rows_read == 0 < report.rows_loaded, "rows loaded and none read", outcome)
+    differing = demo_bigquery.differing_rows(demo.client, demo.table_id)
+    expect(differing == 0, "a copy that is equal", outcome)
+    demo.console.print("The workers have read no row; the copy has every order, with a hash for the customer.")
 
 
 @contextlib.contextmanager

@@ -27,7 +27,8 @@ def items(syncing: BigquerySyncing) -> BigquerySyncing:
 
 def add(syncing: BigquerySyncing, *rows: tuple[int | None, str, str]) -> None:
     values = ", ".join(
-        f"({'NULL' if id is None else id}, '{name}', TIMESTAMP '{day} 00:00:00+00')" for id, name, day in rows
+        f"({'NULL' if number is None else number}, '{name}', TIMESTAMP '{day} 00:00:00+00')"
+        for number, name, day in rows
     )
     syncing.at_source(f"INSERT INTO items VALUES {values}")
 

@@ -1,0 +1,217 @@
+"""How fast rows are read from BigQuery, beside Beam's own reading of them: `make bench-bigquery`.
+
+One million rows of one table are read through the Storage Read API of the emulator, in turns, three times each: by
+`ReadFromBigquery` into record batches, by the same streams turned into a dict for each row, and by Beam's
+`ReadFromBigQuery`. All three ask for Arrow (Beam's default is Avro, which the emulator writes row by row in Python, and
+Beam would be charged for it). Then the table is synced once by each way. Only ratios within one run count.
+"""
+
+import argparse
+import importlib.metadata
+import json
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import apache_beam as beam
+import pyarrow as pa
+from apache_beam.io.gcp import bigquery as beam_bigquery
+from apache_beam.options.pipeline_options import PipelineOptions
+from google.cloud import bigquery
+
+import sandbox
+from sandbox.endpoints import Endpoints
+from sync_pipeline import pipeline
+from sync_pipeline.config import SyncConfig
+from sync_pipeline.source import BATCHES
+from sync_pipeline.sources import open_source
+from sync_pipeline.sources.bigquery.client import open_read_client
+
+ROWS, ROUNDS = 1_000_000, 3
+LEAST_RATIO = 5
+RESULTS = Path(__file__).with_name("results") / "bigquery.json"
+
+TABLE_SQL = """
+CREATE TABLE `{table}` AS
+SELECT id, MOD(id, 1000) AS customer, CONCAT('order number ', CAST(id AS STRING)) AS title, id * 0.25 AS weight,
+  CAST(MOD(id, 100000) AS NUMERIC) / 8 AS amount, MOD(id, 3) = 0 AS paid,
+  TIMESTAMP_ADD(TIMESTAMP '2024-01-01 00:00:00+00', INTERVAL id SECOND) AS updated_at,
+  DATE_ADD(DATE '2024-01-01', INTERVAL MOD(id, 365) DAY) AS day,
+  IF(MOD(id, 10) = 0, NULL, 'a note, with a comma') AS note, [CAST(id AS STRING), 'tag'] AS tags
+FROM UNNEST(GENERATE_ARRAY(1, {rows})) AS id
+"""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Measure, write the result and return the exit code: 1 when the aim is missed."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.bigquery", description="Measure reading from BigQuery.")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="the file that is written (%(default)s)")
+    parser.add_argument("--rows", type=int, default=ROWS, help="rows of the table (%(default)s)")
+    arguments = parser.parse_args(argv)
+    warnings.simplefilter("ignore")
+    with tempfile.TemporaryDirectory(prefix="sandbox-bigquery-") as folder, sandbox.running(Path(folder)) as endpoints:
+        os.environ.update(endpoints.environment())
+        client = bigquery.Client(project=endpoints.project)
+        table = f"{endpoints.project}.{endpoints.dataset}.orders"
+        client.query_and_wait(TABLE_SQL.format(table=table, rows=arguments.rows))
+        seconds = measure(
+            {
+                "ours": lambda: read_batches(endpoints),
+                "row_dicts": lambda: read_dicts(endpoints),
+                "beam": lambda: read_by_beam(endpoints),
+            },
+            arguments.rows,
+        )
+        ways = {way: sync(endpoints, way) for way in ("query", "storage_api")}
+    document = result(arguments.rows, seconds, ways, _facts())
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    arguments.output.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    holds = document["ours_vs_beam_read"] >= LEAST_RATIO and document["short_way_worker_bytes"] == 0
+    print(
+        f"{document['ours_vs_beam_read']} times as fast as Beam's ReadFromBigQuery, the aim is at least {LEAST_RATIO}; "
+        f"{document['short_way_worker_bytes']} bytes through the workers on the short way: "
+        f"{'reached' if holds else 'MISSED'}; see {arguments.output}"
+    )
+    return 0 if holds else 1
+
+
+def measure(readers: Mapping[str, Callable[[], int]], rows: int) -> dict[str, list[float]]:
+    """Return the seconds of each reader, which take turns; a reader returns how many rows it has read."""
+    seconds: dict[str, list[float]] = {name: [] for name in readers}
+    for _ in range(ROUNDS):
+        for name, read in readers.items():
+            began = time.monotonic()
+            found = read()
+            seconds[name].append(time.monotonic() - began)
+            if found != rows:
+                raise RuntimeError(f"{name} read {found:,} rows of {rows:,}")
+            print(f"{name}: {seconds[name][-1]:.1f} s", flush=True)
+    return seconds
+
+
+def result(
+    rows: int, seconds: Mapping[str, Sequence[float]], ways: Mapping[str, Mapping[str, float]], facts: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what is written to `bigquery.json`; of several seconds the median counts."""
+    median = {name: statistics.median(each) for name, each in seconds.items()}
+    return {
+        "rows": rows,
+        "ours_vs_beam_read": round(median["beam"] / median["ours"], 1),
+        "ours_vs_row_dicts": round(median["row_dicts"] / median["ours"], 1),
+        "short_way_worker_bytes": int(ways["query"]["worker_bytes"]),
+        "general_way_worker_bytes": int(ways["storage_api"]["worker_bytes"]),
+        "rows_per_second": {name: round(rows / each) for name, each in median.items()},
+        "seconds": {name: [round(each, 2) for each in times] for name, times in seconds.items()},
+        "sync_seconds": {way: round(each["seconds"], 2) for way, each in ways.items()},
+        **facts,
+    }
+
+
+def read_batches(endpoints: Endpoints) -> int:
+    """Read the table as a sync does, and count its rows."""
+    return _counted(lambda start: _batches(start, endpoints) | beam.Map(lambda batch: batch.num_rows))
+
+
+def read_dicts(endpoints: Endpoints) -> int:
+    """Read the same streams, and make a dict of each row."""
+    return _counted(lambda start: _batches(start, endpoints) | beam.FlatMap(_dicts) | beam.Map(lambda _: 1))
+
+
+def read_by_beam(endpoints: Endpoints) -> int:
+    """Read the table by Beam's own transform, which knows no emulator: its clients are put in place."""
+    source = beam_bigquery._CustomBigQueryStorageSource  # noqa: SLF001 - there is no public way to other clients
+    with (
+        mock.patch.object(beam_bigquery.bq_storage, "BigQueryReadClient", open_read_client),
+        mock.patch.object(beam_bigquery.bigquery_tools.BigQueryWrapper, "_bigquery_client"),
+        mock.patch.object(source, "estimate_size", return_value=None),
+        # From the size Beam decides how many streams it asks for, at least ten: as many as there are.
+        mock.patch.object(source, "_get_table_size", return_value=1),
+    ):
+        return _counted(
+            lambda start: (
+                start.pipeline
+                | beam.io.ReadFromBigQuery(
+                    table=f"{endpoints.project}:{endpoints.dataset}.orders",
+                    project=endpoints.project,
+                    method=beam.io.ReadFromBigQuery.Method.DIRECT_READ,
+                    use_native_datetime=True,
+                )
+                | beam.Map(lambda _: 1)
+            )
+        )
+
+
+def sync(endpoints: Endpoints, way: str) -> dict[str, float]:
+    """Sync the table by one way; return the seconds, and the bytes that passed the workers."""
+    config = SyncConfig.from_parameters(_parameters(endpoints, way))
+    began = time.monotonic()
+    finished = pipeline.run(config, PipelineOptions([], temp_location=f"gs://{endpoints.bucket}/bench"))
+    assert finished is not None
+    counters = finished.metrics().query()["counters"]
+    moved = sum(counter.committed for counter in counters if counter.key.metric.name in ("bytes_read", "bytes_staged"))
+    return {"seconds": time.monotonic() - began, "worker_bytes": moved}
+
+
+def _parameters(endpoints: Endpoints, way: str) -> dict[str, str]:
+    return {
+        "data_source": "bigquery",
+        "source_bigquery_project": endpoints.project,
+        "source_bigquery_dataset": endpoints.dataset,
+        "source_bigquery_table": "orders",
+        "source_bigquery_read": way,
+        "batch_size": "10000",
+        "destination_bigquery_project": endpoints.project,
+        "destination_bigquery_dataset": endpoints.dataset,
+        "destination_bigquery_table": f"orders_{way}",
+    }
+
+
+def _batches(start: beam.PCollection, endpoints: Endpoints) -> beam.PCollection:
+    source = open_source(SyncConfig.from_parameters(_parameters(endpoints, "storage_api")))
+    schema = source.describe().schema
+    partitions = list(source.plan_read(schema, None).partitions)
+    return (start.pipeline | beam.Create(partitions) | source.read(schema))[BATCHES]
+
+
+def _dicts(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
+    yield from batch.to_pylist()
+
+
+def _counted(read: Callable[[beam.PCollection], beam.PCollection]) -> int:
+    """Run the pipeline that `read` builds and return the sum of its numbers."""
+    counter = beam.metrics.Metrics.counter("benchmark", "rows")
+    options = PipelineOptions([], runner="FnApiRunner", temp_location="/tmp")
+    reading = beam.Pipeline(options=options)
+    start = reading | "Start" >> beam.Create([None])
+    read(start) | "Sum" >> beam.CombineGlobally(sum) | "Count" >> beam.Map(counter.inc)
+    finished = reading.run()
+    finished.wait_until_finish()
+    return sum(each.committed for each in finished.metrics().query()["counters"] if each.key.metric.name == "rows")
+
+
+def _facts() -> dict[str, Any]:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    packages = ("apache-beam", "pyarrow", "google-cloud-bigquery", "google-cloud-bigquery-storage")
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": {
+            "system": f"{platform.system()} {platform.machine()}",
+            "cpus": os.cpu_count(),
+            "memory_gb": round(memory / 2**30, 1),
+        },
+        "versions": {"python": platform.python_version()}
+        | {name: importlib.metadata.version(name) for name in packages},
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

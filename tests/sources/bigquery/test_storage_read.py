@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+
+import pyarrow as pa
+import pytest
+
+from sync_pipeline.errors import RecordError
+from sync_pipeline.schema import RANGE, REPEATED, REQUIRED, STRUCT, Field, Schema
+from sync_pipeline.source import DeadLetter
+from sync_pipeline.sources.bigquery.storage_read import SERVICE_COLUMNS, as_arrow_type, checked_parts
+from sync_pipeline.sql_transformation import Check
+
+CHECKS = (Check("id", "…", "id is NULL"), Check("n", "…", "n does not fit"))
+SCHEMA = Schema((Field("id", "INT64"), Field("n", "NUMERIC")))
+
+
+def batch(*rows: tuple[int | None, str | None, str | None]) -> pa.RecordBatch:
+    ids, numbers, texts = (list(column) for column in zip(*rows, strict=True))
+    return pa.RecordBatch.from_arrays(
+        [
+            pa.array(ids, pa.int64()),
+            pa.array([None] * len(rows), pa.decimal128(10, 2)),
+            pa.array(numbers, pa.string()),
+            pa.array(texts, pa.string()),
+        ],
+        names=["id", "n", *SERVICE_COLUMNS],
+    )
+
+
+def test_rows_that_do_not_fit_become_dead_letters() -> None:
+    misfit = json.dumps({"id": None, "n": "x"})
+    parts = list(
+        checked_parts(
+            batch((1, None, None), (None, "0,1,", misfit), (3, None, None)), SCHEMA, CHECKS, keeps_dead_letters=True
+        )
+    )
+    assert parts[0] == DeadLetter(("id", "n"), "id is NULL\nn does not fit", {"id": None, "n": "x"})
+    assert parts[1].schema == SCHEMA.arrow
+    assert parts[1].column("id").to_pylist() == [1, 3]
+
+
+def test_rows_that_do_not_fit_end_the_run_where_there_is_no_place_for_them() -> None:
+    rows = batch((1, "1,", "{}"), (2, None, None), (3, "0,", "{}"))
+    with pytest.raises(RecordError, match=r"^id is NULL\nn does not fit$"):
+        list(checked_parts(rows, SCHEMA, CHECKS, keeps_dead_letters=False))
+
+
+def test_a_batch_of_misfits_leaves_no_empty_batch() -> None:
+    parts = list(checked_parts(batch((1, "1,", "{}")), SCHEMA, CHECKS, keeps_dead_letters=True))
+    assert [type(part) for part in parts] == [DeadLetter]
+
+
+def test_null_in_a_required_column_is_refused() -> None:
+    schema = Schema((Field("id", "INT64", REQUIRED),))
+    rows = pa.RecordBatch.from_arrays([pa.array([1, None])], names=["id"])
+    with pytest.raises(RecordError, match=r"^column 'id' has NULL, and must not"):
+        list(checked_parts(rows, schema, (), keeps_dead_letters=False))
+
+
+@pytest.mark.parametrize(
+    ("sent", "field", "values"),
+    [
+        pytest.param(
+            pa.array([Decimal("1.50"), None], pa.decimal128(10, 2)),
+            Field("v", "NUMERIC"),
+            [Decimal("1.500000000"), None],
+            id="NUMERIC(10, 2)",
+        ),
+        pytest.param(
+            pa.array([{"a": 1, "b": 2}, None], pa.struct([("a", pa.date32()), ("b", pa.date32())])),
+            Field("v", RANGE, parameters="DATE"),
+            None,
+            id="RANGE by position",
+        ),
+        pytest.param(
+            pa.array([[{"n": Decimal(1)}, None], [], None], pa.list_(pa.struct([("n", pa.decimal128(5, 0))]))),
+            Field("v", STRUCT, REPEATED, fields=(Field("n", "NUMERIC"),)),
+            [[{"n": Decimal("1.000000000")}, None], [], None],
+            id="array of STRUCT",
+        ),
+        pytest.param(
+            pa.array([{"n": None}, None], pa.struct([pa.field("n", pa.int64(), nullable=True)])),
+            Field("v", STRUCT, fields=(Field("n", "INT64", REQUIRED),)),
+            [{"n": None}, None],
+            id="STRUCT that is NULL",
+        ),
+    ],
+)
+def test_as_arrow_type(sent: pa.Array, field: Field, values: list[object] | None) -> None:
+    converted = as_arrow_type(sent, field.arrow_type)
+    converted.validate(full=True)
+    assert converted.type == field.arrow_type
+    if values is not None:
+        assert converted.to_pylist() == values
+    else:
+        assert [value and list(value) for value in converted.to_pylist()] == [["start", "end"], None]
