@@ -141,7 +141,7 @@ class SyncPlan:
         """Return the plan in a few single lines, for the log."""
         lines = [
             f"plan: run {self.run_id}: {self.config.data_source} to {self.table_id}, {self._publishing()}",
-            f"plan: {len(self.schema)} columns, {len(self.read.partitions)} partition(s), rows: {self._rows()}",
+            f"plan: {len(self.schema)} columns, {self._partitions()}, rows: {self._rows()}",
         ]
         if self.interval:
             lines.append(f"plan: interval {self.interval}: {self.interval.origin.value}")
@@ -157,7 +157,7 @@ class SyncPlan:
             ("Interval", self._interval()),
             ("Query", self.read.query),
             ("Rows", self._rows()),
-            ("Reading", f"{len(self.read.partitions)} partition(s), at most {self.config.batch_size:,} rows a batch"),
+            ("Reading", f"{self._partitions()}, at most {self.config.batch_size:,} rows a batch"),
             ("Columns", _column_table(self)),
             ("Table", self._table()),
             ("Publishing", self._publishing()),
@@ -169,6 +169,10 @@ class SyncPlan:
     def _rows(self) -> str:
         estimated = self.read.estimated_rows
         return "unknown" if estimated is None else f"about {estimated:,}, as the source's planner estimates"
+
+    def _partitions(self) -> str:
+        why = f" ({self.read.partitioning})" if self.read.partitioning else ""
+        return f"{len(self.read.partitions)} partition(s){why}"
 
     def _interval(self) -> str:
         if self.interval is None:
