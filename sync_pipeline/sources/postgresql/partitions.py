@@ -37,7 +37,7 @@ MAX_PARTITIONS = 16
 MIN_PARTITION_ROWS = 1000
 
 # The parts together may cost the server so many times what the whole costs. Without an index each would read it all.
-MAX_COST_RATIO = 2.0
+MAX_COST_RATIO = 2.5
 
 # Types by which a read is cut unasked. The bounds are values of rows and are kept with the job: those of a text could
 # be anything.
