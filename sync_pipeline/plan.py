@@ -181,7 +181,8 @@ class SyncPlan:
     def _parts(self) -> str:
         if self.selection is not None:
             return "selected by BigQuery itself"
-        return self.read.how or f"{len(self.read.partitions)} partition(s)"
+        why = f" ({self.read.partitioning})" if self.read.partitioning else ""
+        return self.read.how or f"{len(self.read.partitions)} partition(s){why}"
 
     def _reading(self) -> str:
         batches = "" if self.selection is not None else f", at most {self.config.batch_size:,} rows a batch"

@@ -99,15 +99,10 @@ def contradictions(values: ParameterValues) -> Iterator[str]:
 def _mongodb_contradictions(values: ParameterValues) -> Iterator[str]:
     if not values["enable_smart_sync"]:
         return
-    column, query = values["smart_sync_timestamp_column"], values["mongodb_query"] or ""
+    column = values["smart_sync_timestamp_column"]
     reason = check_column(column)
     if reason is not None:
         yield f"smart_sync_timestamp_column is {column!r}, which names the column in BigQuery too: {reason}"
-    if values["smart_sync_null_timestamps"] == "include" and any(holder in query for holder in PLACEHOLDERS):
-        yield (
-            "smart_sync_null_timestamps is 'include', but mongodb_query says itself which documents are read: leave "
-            "the placeholders out of it"
-        )
 
 
 def warnings(values: ParameterValues) -> Iterator[str]:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Protocol
 
 import apache_beam as beam
+import pyarrow as pa
 
 from sync_pipeline.schema import Schema
 from sync_pipeline.smart_sync import SyncInterval
@@ -44,6 +45,38 @@ class SourceDescription:
     is_open: bool = False
     scan: Callable[[SyncInterval], SourceDescription] | None = None
 
+
+class RecordBatchCoder(beam.coders.Coder):
+    """Record batches as Arrow streams.
+
+    The steps are fused, so batches are hardly ever encoded. But Beam weighs some of its elements, and without a coder
+    that knows the size it would pickle them for it.
+    """
+
+    def encode(self, value: pa.RecordBatch) -> bytes:
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, value.schema) as stream:
+            stream.write_batch(value)
+        return bytes(sink.getvalue().to_pybytes())
+
+    def decode(self, encoded: bytes) -> pa.RecordBatch:
+        with pa.ipc.open_stream(encoded) as stream:
+            return stream.read_next_batch()
+
+    def estimate_size(self, value: pa.RecordBatch) -> int:
+        return int(value.nbytes)
+
+    def is_deterministic(self) -> bool:
+        return False
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other)
+
+    def __hash__(self) -> int:
+        return hash(type(self))
+
+
+beam.coders.registry.register_coder(pa.RecordBatch, RecordBatchCoder)
 
 # The outputs of a read.
 BATCHES, DEAD_LETTERS = "batches", "dead_letters"
@@ -111,6 +144,7 @@ class ReadPlan:
         query: the final query, placeholders filled, as it is shown to a person.
         partitions: at least one.
         estimated_rows: from the source's planner, None when it does not say.
+        partitioning: why there are so many partitions, as the rest of a sentence.
         how: a sentence on how the rows are read, where the number of partitions does not tell it.
         costs: a sentence on what reading costs, empty where it costs nothing.
         selection: the same rows for the destination to select, None for a source elsewhere.
@@ -119,6 +153,7 @@ class ReadPlan:
     query: str
     partitions: tuple[Partition, ...]
     estimated_rows: int | None = None
+    partitioning: str = ""
     risks: tuple[str, ...] = ()
     how: str = ""
     costs: str = ""

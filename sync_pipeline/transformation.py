@@ -119,9 +119,8 @@ class ApplyTransformation(beam.PTransform[PCollection[pa.RecordBatch], PCollecti
 
     def expand(self, batches: PCollection[pa.RecordBatch]) -> PCollection[pa.RecordBatch]:
         """Return the transformed batches, one for each."""
-        transformed: PCollection[pa.RecordBatch] = batches | "TransformBatch" >> beam.Map(
-            transform_batch, self.config, self.schema
-        )
+        transform = beam.Map(transform_batch, self.config, self.schema).with_output_types(pa.RecordBatch)
+        transformed: PCollection[pa.RecordBatch] = batches | "TransformBatch" >> transform
         return transformed
 
 

@@ -212,7 +212,7 @@ def test_the_form_of_a_file(tmp_path: Path) -> None:
     ]
     # 1: the value may be NULL; an array's element may be, and is in a list that may be.
     assert [each.max_definition_level for each in columns] == [1, 1, 1, 1, 1, 3, 1]
-    assert opened.metadata.row_group(0).column(0).compression == "SNAPPY"
+    assert opened.metadata.row_group(0).column(0).compression == "ZSTD"
 
 
 def test_batches_become_row_groups_by_their_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,10 +238,9 @@ def test_a_large_file_is_closed_and_another_begun(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(staging, "FILE_BYTES", 1)
     target = StagingTarget(folder(tmp_path), SCHEMA, TableLayout("day"))
     files = written(target, batch(1, 2), batch(3), batch(4, 5))
-    assert [(ids_in(file), file.rows) for file in files] == [([1, 2], 2), ([3], 1), ([4, 5], 2)]
+    assert [(ids_in(file), file.rows) for file in files] == [([1, 2, 3], 3), ([4, 5], 2)]
     assert [file.partitions for file in files] == [
-        {"2025-01-02", "2025-01-03"},
-        {"2025-01-01"},
+        {"2025-01-01", "2025-01-02", "2025-01-03"},
         {"2025-01-02", "2025-01-03"},
     ]
     assert {Path(file.uri) for file in files} == set(tmp_path.iterdir())

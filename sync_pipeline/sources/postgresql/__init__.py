@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 import apache_beam as beam
 import psycopg2.errors
@@ -31,11 +29,15 @@ from sync_pipeline.sources.postgresql.clock import ServerClock, read_clock
 from sync_pipeline.sources.postgresql.column_types import SourceColumn, quoted_identifier
 from sync_pipeline.sources.postgresql.connection import connected, translated_errors
 from sync_pipeline.sources.postgresql.copy_read import ReadFromPostgresql
+from sync_pipeline.sources.postgresql.cut_points import ReadStatement, where
+from sync_pipeline.sources.postgresql.partitions import cut, cut_columns
 
 # The largest that can be declared; the driver answers a larger one where none is.
 _MAX_PRECISION = 1000
 
-# How long the server may count rows that are only reported.
+# What counting rows that are only reported may cost, as the planner counts, and how long it may take. With an index on
+# the column it is next to nothing; without one, a table of some hundred MiB is read.
+_MAX_COUNT_COST = 50_000
 _COUNT_MILLISECONDS = 10_000
 
 _QUERY_ALIAS = "q"
@@ -130,19 +132,35 @@ class PostgresqlSource:
     def plan_read(self, schema: Schema, interval: SyncInterval | None) -> ReadPlan:
         """Return the statements that read the columns of `schema`, and the planner's estimate of their rows."""
         query = self._query(interval)
-        predicate = "" if interval is None or has_placeholders(self._query_template) else self._predicate(interval)
+        fills_placeholders = has_placeholders(self._query_template)
+        condition = "" if interval is None else self._interval_condition(interval)
         with connected(self.connection, self.config.max_retries) as connection:
-            columns, _ = _described_columns(connection, query)
+            columns, origins = _described_columns(connection, query)
             by_name = {column.name: column for column in columns}
-            selected = ",\n       ".join(by_name[field.name].expression(field, _QUERY_ALIAS) for field in schema)
-            statement = f"SELECT {selected}\nFROM (\n{query}{_SUFFIX}{predicate}"
-            with translated_errors(), connection.cursor() as cursor:
-                cursor.execute(f"EXPLAIN (FORMAT JSON) {statement}")
-                plan = cursor.fetchone()[0]
+            statement = ReadStatement(
+                ",\n       ".join(by_name[field.name].expression(field, _QUERY_ALIAS) for field in schema),
+                f"(\n{query}{_SUFFIX}",
+                () if interval is None or fills_placeholders else (condition.format(column=self._timestamp_reference),),
+            )
+            smart_sync = self.config.smart_sync
+            candidates = cut_columns(
+                connection,
+                columns,
+                origins,
+                asked_for=self.connection.partition_column,
+                timestamp_column=smart_sync.timestamp_column if smart_sync else None,
+                interval_condition=condition,
+                interval_has_no_null=bool(smart_sync and statement.conditions)
+                and not (smart_sync and smart_sync.include_null_timestamps),
+            )
+            result = cut(connection, statement, candidates, self.config.num_partitions)
+        count = len(result.statements)
         return ReadPlan(
-            query=f"SELECT * FROM (\n{query}{_SUFFIX}{predicate}" if predicate else query,
-            partitions=(Partition(1, 1, statement),),
-            estimated_rows=_planned_rows(plan),
+            query=f"SELECT * FROM {statement.source}{where(statement.conditions)}" if statement.conditions else query,
+            partitions=tuple(Partition(index, count, part) for index, part in enumerate(result.statements, 1)),
+            estimated_rows=result.estimated_rows,
+            partitioning=result.reason,
+            risks=result.risks,
         )
 
     def read(self, schema: Schema) -> beam.PTransform:
@@ -170,14 +188,19 @@ class PostgresqlSource:
         query = single_statement(query, parameter)
         return fill_placeholders(query, interval) if interval else query
 
-    def _predicate(self, interval: SyncInterval) -> str:
+    @property
+    def _timestamp_reference(self) -> str:
         assert self.config.smart_sync is not None
-        column = f"{_QUERY_ALIAS}.{quoted_identifier(self.config.smart_sync.timestamp_column)}"
+        return f"{_QUERY_ALIAS}.{quoted_identifier(self.config.smart_sync.timestamp_column)}"
+
+    def _interval_condition(self, interval: SyncInterval) -> str:
+        """Return what the timestamps of the interval's rows fulfil, with `{column}` for the column."""
+        assert self.config.smart_sync is not None
         start, end = timestamp_text(interval.start), timestamp_text(interval.end)
-        predicate = f"{column} > '{start}' AND {column} <= '{end}'"
+        condition = f"{{column}} > '{start}' AND {{column}} <= '{end}'"
         if self.config.smart_sync.include_null_timestamps:
-            predicate = f"{predicate} OR {column} IS NULL"
-        return f"\nWHERE {predicate}"
+            condition = f"{condition} OR {{column}} IS NULL"
+        return condition
 
     def _clock(self, connection: Connection) -> ServerClock:
         smart_sync = self.config.smart_sync
@@ -191,18 +214,22 @@ class PostgresqlSource:
         column = next((column for column in table if smart_sync and column.name == smart_sync.timestamp_column), None)
         if smart_sync is None or column is None or column.is_required or smart_sync.include_null_timestamps:
             return []
+        missing = f"SELECT FROM {self._source_table_name} WHERE {quoted_identifier(column.name)} IS NULL"
         with translated_errors(), connection.cursor() as cursor:
+            cursor.execute(f"EXPLAIN (FORMAT JSON) {missing}")
+            plan = cursor.fetchone()[0][0]["Plan"]
+            if plan["Total Cost"] > _MAX_COUNT_COST:
+                problem = f"{column.name} may be NULL, and such rows are not read; counting them would take too long"
+                return [f"{problem}: the server estimates {plan['Plan Rows']:,}"]
             cursor.execute("SAVEPOINT counting")
             cursor.execute(f"SET LOCAL statement_timeout = {_COUNT_MILLISECONDS}")
             try:
-                cursor.execute(
-                    f"SELECT count(*) FROM {self._source_table_name} WHERE {quoted_identifier(column.name)} IS NULL"
-                )
+                cursor.execute(f"SELECT count(*) FROM ({missing}) AS missing")
                 (count,) = cursor.fetchone()
             except psycopg2.errors.QueryCanceled:
-                cursor.execute("ROLLBACK TO SAVEPOINT counting")
                 return [f"{column.name} may be NULL, and such rows are not read; there was no time to count them"]
-            cursor.execute("ROLLBACK TO SAVEPOINT counting")
+            finally:
+                cursor.execute("ROLLBACK TO SAVEPOINT counting")
         if not count:
             return []
         problem = f"{count:,} rows of {self._source_table_name} have NULL in {column.name} and are not read"
@@ -296,9 +323,3 @@ def _zone_risks(schema: Schema, config: SyncConfig, server_zone: str) -> list[st
         return []
     problem = f"{column.name} has no time zone and the server's is {server_zone}: its values are compared as UTC"
     return [f"{problem}, so rows stamped in a zone ahead of UTC are read that much later"]
-
-
-def _planned_rows(plan: Any) -> int | None:
-    document = json.loads(plan) if isinstance(plan, str) else plan
-    rows = document[0].get("Plan", {}).get("Plan Rows")
-    return None if rows is None else int(rows)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import binascii
 import codecs
+import io
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -50,6 +51,10 @@ _ARRAY_LIMIT = "an ARRAY has one dimension and no NULL elements"
 _NUMBER = re.compile(r"([+-]?)(?=\.?[0-9])([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]{1,9}))?")
 
 
+# Text as it came from the server: it is parsed where it lies.
+Buffer = bytes | bytearray
+
+
 class _MisfitError(Exception):
     """A value does not fit. Carries nothing, so that nothing of the data can leak."""
 
@@ -64,7 +69,7 @@ _REFUSALS = (pa.ArrowInvalid, _MisfitError)
 _UNREADABLE = "rows of the source cannot be read as CSV: this is a defect of the reader"
 
 
-def parse_rows(text: bytes, schema: Schema) -> pa.Table:
+def parse_rows(text: Buffer, schema: Schema) -> pa.Table:
     """Return the rows of `text`, whole rows of PostgreSQL's CSV, as a table with `schema.arrow`.
 
     Raises RecordError naming every column in which a value does not fit.
@@ -92,7 +97,20 @@ def separate_misfits(rows: Sequence[bytes], schema: Schema) -> Iterator[pa.Table
             yield from separate_misfits(rows[half:], schema)
 
 
-def _table(text: bytes, schema: Schema) -> pa.Table:
+def split_rows(text: Buffer) -> list[bytes]:
+    """Return the rows of `text` one by one. A line that ends within quotes is not the end of its row."""
+    rows = []
+    begin = end = quotes = 0
+    for line in io.BytesIO(text):
+        end += len(line)
+        quotes += line.count(b'"')
+        if quotes % 2 == 0:
+            rows.append(bytes(text[begin:end]))
+            begin, quotes = end, 0
+    return rows
+
+
+def _table(text: Buffer, schema: Schema) -> pa.Table:
     table = _read_csv(text, schema.names, schema)
     columns = [_converted(column.combine_chunks(), field) for column, field in zip(table.columns, schema, strict=True)]
     return pa.Table.from_arrays(columns, schema=schema.arrow)
@@ -106,7 +124,7 @@ def _dead_letter(row: bytes, schema: Schema) -> DeadLetter:
     return DeadLetter(tuple(problems), "\n".join(problems.values()) or _UNREADABLE, texts.to_pylist()[0])
 
 
-def _read_csv(text: bytes, names: Sequence[str], wanted: Schema) -> pa.Table:
+def _read_csv(text: Buffer, names: Sequence[str], wanted: Schema) -> pa.Table:
     """Parse the columns of `wanted` out of rows that have the columns `names`."""
     if text.startswith(codecs.BOM_UTF8):
         # The parser takes the first one for a mark of the file, but it is the first value's.
@@ -134,7 +152,7 @@ def _parsed_type(field: Field) -> pa.DataType:
     return pa.string()
 
 
-def _misfits(text: bytes, schema: Schema) -> dict[str, str]:
+def _misfits(text: Buffer, schema: Schema) -> dict[str, str]:
     """Return what is wrong with each column of rows that could not be parsed; looks at one column at a time."""
     problems = {}
     for field in schema:

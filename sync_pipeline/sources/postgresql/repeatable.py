@@ -1,0 +1,122 @@
+"""Whether a query can be asked in parts: only when each part would find the same rows as the whole.
+
+The server says how it would run the query, views and functions unfolded; that tells more than the query's text would.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+# Steps of the planner that give the same rows however often they are taken.
+# https://github.com/postgres/postgres/blob/master/src/backend/commands/explain.c lists all names.
+_REPEATABLE_STEPS = frozenset(
+    {
+        "Append",
+        "Bitmap Heap Scan",
+        "Bitmap Index Scan",
+        "BitmapAnd",
+        "BitmapOr",
+        "CTE Scan",
+        "Function Scan",
+        "Gather",
+        "Gather Merge",
+        "Hash",
+        "Hash Join",
+        "Incremental Sort",
+        "Index Only Scan",
+        "Index Scan",
+        "Materialize",
+        "Memoize",
+        "Merge Append",
+        "Merge Join",
+        "Nested Loop",
+        "ProjectSet",
+        "Result",
+        "Seq Scan",
+        "Sort",
+        "Subquery Scan",
+        "Tid Range Scan",
+        "Tid Scan",
+        "Values Scan",
+    }
+)
+
+# Steps that do not, or not for certain.
+_OBSTACLES: Mapping[str, str] = {
+    "Limit": "it has a LIMIT or OFFSET, which each part would count anew",
+    "WindowAgg": "it has a window function, which each part would compute anew over all rows",
+    "Aggregate": "it groups rows or has DISTINCT, which each part would compute anew",
+    "Group": "it groups rows or has DISTINCT, which each part would compute anew",
+    "Unique": "it groups rows or has DISTINCT, which each part would compute anew",
+    "SetOp": "it has INTERSECT or EXCEPT, which each part would compute anew",
+    "Sample Scan": "it draws a sample, which differs each time",
+    "Foreign Scan": "it reads a foreign table, which may answer otherwise each time",
+}
+
+# The moment differs from part to part; all else that is stable in PostgreSQL's own catalog depends on settings only.
+_CLOCKS = frozenset({"now", "transaction_timestamp", "statement_timestamp", "age"})
+_CLOCK_WORDS = re.compile(r"\b(CURRENT_DATE|CURRENT_TIME|CURRENT_TIMESTAMP|LOCALTIME|LOCALTIMESTAMP)\b")
+_CLOCK_TEXTS = re.compile(r"'\s*(now|today|tomorrow|yesterday)\s*'", re.IGNORECASE)
+
+_LITERAL = re.compile(r"'(?:[^']|'')*'")
+_CALL = re.compile(r'("(?:[^"]|"")+"|[a-z_\x80-\U0010ffff][\w$]*)\(')
+
+_FUNCTIONS_SQL = """
+    SELECT p.proname, p.provolatile = 'v'
+    FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+    WHERE p.proname = ANY(%(names)s)
+      AND (p.provolatile = 'v' OR p.provolatile = 's' AND n.nspname <> 'pg_catalog')
+    ORDER BY 2 DESC, 1
+"""
+
+
+def obstacle(cursor: Any, query: str, plan: Mapping[str, Any]) -> str | None:
+    """Return why the query cannot be asked in parts, as the end of a sentence that begins with "as"; None if it can.
+
+    Args:
+        plan: the root of what EXPLAIN (VERBOSE, FORMAT JSON) answers.
+    """
+    names: set[str] = set()
+    for step in _steps(plan):
+        kind = step["Node Type"]
+        if kind not in _REPEATABLE_STEPS:
+            return _OBSTACLES.get(kind, f"its plan has the step {kind}, which may answer otherwise each time")
+        for text in _texts(step):
+            expression = _LITERAL.sub("''", text)
+            if word := _CLOCK_WORDS.search(expression):
+                return f"it uses {word[1]}, which is another moment in each part"
+            names |= {name.strip('"').replace('""', '"') for name in _CALL.findall(expression)}
+    if clocks := names & _CLOCKS:
+        return f"it calls {min(clocks)}(), which is another moment in each part"
+    if moment := _CLOCK_TEXTS.search(query):
+        return f"it has '{moment[1]}', which may be another moment in each part"
+    cursor.execute(_FUNCTIONS_SQL, {"names": sorted(names)})
+    for name, is_volatile in cursor.fetchall():
+        kind = "volatile" if is_volatile else "only stable"
+        return f"it calls {name}(), which PostgreSQL knows as {kind}: it may answer otherwise in each part"
+    return None
+
+
+def scanned_relations(plan: Mapping[str, Any]) -> frozenset[str]:
+    """Return the tables that a plan reads, as `schema.table` without quotes."""
+    return frozenset(
+        f"{step['Schema']}.{step['Relation Name']}" if "Relation Name" in step else step["Node Type"]
+        for step in _steps(plan)
+        if "Relation Name" in step or step["Node Type"] in ("Function Scan", "Values Scan", "CTE Scan")
+    )
+
+
+def _steps(plan: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    yield plan
+    for step in plan.get("Plans", ()):
+        yield from _steps(step)
+
+
+def _texts(step: Mapping[str, Any]) -> Iterator[str]:
+    for value in step.values():
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, list):
+            yield from (text for text in value if isinstance(text, str))
