@@ -159,6 +159,15 @@ def test_values_may_be_written_as_yaml_does(name: str, value: Any, text: str) ->
     assert launch(**parameters(**changes)).parameters[name] == text
 
 
+def test_parts_may_be_shared_by_anchors() -> None:
+    text = json.dumps(LAUNCH | {"parameters": None}).replace(
+        '"parameters": null', '"parameters": &all {"a": 1, "b": 2}'
+    )
+    shared = text.replace('"a": 1, "b": 2', f"<<: {json.dumps(LAUNCH['parameters'])}, batch_size: 500")
+    assert read_launch(shared).parameters["batch_size"] == "500"
+    assert read_launch(shared).parameters["postgresql_host"] == "10.0.0.5"
+
+
 @pytest.mark.parametrize("key", ["environment", "parameters"])
 def test_a_part_that_is_no_mapping(key: str) -> None:
     assert f"{key} is not a mapping of names to values" in problems(**{key: ["a"]})

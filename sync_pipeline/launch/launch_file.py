@@ -142,6 +142,8 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         keys: list[Any] = []
         for name, _ in node.value:
+            if name.tag == "tag:yaml.org,2002:merge":
+                continue
             keys.append(self.construct_object(name, deep=True))
             if keys[-1] in keys[:-1]:
                 raise yaml.constructor.ConstructorError(None, None, f"{keys[-1]} is there twice", name.start_mark)

@@ -189,7 +189,10 @@ def test_the_life_of_a_job(syncing: Syncing, launching: Launching, waiting: dict
 
 
 def test_a_job_ends_with_its_server(launching: Launching, waiting: dict[str, Any], endpoints: Endpoints) -> None:
-    assert len(_processes("--job_name=waiting")) == 1
+    deadline = time.monotonic() + 10
+    while not _processes("--job_name=waiting"):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
     sandbox.stop_server(endpoints.folder, "dataflow")
     try:
         deadline = time.monotonic() + 10

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -56,6 +58,9 @@ def test_up_env_psql_down(environment: dict[str, str]) -> None:
 
     psql = _sandbox("psql", "-At", "-c", "SELECT current_database(), current_user", environment=environment)
     assert (psql.stdout, psql.stderr) == ("demo|postgres\n", "")
+    if shutil.which("gcloud"):
+        gcloud = _sandbox("gcloud", "dataflow", "jobs", "list", "--region=us-central1", environment=environment)
+        assert (gcloud.returncode, gcloud.stdout, gcloud.stderr) == (0, "", "Listed 0 items.\n")
 
     assert _sandbox("down", environment=environment).returncode == 0
     assert not any(_alive(pid) for pid in pids)
@@ -63,11 +68,20 @@ def test_up_env_psql_down(environment: dict[str, str]) -> None:
     assert "not running" in _sandbox("down", environment=environment).stdout
 
 
-@pytest.mark.parametrize("command", ["env", "psql"])
+@pytest.mark.parametrize("command", ["env", "psql", "gcloud"])
 def test_without_a_sandbox_one_line_says_what_to_do(environment: dict[str, str], command: str) -> None:
     result = _sandbox(command, environment=environment)
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr == "sandbox: it is not running; start it with: python -m sandbox up\n"
+
+
+def test_gcloud_where_there_is_none(environment: dict[str, str]) -> None:
+    assert _sandbox("up", environment=environment).returncode == 0
+    result = _sandbox("gcloud", "version", environment=environment | {"PATH": "/nonexistent"})
+    assert result.returncode == 1
+    assert re.fullmatch(
+        r"sandbox: gcloud is not installed; the REST API is the same: http://127\.0\.0\.1:\d+\n", result.stderr
+    )
 
 
 def test_a_server_that_does_not_start_shows_its_log(environment: dict[str, str], tmp_path: Path) -> None:
