@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -232,6 +234,11 @@ def test_schedules(launching: Launching) -> None:
     run = launching.call("POST", f"/v1/{parent}/nightly:run", {})
     check("cloudscheduler.v1", "Job", run)
     assert run.body["status"]["code"] == 3, "it has no body, and so launches nothing"
+    for encode in (base64.standard_b64encode, base64.urlsafe_b64encode):
+        told = json.dumps(body(launching, parameters=PARAMETERS | {"postgresql_query": "?>?>~~"}), ensure_ascii=False)
+        target = job["httpTarget"] | {"body": encode(told.encode()).decode()}
+        launching.call("POST", f"/v1/{parent}", job | {"httpTarget": target})
+        assert launching.call("POST", f"/v1/{parent}/nightly:run", {}).body["status"] == {}
     assert launching.call("DELETE", f"/v1/{parent}/nightly").status == 200
     assert launching.call("GET", f"/v1/{parent}/nightly").message == "Job not found."
 
