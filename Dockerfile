@@ -3,16 +3,14 @@
 #
 #   docker build --build-arg IMAGE=REGION-docker.pkg.dev/PROJECT/REPOSITORY/sync-to-bigquery:TAG --tag … .
 #
-# Both arguments may name an image by its digest. The tag of Beam's is the version in requirements.txt; a test compares
-# them. Of the launcher's, Google recommends `latest`:
+# The two images it begins with may be named by their digests instead. The tag of Beam's is the version in requirements.txt;
+# a test compares them. Of the launcher's, Google recommends `latest`:
 # https://cloud.google.com/dataflow/docs/reference/flex-templates-base-images
 ARG BEAM_IMAGE=apache/beam_python3.13_sdk:2.77.0
 ARG LAUNCHER_IMAGE=gcr.io/dataflow-templates-base/python313-template-launcher-base:latest
 
-# hadolint ignore=DL3006
 FROM ${LAUNCHER_IMAGE} AS launcher
 
-# hadolint ignore=DL3006
 FROM ${BEAM_IMAGE}
 
 # https://cloud.google.com/dataflow/docs/guides/templates/configuring-flex-templates

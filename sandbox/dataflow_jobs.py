@@ -17,7 +17,7 @@ from sandbox.processes import ATTACHED
 
 _ROOT = Path(__file__).resolve().parent.parent
 _TERMINAL = frozenset({"JOB_STATE_DONE", "JOB_STATE_FAILED", "JOB_STATE_CANCELLED"})
-_SECONDS_TO_CLEAN_UP = 30
+_SECONDS_TO_CLEAN_UP = 60
 
 # The first line of a run that has decided everything: where, on Dataflow, the launcher submits the job.
 _SUBMITTED = re.compile("INFO plan: ")

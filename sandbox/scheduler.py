@@ -51,7 +51,8 @@ class Schedules:
         url = target["uri"].replace(_DATAFLOW, self._dataflow_host, 1)
         if not url.startswith(self._dataflow_host):
             raise InvalidRequestError(f"{target['uri']} is not Dataflow, and not called from here.")
-        body = base64.b64decode(target.get("body", ""))
+        # Both alphabets are taken, as in all of Google's APIs; gcloud writes the URL-safe one.
+        body = base64.b64decode(target.get("body", "").translate(str.maketrans("-_", "+/")))
         call = urllib.request.Request(url, body, target.get("headers", {}), method=target.get("httpMethod", "POST"))
         status: dict[str, Any] = {}
         try:

@@ -32,7 +32,7 @@ OPTION_PARAMETERS = tuple(
 # Set by the Dockerfile: the name of the image that this process runs in.
 IMAGE_VARIABLE = "SDK_CONTAINER_IMAGE"
 
-# https://cloud.google.com/dataflow/docs/guides/pipeline-options: as for all labels of Google Cloud.
+# https://cloud.google.com/resource-manager/docs/labels-overview: lower case, digits, dashes and underscores.
 _MAX_LABEL_LENGTH = 63
 
 _IMAGE_IS_MISSING = (
@@ -112,7 +112,6 @@ def job_labels(config: SyncConfig) -> dict[str, str]:
 
 
 def _label(value: str) -> str:
-    # https://cloud.google.com/resource-manager/docs/labels-overview: lower case, digits, dashes and underscores.
     allowed = re.sub("[^a-z0-9_-]", "_", value.lower())
     if len(allowed) <= _MAX_LABEL_LENGTH:
         return allowed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import datetime
 import json
 import re
 import shlex
@@ -45,7 +46,7 @@ SCHEDULE = {"cron": "0 2 * * *", "service_account": "scheduler@my-project.iam.gs
 
 
 def launch(**changes: Any) -> Launch:
-    return read_launch(json.dumps(LAUNCH | {"schedule": SCHEDULE} | changes))
+    return read_launch(yaml.safe_dump(LAUNCH | {"schedule": SCHEDULE} | changes))
 
 
 def problems(**changes: Any) -> list[str]:
@@ -159,6 +160,15 @@ def test_values_may_be_written_as_yaml_does(name: str, value: Any, text: str) ->
     assert launch(**parameters(**changes)).parameters[name] == text
 
 
+def test_parts_may_be_shared_by_anchors() -> None:
+    text = json.dumps(LAUNCH | {"parameters": None}).replace(
+        '"parameters": null', '"parameters": &all {"a": 1, "b": 2}'
+    )
+    shared = text.replace('"a": 1, "b": 2', f"<<: {json.dumps(LAUNCH['parameters'])}, batch_size: 500")
+    assert read_launch(shared).parameters["batch_size"] == "500"
+    assert read_launch(shared).parameters["postgresql_host"] == "10.0.0.5"
+
+
 @pytest.mark.parametrize("key", ["environment", "parameters"])
 def test_a_part_that_is_no_mapping(key: str) -> None:
     assert f"{key} is not a mapping of names to values" in problems(**{key: ["a"]})
@@ -180,7 +190,7 @@ def test_nothing_is_not_sent() -> None:
         pytest.param({"regoin": "x"}, "regoin is not known; did you mean region?", id="unknown key"),
         pytest.param(
             environment(disablePublicIps=True),
-            "environment.disablePublicIps is not a setting of Dataflow: write ipConfiguration: WORKER_IP_PRIVATE",
+            "environment.disablePublicIps is not what Dataflow calls it: write ipConfiguration: WORKER_IP_PRIVATE",
             id="the seed's name",
         ),
         pytest.param(
@@ -224,6 +234,11 @@ def test_nothing_is_not_sent() -> None:
             parameters(postgresql_port=1.5),
             "parameters.postgresql_port is not a text: put its value in quotes",
             id="fraction",
+        ),
+        pytest.param(
+            parameters(transformation_config={"constant_fields": {"day": datetime.date(2026, 1, 1)}}),
+            "parameters.transformation_config is not a text: put its value in quotes",
+            id="date in JSON",
         ),
         pytest.param(
             parameters(dry_run=True),

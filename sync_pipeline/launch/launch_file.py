@@ -111,7 +111,11 @@ def _text_of(name: str, value: Any) -> str | None:
     """Return a value of YAML as a parameter's text, None when it has none that is certain."""
     kind = BY_NAME[name].type if name in BY_NAME else None
     if isinstance(value, dict) and kind is ParameterType.JSON:
-        return json.dumps(value)
+        try:
+            return json.dumps(value)
+        except TypeError:
+            # YAML has dates, JSON has none.
+            return None
     if isinstance(value, list) and kind is ParameterType.COLUMNS:
         return ",".join(map(str, value))
     if isinstance(value, bool):
@@ -142,6 +146,8 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         keys: list[Any] = []
         for name, _ in node.value:
+            if name.tag == "tag:yaml.org,2002:merge":
+                continue
             keys.append(self.construct_object(name, deep=True))
             if keys[-1] in keys[:-1]:
                 raise yaml.constructor.ConstructorError(None, None, f"{keys[-1]} is there twice", name.start_mark)

@@ -58,7 +58,6 @@ _MISNAMED = {
     "usePublicIps": "write ipConfiguration: WORKER_IP_PRIVATE, or WORKER_IP_PUBLIC",
     "workerMachineType": "write machineType",
     "zone": "write workerZone",
-    "enableStreamingEngine": "leave it out, a sync is a batch job",
 }
 _TYPE_NAMES = {str: "a text", int: "a whole number", dict: "a mapping", list: "a list"}
 
@@ -80,7 +79,7 @@ def problems_of(environment: Mapping[str, Any]) -> list[str]:
 
 def _problem(name: str, value: Any) -> str | None:
     if name in _MISNAMED:
-        return f"environment.{name} is not a setting of Dataflow: {_MISNAMED[name]}"
+        return f"environment.{name} is not what Dataflow calls it: {_MISNAMED[name]}"
     setting = BY_NAME.get(name)
     if setting is None:
         return f"environment.{name} is not a setting that can be launched with{did_you_mean(name, BY_NAME)}"

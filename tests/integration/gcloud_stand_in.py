@@ -2,7 +2,7 @@
 
     python gcloud_stand_in.py dataflow flex-template run NAME --flags-file=FILE
 
-`test_gcloud_and_its_stand_in_send_the_same` compares the two where both are there.
+`test_commands_send_what_the_requests_are` holds for the one as for the other.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import http.server
 import json
@@ -15,10 +16,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+import yaml
 
 from sandbox import stack
-from sync_pipeline.launch import commands
-from sync_pipeline.launch.launch_file import read_launch
+from sync_pipeline.launch import commands, requests
+from sync_pipeline.launch.launch_file import Launch, read_launch
+from sync_pipeline.launch.settings import SETTINGS
 from tests.integration.launching import HAS_GCLOUD, REGION, ROOT, Launching
 from tests.integration.syncing import Syncing
 from tests.test_documents import section
@@ -251,36 +254,83 @@ def test_a_job_that_fails_says_why(syncing: Syncing, launching: Launching) -> No
     assert told[-1] == "Error occurred in the launcher container: exit code 2."
 
 
-@pytest.mark.skipif(not HAS_GCLOUD, reason="gcloud is not installed here: there is nothing to compare")
-def test_gcloud_and_its_stand_in_send_the_same(launching: Launching) -> None:
-    sent: dict[str, list[Any]] = {}
-    script = ""
-    for name in ("users-every-2-hours", "daily-reports"):
-        launch = read_launch((ROOT / "examples" / f"{name}.yaml").read_text())
+ALL_SETTINGS = {
+    "tempLocation": "gs://my-bucket/tmp",
+    "stagingLocation": "gs://my-bucket/staging",
+    "serviceAccountEmail": "sync@my-project.iam.gserviceaccount.com",
+    "network": "my-network",
+    "subnetwork": "regions/us-central1/subnetworks/my-subnet",
+    "ipConfiguration": "WORKER_IP_PRIVATE",
+    "numWorkers": 1,
+    "maxWorkers": 3,
+    "machineType": "e2-standard-2",
+    "launcherMachineType": "e2-standard-4",
+    "workerZone": "us-central1-a",
+    "kmsKeyName": "projects/p/locations/us/keyRings/r/cryptoKeys/k",
+    "flexrsGoal": "FLEXRS_COST_OPTIMIZED",
+    "additionalUserLabels": {"team": "data", "stage": "test"},
+    "additionalExperiments": ["a", "b=c"],
+    "additionalPipelineOptions": ["x=1", "y=2"],
+}
+
+
+@pytest.fixture(scope="module")
+def launches() -> list[Launch]:
+    """Launches with every setting, and with values that shells and gcloud have words of their own for."""
+    examples = [yaml.safe_load(path.read_text()) for path in sorted((ROOT / "examples").iterdir())]
+    everywhere = examples[0] | {"environment": ALL_SETTINGS}
+    by_region = examples[1] | {"environment": {"tempLocation": "gs://b/t", "workerRegion": "us-east1"}}
+    by_region["parameters"] |= {"source_bigquery_query": "SELECT 'it''s', \"~^~\", `a`, $b, '\\n', ','\nFROM t -- END"}
+    told = [read_launch(yaml.safe_dump(launch)) for launch in (everywhere, by_region, *examples[2:])]
+    assert {name for launch in told for name in launch.environment} == {setting.name for setting in SETTINGS}
+    return told
+
+
+@pytest.mark.parametrize("stand_in", [pytest.param(False, id="gcloud"), pytest.param(True, id="stand-in")])
+def test_commands_send_what_the_requests_are(launching: Launching, launches: list[Launch], stand_in: bool) -> None:
+    if not (stand_in or HAS_GCLOUD):
+        pytest.skip("gcloud is not installed here")
+    script, expected = "", []
+    for launch in launches:
         assert launch.schedule is not None
         for command in (commands.run_command(launch), commands.schedule_command(launch, launch.schedule)):
             # The server refuses whatever it is asked; the script goes on.
             script += f"if\n{command}then exit 1; fi\n"
+        request = requests.launch_request(launch)
+        # gcloud always sends it.
+        request["launchParameter"]["environment"]["enableStreamingEngine"] = False
+        region = f"projects/{launch.project}/locations/{launch.region}"
+        expected.append(("POST", f"/v1b3/{region}/flexTemplates:launch", request))
+        expected.append(("POST", f"/v1/{region}/jobs", requests.scheduler_job(launch, launch.schedule)))
     script += "if gcloud dataflow jobs cancel 1 --region=us-central1 --force; then :; fi\n"
-    for who in ("gcloud", "stand-in"):
-        with _recording() as (url, requests):
-            exports = f"export CLOUDSDK_API_ENDPOINT_OVERRIDES_DATAFLOW={url}/\n"
-            exports += f"export CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDSCHEDULER={url}/\n"
-            assert launching.shell(exports + script, stand_in=who == "stand-in").returncode == 0
-        sent[who] = requests
-    assert len(sent["gcloud"]) == 5
-    assert sent["stand-in"] == sent["gcloud"]
+    cancel = {"requestedState": "JOB_STATE_CANCELLED", "labels": {"force_cancel_job": "true"}}
+    expected.append(("PUT", f"/v1b3/projects/{launching.endpoints.project}/locations/us-central1/jobs/1", cancel))
+    with _recording() as (url, sent):
+        exports = f"export CLOUDSDK_API_ENDPOINT_OVERRIDES_DATAFLOW={url}/\n"
+        exports += f"export CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDSCHEDULER={url}/\n"
+        ended = launching.shell(exports + script, stand_in=stand_in)
+    assert ended.returncode == 0, ended.stderr
+    assert _decoded(sent) == _decoded(expected)
+
+
+def _decoded(sent: list[Any]) -> list[Any]:
+    """Read the bodies of schedules: gcloud writes URL-safe base64, which Google reads as well."""
+    for _, _, body in sent:
+        if "httpTarget" in body:
+            encoded = body["httpTarget"]["body"]
+            body["httpTarget"]["body"] = json.loads(base64.b64decode(encoded.translate(str.maketrans("-_", "+/"))))
+    return sent
 
 
 @contextlib.contextmanager
 def _recording() -> Iterator[tuple[str, list[Any]]]:
     """A server that refuses every request, and the method, path and body of each."""
-    requests: list[Any] = []
+    sent: list[Any] = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def _refuse(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            requests.append((self.command, self.path.partition("?")[0], body))
+            sent.append((self.command, self.path.partition("?")[0], body))
             text = json.dumps({"error": {"code": 400, "message": "no", "status": "INVALID_ARGUMENT"}}).encode()
             self.send_response(400)
             self.send_header("Content-Type", "application/json")
@@ -297,7 +347,7 @@ def _recording() -> Iterator[tuple[str, list[Any]]]:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
-            yield f"http://127.0.0.1:{server.server_address[1]}", requests
+            yield f"http://127.0.0.1:{server.server_address[1]}", sent
         finally:
             server.shutdown()
             thread.join()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -189,7 +191,10 @@ def test_the_life_of_a_job(syncing: Syncing, launching: Launching, waiting: dict
 
 
 def test_a_job_ends_with_its_server(launching: Launching, waiting: dict[str, Any], endpoints: Endpoints) -> None:
-    assert len(_processes("--job_name=waiting")) == 1
+    deadline = time.monotonic() + 10
+    while not _processes("--job_name=waiting"):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
     sandbox.stop_server(endpoints.folder, "dataflow")
     try:
         deadline = time.monotonic() + 10
@@ -229,6 +234,11 @@ def test_schedules(launching: Launching) -> None:
     run = launching.call("POST", f"/v1/{parent}/nightly:run", {})
     check("cloudscheduler.v1", "Job", run)
     assert run.body["status"]["code"] == 3, "it has no body, and so launches nothing"
+    for encode in (base64.standard_b64encode, base64.urlsafe_b64encode):
+        told = json.dumps(body(launching, parameters=PARAMETERS | {"postgresql_query": "?>?>~~"}), ensure_ascii=False)
+        target = job["httpTarget"] | {"body": encode(told.encode()).decode()}
+        launching.call("POST", f"/v1/{parent}", job | {"httpTarget": target})
+        assert launching.call("POST", f"/v1/{parent}/nightly:run", {}).body["status"] == {}
     assert launching.call("DELETE", f"/v1/{parent}/nightly").status == 200
     assert launching.call("GET", f"/v1/{parent}/nightly").message == "Job not found."
 

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -56,6 +58,9 @@ def test_up_env_psql_mongo_down(environment: dict[str, str]) -> None:
 
     psql = _sandbox("psql", "-At", "-c", "SELECT current_database(), current_user", environment=environment)
     assert (psql.stdout, psql.stderr) == ("demo|postgres\n", "")
+    if shutil.which("gcloud"):
+        gcloud = _sandbox("gcloud", "dataflow", "jobs", "list", "--region=us-central1", environment=environment)
+        assert (gcloud.returncode, gcloud.stdout, gcloud.stderr) == (0, "", "Listed 0 items.\n")
 
     document = '{"_id": {"$oid": "0123456789abcdef01234567"}}'
     _sandbox("mongo", f'{{"insert": "t", "documents": [{document}]}}', environment=environment)
@@ -64,15 +69,24 @@ def test_up_env_psql_mongo_down(environment: dict[str, str]) -> None:
 
     assert _sandbox("down", environment=environment).returncode == 0
     assert not any(_alive(pid) for pid in pids)
-    assert sorted(path.suffix for path in Path(folder).iterdir()) == [".log"] * 5
+    assert sorted(path.suffix for path in Path(folder).iterdir()) == [".log"] * 6
     assert "not running" in _sandbox("down", environment=environment).stdout
 
 
-@pytest.mark.parametrize("command", [["env"], ["psql"], ["mongo", "{}"]], ids=lambda command: command[0])
+@pytest.mark.parametrize("command", [["env"], ["psql"], ["mongo", "{}"], ["gcloud"]], ids=lambda command: command[0])
 def test_without_a_sandbox_one_line_says_what_to_do(environment: dict[str, str], command: list[str]) -> None:
     result = _sandbox(*command, environment=environment)
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr == "sandbox: it is not running; start it with: python -m sandbox up\n"
+
+
+def test_gcloud_where_there_is_none(environment: dict[str, str]) -> None:
+    assert _sandbox("up", environment=environment).returncode == 0
+    result = _sandbox("gcloud", "version", environment=environment | {"PATH": "/nonexistent"})
+    assert result.returncode == 1
+    assert re.fullmatch(
+        r"sandbox: gcloud is not installed; the REST API is the same: http://127\.0\.0\.1:\d+\n", result.stderr
+    )
 
 
 def test_a_server_that_does_not_start_shows_its_log(environment: dict[str, str], tmp_path: Path) -> None:
@@ -137,7 +151,7 @@ with sandbox.running(pathlib.Path(sys.argv[1])):
         assert parent.stdout is not None
         assert parent.stdout.readline() == b"up\n"
         pids = _processes(str(folder))
-        assert len(pids) == 4
+        assert len(pids) == 5
         parent.send_signal(signal.SIGKILL)
     deadline = time.monotonic() + 10
     while any(_alive(pid) for pid in pids) and time.monotonic() < deadline:
