@@ -155,7 +155,7 @@ def translated_errors(config: MongodbConfig, *, is_reading: bool = False) -> Ite
     """Turn the driver's errors into ours. No message has a credential.
 
     Args:
-        is_reading: documents have come already, so that address, network and rights are known to be right.
+        is_reading: the server has answered before, so that its address and the network are known to be right.
     """
     try:
         yield
