@@ -8,6 +8,7 @@ import base64
 import contextlib
 import secrets
 import shutil
+import signal
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from pymongo.errors import PyMongoError
 from pymongo.uri_parser import parse_uri
 
 from sandbox import mongodb
-from sandbox.processes import Process, SandboxError, free_port, launch, stop
+from sandbox.processes import Process, SandboxError, free_port, is_alive, launch, stop
 
 NAME = "sandbox"
 MEMBERS = 3
@@ -25,15 +26,18 @@ MEMBERS = 3
 
 @dataclass(frozen=True)
 class ReplicaSet:
-    """A running replica set. `access.uri` names all members and the set, and belongs to the administrator."""
+    """A running replica set. `access.uri` names all members and the set, and belongs to the administrator.
+
+    `members` has the process of each, by its `host:port`, also of one that was killed.
+    """
 
     access: mongodb.Access
-    addresses: tuple[str, ...]
+    members: dict[str, Process]
 
     @property
     def reader_uri(self) -> str:
         """The connection string of the user who may only read the database `demo`."""
-        return mongodb.uri(self.addresses, self.access.username, self.access.password, f"&replicaSet={NAME}")
+        return mongodb.uri(list(self.members), self.access.username, self.access.password, f"&replicaSet={NAME}")
 
     def primary(self) -> str:
         """Return the `host:port` of the member that is primary now; raise a PyMongoError when none becomes it."""
@@ -48,6 +52,22 @@ class ReplicaSet:
         # It hangs up on its clients where it must; the answer may then be lost.
         with mongodb.connect(self.access.uri) as client, contextlib.suppress(PyMongoError):
             client["admin"].command({"replSetStepDown": 60, "secondaryCatchUpPeriodSecs": 10})
+        return self._other_than(before)
+
+    def kill_primary(self) -> str:
+        """End the primary without a farewell, and return the `host:port` of the next one once it is."""
+        before = self.primary()
+        stop(replace(self.members[before], stop_signal=signal.SIGKILL))
+        return self._other_than(before)
+
+    def restart(self) -> None:
+        """Start every member again that was killed, and wait until it answers."""
+        for address, process in self.members.items():
+            if not is_alive(process):
+                self.members[address] = launch(process, detached=False)
+                mongodb.wait(self.members[address], f"mongodb://{address}/?directConnection=true")
+
+    def _other_than(self, before: str) -> str:
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
             with contextlib.suppress(PyMongoError):
@@ -68,25 +88,24 @@ def replica_set(folder: Path) -> Iterator[ReplicaSet]:
     key = folder / "mongodb.key"
     key.touch(mode=0o600)
     key.write_bytes(base64.b64encode(secrets.token_bytes(96)))
-    addresses: list[str] = []
-    processes: list[Process] = []
+    members: dict[str, Process] = {}
     try:
         for number in range(MEMBERS):
             port = free_port()
             settings = (f"--replSet={NAME}", f"--keyFile={key}", "--oplogSize=64")
             process = mongodb.prepare(folder, port, f"mongodb-{number}", settings)
-            addresses.append(f"127.0.0.1:{port}")
-            processes.append(launch(process, detached=False))
-        yield _initiated(addresses, processes)
+            members[f"127.0.0.1:{port}"] = launch(process, detached=False)
+        yield _initiated(members)
     finally:
-        for process in processes:
+        for process in members.values():
             stop(process)
             shutil.rmtree(folder / process.name, ignore_errors=True)
         key.unlink()
 
 
-def _initiated(addresses: Sequence[str], processes: Sequence[Process]) -> ReplicaSet:
-    for address, process in zip(addresses, processes, strict=True):
+def _initiated(members: dict[str, Process]) -> ReplicaSet:
+    addresses = list(members)
+    for address, process in members.items():
         mongodb.wait(process, f"mongodb://{address}/?directConnection=true")
     configuration = {
         "_id": NAME,
@@ -100,9 +119,9 @@ def _initiated(addresses: Sequence[str], processes: Sequence[Process]) -> Replic
     access = mongodb.new_access(int(primary.rpartition(":")[2]))
     administrator = parse_uri(access.uri)
     uri = mongodb.uri(addresses, administrator["username"], administrator["password"], f"&replicaSet={NAME}")
-    members = ReplicaSet(replace(access, uri=uri), tuple(addresses))
-    mongodb.create_users(processes[addresses.index(primary)], members.access)
-    return members
+    running = ReplicaSet(replace(access, uri=uri), members)
+    mongodb.create_users(members[primary], running.access)
+    return running
 
 
 def _writable(addresses: Sequence[str]) -> str:

@@ -279,7 +279,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     _SMART_SYNC(
         "smart_sync_lookback_seconds",
         "Lookback",
-        "Seconds that are read again before the latest timestamp, for rows that come late; only with primary_key.",
+        "Seconds that are read again before the latest timestamp, for rows that come late; only where rows are merged.",
         ParameterType.INTEGER,
         example="3600",
         default="0",
@@ -309,7 +309,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     _SMART_SYNC(
         "smart_sync_null_timestamps",
         "Rows without a timestamp",
-        "Whether rows whose timestamp is NULL are left out, or read by every run and merged by primary_key.",
+        "Whether rows whose timestamp is NULL are left out, or read by every run and merged.",
         ParameterType.CHOICE,
         example="include",
         default="exclude",
@@ -518,7 +518,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         "primary_key",
         "Primary key",
         "Columns that tell rows apart, separated by commas. With them a row replaces its older version; without, every "
-        "version is appended.",
+        "version is appended (documents of MongoDB are merged by _id when Smart Sync is on).",
         ParameterType.COLUMNS,
         Group.ADDITIONAL,
         example="id",

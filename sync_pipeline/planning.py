@@ -309,7 +309,8 @@ def _check_timestamp_column(smart_sync: SmartSyncConfig, description: SourceDesc
             f"({', '.join(columns.read.names)}): Smart Sync needs it in the destination"
             f"{did_you_mean(name, columns.read.names)}"
         )
-    field = description.schema.field(name)
+    # Rows that tell no type, such as those in which it is NULL, are read as the destination says.
+    field = (columns.read if description.is_open else description.schema).field(name)
     if field.type not in TIMESTAMP_TYPES:
         raise SchemaError(
             f"smart_sync_timestamp_column: {name} is {field.source_type}: rows of one day or one number cannot be told "

@@ -57,6 +57,8 @@ ADDED = {
     "primary_key": None,
     "schema_evolution": "fail",
     "dead_letter_table": None,
+    "mongodb_schema_sample_size": None,
+    "mongodb_document_mode": "false",
     "num_partitions": None,
     "partition_column": None,
     "dry_run": "false",

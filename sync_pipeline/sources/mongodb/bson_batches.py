@@ -49,7 +49,8 @@ def read_documents(raw: bytes, columns: DocumentColumns) -> tuple[pa.Table, list
     """
     documents = Documents.of(raw)
     reading = _Reading(documents, columns)
-    for elements in take_apart(documents):
+    # Of two fields for one column the one of its very name comes first, and counts.
+    for elements in sorted(take_apart(documents), key=_is_renamed):
         reading.add(elements)
     if columns.has_document:
         reading.add_documents()
@@ -146,6 +147,11 @@ class _Reading:
     def _refuse(self, rows: Iterable[int], name: str, reason: str) -> None:
         for row in rows:
             self.problems[int(row)][name] = reason
+
+
+def _is_renamed(elements: Elements) -> bool:
+    key = elements.key.decode(errors="replace")
+    return _column_name(key) != key
 
 
 @functools.cache

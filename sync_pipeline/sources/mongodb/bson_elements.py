@@ -121,7 +121,7 @@ class TooManyHeadersError(Exception):
 
 
 def take_apart(documents: Documents) -> list[Elements]:
-    """Return all elements of the documents, those of one field and type together, in the order they were first met.
+    """Return all elements of the documents, those of one field and type together, in an order that documents have.
 
     Raises MalformedBsonError.
     """

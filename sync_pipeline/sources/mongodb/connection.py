@@ -151,12 +151,16 @@ def connected(config: MongodbConfig, max_retries: int) -> Iterator[Collection[Do
 
 
 @contextlib.contextmanager
-def translated_errors(config: MongodbConfig) -> Iterator[None]:
-    """Turn the driver's errors into ours. No message has a credential."""
+def translated_errors(config: MongodbConfig, *, is_reading: bool = False) -> Iterator[None]:
+    """Turn the driver's errors into ours. No message has a credential.
+
+    Args:
+        is_reading: the server has answered before, so that its address and the network are known to be right.
+    """
     try:
         yield
     except (pymongo.errors.PyMongoError, BSONError) as error:
-        raise _translated(error, config) from None
+        raise _translated(error, config, is_reading) from None
 
 
 def _connect_with_retries(config: MongodbConfig, max_retries: int) -> pymongo.MongoClient[Document]:
@@ -209,7 +213,7 @@ def _open_client(config: MongodbConfig) -> pymongo.MongoClient[Document]:
         raise ConfigError([f"mongodb_connection_string cannot be used: {_masked(str(error), uri)}"]) from None
 
 
-def _translated(error: Exception, config: MongodbConfig) -> SyncError:
+def _translated(error: Exception, config: MongodbConfig, is_reading: bool) -> SyncError:
     uri = config.connection_string.resolve() if config.connection_string else ""
     reason = _masked(_on_one_line(str(error)), uri)
     if isinstance(error, pymongo.errors.OperationFailure):
@@ -224,14 +228,16 @@ def _translated(error: Exception, config: MongodbConfig) -> SyncError:
     if kind is ConfigError:
         return ConfigError([f"mongodb_connection_string cannot be used: {reason}"])
     if isinstance(error, pymongo.errors.ServerSelectionTimeoutError):
-        return _unreachable(reason, config)
+        return _gone(reason) if is_reading else _unreachable(reason, config)
     return kind(f"MongoDB: {reason}: {remedy}")
 
 
+def _gone(reason: str) -> SourceError:
+    return SourceUnavailableError(f"MongoDB went away during the read: {_short(reason)}: {_AGAIN} when it is back")
+
+
 def _unreachable(reason: str, config: MongodbConfig) -> SourceError:
-    # What the driver knows of every server follows, in its own words.
-    reason = reason.split(", Timeout: ")[0]
-    reason = re.sub(r" \(configured timeouts: [^)]*\)", "", reason)
+    reason = _short(reason)
     for words, remedy in REFUSALS:
         if re.search(words, reason):
             return SourceQueryError(f"MongoDB refused the connection: {reason}: {remedy}")
@@ -244,6 +250,11 @@ def _unreachable(reason: str, config: MongodbConfig) -> SourceError:
         f"MongoDB cannot be reached at {where}: {reason}{closed}: check {parameters}, the firewall and the network of "
         "the job"
     )
+
+
+def _short(reason: str) -> str:
+    """Return why no server was found, without what the driver knows of every server."""
+    return re.sub(r" \(configured timeouts: [^)]*\)", "", reason.split(", Timeout: ")[0])
 
 
 def _on_one_line(said: str) -> str:

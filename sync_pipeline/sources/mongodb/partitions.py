@@ -17,6 +17,7 @@ from typing import Any
 
 import bson
 import bson.json_util
+from bson import MaxKey, MinKey
 from pymongo.collection import Collection
 from pymongo.errors import OperationFailure
 
@@ -139,8 +140,8 @@ def by_id(
     collection: Collection[Document], query: Filter, projection: Filter, sample: Sample, count: int
 ) -> list[Find]:
     """Return finds by ranges of `_id`."""
-    # What does not survive as text cannot be an end.
-    usable = [value for value in sample.ids if _survives(value)]
+    # Beyond the two outermost there is nothing, and what does not survive as text cannot be an end.
+    usable = [value for value in sample.ids if not isinstance(value, MinKey | MaxKey) and _survives(value)]
     ends = [{ID: value} for value in _quantiles(usable, count)]
     finds = [Find(query, projection, minimum, maximum) for minimum, maximum in pairwise([None, *ends, None])]
     last: Filter = {ID: {"$type": "maxKey"}}

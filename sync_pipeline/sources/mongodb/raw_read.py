@@ -117,7 +117,7 @@ def _raw_batches(collection: Collection[Document], config: MongodbConfig, find: 
 
     def receive() -> None:
         try:
-            with translated_errors(config), collection.find_raw_batches(**find.arguments) as cursor:
+            with translated_errors(config, is_reading=True), collection.find_raw_batches(**find.arguments) as cursor:
                 # Raw, whatever the driver's signature says.
                 raw: Any
                 for raw in cursor:

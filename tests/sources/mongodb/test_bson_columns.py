@@ -32,7 +32,7 @@ SAMPLES: dict[str, list[Any]] = {
     "double": [0.1, 1.0, -0.0, 5e-324, 1.7976931348623157e308, 1e16, 123456789012345680.0, 1e-7, 2.0**53 + 2],
     "not finite": [math.nan, math.inf, -math.inf, 1.5],
     "string": ["", "a", 'quote " and \\', "line\nend\t\r\b\f\x00\x1f\x7f", "é漢😀", "5", "null", "{}", "\u2028"],
-    "object": [{}, {"a": {}}, {"a": {"b": [1, {"c": None}]}}, {"é \"x\"": 1, "a.b": 2, "$c": 3}, {"a": 1, "b": "x"}],
+    "object": [{}, {"a": {}}, {"a": {"b": [1, {"c": None}]}}, {'é "x"': 1, "a.b": 2, "$c": 3}, {"a": 1, "b": "x"}],
     "array": [[], [[]], [None, 1, "a", 1.5, True], [{"a": 1}, {"a": "b"}], list(range(12)), [[1], [2, [3]]]],
     "binData": [b"", b"\x00\xff", Binary(b"ab", 5), Binary(b"x" * 16, 3)],
     "uuid": [uuid.UUID(int=5)],
@@ -48,7 +48,11 @@ SAMPLES: dict[str, list[Any]] = {
     "timestamp": [Timestamp(5, 6)],
     "long": [Int64(2**63 - 1), Int64(-(2**63)), Int64(5), Int64(2**53), Int64(2**53 + 1)],
     "decimal": [Decimal128("1.10"), Decimal128("-0"), Decimal128("1E+5"), Decimal128("12345678901234567890.12345")],
-    "extreme decimal": [Decimal128("9.999999999999999999999999999999999E+6144"), Decimal128("1E-6176"), Decimal128("NaN")],
+    "extreme decimal": [
+        Decimal128("9.999999999999999999999999999999999E+6144"),
+        Decimal128("1E-6176"),
+        Decimal128("NaN"),
+    ],
     "minKey": [MinKey()],
     "maxKey": [MaxKey()],
     "reference": [{"r": DBRef("c", ID)}],
@@ -138,8 +142,12 @@ def test_random_nested_documents(seed: int, monkeypatch: pytest.MonkeyPatch) -> 
         pytest.param("JSON", "a", '"a"', id="string as JSON"),
         pytest.param("JSON", Int64(2**63 - 1), "9223372036854775807", id="long as JSON"),
         pytest.param("JSON", b"\x00\xff", '"AP8="', id="binData as JSON"),
-        pytest.param("JSON", DatetimeMS(253402300800000), '{"$date":{"$numberLong":"253402300800000"}}', id="year 10000 as JSON"),
-        pytest.param("JSON", Code("f()", {"x": 1}), '{"$code":"f()","$scope":{"x":{"$numberInt":"1"}}}', id="scope as JSON"),
+        pytest.param(
+            "JSON", DatetimeMS(253402300800000), '{"$date":{"$numberLong":"253402300800000"}}', id="year 10000 as JSON"
+        ),
+        pytest.param(
+            "JSON", Code("f()", {"x": 1}), '{"$code":"f()","$scope":{"x":{"$numberInt":"1"}}}', id="scope as JSON"
+        ),
         pytest.param("JSON", {"a": math.inf}, '{"a":"Infinity"}', id="infinity in JSON"),
     ],
 )
