@@ -234,6 +234,9 @@ class BigquerySource:
         estimated = self._dry_run(client, sql, "estimate what reading the source costs").total_bytes_processed
         limit = self.connection.maximum_bytes_billed
         limited = "no maximum_bytes_billed is set" if limit is None else f"maximum_bytes_billed is {limit:,}"
+        if estimated is None:
+            # https://cloud.google.com/bigquery/docs/best-practices-row-level-security
+            return f"reading the source: BigQuery does not say how many bytes; {limited}"
         if limit is not None and estimated > limit and self.connection.read != STORAGE_WAY:
             raise SourceQueryError(
                 f"a query over the source would read {estimated:,} bytes, as BigQuery's dry run estimates, and "
