@@ -58,6 +58,8 @@ ADDED = {
     "schema_evolution": "fail",
     "dead_letter_table": None,
     "num_partitions": None,
+    "source_bigquery_read": "auto",
+    "maximum_bytes_billed": None,
     "partition_column": None,
     "dry_run": "false",
 }

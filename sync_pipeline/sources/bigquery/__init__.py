@@ -285,7 +285,7 @@ def _check_columns(schema: Schema) -> None:
         raise SchemaError(
             f"the query returns more than one column called {', '.join(repeated)}: name each differently with AS"
         )
-    unknown = [f"{field.name} ({field.type})" for field in schema if not _is_known(field)]
+    unknown = [f"{field.name} ({field.source_type})" for field in schema if not _is_known(field)]
     if unknown:
         raise SchemaError(
             f"the source has columns of types that cannot be read: {', '.join(unknown)}: leave them out of "
@@ -294,4 +294,6 @@ def _check_columns(schema: Schema) -> None:
 
 
 def _is_known(field: Field) -> bool:
-    return field.type in _KNOWN_TYPES and all(map(_is_known, field.fields))
+    # A timestamp of picoseconds would lose digits in silence.
+    is_exact = field.type != "TIMESTAMP" or not field.parameters
+    return is_exact and field.type in _KNOWN_TYPES and all(map(_is_known, field.fields))
