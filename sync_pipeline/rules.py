@@ -25,6 +25,11 @@ SOURCES = (POSTGRESQL, MONGODB, BIGQUERY)
 # The query each source runs; with Smart Sync, PostgreSQL has a second one.
 _QUERIES = {POSTGRESQL: "postgresql_query", MONGODB: "mongodb_query", BIGQUERY: "source_bigquery_query"}
 _BASE_QUERY = "postgresql_base_query"
+# Of each source the query that may say itself which rows an interval has, and the one that may leave it to us.
+_INTERVAL_QUERIES = {
+    POSTGRESQL: (_BASE_QUERY, _QUERIES[POSTGRESQL]),
+    BIGQUERY: (_QUERIES[BIGQUERY], _QUERIES[BIGQUERY]),
+}
 _DESTINATION = ("destination_bigquery_project", "destination_bigquery_dataset", "destination_bigquery_table")
 
 
@@ -168,12 +173,12 @@ def _placeholder_problems(values: ParameterValues) -> Iterator[str]:
 
 def _null_timestamps_problems(values: ParameterValues) -> Iterator[str]:
     """Yield a sentence for a query that says itself which rows are read, and so leaves rows without a timestamp out."""
-    for name, instead in ((_BASE_QUERY, "postgresql_query"), (_QUERIES[BIGQUERY], _QUERIES[BIGQUERY])):
-        if any(placeholder in (values[name] or "") for placeholder in PLACEHOLDERS):
-            yield (
-                f"smart_sync_null_timestamps is 'include', but {name} says itself which rows are read: add OR … IS "
-                f"NULL to it, or give {instead} without placeholders in its place"
-            )
+    name, instead = _INTERVAL_QUERIES.get(values["data_source"], ("", ""))
+    if name and any(placeholder in (values[name] or "") for placeholder in PLACEHOLDERS):
+        yield (
+            f"smart_sync_null_timestamps is 'include', but {name} says itself which rows are read: add OR … IS "
+            f"NULL to it, or give {instead} without placeholders in its place"
+        )
 
 
 def _misspelling(query: str, placeholder: str) -> str:
