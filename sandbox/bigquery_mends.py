@@ -284,7 +284,9 @@ def tell_the_location_of_a_table() -> None:
 
     def load_with_location(project_id, dataset_id, table_id):
         table = load(project_id, dataset_id, table_id)
-        return table.replace(location=datasets.get(project_id, dataset_id).location)
+        # The results of queries are in a dataset that is not shown.
+        is_shown = datasets.exists(project_id, dataset_id)
+        return table.replace(location=datasets.get(project_id, dataset_id).location) if is_shown else table
 
     tables.load = load_with_location
 

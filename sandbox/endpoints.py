@@ -56,7 +56,6 @@ class Endpoints:
             # Without this, Google's libraries look for a metadata server first and wait for its time-outs.
             "NO_GCE_CHECK": "true",
             "SANDBOX_FOLDER": str(self.folder),
-            "SANDBOX_BIGQUERY_STORAGE_HOST": self.bigquery_storage_host,
             "SANDBOX_BUCKET": self.bucket,
             "SANDBOX_DATASET": self.dataset,
             "SANDBOX_DATAFLOW_HOST": self.dataflow_host,

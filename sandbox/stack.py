@@ -143,7 +143,11 @@ def _start_servers(folder: Path, launched: Callable[[Process], Process]) -> Endp
         storage_host, storage_root = f"http://127.0.0.1:{port}", storage.objects_folder(folder)
         storage_process = launched(storage.prepare(folder, port, BUCKET))
 
-    bigquery_host, bigquery_storage_host, bigquery_process = given.get("BIGQUERY_EMULATOR_HOST", ""), "", None
+    bigquery_host, bigquery_storage_host, bigquery_process = (
+        given.get("BIGQUERY_EMULATOR_HOST", ""),
+        given.get("BIGQUERY_STORAGE_EMULATOR_HOST", ""),
+        None,
+    )
     if not bigquery_host:
         ports = free_port(), free_port()
         bigquery_host, bigquery_storage_host = f"http://127.0.0.1:{ports[0]}", f"127.0.0.1:{ports[1]}"

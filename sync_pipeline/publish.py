@@ -186,7 +186,7 @@ class _Publication:
         if not published.is_ours:
             return self._report(0, _outcome_of_rival(plan, published.job))
         loaded = _ROW_COUNTS[plan.write_mode if self._is_staged else None](self, published.job)
-        if plan.selection is not None and not loaded:
+        if plan.selection is not None and not loaded and plan.write_mode is not WriteMode.REPLACE:
             return self._report(0, _outcome_of_nothing(plan))
         # Of rows that one statement has moved there is no second count: it moved all of them, or none.
         if plan.selection is None and loaded != self.rows and not plan.primary_key:

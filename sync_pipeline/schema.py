@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 from google.cloud.bigquery import PolicyTagList, SchemaField
+from google.cloud.bigquery.enums import TimestampPrecision
 
 # What each BigQuery type is in the staged files. JSON and GEOGRAPHY travel as text: a Parquet load cannot
 # fill a JSON column, so it is staged as STRING and parsed when it is published.
@@ -256,6 +257,8 @@ def _field(field: SchemaField) -> Field:
     parameters = ", ".join(str(number) for number in numbers if number is not None)
     if type_name == RANGE and field.range_element_type is not None:
         parameters = field.range_element_type.element_type
+    if field.timestamp_precision is TimestampPrecision.PICOSECOND:
+        parameters = "12"
     return Field(
         field.name,
         type_name,

@@ -728,6 +728,35 @@ def test_missing(parameters: dict[str, str], problem: str) -> None:
             id="table and query",
         ),
         pytest.param(
+            BIGQUERY
+            | {
+                "source_bigquery_project": "my-project",
+                "source_bigquery_dataset": "production",
+                "source_bigquery_table": "users",
+            },
+            "source_bigquery_table is the destination table itself: name another",
+            id="source and destination",
+        ),
+        pytest.param(
+            BIGQUERY | {"source_bigquery_table": "events_*"},
+            "source_bigquery_table is 'events_*': partition decorators ($) and wildcards (*) are not table names: "
+            "write source_bigquery_query=SELECT * FROM `project.dataset.events_*` in its place",
+            id="wildcard of a source",
+        ),
+        pytest.param(
+            BIGQUERY | {"source_bigquery_table": "events$20240101"},
+            "source_bigquery_table is 'events$20240101': partition decorators ($) and wildcards (*) are not table "
+            "names: write source_bigquery_query with a condition on the partition column in its place",
+            id="partition of a source",
+        ),
+        pytest.param(
+            BIGQUERY
+            | {"source_bigquery_table": "", "source_bigquery_query": f"{BASE_QUERY}", "primary_key": "id"}
+            | {"enable_smart_sync": "true", "smart_sync_null_timestamps": "include"},
+            f"smart_sync_null_timestamps is 'include', but source_bigquery_query {NULLS_LEFT_OUT}",
+            id="NULL timestamps and placeholders, BigQuery",
+        ),
+        pytest.param(
             MONGODB | {"mongodb_connection_string": CONNECTION_STRING, "mongodb_port": "27018"},
             "mongodb_host and mongodb_port cannot be given with mongodb_connection_string, which says the same",
             id="connection string and host",

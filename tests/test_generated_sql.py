@@ -368,7 +368,12 @@ NESTED = Schema(
                 ),
             ),
         ),
-        Field("people", STRUCT, REPEATED, fields=(Field("pause", INTERVAL_TYPE), Field("tags", "STRING", REPEATED))),
+        Field(
+            "people",
+            STRUCT,
+            REPEATED,
+            fields=(Field("pauses", INTERVAL_TYPE, REPEATED), Field("tags", "JSON", REPEATED)),
+        ),
     )
 )
 SOURCE = "my-project.raw.events"

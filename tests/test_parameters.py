@@ -60,6 +60,8 @@ ADDED = {
     "mongodb_schema_sample_size": None,
     "mongodb_document_mode": "false",
     "num_partitions": None,
+    "source_bigquery_read": "auto",
+    "maximum_bytes_billed": None,
     "partition_column": None,
     "dry_run": "false",
 }

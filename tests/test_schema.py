@@ -3,17 +3,21 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 from google.cloud.bigquery import SchemaField
+from google.cloud.bigquery.enums import TimestampPrecision
 
 from sync_pipeline.schema import (
     ARROW_TYPES,
     CLUSTERING_TYPES,
     EXPLICIT_CASTS,
+    INTERVAL,
     KEY_TYPES,
     LOSSLESS_CASTS,
     NULLABLE,
     PARTITION_GRANULARITIES,
+    RANGE,
     REPEATED,
     REQUIRED,
+    STRUCT,
     Field,
     Schema,
     numeric_type,
@@ -52,6 +56,26 @@ def test_arrow_types(type_name: str, arrow: pa.DataType) -> None:
     assert ARROW_TYPES[type_name] == arrow
     assert Field("a", type_name).arrow_type == arrow
     assert Field("a", type_name, REPEATED).arrow_type == pa.list_(arrow)
+
+
+NESTED = Schema(
+    (
+        Field(
+            "price", "NUMERIC", parameters="10, 2", policy_tags=("projects/p/locations/eu/taxonomies/1/policyTags/2",)
+        ),
+        Field("code", "STRING", parameters="20"),
+        Field("period", RANGE, parameters="DATE"),
+        Field("pauses", INTERVAL, REPEATED),
+        Field(
+            "person",
+            STRUCT,
+            REQUIRED,
+            "somebody",
+            fields=(Field("name", "STRING", REQUIRED), Field("born", RANGE, parameters="DATE")),
+        ),
+        Field("people", STRUCT, REPEATED, fields=(Field("documents", "JSON", REPEATED),)),
+    )
+)
 
 
 def test_there_are_no_other_types() -> None:
@@ -139,9 +163,45 @@ def test_in_the_staging_table_nothing_is_json_and_nothing_required() -> None:
     ]
 
 
-def test_json_columns() -> None:
-    assert SCHEMA.json_columns == ("Note", "documents")
-    assert Schema(()).json_columns == ()
+def test_rebuilt_columns() -> None:
+    assert SCHEMA.rebuilt_columns == ("Note", "documents")
+    assert NESTED.rebuilt_columns == ("period", "pauses", "person", "people")
+    assert Schema(()).rebuilt_columns == ()
+
+
+def test_nested_columns() -> None:
+    person = NESTED.field("person")
+    assert person.type_name == "STRUCT<`name` STRING, `born` RANGE<DATE>>"
+    assert NESTED.field("people").type_name == "ARRAY<STRUCT<`documents` ARRAY<JSON>>>"
+    assert person.arrow_type == pa.struct(
+        [("name", pa.string()), ("born", pa.struct([("start", pa.date32()), ("end", pa.date32())]))]
+    )
+    assert NESTED.field("pauses").arrow_type == pa.list_(pa.string())
+    assert person.as_type("JSON") == Field("person", "JSON", description="somebody", mode=REQUIRED)
+    assert Schema.from_bigquery(NESTED.bigquery) == NESTED
+
+
+def test_nested_columns_in_the_staging_table() -> None:
+    bounds = (Field("start", "DATE"), Field("end", "DATE"))
+    staged = Schema.from_bigquery(NESTED.staged)
+    assert staged.fields == (
+        Field("price", "NUMERIC"),
+        Field("code", "STRING"),
+        Field("period", STRUCT, fields=bounds),
+        Field("pauses", "STRING", REPEATED),
+        Field(
+            "person",
+            STRUCT,
+            description="somebody",
+            fields=(Field("name", "STRING"), Field("born", STRUCT, fields=bounds)),
+        ),
+        Field("people", STRUCT, REPEATED, fields=(Field("documents", "STRING", REPEATED),)),
+    )
+
+
+def test_timestamps_of_picoseconds_are_told_apart() -> None:
+    field = SchemaField("t", "TIMESTAMP", timestamp_precision=TimestampPrecision.PICOSECOND)
+    assert Schema.from_bigquery([field]) == Schema((Field("t", "TIMESTAMP", parameters="12"),))
 
 
 def test_long_descriptions_are_cut() -> None:
@@ -163,9 +223,9 @@ def test_from_bigquery_gives_the_names_of_googlesql() -> None:
             Field("a", "INT64", REQUIRED, "the key"),
             Field("b", "BOOL"),
             Field("c", "FLOAT64", REPEATED),
-            Field("d", "STRUCT"),
+            Field("d", "STRUCT", fields=(Field("e", "INT64"),)),
             Field("f", "BIGNUMERIC"),
-            Field("g", "RANGE"),
+            Field("g", "RANGE", parameters="DATE"),
         )
     )
 

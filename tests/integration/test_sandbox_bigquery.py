@@ -337,3 +337,32 @@ def test_the_emulator_answers_the_storage_api(endpoints: Endpoints, dataset: str
         )
         reader = client.read_rows(session.streams[0].name)
         assert reader.to_arrow(session).to_pylist() == [{"id": 1}]
+
+
+@pytest.mark.filterwarnings("ignore:Retrieving Arrow record batches directly:PendingDeprecationWarning")
+def test_the_storage_api_sends_nested_values_as_texts(endpoints: Endpoints, dataset: str, query: Query) -> None:
+    query(
+        "CREATE TABLE DATASET.t AS SELECT [JSON '{\"a\":1}'] AS documents, "
+        "STRUCT(ST_GEOGPOINT(1, 2) AS place, [INTERVAL 3 DAY] AS pauses, STRUCT(JSON '[1]' AS document) AS inner_) AS v"
+    )
+    with grpc.insecure_channel(endpoints.bigquery_storage_host) as channel:
+        client = BigQueryReadClient(transport=BigQueryReadGrpcTransport(channel=channel))
+        table = f"projects/{endpoints.project}/datasets/{dataset}/tables/t"
+        session = client.create_read_session(
+            parent=f"projects/{endpoints.project}", read_session=types.ReadSession(table=table, data_format="ARROW")
+        )
+        (row,) = client.read_rows(session.streams[0].name).to_arrow(session).to_pylist()
+    assert row["documents"] == ['{"a":1}']
+    assert (row["v"]["place"], row["v"]["inner_"]) == ("POINT(1 2)", {"document": "[1]"})
+    assert row["v"]["pauses"] == ["0-0 3 0:0:0"]
+
+
+def test_a_table_is_where_its_dataset_is(bigquery_client: bigquery.Client, endpoints: Endpoints, dataset: str) -> None:
+    elsewhere = bigquery.Dataset(f"{endpoints.project}.{dataset}_eu")
+    elsewhere.location = "EU"
+    bigquery_client.create_dataset(elsewhere)
+    bigquery_client.create_table(bigquery.Table(f"{endpoints.project}.{dataset}_eu.t", [SchemaField("id", "INT64")]))
+    bigquery_client.create_table(bigquery.Table(f"{endpoints.project}.{dataset}.t", [SchemaField("id", "INT64")]))
+    assert bigquery_client.get_table(f"{dataset}_eu.t").location == "EU"
+    assert bigquery_client.get_table(f"{dataset}.t").location == "US"
+    bigquery_client.delete_dataset(elsewhere, delete_contents=True)

@@ -234,6 +234,9 @@ class BigquerySource:
         estimated = self._dry_run(client, sql, "estimate what reading the source costs").total_bytes_processed
         limit = self.connection.maximum_bytes_billed
         limited = "no maximum_bytes_billed is set" if limit is None else f"maximum_bytes_billed is {limit:,}"
+        if estimated is None:
+            # https://cloud.google.com/bigquery/docs/best-practices-row-level-security
+            return f"reading the source: BigQuery does not say how many bytes; {limited}"
         if limit is not None and estimated > limit and self.connection.read != STORAGE_WAY:
             raise SourceQueryError(
                 f"a query over the source would read {estimated:,} bytes, as BigQuery's dry run estimates, and "
@@ -282,7 +285,7 @@ def _check_columns(schema: Schema) -> None:
         raise SchemaError(
             f"the query returns more than one column called {', '.join(repeated)}: name each differently with AS"
         )
-    unknown = [f"{field.name} ({field.type})" for field in schema if not _is_known(field)]
+    unknown = [f"{field.name} ({field.source_type})" for field in schema if not _is_known(field)]
     if unknown:
         raise SchemaError(
             f"the source has columns of types that cannot be read: {', '.join(unknown)}: leave them out of "
@@ -291,4 +294,6 @@ def _check_columns(schema: Schema) -> None:
 
 
 def _is_known(field: Field) -> bool:
-    return field.type in _KNOWN_TYPES and all(map(_is_known, field.fields))
+    # A timestamp of picoseconds would lose digits in silence.
+    is_exact = field.type != "TIMESTAMP" or not field.parameters
+    return is_exact and field.type in _KNOWN_TYPES and all(map(_is_known, field.fields))

@@ -228,7 +228,8 @@ class _OpenSessionFn(beam.DoFn):
         self._schema = schema
 
     def process(self, read: BigqueryRead) -> Iterator[Stream]:
-        yield from open_streams(open_read_client(), read, self._schema)
+        with open_read_client() as client:
+            yield from open_streams(client, read, self._schema)
 
 
 class _ReadStreamFn(beam.DoFn):
@@ -243,6 +244,10 @@ class _ReadStreamFn(beam.DoFn):
 
     def setup(self) -> None:
         self._client = open_read_client()
+
+    def teardown(self) -> None:
+        if self._client is not None:
+            self._client.transport.close()
 
     def process(self, stream: Stream) -> Iterator[pa.RecordBatch | beam.pvalue.TaggedOutput]:
         assert self._client is not None
