@@ -9,6 +9,7 @@ SHELL := /bin/bash
 PYTHON_VERSION := 3.13
 VENV := .venv
 BIGQUERY := .venv-bigquery
+PEERS := .venv-peers
 PYTHON := $(VENV)/bin/python
 UV := .uv/bin/uv
 # uv's own files stay in this folder when there is no home to put them in.
@@ -53,6 +54,11 @@ lock: $(UV) ## Write the lock files again; UPGRADE=--upgrade takes newer version
 	@$(LOCK) requirements-dev.in --output-file requirements-dev.txt
 	@$(LOCK) sandbox/requirements-bigquery.in --override sandbox/requirements-bigquery.override \
 		--output-file sandbox/requirements-bigquery.txt
+	@$(LOCK) benchmarks/requirements-peers.in --output-file benchmarks/requirements-peers.txt
+
+.PHONY: bench
+bench: install $(PEERS)/.installed ## Measure reading PostgreSQL beside the limit and the peers; ARGS=--quick tries it
+	@$(PYTHON) -m benchmarks.postgresql $(ARGS)
 
 .PHONY: bench-memory
 bench-memory: install ## Measure the memory that a sync needs
@@ -65,7 +71,7 @@ soak: install ## Play HISTORIES=5000 random histories of source, runs and destin
 .PHONY: clean
 clean: ## Stop the sandbox; delete the environments and everything else that is made
 	@if [ -f .sandbox/state.json ]; then $(PYTHON) -m sandbox down; fi
-	@rm -rf $(VENV) $(BIGQUERY) .uv .sandbox *.egg-info build .mypy_cache .pytest_cache .ruff_cache .hypothesis \
+	@rm -rf $(VENV) $(BIGQUERY) $(PEERS) .uv .sandbox *.egg-info build .mypy_cache .pytest_cache .ruff_cache .hypothesis \
 		.import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -86,6 +92,12 @@ $(BIGQUERY)/.installed: sandbox/requirements-bigquery.txt | $(UV) python
 	@$(UV_RUN) venv --quiet --allow-existing --python $(PYTHON_VERSION) $(BIGQUERY)
 	@$(UV_RUN) pip install --python $(BIGQUERY)/bin/python --no-deps --require-hashes --requirements $< $(WITHOUT_LIST)
 	@$(BIGQUERY)/bin/python -I sandbox/bigquery_server.py --install
+	@touch $@
+
+$(PEERS)/.installed: benchmarks/requirements-peers.txt | $(UV) python
+	@echo "Installing what the benchmark compares with into $(PEERS) …"
+	@$(UV_RUN) venv --quiet --allow-existing --python $(PYTHON_VERSION) $(PEERS)
+	@$(UV_RUN) pip sync --python $(PEERS)/bin/python --require-hashes $< $(WITHOUT_LIST)
 	@touch $@
 
 .PHONY: python

@@ -108,7 +108,7 @@ def main(argv: Sequence[str]) -> int:
         except RunFailedError as error:
             print(error, file=sys.stderr)
             return 2
-    document = result(small, large, idle, _facts())
+    document = result(small, large, idle, facts())
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     holds = document["ratio"] <= MOST_RATIO
@@ -162,7 +162,8 @@ def _resident(pid: int) -> tuple[int, int]:
     return int(kilobytes.get("VmRSS", 0)) * 1024, int(kilobytes.get("VmHWM", 0)) * 1024
 
 
-def _facts() -> dict[str, Any]:
+def facts() -> dict[str, Any]:
+    """Return the date, the machine and the versions that a result was measured with."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     packages = ("apache-beam", "pyarrow", "psycopg2-binary", "google-cloud-bigquery")
     return {
