@@ -11,6 +11,7 @@ PYTHON_VERSION := 3.13
 VENV := .venv
 BIGQUERY := .venv-bigquery
 INGESTR := .venv-ingestr
+PEERS := .venv-peers
 PYTHON := $(VENV)/bin/python
 UV := .uv/bin/uv
 # uv's own files stay in this folder when there is no home to put them in.
@@ -58,6 +59,11 @@ lock: $(UV) ## Write the lock files again; UPGRADE=--upgrade takes newer version
 		--output-file sandbox/requirements-bigquery.txt
 	@$(LOCK) benchmarks/requirements-ingestr.in --config-file benchmarks/requirements-ingestr.toml \
 		--output-file benchmarks/requirements-ingestr.txt
+	@$(LOCK) benchmarks/requirements-peers.in --output-file benchmarks/requirements-peers.txt
+
+.PHONY: bench
+bench: install $(PEERS)/.installed ## Measure reading PostgreSQL beside the limit and the peers; ARGS=--quick tries it
+	@$(PYTHON) -m benchmarks.postgresql $(ARGS)
 
 .PHONY: bench-memory
 bench-memory: install ## Measure the memory that a sync needs
@@ -91,7 +97,7 @@ deploy: ## Show how the template is published from here; RUN=yes does it
 .PHONY: clean
 clean: ## Stop the sandbox; delete the environments and everything else that is made
 	@if [ -f .sandbox/state.json ]; then $(PYTHON) -m sandbox down; fi
-	@rm -rf $(VENV) $(BIGQUERY) $(INGESTR) .uv .sandbox *.egg-info build .mypy_cache .pytest_cache .ruff_cache .hypothesis \
+	@rm -rf $(VENV) $(BIGQUERY) $(INGESTR) $(PEERS) .uv .sandbox *.egg-info build .mypy_cache .pytest_cache .ruff_cache .hypothesis \
 		.import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -114,11 +120,17 @@ $(BIGQUERY)/.installed: sandbox/requirements-bigquery.txt | $(UV) python
 	@$(BIGQUERY)/bin/python -I sandbox/bigquery_server.py --install
 	@touch $@
 
-# The peer that a benchmark measures; nothing else needs it.
+# The peers that the benchmarks measure; nothing else needs them.
 $(INGESTR)/.installed: benchmarks/requirements-ingestr.txt | $(UV) python
 	@echo "Installing dlt with ingestr's source into $(INGESTR) …"
 	@$(UV_RUN) venv --quiet --allow-existing --python $(PYTHON_VERSION) $(INGESTR)
 	@$(UV_RUN) pip install --python $(INGESTR)/bin/python --no-deps --require-hashes --requirements $< $(WITHOUT_LIST)
+	@touch $@
+
+$(PEERS)/.installed: benchmarks/requirements-peers.txt | $(UV) python
+	@echo "Installing what the benchmark compares with into $(PEERS) …"
+	@$(UV_RUN) venv --quiet --allow-existing --python $(PYTHON_VERSION) $(PEERS)
+	@$(UV_RUN) pip sync --python $(PEERS)/bin/python --require-hashes $< $(WITHOUT_LIST)
 	@touch $@
 
 .PHONY: python

@@ -7,17 +7,14 @@ Beam would be charged for it). Then the table is synced once by each way. Only r
 """
 
 import argparse
-import importlib.metadata
 import json
 import os
-import platform
 import statistics
 import sys
 import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -29,6 +26,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from google.cloud import bigquery
 
 import sandbox
+from benchmarks.memory import facts
 from sandbox.endpoints import Endpoints
 from sync_pipeline import pipeline
 from sync_pipeline.config import SyncConfig
@@ -37,6 +35,7 @@ from sync_pipeline.sources import open_source
 from sync_pipeline.sources.bigquery.client import open_read_client
 
 ROWS, ROUNDS = 1_000_000, 3
+PACKAGES = ("apache-beam", "pyarrow", "google-cloud-bigquery", "google-cloud-bigquery-storage")
 LEAST_RATIO = 5
 RESULTS = Path(__file__).with_name("results") / "bigquery.json"
 
@@ -72,7 +71,7 @@ def main(argv: Sequence[str]) -> int:
             arguments.rows,
         )
         ways = {way: sync(endpoints, way) for way in ("query", "storage_api")}
-    document = result(arguments.rows, seconds, ways, _facts())
+    document = result(arguments.rows, seconds, ways, facts(PACKAGES))
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     arguments.output.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     holds = document["ours_vs_beam_read"] >= LEAST_RATIO and document["short_way_worker_bytes"] == 0
@@ -196,21 +195,6 @@ def _counted(read: Callable[[beam.PCollection], beam.PCollection]) -> int:
     finished = reading.run()
     finished.wait_until_finish()
     return sum(each.committed for each in finished.metrics().query()["counters"] if each.key.metric.name == "rows")
-
-
-def _facts() -> dict[str, Any]:
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    packages = ("apache-beam", "pyarrow", "google-cloud-bigquery", "google-cloud-bigquery-storage")
-    return {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": {
-            "system": f"{platform.system()} {platform.machine()}",
-            "cpus": os.cpu_count(),
-            "memory_gb": round(memory / 2**30, 1),
-        },
-        "versions": {"python": platform.python_version()}
-        | {name: importlib.metadata.version(name) for name in packages},
-    }
 
 
 if __name__ == "__main__":

@@ -1,0 +1,61 @@
+"""dlt reads a table of PostgreSQL to Parquet; runs in the peers' environment and prints what it did, as ours do."""
+
+import argparse
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
+os.environ["RUNTIME__LOG_LEVEL"] = "ERROR"
+
+import dlt
+from dlt.sources.sql_database import sql_table
+from psycopg2.extensions import parse_dsn
+
+
+def main(argv: Sequence[str]) -> int:
+    """Read with the named backend and print rows, seconds and CPU seconds as JSON."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("backend", choices=["connectorx", "sqlalchemy"])
+    parser.add_argument("table")
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--rows", type=int, default=0)
+    given = parser.parse_args(argv)
+    address = parse_dsn(os.environ["SANDBOX_POSTGRESQL_DSN"])
+    url = "postgresql+psycopg2://{user}:{password}@{host}:{port}/{dbname}".format(**address)
+    schema, _, name = given.table.partition(".")
+    began, before = time.monotonic(), _cpu_seconds()
+    table = sql_table(
+        credentials=url,
+        schema=schema,
+        table=name,
+        backend=given.backend,
+        backend_kwargs={"return_type": "arrow_stream"} if given.backend == "connectorx" else None,
+        chunk_size=50_000,
+        query_adapter_callback=(lambda query, table: query.where(table.c.id <= given.rows)) if given.rows else None,
+    )
+    pipeline = dlt.pipeline(
+        "bench",
+        destination=dlt.destinations.filesystem(str(given.folder / "out")),
+        dataset_name="bench",
+        pipelines_dir=str(given.folder / "pipelines"),
+    )
+    pipeline.run(table, loader_file_format="parquet")
+    seconds = time.monotonic() - began
+    rows = pipeline.last_trace.last_normalize_info.row_counts[name]
+    print(json.dumps({"rows": rows, "seconds": seconds, "cpu_seconds": _cpu_seconds() - before}))
+    return 0
+
+
+def _cpu_seconds() -> float:
+    # dlt's workers may be processes.
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

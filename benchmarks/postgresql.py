@@ -1,0 +1,308 @@
+"""PostgreSQL to staged files and to BigQuery, beside the limit and the peers: `make bench`.
+
+Every case runs in a process of its own, all cases in turn, and that as often as there are rounds; what counts are
+medians, and ratios of medians of one benchmark: absolute figures differ from machine to machine. Writes
+`results/postgresql.json`, the chart beside it, and the tables in the README.
+"""
+
+import argparse
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+
+import sandbox
+from benchmarks import postgresql_tables as tables
+from benchmarks.memory import MIB, PACKAGES, RunFailedError, facts, measure
+from benchmarks.postgresql_report import write_tables
+from benchmarks.postgresql_tables import Table
+from sandbox import demo_run
+from sandbox.endpoints import Endpoints
+
+ROOT = demo_run.ROOT
+PEERS = ROOT / ".venv-peers" / "bin" / "python"
+RESULTS = Path(__file__).with_name("results") / "postgresql.json"
+AIMS = {"staged_vs_copy": 0.85, "staged_vs_dlt_connectorx": 1.2, "staged_vs_row_beam": 20.0}
+MOST_MEGABYTES = 600
+MOST_DEVIATION = 0.1
+
+# Python programs of the peers and ours alike: the first run compiles them, the others should not.
+BYTECODE = "PYTHONDONTWRITEBYTECODE"
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large the tables are, and how often everything is measured.
+
+    Attributes:
+        sizes: rows of the tables of 12 columns, rising; the second and the last are those of the aims.
+        slow_rows: how many rows the readers get that take a minute for a million.
+        columns, wide: columns, or bytes of a row, and how many rows such a table has.
+        interval: rows of an incremental run.
+    """
+
+    sizes: tuple[int, ...]
+    slow_rows: int
+    columns: tuple[tuple[int, int], ...]
+    wide: tuple[tuple[int, int], ...]
+    interval: int
+    rounds: int
+
+
+FULL = Scale(
+    (1_000_000, 2_000_000, 4_000_000, 8_000_000),
+    100_000,
+    ((10, 500_000), (100, 100_000)),
+    ((100, 1_000_000), (10_000, 50_000)),
+    1000,
+    3,
+)
+QUICK = Scale(
+    (10_000, 20_000, 40_000, 80_000), 2_000, ((10, 5_000), (100, 1_000)), ((100, 5_000), (10_000, 500)), 100, 1
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One thing to measure: a reader, or "whole" for a whole run, on a table."""
+
+    name: str
+    reader: str
+    table: Table
+    rows: int = 0
+    partitions: int = 0
+    interval: int = 0
+
+    @property
+    def expected_rows(self) -> int:
+        """How many rows it must read."""
+        return self.interval or self.rows or self.table.rows
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one process did; `peak` in bytes, `total_seconds` with its start-up."""
+
+    rows: int
+    seconds: float
+    cpu_seconds: float
+    peak: int
+    total_seconds: float
+
+
+def cases(scale: Scale) -> Iterator[Case]:
+    """Yield all cases."""
+    by_size = [tables.orders(rows) for rows in scale.sizes]
+    aimed_at = by_size[1]
+    for table in by_size:
+        yield Case(f"limit, {table.rows:,} rows", "limit", table)
+        yield Case(f"staged, {table.rows:,} rows", "staged", table, partitions=1)
+        if table in (aimed_at, by_size[-1]):
+            yield Case(f"dlt connectorx, {table.rows:,} rows", "connectorx", table)
+        yield Case(f"interval of {table.rows:,} rows", "staged", table, interval=scale.interval)
+    yield Case("whole run", "whole", aimed_at)
+    yield Case("row by row", "row_beam", aimed_at, rows=scale.slow_rows)
+    yield Case("dlt default", "sqlalchemy", aimed_at, rows=scale.slow_rows)
+    for partitions in (2, 4):
+        yield Case(f"limit, {partitions} connections", "limit", aimed_at, partitions=partitions)
+        yield Case(f"staged, {partitions} partitions", "staged", aimed_at, partitions=partitions)
+    others = [tables.columns(count, rows) for count, rows in scale.columns]
+    others += [tables.wide(size, rows) for size, rows in scale.wide]
+    for table in others:
+        yield Case(f"limit, {table.name}", "limit", table)
+        yield Case(f"staged, {table.name}", "staged", table)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Measure everything and write the results; 1 when an aim is missed, 2 when a run failed."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.postgresql", description="Measure reading PostgreSQL.")
+    parser.add_argument("--quick", action="store_true", help="small tables, once: to try the benchmark itself")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="the file that is written (%(default)s)")
+    parser.add_argument("--rounds", type=int, help="how often everything is measured")
+    given = parser.parse_args(argv)
+    scale = QUICK if given.quick else FULL
+    if given.rounds:
+        scale = replace(scale, rounds=given.rounds)
+    with tempfile.TemporaryDirectory(prefix="sandbox-bench-") as folder, sandbox.running(Path(folder)) as endpoints:
+        try:
+            runs = measure_all(scale, endpoints)
+            buffers = interval_buffers(scale, endpoints)
+        except RunFailedError as error:
+            print(error, file=sys.stderr)
+            return 2
+    document = result(scale, runs, buffers) | {"quick": given.quick} | facts(PACKAGES) | {"peers": peer_versions()}
+    given.output.parent.mkdir(parents=True, exist_ok=True)
+    given.output.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    chart = given.output.with_suffix(".png")
+    subprocess.run([PEERS, ROOT / "benchmarks" / "postgresql_chart.py", given.output, chart], check=True)
+    if given.output == RESULTS:
+        write_tables(ROOT / "README.md", document)
+    missed = misses(document)
+    print("\n".join([f"written: {given.output} and {chart}", *(f"MISSED: {miss}" for miss in missed)]))
+    return 1 if missed else 0
+
+
+def measure_all(scale: Scale, endpoints: Endpoints) -> dict[str, list[Run]]:
+    """Make the tables and run each case once a round. Raises RunFailedError when one does not read what it should."""
+    all_cases = list(cases(scale))
+    connection = psycopg2.connect(endpoints.postgresql_dsn)
+    connection.autocommit = True
+    for table in dict.fromkeys(case.table for case in all_cases):
+        print(f"making {table.qualified_name}, {table.rows:,} rows", flush=True)
+        tables.create(connection, table)
+    connection.close()
+    runs: dict[str, list[Run]] = {case.name: [] for case in all_cases}
+    for number in range(scale.rounds):
+        for case in all_cases:
+            run = run_case(case, endpoints, number)
+            runs[case.name].append(run)
+            print(
+                f"round {number + 1}: {case.name}: {run.seconds:.1f} s, {run.rows / run.seconds:,.0f} rows/s, "
+                f"{run.peak / MIB:,.0f} MiB",
+                flush=True,
+            )
+    return runs
+
+
+def run_case(case: Case, endpoints: Endpoints, number: int) -> Run:
+    """Run one case in a process of its own."""
+    environment = {name: value for name, value in os.environ.items() if name != BYTECODE} | endpoints.environment()
+    with tempfile.TemporaryDirectory(prefix="sandbox-bench-files-") as folder:
+        measured = measure(_command(case, endpoints, folder, number), environment, ROOT)
+    if case.reader == "whole":
+        report = demo_run.find_report(measured.output)
+        read = {"rows": report.rows_loaded, "seconds": report.seconds, "cpu_seconds": 0.0} if report else {}
+    else:
+        lines = [line for line in measured.output.splitlines() if line.startswith('{"rows"')]
+        read = json.loads(lines[-1]) if lines else {}
+    if measured.exit_code != 0 or read.get("rows") != case.expected_rows:
+        raise RunFailedError(f"{case.name}: exit code {measured.exit_code}:\n{measured.output}")
+    return Run(read["rows"], read["seconds"], read["cpu_seconds"], measured.peak, measured.seconds)
+
+
+def _command(case: Case, endpoints: Endpoints, folder: str, number: int) -> list[str]:
+    if case.reader == "whole":
+        return demo_run.command(
+            {
+                **demo_run.source_parameters(endpoints),
+                "postgresql_query": f"SELECT * FROM {case.table.qualified_name}",
+                **demo_run.destination_parameters(endpoints),
+                "destination_bigquery_table": f"bench_{number}",
+            }
+        )
+    reader = [case.reader, case.table.qualified_name, "--folder", folder]
+    if case.rows:
+        reader += ["--rows", str(case.rows)]
+    if case.reader in ("connectorx", "sqlalchemy"):
+        return [str(PEERS), "benchmarks/peer_dlt.py", *reader]
+    reader += ["--partitions", str(case.partitions), "--interval", str(case.interval)]
+    return [sys.executable, "-m", "benchmarks.postgresql_readers", *reader]
+
+
+def interval_buffers(scale: Scale, endpoints: Endpoints) -> dict[str, Any]:
+    """Return what the server says of reading an interval in the largest table, and how many buffers that has."""
+    table = tables.orders(scale.sizes[-1])
+    moments = [
+        f"timestamptz '2025-01-01' + {rows} * interval '1.000001 second'"
+        for rows in (table.rows - scale.interval, table.rows)
+    ]
+    connection = psycopg2.connect(endpoints.postgresql_dsn)
+    with connection, connection.cursor() as cursor:
+        cursor.execute(f"SELECT ({moments[0]})::text, ({moments[1]})::text")
+        start, end = cursor.fetchone()
+        statement = (
+            f"SELECT q.* FROM (SELECT * FROM {table.qualified_name}) AS q "
+            f"WHERE q.updated_at > '{start}' AND q.updated_at <= '{end}'"
+        )
+        cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}")
+        plan = cursor.fetchone()[0][0]["Plan"]
+        cursor.execute(f"SELECT pg_relation_size('{table.qualified_name}') / current_setting('block_size')::int")
+        pages = int(cursor.fetchone()[0])
+    connection.close()
+    touched = plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
+    return {"step": plan["Node Type"], "rows": int(plan["Actual Rows"]), "buffers": touched, "table_buffers": pages}
+
+
+def result(scale: Scale, runs: dict[str, list[Run]], buffers: dict[str, Any]) -> dict[str, Any]:
+    """Return what is written to `postgresql.json`: rates in rows a second, memory in MiB, all medians."""
+    rates = {name: _median([run.rows / run.seconds for run in measured]) for name, measured in runs.items()}
+    peaks = {name: _median([run.peak / MIB for run in measured]) for name, measured in runs.items()}
+    aimed_at, largest = (f"{rows:,} rows" for rows in (scale.sizes[1], scale.sizes[-1]))
+    seconds = [_median([run.seconds for run in runs[f"staged, {rows:,} rows"]]) for rows in scale.sizes]
+    return {
+        "staged_vs_copy": _ratio(rates, f"staged, {aimed_at}", f"limit, {aimed_at}"),
+        "staged_vs_copy_8m": _ratio(rates, f"staged, {largest}", f"limit, {largest}"),
+        "staged_vs_dlt_connectorx": _ratio(rates, f"staged, {aimed_at}", f"dlt connectorx, {aimed_at}"),
+        "staged_vs_row_beam": _ratio(rates, f"staged, {aimed_at}", "row by row"),
+        "staged_vs_dlt_default": _ratio(rates, f"staged, {aimed_at}", "dlt default"),
+        "whole_run_vs_copy": _ratio(rates, "whole run", f"limit, {aimed_at}"),
+        "peak_mb_2m": round(peaks[f"staged, {aimed_at}"], 1),
+        "peak_mb_8m": round(peaks[f"staged, {largest}"], 1),
+        "growth_exponent": round(exponent(scale.sizes, seconds), 3),
+        "interval": buffers,
+        "cases": {
+            name: {
+                "rows": measured[0].rows,
+                "seconds": round(_median([run.seconds for run in measured]), 3),
+                "total_seconds": round(_median([run.total_seconds for run in measured]), 3),
+                "rows_per_second": round(rates[name]),
+                "rows_per_core_second": round(
+                    measured[0].rows / max(_median([run.cpu_seconds for run in measured]), 0.01)
+                ),
+                "peak_mb": round(peaks[name], 1),
+            }
+            for name, measured in runs.items()
+        },
+        "rounds": scale.rounds,
+        "aimed_at": aimed_at,
+        "largest": largest,
+    }
+
+
+def exponent(sizes: Sequence[int], seconds: Sequence[float]) -> float:
+    """Return e of the law seconds = c * rows ** e that fits best; 1 is linear."""
+    return statistics.linear_regression([math.log(size) for size in sizes], [math.log(s) for s in seconds]).slope
+
+
+def misses(document: dict[str, Any]) -> list[str]:
+    """Return a sentence for each aim that is not reached."""
+    found = [f"{name} is {document[name]}, the aim is {aim}" for name, aim in AIMS.items() if document[name] < aim]
+    found += [
+        f"{name} is {document[name]}, the aim is at most {MOST_MEGABYTES}"
+        for name in ("peak_mb_2m", "peak_mb_8m")
+        if document[name] > MOST_MEGABYTES
+    ]
+    if abs(document["growth_exponent"] - 1) > MOST_DEVIATION:
+        found.append(f"growth_exponent is {document['growth_exponent']}, the aim is 1 within {MOST_DEVIATION}")
+    return found
+
+
+def peer_versions() -> dict[str, str]:
+    """Return the versions of what we compare with."""
+    names = ("dlt", "connectorx", "pyarrow")
+    program = f"import importlib.metadata as m, json; print(json.dumps({{n: m.version(n) for n in {names}}}))"
+    versions: dict[str, str] = json.loads(
+        subprocess.run([PEERS, "-c", program], check=True, capture_output=True).stdout
+    )
+    return versions
+
+
+def _median(values: Sequence[float]) -> float:
+    return float(statistics.median(values))
+
+
+def _ratio(rates: dict[str, float], one: str, other: str) -> float:
+    return round(rates[one] / rates[other], 3)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,206 @@
+"""The readers of PostgreSQL that are ours, and the limit: each runs in a process of its own and prints what it did.
+
+python -m benchmarks.postgresql_readers staged bench.orders_2000000 --folder /tmp/files
+"""
+
+import argparse
+import concurrent.futures
+import json
+import logging
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import psycopg2
+import psycopg2.extras
+from apache_beam.options.pipeline_options import PipelineOptions
+from psycopg2.extensions import parse_dsn
+
+from sync_pipeline.config import SyncConfig
+from sync_pipeline.layout import TableLayout
+from sync_pipeline.smart_sync import StartOrigin, SyncInterval
+from sync_pipeline.source import BATCHES
+from sync_pipeline.sources import open_source
+from sync_pipeline.staging import StagingTarget, WriteStagedFiles
+from sync_pipeline.transformation import ApplyTransformation
+
+FIRST_MOMENT = datetime(2025, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is read: `rows` of `table`, in `partitions`; `interval` in the table's newest rows, by Smart Sync."""
+
+    table: str
+    dsn: str
+    folder: str
+    rows: int
+    partitions: int
+    interval: int
+
+    @property
+    def query(self) -> str:
+        """The query, cut off where only some of the rows are wanted."""
+        return f"SELECT * FROM {self.table}" + (f" WHERE id <= {self.rows}" if self.rows else "")
+
+
+class _Nothing:
+    def __init__(self) -> None:
+        self.rows = 0
+
+    def write(self, _: bytes) -> None:
+        self.rows += 1
+
+
+def limit(job: Job) -> int:
+    """COPY as CSV into nothing, on as many connections as partitions: what the source can give."""
+
+    def copy(part: int) -> int:
+        nothing = _Nothing()
+        connection = psycopg2.connect(job.dsn)
+        query = job.query
+        if job.partitions > 1:
+            query += f" WHERE id > {bounds[part]} AND id <= {bounds[part + 1]}"
+        with connection.cursor() as cursor:
+            cursor.copy_expert(f"COPY ({query}) TO STDOUT (FORMAT csv)", nothing)
+        connection.close()
+        return nothing.rows
+
+    bounds = [0]
+    if job.partitions > 1:
+        connection = psycopg2.connect(job.dsn)
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT max(id) FROM {job.table}")
+            last = cursor.fetchone()[0]
+        connection.close()
+        bounds = [last * part // job.partitions for part in range(job.partitions + 1)]
+    with concurrent.futures.ThreadPoolExecutor(job.partitions) as pool:
+        return sum(pool.map(copy, range(job.partitions)))
+
+
+def staged(job: Job) -> int:
+    """Ours, from describing the query to the last staged file."""
+    address = parse_dsn(job.dsn)
+    parameters = {
+        "data_source": "postgresql",
+        "postgresql_host": address["host"],
+        "postgresql_port": address["port"],
+        "postgresql_database": address["dbname"],
+        "postgresql_username": address["user"],
+        "postgresql_password": address["password"],
+        "postgresql_query": job.query,
+        "destination_bigquery_project": "benchmark-project",
+        "destination_bigquery_dataset": "bench",
+        "destination_bigquery_table": "bench",
+        **({"num_partitions": str(job.partitions)} if job.partitions else {}),
+        **({"enable_smart_sync": "true"} if job.interval else {}),
+    }
+    source = open_source(SyncConfig.from_parameters(parameters))
+    description = source.describe()
+    plan = source.plan_read(description.schema, _interval(job))
+    options = ["--runner=FnApiRunner"]
+    if len(plan.partitions) > 1:
+        options += [f"--direct_num_workers={os.cpu_count()}", "--direct_running_mode=multi_threading"]
+    pipeline = beam.Pipeline(options=PipelineOptions(options))
+    rows = pipeline | beam.Create(list(plan.partitions)) | beam.Reshuffle() | source.read(description.schema)
+    batches = rows[BATCHES] | ApplyTransformation(source.config.transformation, description.schema)  # type: ignore[attr-defined]
+    batches | WriteStagedFiles(StagingTarget(f"{job.folder}/", description.schema, TableLayout()))
+    result = pipeline.run()
+    result.wait_until_finish()
+    counters = result.metrics().query()["counters"]
+    return next(counter.committed for counter in counters if counter.key.metric.name == "rows_staged")
+
+
+def _interval(job: Job) -> SyncInterval | None:
+    if not job.interval:
+        return None
+    last = int(job.table.rpartition("_")[2])
+    step = timedelta(microseconds=1_000_001)
+    start, end = FIRST_MOMENT + (last - job.interval) * step, FIRST_MOMENT + last * step
+    return SyncInterval(start, end, StartOrigin.DESTINATION, latest=start)
+
+
+def row_beam(job: Job) -> int:
+    """Row by row, as most templates do it: a named cursor, a dict for each row, lines of JSON."""
+    options = PipelineOptions(["--runner=FnApiRunner"])
+    pipeline = beam.Pipeline(options=options)
+    rows = pipeline | beam.Create([job.query]) | beam.ParDo(_ReadRowsFn(job.dsn))
+    lines = rows | beam.Map(_plain) | beam.Map(json.dumps)
+    lines | beam.io.WriteToText(f"{job.folder}/rows", file_name_suffix=".json")
+    result = pipeline.run()
+    result.wait_until_finish()
+    counters = result.metrics().query()["counters"]
+    return next(counter.committed for counter in counters if counter.key.metric.name == "rows_read")
+
+
+class _ReadRowsFn(beam.DoFn):
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+        self._rows = beam.metrics.Metrics.counter("row_beam", "rows_read")
+
+    def process(self, query: str) -> Any:
+        connection = psycopg2.connect(self._dsn)
+        with connection.cursor("rows", cursor_factory=psycopg2.extras.RealDictCursor) as cursor:
+            cursor.itersize = 1000
+            cursor.execute(query)
+            for row in cursor:
+                self._rows.inc()
+                yield dict(row)
+        connection.close()
+
+
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: value if value is None or isinstance(value, str | int | float | bool | dict) else str(value)
+        for name, value in row.items()
+    }
+
+
+READERS: dict[str, Callable[[Job], int]] = {"limit": limit, "staged": staged, "row_beam": row_beam}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one reader and print rows, seconds and CPU seconds as JSON."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.postgresql_readers")
+    parser.add_argument("reader", choices=READERS)
+    parser.add_argument("table")
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--rows", type=int, default=0, help="read only the first so many")
+    parser.add_argument("--partitions", type=int, default=0, help="0: as the product decides")
+    parser.add_argument("--interval", type=int, default=0, help="read the newest so many by Smart Sync")
+    given = parser.parse_args(argv)
+    logging.disable(logging.INFO)
+    partitions = given.partitions or (1 if given.reader == "limit" else 0)
+    dsn = os.environ["SANDBOX_POSTGRESQL_DSN"]
+    job = Job(given.table, dsn, str(given.folder), given.rows, partitions, given.interval)
+    began = time.monotonic()
+    before = _cpu_seconds()
+    rows = READERS[given.reader](job)
+    seconds = time.monotonic() - began
+    print(json.dumps(asdict(Read(rows, seconds, _cpu_seconds() - before))))
+    return 0
+
+
+@dataclass(frozen=True)
+class Read:
+    """What a reader did; its start-up, which all Python programs have, is not counted."""
+
+    rows: int
+    seconds: float
+    cpu_seconds: float
+
+
+def _cpu_seconds() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

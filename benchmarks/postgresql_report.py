@@ -1,0 +1,67 @@
+"""The tables of the README's section "Performance", rendered from `results/postgresql.json`."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+BEGIN, END = "<!-- performance:begin -->", "<!-- performance:end -->"
+
+
+def write_tables(readme: Path, document: dict[str, Any]) -> None:
+    """Put the tables between their marks."""
+    text = readme.read_text(encoding="utf-8")
+    readme.write_text(replace_tables(text, document), encoding="utf-8")
+
+
+def replace_tables(text: str, document: dict[str, Any]) -> str:
+    """Return `text` with new tables."""
+    block = "\n".join((BEGIN, "", *render(document), "", END))
+    return re.sub(f"{BEGIN}.*?{END}", lambda _: block, text, flags=re.DOTALL)
+
+
+def render(document: dict[str, Any]) -> Iterator[str]:
+    """Yield the lines of the tables."""
+    aimed_at, cases = document["aimed_at"], document["cases"]
+    yield "| 12 columns | krows/s | krows/s a core | Peak MiB | Beside the limit |"
+    yield "| --- | --- | --- | --- | --- |"
+    limit = cases[f"limit, {aimed_at}"]
+    for title, name in (
+        (f"the limit: `COPY … TO STDOUT (FORMAT csv)` into nothing, {aimed_at}", f"limit, {aimed_at}"),
+        (f"ours, read to staged files, {aimed_at}", f"staged, {aimed_at}"),
+        ("ours, whole run with load and verification", "whole run"),
+        (f"dlt with ConnectorX, to Parquet, {aimed_at}", f"dlt connectorx, {aimed_at}"),
+        ("dlt with its default backend, to Parquet", "dlt default"),
+        ("row by row in Beam: cursor, dict, JSON lines", "row by row"),
+        (f"the limit, {document['largest']}", f"limit, {document['largest']}"),
+        (f"ours, read to staged files, {document['largest']}", f"staged, {document['largest']}"),
+        (f"dlt with ConnectorX, {document['largest']}", f"dlt connectorx, {document['largest']}"),
+    ):
+        beside = limit if document["largest"] not in name else cases[f"limit, {document['largest']}"]
+        yield f"| {title} | {_cells(cases[name], beside, cpu_is_known=name != 'whole run')} |"
+    yield ""
+    yield "| Ours, read to staged files | Rows | Seconds | krows/s | Peak MiB |"
+    yield "| --- | --- | --- | --- | --- |"
+    for name, case in cases.items():
+        if name.startswith(("staged", "interval")):
+            title = re.sub(r"^staged, ", "", name).replace("_", " ")
+            title = re.sub(r"^wide (\d+)$", r"rows of \1 bytes", re.sub(r"^columns (\d+)$", r"\1 columns", title))
+            title = title.replace("interval of", "a short interval of a table of")
+            rate = case["rows_per_second"] / 1000
+            yield f"| {title} | {case['rows']:,} | {case['seconds']:.1f} | {rate:,.0f} | {case['peak_mb']:,.0f} |"
+    yield ""
+    machine, interval = document["machine"], document["interval"]
+    yield (
+        f"{document['date'][:10]}, {machine['cpus']} cores that the servers share with the readers, "
+        f"{machine['memory_gb']} GB, medians of {document['rounds']}, dlt {document['peers']['dlt']}, ConnectorX "
+        f"{document['peers']['connectorx']}; all figures are in `benchmarks/results/postgresql.json`. Seconds grow "
+        f"with the rows to the power of {document['growth_exponent']}. The {interval['rows']:,} rows of a short interval in "
+        f"the largest table cost the server {interval['buffers']:,} buffers; the table has "
+        f"{interval['table_buffers']:,} ({interval['step']})."
+    )
+
+
+def _cells(case: dict[str, Any], limit: dict[str, Any], *, cpu_is_known: bool) -> str:
+    core = f"{case['rows_per_core_second'] / 1000:,.0f}" if cpu_is_known else ""
+    beside = case["rows_per_second"] / limit["rows_per_second"]
+    return f"{case['rows_per_second'] / 1000:,.0f} | {core} | {case['peak_mb']:,.0f} | {beside:.2f}"
