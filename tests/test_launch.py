@@ -191,7 +191,7 @@ def test_nothing_is_not_sent() -> None:
         pytest.param(
             environment(disablePublicIps=True),
             "environment.disablePublicIps is not what Dataflow calls it: write ipConfiguration: WORKER_IP_PRIVATE",
-            id="the seed's name",
+            id="gcloud's name",
         ),
         pytest.param(
             environment(machinType="n2"),
