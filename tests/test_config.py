@@ -805,6 +805,23 @@ def test_missing(parameters: dict[str, str], problem: str) -> None:
             id="one of two, MongoDB",
         ),
         pytest.param(
+            MONGODB | {"enable_smart_sync": "true", "smart_sync_timestamp_column": "meta.updated at"},
+            "smart_sync_timestamp_column is 'meta.updated at', which names the column in BigQuery too: a BigQuery "
+            "column name has letters, digits and underscores and begins with a letter or an underscore",
+            id="timestamp column that is no column's name, MongoDB",
+        ),
+        pytest.param(
+            MONGODB
+            | {
+                "enable_smart_sync": "true",
+                "smart_sync_null_timestamps": "include",
+                "mongodb_query": '{"a": {"$gt": "{start_timestamp}", "$lte": "{end_timestamp}"}}',
+            },
+            "smart_sync_null_timestamps is 'include', but mongodb_query says itself which documents are read: leave "
+            "the placeholders out of it",
+            id="NULL timestamps and placeholders, MongoDB",
+        ),
+        pytest.param(
             BIGQUERY
             | {
                 "enable_smart_sync": "true",
@@ -940,6 +957,21 @@ PLAIN_SECRET = (
             id="Auto-Schema is off",
         ),
         pytest.param(POSTGRESQL | {"delete_existing_table": "true"}, (), id="the table is replaced all the same"),
+        pytest.param(
+            MONGODB
+            | {
+                "enable_smart_sync": "true",
+                "smart_sync_lookback_seconds": "60",
+                "smart_sync_null_timestamps": "include",
+            },
+            (),
+            id="documents are merged without primary_key",
+        ),
+        pytest.param(
+            MONGODB | {"mongodb_document_mode": "true", "mongodb_schema_sample_size": "5"},
+            ("mongodb_schema_sample_size is ignored: mongodb_document_mode is true",),
+            id="sample of documents that nobody looks at",
+        ),
         pytest.param(
             POSTGRESQL | {"postgresql_base_query": BASE_QUERY, "fallback_days": "2"},
             ("postgresql_base_query, fallback_days are ignored: enable_smart_sync is false",),

@@ -74,7 +74,7 @@ CASES: dict[str, Case] = {
     "long_no_double": _as_it_is("INTEGER", Int64(2**53 + 1)),
     "bool_true": _as_it_is("BOOLEAN", True),
     "bool_false": _as_it_is("BOOLEAN", False),
-    "string": _as_it_is("STRING", 'é 日本 \U0001f600 "quoted" \\ \n\r\t\x01\x7f\u2028'),
+    "string": _as_it_is("STRING", 'é 日本 \U0001f600 "quoted" \\ \n\r\t\x00\x01\x7f\u2028'),
     "string_empty": _as_it_is("STRING", ""),
     "string_like_json": _as_it_is("STRING", '{"a": null}'),
     "string_null": _as_it_is("STRING", "null"),

@@ -42,12 +42,11 @@ class DocumentColumns:
     has_document: bool = False
 
 
-def read_documents(raw: bytes, columns: DocumentColumns) -> tuple[pa.Table, list[DeadLetter]]:
-    """Return the documents of `raw`, one behind another: as a table of `schema.arrow`, and those that do not fit.
+def read_documents(documents: Documents, columns: DocumentColumns) -> tuple[pa.Table, list[DeadLetter]]:
+    """Return the documents as a table of `schema.arrow`, and those that do not fit.
 
-    A field that is missing or null is NULL. Raises MalformedBsonError when `raw` is no BSON.
+    A field that is missing or null is NULL. Raises MalformedBsonError.
     """
-    documents = Documents.of(raw)
     reading = _Reading(documents, columns)
     # Of two fields for one column the one of its very name comes first, and counts.
     for elements in sorted(take_apart(documents), key=_is_renamed):

@@ -8,6 +8,7 @@ every element of every document is met exactly once. https://bsonspec.org/spec.h
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,6 +101,15 @@ class Documents:
 
     def __len__(self) -> int:
         return len(self.starts) - 1
+
+    def parts(self, size: int) -> Iterator[Documents]:
+        """Return the same documents in parts of about `size` bytes, in the same buffer."""
+        first = 0
+        while first < len(self):
+            end = int(np.searchsorted(self.starts, self.starts[first] + size))
+            end = min(max(end, first + 1), len(self))
+            yield Documents(self.raw, self.padded, self.starts[first : end + 1])
+            first = end
 
     def document(self, row: int) -> bytes:
         """Return one document."""

@@ -69,7 +69,7 @@ def _nested(documents: Documents, elements: Elements, depth: int) -> pa.Array:
             text = pc.binary_join_element_wise(pa.scalar(name), text, "")
         texts.append(text)
     rows = np.concatenate([member.rows for member in members]) if members else np.empty(0, dtype=np.int64)
-    order = np.argsort(np.concatenate([member.begins for member in members])) if len(members) > 1 else None
+    order = _order(members)
     joined = pa.concat_arrays(texts) if texts else pa.array([], pa.string())
     if order is not None:
         joined = joined.take(pa.array(order))
@@ -78,6 +78,14 @@ def _nested(documents: Documents, elements: Elements, depth: int) -> pa.Array:
     lists = pa.ListArray.from_arrays(pa.array(offsets), joined)
     opening, closing = ("{", "}") if is_object else ("[", "]")
     return pc.binary_join_element_wise(pa.scalar(opening), pc.binary_join(lists, ","), pa.scalar(closing), "")
+
+
+def _order(members: list[Elements]) -> Positions | None:
+    """Return where each member's text, of all one behind another, comes in the documents; None when it stays."""
+    if len(members) < 2:
+        return None
+    # Stable: that way of sorting makes use of it that each member's begins ascend.
+    return np.argsort(np.concatenate([member.begins for member in members]), kind="stable")
 
 
 def _check_unique(members: list[Elements], count: int) -> None:

@@ -25,16 +25,11 @@ COUNT_MILLISECONDS = 10_000
 
 _UNAUTHORIZED, _TIME_LIMIT_EXCEEDED = 13, 50
 _UUID_SUBTYPE = 4
+_BINARY = "binData"
 
 # binData is ordered by length, subtype and bytes: between these two lie all UUIDs and nothing else.
 _FIRST_UUID, _LAST_UUID = Binary(bytes(16), _UUID_SUBTYPE), Binary(bytes([255] * 16), _UUID_SUBTYPE)
-_TYPE_OF_VALUE = {
-    "$cond": [
-        {"$and": [{"$gte": ["$$this.v", _FIRST_UUID]}, {"$lte": ["$$this.v", _LAST_UUID]}]},
-        UUID,
-        {"$type": "$$this.v"},
-    ]
-}
+_IS_UUID = {"$and": [{"$gte": ["$$this.v", _FIRST_UUID]}, {"$lte": ["$$this.v", _LAST_UUID]}]}
 
 
 @dataclass(frozen=True)
@@ -98,18 +93,37 @@ def field_types(
         stages.append({"$sample": {"size": sample_size}})
     if projection:
         stages.append({"$project": projection})
-    pairs = {"$map": {"input": {"$objectToArray": "$$ROOT"}, "in": ["$$this.k", _TYPE_OF_VALUE]}}
-    stages += [
-        # Most documents have one of a few shapes: only those are taken apart.
-        {"$group": {"_id": pairs}},
-        {"$unwind": "$_id"},
-        {"$group": {"_id": "$_id"}},
-    ]
-    types: dict[str, set[str]] = {}
-    for found in collection.aggregate(stages, allowDiskUse=True):
-        key, type_name = found["_id"]
-        types.setdefault(key, set()).add(type_name)
+    fields: Mapping[str, Any] = {"$objectToArray": "$$ROOT"}
+    types = _types(collection, stages, fields, {"$type": "$$this.v"})
+    binary = [key for key, names in types.items() if _BINARY in names]
+    if binary:
+        # Asked for separately: to compare every value would take the server half as long again.
+        fields = {"$filter": {"input": fields, "cond": {"$in": ["$$this.k", {"$literal": binary}]}}}
+        subtypes = _types(collection, stages, fields, {"$cond": [_IS_UUID, UUID, {"$type": "$$this.v"}]})
+        types |= {key: types[key] - {_BINARY} | subtypes.get(key, {_BINARY}) for key in binary}
     return {key: frozenset(types[key]) for key in sorted(types, key=lambda key: (key != ID, key))}
+
+
+def _types(
+    collection: Collection[Document], stages: list[Mapping[str, Any]], fields: Mapping[str, Any], type_name: Any
+) -> dict[str, set[str]]:
+    """Return the values of the expression `type_name` for each of the `fields`, over the documents of `stages`."""
+    pairs = {"$map": {"input": fields, "in": ["$$this.k", type_name]}}
+    found = collection.aggregate(
+        [
+            *stages,
+            # Most documents have one of a few shapes: only those are taken apart.
+            {"$group": {"_id": pairs}},
+            {"$unwind": "$_id"},
+            {"$group": {"_id": "$_id"}},
+        ],
+        allowDiskUse=True,
+    )
+    types: dict[str, set[str]] = {}
+    for document in found:
+        key, name = document["_id"]
+        types.setdefault(key, set()).add(name)
+    return types
 
 
 def schema_of(types: Mapping[str, frozenset[str]]) -> Schema:

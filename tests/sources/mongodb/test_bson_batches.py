@@ -12,7 +12,7 @@ from bson import Decimal128, Int64, ObjectId
 from sync_pipeline.schema import REQUIRED, Field, Schema
 from sync_pipeline.source import DeadLetter
 from sync_pipeline.sources.mongodb.bson_batches import DocumentColumns, read_documents
-from sync_pipeline.sources.mongodb.bson_elements import MalformedBsonError
+from sync_pipeline.sources.mongodb.bson_elements import Documents, MalformedBsonError
 
 COLUMNS = DocumentColumns(Schema((Field("_id", "INT64"), Field("a", "INT64"), Field("b", "STRING"))))
 
@@ -24,7 +24,7 @@ def read(
 
 
 def read_raw(raw: bytes, columns: DocumentColumns = COLUMNS) -> tuple[list[tuple[Any, ...]], list[DeadLetter]]:
-    table, letters = read_documents(raw, columns)
+    table, letters = read_documents(Documents.of(raw), columns)
     assert table.schema == columns.schema.arrow
     return [tuple(row.values()) for row in table.to_pylist()], letters
 
@@ -158,4 +158,16 @@ def test_bytes_and_undecodable_text_in_a_dead_letter() -> None:
 )
 def test_bytes_that_are_no_bson(raw: bytes) -> None:
     with pytest.raises(MalformedBsonError):
-        read_documents(raw, COLUMNS)
+        read_documents(Documents.of(raw), COLUMNS)
+
+
+@pytest.mark.parametrize("size", [1, 40, 1000, 10**9])
+def test_parts_have_each_document_once(size: int) -> None:
+    documents = Documents.of(b"".join(bson.encode({"_id": number, "b": "x" * (number % 7)}) for number in range(100)))
+    parts = list(documents.parts(size))
+    assert [part.document(row) for part in parts for row in range(len(part))] == [
+        documents.document(row) for row in range(100)
+    ]
+    ids = [row["_id"] for part in parts for row in read_documents(part, COLUMNS)[0].to_pylist()]
+    assert ids == list(range(100))
+    assert len(parts) == {1: 100, 40: 50, 1000: 3, 10**9: 1}[size]

@@ -67,8 +67,8 @@ def test_every_code_is_translated() -> None:
     [
         pytest.param(
             pymongo.errors.ServerSelectionTimeoutError(
-                "h:1: [Errno -2] Name or service not known (configured timeouts: socketTimeoutMS: 20000.0ms), Timeout: 30s, "
-                "Topology Description: <TopologyDescription id: 1>"
+                "h:1: [Errno -2] Name or service not known (configured timeouts: socketTimeoutMS: 20000.0ms), "
+                "Timeout: 30s, Topology Description: <TopologyDescription id: 1>"
             ),
             SourceQueryError,
             "MongoDB refused the connection: h:1: [Errno -2] Name or service not known: check mongodb_host or "
@@ -78,8 +78,8 @@ def test_every_code_is_translated() -> None:
         pytest.param(
             pymongo.errors.ServerSelectionTimeoutError("h:1: connection closed, Timeout: 30s"),
             SourceUnavailableError,
-            "MongoDB cannot be reached at the hosts of mongodb_connection_string: h:1: connection closed (a server that "
-            "requires TLS closes connections without it): check them, the firewall and the network of the job",
+            "MongoDB cannot be reached at the hosts of mongodb_connection_string: h:1: connection closed (a server "
+            "that requires TLS closes connections without it): check them, the firewall and the network of the job",
             id="connection closed",
         ),
         pytest.param(

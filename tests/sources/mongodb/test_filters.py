@@ -26,7 +26,7 @@ INTERVAL = SyncInterval(START, START + timedelta(hours=1), StartOrigin.DESTINATI
         pytest.param('{"a": {"$numberDecimal": "1.10"}}', {"a": Decimal128("1.10")}, id="decimal"),
         pytest.param(
             '{"a": {"$gt": {"$date": "2024-01-01T00:00:00Z"}}}',
-            {"a": {"$gt": datetime(2024, 1, 1)}},
+            {"a": {"$gt": datetime(2024, 1, 1)}},  # noqa: DTZ001
             id="date",
         ),
         pytest.param(
@@ -62,14 +62,12 @@ def test_nothing_is_the_empty_filter() -> None:
         ),
         pytest.param(
             '{"a": {"$oid": "65f0c0ffee65f0c0ffee65f0"},\n "b": {"$oid": "xyz"}}',
-            'mongodb_query: {"$oid": "xyz"} at line 2, column 8 is no Extended JSON: \'xyz\' is not a valid ObjectId, it '
-            "must be a 12-byte input or a 24-character hex string",
+            'mongodb_query: {"$oid": "xyz"} at line 2, column 8 is no Extended JSON: \'xyz\' is not a valid ObjectId',
             id="ObjectId",
         ),
         pytest.param(
             '{"a": {"$date": "yesterday"}}',
-            'mongodb_query: {"$date": "yesterday"} at line 1, column 8 is no Extended JSON: time data \'yesterday\' does '
-            "not match format '%Y-%m-%dT%H:%M:%S'",
+            'mongodb_query: {"$date": "yesterday"} at line 1, column 8 is no Extended JSON: time data \'yesterday\'',
             id="date",
         ),
         pytest.param(
