@@ -228,8 +228,11 @@ class _OpenSessionFn(beam.DoFn):
         self._schema = schema
 
     def process(self, read: BigqueryRead) -> Iterator[Stream]:
-        with open_read_client() as client:
+        client = open_read_client()
+        try:
             yield from open_streams(client, read, self._schema)
+        finally:
+            client.transport.close()
 
 
 class _ReadStreamFn(beam.DoFn):
