@@ -79,7 +79,15 @@ def translated_errors(doing: str, meanings: Sequence[Meaning] = DESTINATION_MEAN
 
 def meaning_of(error: Exception, meanings: Sequence[Meaning]) -> Meaning:
     """Return the first row that fits the error; the last row of a table fits every error that a call raises."""
+    if isinstance(error, exceptions.Forbidden) and not _is_about_permissions(error):
+        return meanings[-1]
     return next(meaning for meaning in meanings if isinstance(error, meaning[0]))
+
+
+def _is_about_permissions(error: exceptions.Forbidden) -> bool:
+    """Whether a 403 is what it says: BigQuery also answers it for quotas, and for results that are too large."""
+    reasons = {detail.get("reason") for detail in error.errors or [] if isinstance(detail, dict)}
+    return not reasons or bool(reasons & {"accessDenied", "forbidden"})
 
 
 def query_config(

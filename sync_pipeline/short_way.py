@@ -26,7 +26,7 @@ def choose_way(selection: Selection | None, read: Schema, location: str, *, keep
         read: the columns that are read, with the types they are read as.
         location: of the destination.
 
-    Raises ConfigError when the short way is demanded and does not exist.
+    Raises ConfigError when the short way is demanded and does not exist, or would read more than is allowed.
     """
     if selection is None:
         return Way(None, "")
@@ -34,11 +34,22 @@ def choose_way(selection: Selection | None, read: Schema, location: str, *, keep
         return Way(None, f"the workers read the rows: source_bigquery_read={STORAGE_WAY}")
     hindrance = _hindrance(selection, read, location, keeps_dead_letters=keeps_dead_letters)
     if hindrance is None:
+        _check_costs(selection)
         there = f"source and destination are both in {location}" if selection.location else "the query reads no table"
         return Way(selection, f"one query moves the rows, and the workers read none: {there}")
     if selection.demand == QUERY_WAY:
         raise ConfigError([f"source_bigquery_read is '{QUERY_WAY}', but {hindrance}: use auto or {STORAGE_WAY}"])
     return Way(None, f"the workers read the rows: {hindrance}")
+
+
+def _check_costs(selection: Selection) -> None:
+    estimated, limit = selection.estimated_bytes, selection.maximum_bytes_billed
+    if estimated is not None and limit is not None and estimated > limit:
+        problem = (
+            f"maximum_bytes_billed is {limit:,}, but the query would read {estimated:,} bytes of the source, as "
+            "BigQuery's dry run estimates: read less, or allow more"
+        )
+        raise ConfigError([problem])
 
 
 def _hindrance(selection: Selection, read: Schema, location: str, *, keeps_dead_letters: bool) -> str | None:

@@ -122,6 +122,7 @@ class Selection:
         location: of the tables it reads; None when it reads none, and can run anywhere.
         default_project, default_dataset: where names without a project, or a dataset, are looked up.
         maximum_bytes_billed: BigQuery refuses to read more; None for no limit.
+        estimated_bytes: what a dry run says; None where it says nothing.
         demand: `auto`, or the way that `source_bigquery_read` demands.
         is_sure: every row that it returns lies in the interval.
     """
@@ -132,6 +133,7 @@ class Selection:
     default_project: str
     default_dataset: str | None = None
     maximum_bytes_billed: int | None = None
+    estimated_bytes: int | None = None
     demand: str = "auto"
     is_sure: bool = False
 

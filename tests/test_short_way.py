@@ -77,6 +77,20 @@ def test_a_query_that_reads_no_table_runs_anywhere() -> None:
     assert (is_short, reason) == (True, "one query moves the rows, and the workers read none: the query reads no table")
 
 
+def test_a_query_that_would_read_too_much_is_refused_before_it_runs() -> None:
+    selection = replace(SELECTION, maximum_bytes_billed=10**9, estimated_bytes=10**9 + 1)
+    with pytest.raises(ConfigError) as raised:
+        choose(selection)
+    assert str(raised.value) == (
+        "maximum_bytes_billed is 1,000,000,000, but the query would read 1,000,000,001 bytes of the source, as "
+        "BigQuery's dry run estimates: read less, or allow more"
+    )
+    assert choose(replace(selection, estimated_bytes=10**9))[0]
+    assert choose(replace(selection, estimated_bytes=None))[0]
+    # The workers read without a query.
+    assert not choose(selection, location="US")[0]
+
+
 def test_a_source_elsewhere_has_one_way() -> None:
     assert choose(None) == (False, "")
 

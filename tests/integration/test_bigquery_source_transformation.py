@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from sync_pipeline.schema import STANDARD_TYPE_NAMES
 from tests.integration.bigquery_syncing import WAYS, BigquerySyncing
 from tests.integration.syncing import Run
 
@@ -80,32 +81,38 @@ def test_hashes_are_those_of_the_text_or_the_bytes(syncing: BigquerySyncing) -> 
     ]
 
 
-@pytest.mark.parametrize(
-    ("column", "type_name", "value"),
-    [
-        ("id", "STRING", "1"),
-        ("id", "NUMERIC", Decimal(1)),
-        ("id", "FLOAT64", 1.0),
-        # The emulator would fill shorter ones up with zeros.
-        ("amount", "STRING", "1.123456789"),
-        ("amount", "BIGNUMERIC", Decimal("1.123456789")),
-        ("ratio", "NUMERIC", Decimal("2.5")),
-        ("flag", "STRING", "true"),
-        ("day", "STRING", "2024-01-31"),
-        ("hour", "STRING", "01:02:03"),
-        ("wall", "TIMESTAMP", datetime(2024, 1, 1, 10, tzinfo=UTC)),
-        ("updated_at", "DATETIME", datetime(2024, 1, 1)),  # noqa: DTZ001 - DATETIME has no zone
-        ("document", "STRING", '{"k":[1,2]}'),
-        ("digits", "INT64", 12),
-        ("digits", "NUMERIC", Decimal(12)),
-        ("digits", "JSON", 12),
-        ("tags", "JSON", ["x", "y"]),
-    ],
-)
-def test_type_overrides(syncing: BigquerySyncing, column: str, type_name: str, value: Any) -> None:
-    config = {"type_overrides": {column: type_name}, "include_fields": sorted({"id", column})}
-    transform(syncing, config).succeeded()
-    assert syncing.column(f"SELECT {column} FROM items ORDER BY id LIMIT 1") == [value]
+OVERRIDES = [
+    ("id", "STRING", "1"),
+    ("id", "NUMERIC", Decimal(1)),
+    ("id", "FLOAT64", 1.0),
+    # The emulator would fill shorter ones up with zeros.
+    ("amount", "STRING", "1.123456789"),
+    ("amount", "BIGNUMERIC", Decimal("1.123456789")),
+    ("ratio", "NUMERIC", Decimal("2.5")),
+    ("flag", "STRING", "true"),
+    ("day", "STRING", "2024-01-31"),
+    ("hour", "STRING", "01:02:03"),
+    ("wall", "TIMESTAMP", datetime(2024, 1, 1, 10, tzinfo=UTC)),
+    ("updated_at", "DATETIME", datetime(2024, 1, 1)),  # noqa: DTZ001 - DATETIME has no zone
+    ("document", "STRING", '{"k":[1,2]}'),
+    ("digits", "INT64", 12),
+    ("digits", "NUMERIC", Decimal(12)),
+    ("digits", "JSON", 12),
+    ("tags", "JSON", ["x", "y"]),
+]
+
+
+def test_type_overrides(syncing: BigquerySyncing) -> None:
+    columns = ", ".join(f"{column} AS c{number}" for number, (column, *_) in enumerate(OVERRIDES))
+    transform(
+        syncing,
+        {"type_overrides": {f"c{number}": type_name for number, (_, type_name, _) in enumerate(OVERRIDES)}},
+        source_bigquery_query=f"SELECT {columns} FROM items WHERE id = 1",
+    ).succeeded()
+    (row,) = syncing.query("SELECT * FROM items")
+    assert list(zip(OVERRIDES, row, strict=True)) == [(case, case[2]) for case in OVERRIDES]
+    types = [STANDARD_TYPE_NAMES.get(field.field_type, field.field_type) for field in syncing.table().schema]
+    assert types == [type_name for _, type_name, _ in OVERRIDES]
 
 
 def test_a_text_that_is_no_number_fails_the_run(syncing: BigquerySyncing) -> None:

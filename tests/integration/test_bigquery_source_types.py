@@ -98,3 +98,16 @@ def test_all_values_and_the_schema(items: BigquerySyncing) -> None:
     assert run.rows_loaded == 2
     assert items.table().schema == items.source_table().schema
     assert items.left_over() == []
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        pytest.param({"write_disposition": "WRITE_TRUNCATE"}, id="truncate"),
+        pytest.param({"primary_key": "id"}, id="merge"),
+    ],
+)
+def test_all_values_again(items: BigquerySyncing, parameters: dict[str, str]) -> None:
+    items.run(**parameters).succeeded()
+    items.run(**parameters).succeeded()
+    assert items.query("SELECT * FROM items ORDER BY id") == items.at_source("SELECT * FROM items ORDER BY id")

@@ -15,7 +15,6 @@ from google.cloud import bigquery
 from sync_pipeline.bigquery_client import REQUEST_RETRY, query_config
 from sync_pipeline.config import BigquerySourceConfig, SyncConfig
 from sync_pipeline.errors import SchemaError, SourceQueryError
-from sync_pipeline.parameters import STORAGE_WAY
 from sync_pipeline.schema import ARROW_TYPES, INTERVAL, RANGE, REQUIRED, STRUCT, Field, Schema, quoted
 from sync_pipeline.smart_sync import (
     BEGINNING,
@@ -87,6 +86,7 @@ class BigquerySource:
         relation = self._relation(client, interval)
         where = self._filter(relation, interval)
         sql = rows_sql(relation.sql, relation.schema, schema.names, where)
+        estimated = self._estimated_bytes(client, sql)
         selection = Selection(
             sql=sql,
             schema=Schema(tuple(relation.schema.field(name) for name in schema.names)),
@@ -94,6 +94,7 @@ class BigquerySource:
             default_project=self.connection.project,
             default_dataset=self.connection.dataset,
             maximum_bytes_billed=self.connection.maximum_bytes_billed,
+            estimated_bytes=estimated,
             demand=self.connection.read,
             is_sure=where.interval is not None,
         )
@@ -106,7 +107,7 @@ class BigquerySource:
             partitions=(read,),
             estimated_rows=self._rows(relation, where),
             how=f"Storage Read API, {stored}{streams}",
-            costs=self._costs(client, sql),
+            costs=self._costs(estimated),
             selection=selection,
         )
 
@@ -177,7 +178,8 @@ class BigquerySource:
 
     def _dry_run(self, client: bigquery.Client, sql: str, doing: str) -> bigquery.QueryJob:
         source = self.connection
-        config = query_config(self._job_project, source.project, source.dataset, source.maximum_bytes_billed)
+        # Without the limit: an estimate costs nothing, and it is wanted above all where it exceeds it.
+        config = query_config(self._job_project, source.project, source.dataset, maximum_bytes_billed=None)
         config.dry_run = True
         permissions = (JOBS_CREATE.format(project=self._job_project), TABLES_READ)
         with source_errors(doing, *permissions):
@@ -230,18 +232,20 @@ class BigquerySource:
         table = relation.table
         return table.num_rows if table is not None and table.table_type == "TABLE" and where.interval is None else None
 
-    def _costs(self, client: bigquery.Client, sql: str) -> str:
+    def _estimated_bytes(self, client: bigquery.Client, sql: str) -> int | None:
+        """Return what the query would read; None where BigQuery does not tell.
+
+        It keeps silent about tables with row-level security.
+        https://cloud.google.com/bigquery/docs/best-practices-row-level-security
+        """
         estimated = self._dry_run(client, sql, "estimate what reading the source costs").total_bytes_processed
+        return None if estimated is None else int(estimated)
+
+    def _costs(self, estimated: int | None) -> str:
         limit = self.connection.maximum_bytes_billed
         limited = "no maximum_bytes_billed is set" if limit is None else f"maximum_bytes_billed is {limit:,}"
         if estimated is None:
-            # https://cloud.google.com/bigquery/docs/best-practices-row-level-security
             return f"reading the source: BigQuery does not say how many bytes; {limited}"
-        if limit is not None and estimated > limit and self.connection.read != STORAGE_WAY:
-            raise SourceQueryError(
-                f"a query over the source would read {estimated:,} bytes, as BigQuery's dry run estimates, and "
-                f"{limited}: read less, or allow more"
-            )
         return f"reading the source: {estimated:,} bytes, as BigQuery's dry run estimates; {limited}"
 
     def _null_timestamps(self, relation: _Relation) -> Iterable[str]:

@@ -39,9 +39,6 @@ _LOGGER = logging.getLogger(__name__)
 # https://cloud.google.com/bigquery/docs/reference/storage#create_a_session
 MAX_STREAMS = 1000
 
-# Seconds for which opening a session is tried.
-_SESSION_SECONDS = 120
-
 # What a query for misfits returns beside the columns, in this order; no column of a table may be called so.
 SERVICE_COLUMNS = ("__sync_misfits", "__sync_row")
 
@@ -139,7 +136,6 @@ def open_streams(client: BigQueryReadClient, read: BigqueryRead, schema: Schema)
             parent=f"projects/{read.project}",
             read_session=session,
             max_stream_count=read.streams,
-            timeout=_SESSION_SECONDS,
         )
     names = [stream.name for stream in opened.streams]
     _LOGGER.info("the source is read in %d stream(s)", len(names))
@@ -228,8 +224,11 @@ class _OpenSessionFn(beam.DoFn):
         self._schema = schema
 
     def process(self, read: BigqueryRead) -> Iterator[Stream]:
-        with open_read_client() as client:
+        client = open_read_client()
+        try:
             yield from open_streams(client, read, self._schema)
+        finally:
+            client.transport.close()
 
 
 class _ReadStreamFn(beam.DoFn):

@@ -32,6 +32,12 @@ SESSIONS = SESSIONS_CREATE.format(project="my-project")
             id="REST: no permission",
         ),
         pytest.param(
+            exceptions.Forbidden("Response too large to return", errors=[{"reason": "responseTooLarge"}]),
+            SourceQueryError,
+            "BigQuery: cannot read it: Response too large to return: see the reason BigQuery gives",
+            id="not about permissions",
+        ),
+        pytest.param(
             exceptions.NotFound("Not found: Table p:d.t"),
             SourceQueryError,
             "BigQuery: cannot read it: Not found: Table p:d.t: correct source_bigquery_project, "
