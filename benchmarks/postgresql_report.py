@@ -55,8 +55,8 @@ def render(document: dict[str, Any]) -> Iterator[str]:
         f"{document['date'][:10]}, {machine['cpus']} cores that the servers share with the readers, "
         f"{machine['memory_gb']} GB, medians of {document['rounds']}, dlt {document['peers']['dlt']}, ConnectorX "
         f"{document['peers']['connectorx']}; all figures are in `benchmarks/results/postgresql.json`. Seconds grow "
-        f"with the rows to the power of {document['growth_exponent']}. The {interval['rows']:,} rows of a short interval in "
-        f"the largest table cost the server {interval['buffers']:,} buffers; the table has "
+        f"with the rows to the power of {document['growth_exponent']}. The {interval['rows']:,} rows of a short "
+        f"interval in the largest table cost the server {interval['buffers']:,} buffers; the table has "
         f"{interval['table_buffers']:,} ({interval['step']})."
     )
 

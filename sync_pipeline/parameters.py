@@ -578,7 +578,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "num_partitions",
         "Partitions",
-        "How many parts the rows are read in, side by side. Without it the source's size decides.",
+        "How many parts the rows are read in, side by side, at most. Without it the source's size decides.",
         ParameterType.INTEGER,
         Group.ADDITIONAL,
         example="8",
@@ -588,8 +588,8 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "partition_column",
         "Partition column",
-        "Column by whose ranges a plain query is cut into parts: of a number, date or timestamp type, and indexed. "
-        "Without it a Smart Sync interval is cut by its timestamp column, and a whole table by its primary key.",
+        "Column by whose ranges the read is cut into parts: one with an index, whose values do not change. "
+        "Without it a Smart Sync interval is cut by its timestamp column, and a query of one table by its primary key.",
         ParameterType.COLUMN,
         Group.ADDITIONAL,
         example="id",

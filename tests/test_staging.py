@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from sync_pipeline.staging import (
     StagedFile,
     StagingTarget,
     WriteStagedFiles,
+    _OpenFile,
     _WriteParquetFn,
     check_bounds,
     delete_staged_files,
@@ -320,3 +322,37 @@ def test_a_staged_file_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture)
     caplog.set_level(logging.INFO, "sync_pipeline")
     (file,) = written(StagingTarget(folder(tmp_path), SCHEMA, TableLayout()), batch(*range(1234)))
     assert caplog.messages == [f"staged 1,234 rows, 0.0 MiB: {file.uri}"]
+
+
+def test_a_row_group_is_written_while_the_next_arrives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(staging, "ROW_GROUP_BYTES", 1)
+    may_write = threading.Event()
+    write = _OpenFile._write_row_group
+
+    def wait_and_write(file: _OpenFile, rows: pa.Table) -> int:
+        assert may_write.wait(timeout=30)
+        return write(file, rows)
+
+    monkeypatch.setattr(_OpenFile, "_write_row_group", wait_and_write)
+    file = _OpenFile(StagingTarget(folder(tmp_path), SCHEMA, TableLayout()))
+    file.add(batch(1, 2))
+    assert file.size == 0
+    may_write.set()
+    file.add(batch(3))
+    assert file.size > 0
+    staged = file.close()
+    assert (ids_in(staged), staged.rows) == ([1, 2, 3], 3)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("parquet")]
+
+
+@ABANDONS
+def test_what_a_row_group_meets_ends_the_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(staging, "ROW_GROUP_BYTES", 1)
+    write = _WriteParquetFn(StagingTarget(folder(tmp_path), SCHEMA, TableLayout(), APPENDED))
+    write.start_bundle()
+    # Its row lies outside the bounds, which is found out beside.
+    assert list(write.process(batch(1))) == []
+    with pytest.raises(SourceQueryError):
+        list(write.process(batch(2)))
+    write.teardown()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("parquet")]

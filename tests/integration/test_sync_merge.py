@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from sync_pipeline.schema import KEY_TYPES
+from sync_pipeline.sources import postgresql
 from tests.integration.syncing import Syncing
 
 ITEMS = "CREATE TABLE items (id int, name text, updated_at timestamptz)"
@@ -173,6 +174,19 @@ def test_rows_without_a_timestamp_are_left_out_and_counted(syncing: Syncing) -> 
     run = syncing.smart(primary_key="id", **described).succeeded()
     assert syncing.query(ROWS) == [(1, "a")]
     assert [risk for risk in run.risks if '2 rows of "items" have NULL in updated_at and are not read' in risk]
+
+
+def test_rows_without_a_timestamp_are_not_counted_where_that_reads_a_large_table(
+    syncing: Syncing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgresql, "_MAX_COUNT_COST", 1)
+    syncing.execute(ITEMS)
+    write(syncing, (1, "a", "2024-01-01Z"), (2, "b", None), (3, "c", None))
+    syncing.execute("ANALYZE items")
+    run = syncing.smart(enable_auto_schema="true", source_table_for_schema="items").succeeded()
+    assert (
+        "updated_at may be NULL, and such rows are not read; counting them would take too long: the server estimates 2"
+    ) in run.risks
 
 
 def test_rows_without_a_timestamp_are_merged_by_every_run_when_included(syncing: Syncing) -> None:
