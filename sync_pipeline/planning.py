@@ -42,6 +42,8 @@ def make_plan(
     description = source.describe()
     destination = describe_destination(client, config.destination)
     description = _scanned(client, config, description, destination)
+    if description.is_open:
+        config = _without_unseen_exclusions(config, description)
     config, key_notes = _with_row_key(config, description)
     write_mode = _write_mode(config, destination)
     columns = _columns(config, description, destination, write_mode)
@@ -119,8 +121,12 @@ def _scanned(
         scanned = description.scan(_interval(config.smart_sync, latest, description, _write_mode(config, destination)))
     if not scanned.is_open:
         return scanned
+    # Whatever types were seen, each value is checked, so that each may become what the user wants.
+    overrides = config.transformation.type_overrides
+    schema = Schema(tuple(field.as_type(overrides.get(field.name, field.type)) for field in scanned.schema))
     if destination.table is not None and not config.destination.delete_existing_table:
-        scanned = replace(scanned, schema=_with_columns_of(destination.table.schema, scanned.schema, config))
+        schema = _with_columns_of(destination.table.schema, schema, config, scanned.row_key)
+    scanned = replace(scanned, schema=schema)
     if not len(scanned.schema):
         raise SchemaError(
             "the source has no rows for this run, so that nobody can tell the columns of the table: run again when "
@@ -129,8 +135,18 @@ def _scanned(
     return scanned
 
 
-def _with_columns_of(existing: Schema, coming: Schema, config: SyncConfig) -> Schema:
-    """Return the columns that are coming, and those of the destination that rows met later may have."""
+def _without_unseen_exclusions(config: SyncConfig, description: SourceDescription) -> SyncConfig:
+    """Return the configuration without exclusions of columns that just none of these rows has."""
+    transformation = config.transformation
+    seen = [name for name in transformation.exclude_fields if name in description.schema]
+    return replace(config, transformation=transformation.model_copy(update={"exclude_fields": tuple(seen)}))
+
+
+def _with_columns_of(existing: Schema, coming: Schema, config: SyncConfig, row_key: tuple[str, ...]) -> Schema:
+    """Return the columns that are coming, and those of the destination that rows met later may have.
+
+    Every row has the key: where there are rows and none has it, it was left out.
+    """
     transformation = config.transformation
     sources = {new.lower(): old for old, new in transformation.field_mappings.items()}
     here = {destination_name(name, transformation).lower() for name in coming.names}
@@ -138,8 +154,10 @@ def _with_columns_of(existing: Schema, coming: Schema, config: SyncConfig) -> Sc
     more = []
     for field in existing:
         name = sources.get(field.name.lower(), field.name)
-        is_wanted = name not in transformation.exclude_fields and (
-            not transformation.include_fields or name in transformation.include_fields
+        is_wanted = (
+            name not in transformation.exclude_fields
+            and (not transformation.include_fields or name in transformation.include_fields)
+            and not (name in row_key and len(coming))
         )
         if field.name.lower() not in here and is_wanted and field.mode != REPEATED and field.type in ARROW_TYPES:
             more.append(Field(name, field.type, source_type="none seen"))
