@@ -15,30 +15,30 @@ from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
-import pyarrow.parquet
 import pymongo
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from sync_pipeline.config import SyncConfig
 from sync_pipeline.layout import TableLayout
-from sync_pipeline.source import BATCHES
 from sync_pipeline.sources import open_source
-from sync_pipeline.staging import StagingTarget, WriteStagedFiles
+from sync_pipeline.sources.mongodb.raw_read import _ReadPartitionFn
+from sync_pipeline.staging import StagingTarget, _WriteParquetFn
 
 
 def raw_drain(uri: str, database: str, collection: str, _folder: Path) -> dict[str, float]:
-    """Take documents from a cursor as they come over the wire, and only count them: the limit."""
+    """Take documents from a cursor as they come over the wire, and look at none of them: the limit."""
     with pymongo.MongoClient(uri) as client:
-        client.admin.command("ping")
+        read = client[database][collection]
+        size, rows = client[database].command("collStats", collection)["size"], read.estimated_document_count()
         began = time.monotonic()
-        rows = sum(documents_in(batch) for batch in client[database][collection].find_raw_batches())
-        return {"rows": rows, "seconds": time.monotonic() - began}
+        taken = sum(len(batch) for batch in read.find_raw_batches())
+        return {"rows": rows if taken == size else 0, "seconds": time.monotonic() - began}
 
 
 def ours(uri: str, database: str, collection: str, folder: Path) -> dict[str, float]:
-    """Read and stage as a sync does, by the same steps of a pipeline, into Parquet files in `folder`.
+    """Read and stage as a worker of a sync does, by its functions, into Parquet files in `folder`.
 
-    What the sync asks first, the schema and the partitions, is counted apart.
+    What the launch asks first, the schema and the partitions, is counted apart.
     """
     source = open_source(
         SyncConfig.from_parameters(
@@ -57,18 +57,23 @@ def ours(uri: str, database: str, collection: str, folder: Path) -> dict[str, fl
     schema = source.describe().schema
     partitions = source.plan_read(schema, None).partitions
     planned = time.monotonic()
-    with _pipeline() as pipeline:
-        batches = (pipeline | beam.Create(list(partitions)) | source.read(schema))[BATCHES]
-        batches | WriteStagedFiles(StagingTarget(f"{folder}/", schema, TableLayout()))
-    ended = time.monotonic()
-    rows = sum(pyarrow.parquet.read_metadata(file).num_rows for file in folder.iterdir())
-    return {"rows": rows, "seconds": ended - planned, "planning_seconds": planned - began}
+    read = _ReadPartitionFn(source.read(schema))
+    write = _WriteParquetFn(StagingTarget(f"{folder}/", schema, TableLayout()))
+    write.start_bundle()
+    files = [file for partition in partitions for batch in read.process(partition) for file in write.process(batch)]
+    files += [windowed.value for windowed in write.finish_bundle()]
+    return {
+        "rows": sum(file.rows for file in files),
+        "seconds": time.monotonic() - planned,
+        "planning_seconds": planned - began,
+    }
 
 
 def row_beam(uri: str, database: str, collection: str, folder: Path) -> dict[str, float]:
     """Make every document a dict and an element of its own, and write lines of JSON, as pipelines usually do."""
     began = time.monotonic()
-    with _pipeline() as pipeline:
+    # The runner that a sync ends at when it runs on one machine.
+    with beam.Pipeline(options=PipelineOptions(["--runner=FnApiRunner"])) as pipeline:
         (
             pipeline
             | beam.Create([(uri, database, collection)])
@@ -86,20 +91,6 @@ READERS: Mapping[str, Callable[[str, str, str, Path], dict[str, float]]] = {
     "ours": ours,
     "row_beam": row_beam,
 }
-
-
-def documents_in(batch: bytes) -> int:
-    """Return how many documents a raw batch holds: each begins with its length, of four bytes."""
-    count = position = 0
-    while position < len(batch):
-        position += int.from_bytes(batch[position : position + 4], "little")
-        count += 1
-    return count
-
-
-def _pipeline() -> beam.Pipeline:
-    # The runner that a sync ends at when it runs on one machine.
-    return beam.Pipeline(options=PipelineOptions(["--runner=FnApiRunner"]))
 
 
 def _dicts(uri: str, database: str, collection: str) -> Iterator[dict[str, Any]]:

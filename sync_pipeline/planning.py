@@ -20,8 +20,9 @@ from sync_pipeline.destination import (
 )
 from sync_pipeline.errors import SchemaError
 from sync_pipeline.layout import TableLayout, chosen_layout
+from sync_pipeline.open_rows import open_schema, with_row_key, without_unseen_exclusions
 from sync_pipeline.plan import SyncPlan, WriteMode, new_run_id
-from sync_pipeline.schema import ARROW_TYPES, CLUSTERING_TYPES, KEY_TYPES, REPEATED, Field, Schema
+from sync_pipeline.schema import CLUSTERING_TYPES, KEY_TYPES, REPEATED, Schema
 from sync_pipeline.short_way import choose_way
 from sync_pipeline.smart_sync import LatestTimestamp, SyncInterval, resolve_interval
 from sync_pipeline.source import Source, SourceDescription
@@ -43,7 +44,9 @@ def make_plan(
     description = source.describe()
     destination = describe_destination(client, config.destination)
     description = _scanned(client, config, description, destination)
-    config, key_notes = _with_row_key(config, description)
+    if description.is_open:
+        config = without_unseen_exclusions(config, description)
+    config, key_notes = with_row_key(config, description)
     write_mode = _write_mode(config, destination)
     columns = _columns(config, description, destination, write_mode)
     columns = replace(columns, notes=(*key_notes, *columns.notes))
@@ -124,52 +127,15 @@ def _scanned(
         scanned = description.scan(_interval(config.smart_sync, latest, description, _write_mode(config, destination)))
     if not scanned.is_open:
         return scanned
-    if destination.table is not None and not config.destination.delete_existing_table:
-        scanned = replace(scanned, schema=_with_columns_of(destination.table.schema, scanned.schema, config))
+    stays = destination.table is not None and not config.destination.delete_existing_table
+    existing = destination.table.schema if destination.table is not None and stays else Schema(())
+    scanned = replace(scanned, schema=open_schema(scanned, existing, config.transformation))
     if not len(scanned.schema):
         raise SchemaError(
             "the source has no rows for this run, so that nobody can tell the columns of the table: run again when "
             "there are some"
         )
     return scanned
-
-
-def _with_columns_of(existing: Schema, coming: Schema, config: SyncConfig) -> Schema:
-    """Return the columns that are coming, and those of the destination that rows met later may have."""
-    transformation = config.transformation
-    sources = {new.lower(): old for old, new in transformation.field_mappings.items()}
-    here = {destination_name(name, transformation).lower() for name in coming.names}
-    here |= {name.lower() for name in transformation.constant_fields}
-    more = []
-    for field in existing:
-        name = sources.get(field.name.lower(), field.name)
-        is_wanted = name not in transformation.exclude_fields and (
-            not transformation.include_fields or name in transformation.include_fields
-        )
-        if field.name.lower() not in here and is_wanted and field.mode != REPEATED and field.type in ARROW_TYPES:
-            more.append(Field(name, field.type, source_type="none seen"))
-    return Schema((*coming.fields, *more))
-
-
-def _with_row_key(config: SyncConfig, description: SourceDescription) -> tuple[SyncConfig, tuple[str, ...]]:
-    """Return the configuration with the key of rows that are updated in place, where none was given."""
-    if config.smart_sync is None or config.primary_key or not description.row_key:
-        return config, ()
-    key = ", ".join(description.row_key)
-    read = read_schema(description.schema, config.transformation)
-    if all(name in read for name in description.row_key):
-        note = f"merged by {key}, as rows of this source are updated in place and no primary_key was given"
-        return replace(config, primary_key=description.row_key), (note,)
-    for given, name in (
-        (config.smart_sync.lookback, "smart_sync_lookback_seconds"),
-        (config.smart_sync.include_null_timestamps, "smart_sync_null_timestamps=include"),
-    ):
-        if given:
-            raise SchemaError(
-                f"{name} reads rows again, and without {key}, which is left out, they would be appended again: load "
-                f"{key}, or give primary_key"
-            )
-    return config, (f"appended, as {key} is left out: a row that has changed is there once more",)
 
 
 def _write_mode(config: SyncConfig, destination: DestinationDescription) -> WriteMode:

@@ -1,9 +1,8 @@
 """The figures of `benchmarks.mongodb`; the measurement itself is `make bench-mongodb`."""
 
 import pytest
-from bson import BSON
 
-from benchmarks import mongodb, mongodb_readers
+from benchmarks import mongodb
 from benchmarks.memory import MIB
 
 SECONDS = {
@@ -49,9 +48,3 @@ def test_the_result_has_the_ratios_of_the_medians() -> None:
 )
 def test_a_missed_aim_is_told(change: dict[str, float], expected: list[str]) -> None:
     assert mongodb.missed({"ours_vs_raw_drain": 0.5, "ours_vs_dlt": 3.0, "peak_ratio": 1.3} | change) == expected
-
-
-def test_documents_of_a_raw_batch_are_counted() -> None:
-    batch = BSON.encode({"a": 1}) + BSON.encode({}) + BSON.encode({"b": "x" * 300})
-    assert mongodb_readers.documents_in(batch) == 3
-    assert mongodb_readers.documents_in(b"") == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import pytest
 from bson import Int64
@@ -178,3 +179,34 @@ def test_new_field(syncing: MongodbSyncing) -> None:
     syncing.insert({"_id": 3, "updated_at": now() - HOUR / 2, "newer": "x"})
     syncing.smart(schema_evolution="ignore").succeeded()
     assert syncing.column("SELECT _id FROM items ORDER BY _id") == [1, 2, 3]
+
+
+def test_transformations_of_fields_that_an_interval_lacks(syncing: MongodbSyncing) -> None:
+    config = (
+        '{"exclude_fields": ["secret"], "type_overrides": {"price": "NUMERIC"}, "hash_fields": ["mail"], '
+        '"field_mappings": {"note": "remark"}}'
+    )
+    first = {"_id": 1, "updated_at": LONG_AGO, "secret": 1, "price": 1.5, "mail": "a@example.com", "note": "x"}
+    syncing.insert(first)
+    syncing.smart(transformation_config=config).succeeded()
+    syncing.insert({"_id": 2, "updated_at": now() - HOUR})
+    syncing.smart(transformation_config=config).succeeded()
+    # Double and long together would be JSON.
+    stamp = now() - HOUR / 2
+    syncing.insert({"_id": 3, "updated_at": stamp, "price": Int64(7)}, {"_id": 4, "updated_at": stamp, "price": 0.25})
+    syncing.smart(transformation_config=config).succeeded()
+    assert syncing.rows("_id, price, remark, LENGTH(mail)") == [
+        (1, Decimal("1.5"), "x", 64),
+        (2, None, None, None),
+        (3, Decimal(7), None, None),
+        (4, Decimal("0.25"), None, None),
+    ]
+
+
+def test_key_that_is_left_out_later(syncing: MongodbSyncing) -> None:
+    syncing.insert({"_id": 1, "updated_at": LONG_AGO})
+    syncing.smart().succeeded()
+    syncing.insert({"_id": 2, "updated_at": now() - HOUR})
+    syncing.smart(mongodb_projection='{"_id": 0}').refused(
+        "column _id is REQUIRED in the destination table, and no longer selected"
+    )
