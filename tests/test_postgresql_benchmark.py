@@ -8,7 +8,8 @@ import pytest
 
 from benchmarks import postgresql, postgresql_report
 from benchmarks.memory import MIB
-from benchmarks.postgresql import QUICK, Case, Run, cases, exponent, misses, result
+from benchmarks.postgresql import Run, exponent, misses, result
+from benchmarks.postgresql_cases import FULL, QUICK, Case, cases
 
 ROOT = Path(__file__).parents[1]
 KEYS = {
@@ -89,7 +90,7 @@ def test_exponent(seconds: list[float], expected: float) -> None:
 
 
 def test_the_cases_are_those_that_were_promised() -> None:
-    full = list(cases(postgresql.FULL))
+    full = list(cases(FULL))
     assert len({case.name for case in full}) == len(full)
     staged = [case for case in full if case.reader == "staged"]
     assert {case.table.rows for case in staged if case.table.name.startswith("orders")} == {
@@ -105,7 +106,7 @@ def test_the_cases_are_those_that_were_promised() -> None:
     }
     assert {case.table.name for case in staged} >= {"columns_10", "columns_100", "wide_100", "wide_10000"}
     assert [case.interval for case in full if case.interval] == [1000] * 4
-    assert postgresql.FULL.rounds >= 3
+    assert FULL.rounds >= 3
 
 
 def test_a_case_knows_how_many_rows_it_reads() -> None:
