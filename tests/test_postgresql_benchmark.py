@@ -8,8 +8,9 @@ import pytest
 
 from benchmarks import postgresql, postgresql_report
 from benchmarks.memory import MIB
-from benchmarks.postgresql import Run, exponent, misses, result
+from benchmarks.postgresql import Run, exponent, result
 from benchmarks.postgresql_cases import FULL, QUICK, Case, cases
+from benchmarks.postgresql_report import misses
 
 ROOT = Path(__file__).parents[1]
 KEYS = {
@@ -114,6 +115,17 @@ def test_a_case_knows_how_many_rows_it_reads() -> None:
     assert Case("x", "limit", table).expected_rows == 10_000
     assert Case("x", "limit", table, rows=5).expected_rows == 5
     assert Case("x", "staged", table, interval=7).expected_rows == 7
+
+
+@pytest.mark.parametrize(
+    ("load", "is_told"), [pytest.param(0.4, False, id="quiet machine"), pytest.param(3.0, True, id="busy machine")]
+)
+def test_a_busy_machine_is_told(document: dict[str, Any], load: float, is_told: bool) -> None:
+    facts = {"date": "2026-01-02T", "machine": {"cpus": 2, "memory_gb": 4}, "peers": {"dlt": "1", "connectorx": "2"}}
+    lines = "\n".join(postgresql_report.render(document | facts | {"load_before": load}))
+    assert ("The machine was busy" in lines) is is_told
+    assert "| ours, read to staged files, 20,000 rows | 500 | 40 | 300 | 0.50 |" in lines
+    assert "Aims: missed: staged_vs_copy is 0.5, the aim is 0.85; staged_vs_row_beam is 2.0, the aim is 20.0." in lines
 
 
 def test_the_readme_has_the_tables_of_the_recorded_result() -> None:
