@@ -13,7 +13,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,69 +23,16 @@ import psycopg2
 import sandbox
 from benchmarks import postgresql_tables as tables
 from benchmarks.memory import MIB, PACKAGES, RunFailedError, facts, measure
-from benchmarks.postgresql_report import write_tables
-from benchmarks.postgresql_tables import Table
+from benchmarks.postgresql_cases import FULL, QUICK, Case, Scale, cases
+from benchmarks.postgresql_report import misses, write_tables
 from sandbox import demo_run
 from sandbox.endpoints import Endpoints
 
 ROOT = demo_run.ROOT
 PEERS = ROOT / ".venv-peers" / "bin" / "python"
 RESULTS = Path(__file__).with_name("results") / "postgresql.json"
-AIMS = {"staged_vs_copy": 0.85, "staged_vs_dlt_connectorx": 1.2, "staged_vs_row_beam": 20.0}
-MOST_MEGABYTES = 600
-MOST_DEVIATION = 0.1
-
 # Python programs of the peers and ours alike: the first run compiles them, the others should not.
 BYTECODE = "PYTHONDONTWRITEBYTECODE"
-
-
-@dataclass(frozen=True)
-class Scale:
-    """How large the tables are, and how often everything is measured.
-
-    Attributes:
-        sizes: rows of the tables of 12 columns, rising; the second and the last are those of the aims.
-        slow_rows: how many rows the readers get that take a minute for a million.
-        columns, wide: columns, or bytes of a row, and how many rows such a table has.
-        interval: rows of an incremental run.
-    """
-
-    sizes: tuple[int, ...]
-    slow_rows: int
-    columns: tuple[tuple[int, int], ...]
-    wide: tuple[tuple[int, int], ...]
-    interval: int
-    rounds: int
-
-
-FULL = Scale(
-    (1_000_000, 2_000_000, 4_000_000, 8_000_000),
-    100_000,
-    ((10, 500_000), (100, 100_000)),
-    ((100, 1_000_000), (10_000, 50_000)),
-    1000,
-    3,
-)
-QUICK = Scale(
-    (10_000, 20_000, 40_000, 80_000), 2_000, ((10, 5_000), (100, 1_000)), ((100, 5_000), (10_000, 500)), 100, 1
-)
-
-
-@dataclass(frozen=True)
-class Case:
-    """One thing to measure: a reader, or "whole" for a whole run, on a table."""
-
-    name: str
-    reader: str
-    table: Table
-    rows: int = 0
-    partitions: int = 0
-    interval: int = 0
-
-    @property
-    def expected_rows(self) -> int:
-        """How many rows it must read."""
-        return self.interval or self.rows or self.table.rows
 
 
 @dataclass(frozen=True)
@@ -99,29 +46,6 @@ class Run:
     total_seconds: float
 
 
-def cases(scale: Scale) -> Iterator[Case]:
-    """Yield all cases."""
-    by_size = [tables.orders(rows) for rows in scale.sizes]
-    aimed_at = by_size[1]
-    for table in by_size:
-        yield Case(f"limit, {table.rows:,} rows", "limit", table)
-        yield Case(f"staged, {table.rows:,} rows", "staged", table, partitions=1)
-        if table in (aimed_at, by_size[-1]):
-            yield Case(f"dlt connectorx, {table.rows:,} rows", "connectorx", table)
-        yield Case(f"interval of {table.rows:,} rows", "staged", table, interval=scale.interval)
-    yield Case("whole run", "whole", aimed_at)
-    yield Case("row by row", "row_beam", aimed_at, rows=scale.slow_rows)
-    yield Case("dlt default", "sqlalchemy", aimed_at, rows=scale.slow_rows)
-    for partitions in (2, 4):
-        yield Case(f"limit, {partitions} connections", "limit", aimed_at, partitions=partitions)
-        yield Case(f"staged, {partitions} partitions", "staged", aimed_at, partitions=partitions)
-    others = [tables.columns(count, rows) for count, rows in scale.columns]
-    others += [tables.wide(size, rows) for size, rows in scale.wide]
-    for table in others:
-        yield Case(f"limit, {table.name}", "limit", table)
-        yield Case(f"staged, {table.name}", "staged", table)
-
-
 def main(argv: Sequence[str]) -> int:
     """Measure everything and write the results; 1 when an aim is missed, 2 when a run failed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.postgresql", description="Measure reading PostgreSQL.")
@@ -132,6 +56,8 @@ def main(argv: Sequence[str]) -> int:
     scale = QUICK if given.quick else FULL
     if given.rounds:
         scale = replace(scale, rounds=given.rounds)
+    # Of the last five minutes: what else the machine is doing.
+    load = round(os.getloadavg()[1], 1)
     with tempfile.TemporaryDirectory(prefix="sandbox-bench-") as folder, sandbox.running(Path(folder)) as endpoints:
         try:
             runs = measure_all(scale, endpoints)
@@ -139,7 +65,12 @@ def main(argv: Sequence[str]) -> int:
         except RunFailedError as error:
             print(error, file=sys.stderr)
             return 2
-    document = result(scale, runs, buffers) | {"quick": given.quick} | facts(PACKAGES) | {"peers": peer_versions()}
+    document = (
+        result(scale, runs, buffers)
+        | {"quick": given.quick, "load_before": load}
+        | facts(PACKAGES)
+        | {"peers": peer_versions()}
+    )
     given.output.parent.mkdir(parents=True, exist_ok=True)
     given.output.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     chart = given.output.with_suffix(".png")
@@ -271,19 +202,6 @@ def result(scale: Scale, runs: dict[str, list[Run]], buffers: dict[str, Any]) ->
 def exponent(sizes: Sequence[int], seconds: Sequence[float]) -> float:
     """Return e of the law seconds = c * rows ** e that fits best; 1 is linear."""
     return statistics.linear_regression([math.log(size) for size in sizes], [math.log(s) for s in seconds]).slope
-
-
-def misses(document: dict[str, Any]) -> list[str]:
-    """Return a sentence for each aim that is not reached."""
-    found = [f"{name} is {document[name]}, the aim is {aim}" for name, aim in AIMS.items() if document[name] < aim]
-    found += [
-        f"{name} is {document[name]}, the aim is at most {MOST_MEGABYTES}"
-        for name in ("peak_mb_2m", "peak_mb_8m")
-        if document[name] > MOST_MEGABYTES
-    ]
-    if abs(document["growth_exponent"] - 1) > MOST_DEVIATION:
-        found.append(f"growth_exponent is {document['growth_exponent']}, the aim is 1 within {MOST_DEVIATION}")
-    return found
 
 
 def peer_versions() -> dict[str, str]:

@@ -5,6 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+AIMS = {"staged_vs_copy": 0.85, "staged_vs_dlt_connectorx": 1.2, "staged_vs_row_beam": 20.0}
+MOST_MEGABYTES = 600
+MOST_DEVIATION = 0.1
+
 BEGIN, END = "<!-- performance:begin -->", "<!-- performance:end -->"
 
 
@@ -23,7 +27,7 @@ def replace_tables(text: str, document: dict[str, Any]) -> str:
 def render(document: dict[str, Any]) -> Iterator[str]:
     """Yield the lines of the tables."""
     aimed_at, cases = document["aimed_at"], document["cases"]
-    yield "| 12 columns | krows/s | krows/s a core | Peak MiB | Beside the limit |"
+    yield "| 12 columns | krows/s | krows/s a core of the reader | Peak MiB | Beside the limit |"
     yield "| --- | --- | --- | --- | --- |"
     limit = cases[f"limit, {aimed_at}"]
     for title, name in (
@@ -51,6 +55,16 @@ def render(document: dict[str, Any]) -> Iterator[str]:
             yield f"| {title} | {case['rows']:,} | {case['seconds']:.1f} | {rate:,.0f} | {case['peak_mb']:,.0f} |"
     yield ""
     machine, interval = document["machine"], document["interval"]
+    if document["load_before"] > 1:
+        yield (
+            f"**The machine was busy with other work** when this was measured (load average {document['load_before']} "
+            f"on {machine['cpus']} cores), which costs a reader of several threads more than one of a single: measure "
+            "again."
+        )
+        yield ""
+    missed = misses(document)
+    yield f"Aims: {'missed: ' + '; '.join(missed) if missed else 'all reached'}."
+    yield ""
     yield (
         f"{document['date'][:10]}, {machine['cpus']} cores that the servers share with the readers, "
         f"{machine['memory_gb']} GB, medians of {document['rounds']}, dlt {document['peers']['dlt']}, ConnectorX "
@@ -65,3 +79,16 @@ def _cells(case: dict[str, Any], limit: dict[str, Any], *, cpu_is_known: bool) -
     core = f"{case['rows_per_core_second'] / 1000:,.0f}" if cpu_is_known else ""
     beside = case["rows_per_second"] / limit["rows_per_second"]
     return f"{case['rows_per_second'] / 1000:,.0f} | {core} | {case['peak_mb']:,.0f} | {beside:.2f}"
+
+
+def misses(document: dict[str, Any]) -> list[str]:
+    """Return a sentence for each aim that is not reached."""
+    found = [f"{name} is {document[name]}, the aim is {aim}" for name, aim in AIMS.items() if document[name] < aim]
+    found += [
+        f"{name} is {document[name]}, the aim is at most {MOST_MEGABYTES}"
+        for name in ("peak_mb_2m", "peak_mb_8m")
+        if document[name] > MOST_MEGABYTES
+    ]
+    if abs(document["growth_exponent"] - 1) > MOST_DEVIATION:
+        found.append(f"growth_exponent is {document['growth_exponent']}, the aim is 1 within {MOST_DEVIATION}")
+    return found

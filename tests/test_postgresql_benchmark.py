@@ -8,7 +8,9 @@ import pytest
 
 from benchmarks import postgresql, postgresql_report
 from benchmarks.memory import MIB
-from benchmarks.postgresql import QUICK, Case, Run, cases, exponent, misses, result
+from benchmarks.postgresql import Run, exponent, result
+from benchmarks.postgresql_cases import FULL, QUICK, Case, cases
+from benchmarks.postgresql_report import misses
 
 ROOT = Path(__file__).parents[1]
 KEYS = {
@@ -89,7 +91,7 @@ def test_exponent(seconds: list[float], expected: float) -> None:
 
 
 def test_the_cases_are_those_that_were_promised() -> None:
-    full = list(cases(postgresql.FULL))
+    full = list(cases(FULL))
     assert len({case.name for case in full}) == len(full)
     staged = [case for case in full if case.reader == "staged"]
     assert {case.table.rows for case in staged if case.table.name.startswith("orders")} == {
@@ -105,7 +107,7 @@ def test_the_cases_are_those_that_were_promised() -> None:
     }
     assert {case.table.name for case in staged} >= {"columns_10", "columns_100", "wide_100", "wide_10000"}
     assert [case.interval for case in full if case.interval] == [1000] * 4
-    assert postgresql.FULL.rounds >= 3
+    assert FULL.rounds >= 3
 
 
 def test_a_case_knows_how_many_rows_it_reads() -> None:
@@ -113,6 +115,17 @@ def test_a_case_knows_how_many_rows_it_reads() -> None:
     assert Case("x", "limit", table).expected_rows == 10_000
     assert Case("x", "limit", table, rows=5).expected_rows == 5
     assert Case("x", "staged", table, interval=7).expected_rows == 7
+
+
+@pytest.mark.parametrize(
+    ("load", "is_told"), [pytest.param(0.4, False, id="quiet machine"), pytest.param(3.0, True, id="busy machine")]
+)
+def test_a_busy_machine_is_told(document: dict[str, Any], load: float, is_told: bool) -> None:
+    facts = {"date": "2026-01-02T", "machine": {"cpus": 2, "memory_gb": 4}, "peers": {"dlt": "1", "connectorx": "2"}}
+    lines = "\n".join(postgresql_report.render(document | facts | {"load_before": load}))
+    assert ("The machine was busy" in lines) is is_told
+    assert "| ours, read to staged files, 20,000 rows | 500 | 40 | 300 | 0.50 |" in lines
+    assert "Aims: missed: staged_vs_copy is 0.5, the aim is 0.85; staged_vs_row_beam is 2.0, the aim is 20.0." in lines
 
 
 def test_the_readme_has_the_tables_of_the_recorded_result() -> None:

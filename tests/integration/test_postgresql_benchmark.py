@@ -3,10 +3,10 @@
 import psycopg2
 import pytest
 
-from benchmarks import postgresql
 from benchmarks import postgresql_tables as tables
 from benchmarks.memory import RunFailedError
-from benchmarks.postgresql import Case, Scale, interval_buffers, run_case
+from benchmarks.postgresql import interval_buffers, run_case
+from benchmarks.postgresql_cases import FULL, Case, Scale
 from sandbox import Endpoints
 
 TABLE = tables.orders(3000)
@@ -59,4 +59,4 @@ def test_the_tables_have_what_they_say(endpoints: Endpoints) -> None:
             assert (len(rows), len(rows[0])) == (3, columns)
             assert len(repr(rows[0])) > size
     connection.close()
-    assert postgresql.FULL.wide == ((100, 1_000_000), (10_000, 50_000))
+    assert FULL.wide == ((100, 1_000_000), (10_000, 50_000))

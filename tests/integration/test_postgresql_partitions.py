@@ -204,6 +204,20 @@ def big(server: tuple[Reader, Connection]) -> Reader:
             id="outer join, named",
         ),
         pytest.param(
+            "SELECT b.n, a.name FROM big a LEFT JOIN big b ON b.n = a.n * 2",
+            {"num_partitions": "4", "partition_column": "n"},
+            4,
+            "by ranges of n,",
+            id="outer join with itself, named",
+        ),
+        pytest.param(
+            "SELECT b.n, a.name FROM big a LEFT JOIN big b ON b.n = a.n * 2",
+            {"num_partitions": "4"},
+            1,
+            "the query reads more than one table",
+            id="outer join with itself",
+        ),
+        pytest.param(
             "SELECT * FROM big LIMIT 50000", {"num_partitions": "4"}, 1, "as it has a LIMIT or OFFSET", id="limit"
         ),
         pytest.param("SELECT *, now() AS t FROM big", {"num_partitions": "4"}, 1, "as it calls now()", id="now"),

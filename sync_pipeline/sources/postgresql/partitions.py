@@ -25,7 +25,7 @@ from sync_pipeline.sources.postgresql.cut_points import (
     is_never_null,
     relation_of,
 )
-from sync_pipeline.sources.postgresql.repeatable import obstacle, scanned_relations
+from sync_pipeline.sources.postgresql.repeatable import obstacle, reads_only
 from sync_pipeline.suggestions import did_you_mean
 
 # By size a read is cut into parts of this many bytes, as the planner counts them, but into no more than so many: the
@@ -166,7 +166,8 @@ def _cut_by(
     wanted = min(num_partitions or min(MAX_PARTITIONS, size // PARTITION_BYTES), rows // MIN_PARTITION_ROWS)
     if wanted < 2:
         return f"one is enough for about {rows:,} rows, {size / 2**20:,.0f} MiB"
-    if column.is_of_whole_table and not (relation and scanned_relations(plan) <= relation.members):
+    is_alone = relation is not None and reads_only(plan, relation.members)
+    if column.is_of_whole_table and not is_alone:
         return "the query reads more than one table: name a column as partition_column"
     if not column.is_asked_for and column.type_name not in _UNASKED_TYPES:
         return f"{column.name} is of a type that is only cut by when partition_column names it"
@@ -176,10 +177,7 @@ def _cut_by(
     if not bounds:
         return f"{column.name} has too few different values to cut by"
     reference = f"q.{quoted_identifier(column.name)}"
-    has_no_null = column.is_never_null or (
-        # Of more tables one may be joined from outside.
-        relation is not None and is_never_null(cursor, column) and scanned_relations(plan) <= relation.members
-    )
+    has_no_null = column.is_never_null or (is_alone and is_never_null(cursor, column))
     statements = tuple(statement.where(condition) for condition in ranges(reference, bounds, with_null=not has_no_null))
     cost = sum(float(_explain(cursor, part)["Total Cost"]) for part in statements) / max(float(plan["Total Cost"]), 1)
     risks = []

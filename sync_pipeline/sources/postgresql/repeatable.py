@@ -108,6 +108,11 @@ def scanned_relations(plan: Mapping[str, Any]) -> frozenset[str]:
     )
 
 
+def reads_only(plan: Mapping[str, Any], relations: frozenset[str]) -> bool:
+    """Whether a plan reads some of these tables, and joins nothing: an outer join makes NULL of any column."""
+    return scanned_relations(plan) <= relations and not any("Join Type" in step for step in _steps(plan))
+
+
 def _steps(plan: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     yield plan
     for step in plan.get("Plans", ()):

@@ -104,5 +104,19 @@ def test_scanned_relations() -> None:
     assert scanned_relations(plan) == {"public.a", "My Schema.b c", "Function Scan"}
 
 
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        pytest.param([], True, id="alone"),
+        pytest.param([{"Node Type": "Seq Scan", "Schema": "public", "Relation Name": "b"}], True, id="its partition"),
+        pytest.param([{"Node Type": "Seq Scan", "Schema": "public", "Relation Name": "c"}], False, id="another"),
+        pytest.param([{"Node Type": "Nested Loop", "Join Type": "Left"}], False, id="joined with itself"),
+    ],
+)
+def test_reads_only(steps: list[dict[str, Any]], expected: bool) -> None:
+    plan = {"Node Type": "Seq Scan", "Schema": "public", "Relation Name": "a", "Plans": steps}
+    assert repeatable.reads_only(plan, frozenset({"public.a", "public.b"})) is expected
+
+
 def test_the_error_is_one_of_the_source() -> None:
     assert SourceQueryError("x").exit_code == 2
