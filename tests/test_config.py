@@ -807,7 +807,7 @@ def test_missing(parameters: dict[str, str], problem: str) -> None:
         pytest.param(
             MONGODB | {"enable_smart_sync": "true", "smart_sync_timestamp_column": "meta.updated at"},
             "smart_sync_timestamp_column is 'meta.updated at', which names the column in BigQuery too: a BigQuery "
-            "column name has letters, digits and underscores and begins with a letter or an underscore",
+            "column name has ASCII letters, digits and underscores and begins with a letter or an underscore",
             id="timestamp column that is no column's name, MongoDB",
         ),
         pytest.param(
@@ -817,8 +817,8 @@ def test_missing(parameters: dict[str, str], problem: str) -> None:
                 "smart_sync_null_timestamps": "include",
                 "mongodb_query": '{"a": {"$gt": "{start_timestamp}", "$lte": "{end_timestamp}"}}',
             },
-            "smart_sync_null_timestamps is 'include', but mongodb_query says itself which documents are read: leave "
-            "the placeholders out of it",
+            "smart_sync_null_timestamps is 'include', but mongodb_query says itself which rows are read: add those "
+            "without a timestamp to it and leave smart_sync_null_timestamps out, or leave the placeholders out",
             id="NULL timestamps and placeholders, MongoDB",
         ),
         pytest.param(
