@@ -122,7 +122,9 @@ def mongodb_syncing(
     gcs_folder: str,
 ) -> MongodbSyncing:
     """Runs from the test's own database of MongoDB into the test's own dataset."""
-    return MongodbSyncing(endpoints, mongodb_database, bigquery_client, dataset, gcs_folder)
+    return MongodbSyncing(
+        endpoints, mongodb_database.name, None, bigquery_client, dataset, gcs_folder, mongodb_database
+    )
 
 
 @pytest.fixture

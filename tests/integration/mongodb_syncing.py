@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
-from google.cloud import bigquery
 from pymongo.collection import Collection
 from pymongo.database import Database
 
-from sandbox import Endpoints
 from tests.integration.syncing import TABLE, Syncing
 
 
+@dataclass(frozen=True)
 class MongodbSyncing(Syncing):
-    """Syncs collections. Each keyword argument of its methods is a template parameter."""
-
-    def __init__(
-        self,
-        endpoints: Endpoints,
-        mongodb: Database[dict[str, Any]],
-        client: bigquery.Client,
-        dataset: str,
-        folder: str,
-    ) -> None:
-        super().__init__(endpoints, mongodb.name, Any, client, dataset, folder)
-        object.__setattr__(self, "mongodb", mongodb)
+    """Syncs collections of `mongodb`. Each keyword argument of its methods is a template parameter."""
 
     mongodb: Database[dict[str, Any]]
 

@@ -114,11 +114,14 @@ class _Messages(logging.Handler):
 
 @dataclass(frozen=True)
 class Syncing:
-    """Syncs queries of one database into one dataset. Each keyword argument of its methods is a template parameter."""
+    """Syncs queries of one database into one dataset. Each keyword argument of its methods is a template parameter.
+
+    A source that is not PostgreSQL has no connection to it.
+    """
 
     endpoints: Endpoints
     database: str
-    postgresql: Connection
+    postgresql: Connection | None
     client: bigquery.Client
     dataset: str
     folder: str

@@ -22,7 +22,9 @@ from sandbox import stack
 from sync_pipeline.launch import commands, requests
 from sync_pipeline.launch.launch_file import Launch, read_launch
 from sync_pipeline.launch.settings import SETTINGS
+from tests.integration.bigquery_syncing import BigquerySyncing
 from tests.integration.launching import HAS_GCLOUD, REGION, ROOT, Launching
+from tests.integration.mongodb_syncing import MongodbSyncing
 from tests.integration.syncing import Syncing
 from tests.test_documents import section
 
@@ -32,6 +34,7 @@ class Example:
     """A launch of the README.
 
     Attributes:
+        source: the fixture that has the source, and with it runs from there.
         fill: makes what the source has.
         replaced: what stands in the README for servers and secrets, and what it is here.
         query: what to ask BigQuery afterwards, and `rows` what it then answers.
@@ -40,13 +43,14 @@ class Example:
     """
 
     file: str
-    fill: Callable[[Syncing], None]
-    replaced: Callable[[Syncing], dict[str, str]]
+    source: str
+    fill: Callable[[Any], None]
+    replaced: Callable[[Any], dict[str, str]]
     query: str
     rows: list[tuple[Any, ...]]
-    change: Callable[[Syncing], None] | None = None
+    change: Callable[[Any], None] | None = None
     rows_then: list[tuple[Any, ...]] | None = None
-    check: Callable[[Syncing], None] | None = None
+    check: Callable[[Any], None] | None = None
 
 
 def _fill_orders(syncing: Syncing) -> None:
@@ -84,10 +88,35 @@ def _check_layout(syncing: Syncing) -> None:
     assert [field.name for field in table.schema if field.mode == "REQUIRED"] == ["id", "updated_at"]
 
 
+def _fill_users(syncing: MongodbSyncing) -> None:
+    users = [{"_id": 1, "status": "active", "name": "Ada"}, {"_id": 2, "status": "gone", "name": "Bob"}]
+    syncing.mongodb["users"].insert_many(users)
+
+
+def _mongodb(syncing: MongodbSyncing) -> dict[str, str]:
+    endpoints = syncing.endpoints
+    return {
+        "mongodb_host: mongodb.example.com": f'mongodb_host: {endpoints.mongodb_host}\n  mongodb_port: "'
+        f'{endpoints.mongodb_port}"\n  mongodb_username: {endpoints.mongodb_username}\n  mongodb_password: '
+        f"{endpoints.mongodb_password}",
+        "mongodb_database: user_data": f"mongodb_database: {syncing.database}",
+    }
+
+
+def _fill_events(syncing: BigquerySyncing) -> None:
+    syncing.at_source("CREATE TABLE user_events (id INT64, at TIMESTAMP)")
+    syncing.at_source("INSERT INTO user_events VALUES (1, '2026-01-01 00:00:00 UTC'), (2, NULL)")
+
+
+def _bigquery(syncing: BigquerySyncing) -> dict[str, str]:
+    return {"source-data-project": syncing.endpoints.project, "raw_data": syncing.source}
+
+
 ADA, ME = (1, "Ada, Ltd.", "new", 1.5), (2, "it's me", "paid", 20.0)
 EXAMPLES = [
     Example(
         "orders.yaml",
+        "syncing",
         _fill_orders,
         _postgresql,
         "SELECT id, customer, status, CAST(amount AS FLOAT64) FROM orders ORDER BY id, updated_at",
@@ -95,6 +124,22 @@ EXAMPLES = [
         _pay,
         [ADA, (1, "Ada, Ltd.", "paid", 1.5), ME],
         _check_layout,
+    ),
+    Example(
+        "users.yaml",
+        "mongodb_syncing",
+        _fill_users,
+        _mongodb,
+        "SELECT _id, status, name FROM users",
+        [(1, "active", "Ada")],
+    ),
+    Example(
+        "events.yaml",
+        "bigquery_syncing",
+        _fill_events,
+        _bigquery,
+        "SELECT id, CAST(at AS STRING) FROM events ORDER BY id",
+        [(1, "2026-01-01 00:00:00+00"), (2, None)],
     ),
 ]
 
@@ -128,7 +173,10 @@ def _prepare(syncing: Syncing, launching: Launching, example: Example) -> tuple[
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.file.removesuffix(".yaml"))
-def test_a_launch_of_the_readme_loads_rows(syncing: Syncing, launching: Launching, example: Example) -> None:
+def test_a_launch_of_the_readme_loads_rows(
+    launching: Launching, example: Example, request: pytest.FixtureRequest
+) -> None:
+    syncing: Syncing = request.getfixturevalue(example.source)
     example.fill(syncing)
     command, name = _prepare(syncing, launching, example)
     launching.succeed(command)
@@ -138,7 +186,9 @@ def test_a_launch_of_the_readme_loads_rows(syncing: Syncing, launching: Launchin
     options = shown["environment"]["sdkPipelineOptions"]["options"]
     assert options["destination_bigquery_table"] == example.file.removesuffix(".yaml")
     assert options["write_disposition"] == "WRITE_APPEND"
-    assert syncing.endpoints.postgresql_password not in json.dumps([shown, launching.messages(name)])
+    seen = json.dumps([shown, launching.messages(name)])
+    assert syncing.endpoints.postgresql_password not in seen
+    assert syncing.endpoints.mongodb_password not in seen
     if example.change:
         example.change(syncing)
         launching.succeed(command)

@@ -27,6 +27,7 @@ from sync_pipeline.config import SyncConfig
 from sync_pipeline.errors import SyncError
 from sync_pipeline.options import BEAM_NAMES, IMAGE_VARIABLE
 from sync_pipeline.parameters import BY_NAME
+from tests.integration.mongodb_syncing import MongodbSyncing
 from tests.integration.syncing import Syncing, _Messages
 from tests.secret_manager import secret_manager
 
@@ -39,14 +40,21 @@ class Planted:
     """A secret in the source, and the parameters of a run that needs it.
 
     Attributes:
-        value: the secret itself; no other text of the run contains it.
+        password: no other text of the run contains it.
         parameters: of a run, by which the secret can be given as itself or by its name.
+        around: a text with one place for the password, where that is only a part of what the parameter holds.
     """
 
-    value: str
-    parameters: dict[str, str]
+    password: str
+    parameters: dict[str, str | None]
+    around: str = "{}"
 
-    def given(self, secret_parameter: str, text: str) -> dict[str, str]:
+    @property
+    def value(self) -> str:
+        """What the parameter holds."""
+        return self.around.format(self.password)
+
+    def given(self, secret_parameter: str, text: str) -> dict[str, str | None]:
         return {**self.parameters, secret_parameter: text}
 
 
@@ -63,8 +71,39 @@ def postgresql_user(syncing: Syncing) -> Iterator[Planted]:
     syncing.execute(f"DROP ROLE {role}")
 
 
+@pytest.fixture
+def mongodb_user(mongodb_syncing: MongodbSyncing) -> Iterator[Planted]:
+    """A user of MongoDB whose password is easily found, and who may read the documents of `items`."""
+    syncing, name, password = mongodb_syncing, f"reader_{uuid.uuid4().hex[:12]}", f"pl@nted{uuid.uuid4().hex}"
+    syncing.insert({"_id": 1, "note": "one"})
+    users = syncing.mongodb.client["admin"]
+    users.command("createUser", name, pwd=password, roles=[{"role": "read", "db": syncing.database}])
+    of_another_source = dict.fromkeys(parameter for parameter in BY_NAME if parameter.startswith("postgresql_"))
+    parameters = syncing.parameters(mongodb_username=name, mongodb_password=None)
+    del parameters["destination_bigquery_dataset"]
+    yield Planted(password, {**of_another_source, **parameters})
+    users.command("dropUser", name)
+
+
+@pytest.fixture
+def mongodb_connection_string(mongodb_user: Planted) -> Planted:
+    """The same user, all in one text."""
+    parameters = dict(mongodb_user.parameters)
+    host, port, user = (parameters.pop(f"mongodb_{part}") for part in ("host", "port", "username"))
+    around = f"mongodb://{user}:{{}}@{host}:{port}/"
+    return Planted(mongodb_user.password.replace("@", "%40"), parameters, around)
+
+
 # One row for each secret parameter: its name, and the fixture that plants its value.
-SECRETS = [pytest.param("postgresql_password", "postgresql_user", id="postgresql_password")]
+SECRETS = [
+    pytest.param("postgresql_password", "postgresql_user", id="postgresql_password"),
+    pytest.param("mongodb_password", "mongodb_user", id="mongodb_password"),
+    pytest.param("mongodb_connection_string", "mongodb_connection_string", id="mongodb_connection_string"),
+]
+
+
+def test_no_secret_is_left_out() -> None:
+    assert {param.values[0] for param in SECRETS} == {name for name, parameter in BY_NAME.items() if parameter.secret}
 
 
 @dataclass(frozen=True)
@@ -176,7 +215,7 @@ def test_name_is_all_that_travels(
     with secret_manager({NAME: planted.value.encode()}.__getitem__) as connect:
         monkeypatch.setattr("google.cloud.secretmanager.SecretManagerServiceClient", connect)
         job = launcher.build(**planted.given(parameter, NAME))
-    assert not holds(job.everything, planted.value)
+    assert not holds(job.everything, planted.password)
     # The workers get the name; neither it nor anything in place of it is among the options.
     assert holds(job.graph, NAME)
     assert parameter not in options_of(job)
@@ -189,9 +228,9 @@ def test_plain_secret_is_in_the_graph_and_nowhere_else(
     planted: Planted = request.getfixturevalue(plant)
     job = launcher.build(**planted.given(parameter, planted.value))
     # The workers have no other way to it. This also shows that the search finds what is there to be found.
-    assert holds(job.graph, planted.value)
-    assert not holds(json.dumps(job.description).encode(), planted.value)
-    assert not holds(job.said.encode(), planted.value)
+    assert holds(job.graph, planted.password)
+    assert not holds(json.dumps(job.description).encode(), planted.password)
+    assert not holds(job.said.encode(), planted.password)
     assert f"{parameter} was given in plain text" in job.said
 
 
