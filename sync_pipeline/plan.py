@@ -176,7 +176,7 @@ class SyncPlan:
 
     def _rows(self) -> str:
         estimated = self.read.estimated_rows
-        return "unknown" if estimated is None else f"about {estimated:,}, as the source's planner estimates"
+        return "unknown" if estimated is None else f"about {estimated:,}, as the source estimates"
 
     def _parts(self) -> str:
         if self.selection is not None:

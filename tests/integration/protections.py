@@ -50,13 +50,13 @@ def without_shared_job_id() -> AbstractContextManager[Any]:
 @contextlib.contextmanager
 def with_start_included() -> Iterator[None]:
     """Rows at the start of the interval are read, though an earlier run has loaded them."""
-    with _including_predicate(), mock.patch.object(SyncPlan, "bounds", property(_without_after)):
+    with _including_condition(), mock.patch.object(SyncPlan, "bounds", property(_without_after)):
         yield
 
 
 def with_start_included_by_the_query() -> AbstractContextManager[Any]:
     """The same, but rows are still looked at before they are staged."""
-    return _including_predicate()
+    return _including_condition()
 
 
 def without_newer_wins() -> AbstractContextManager[Any]:
@@ -103,15 +103,15 @@ REMOVABLE: Mapping[str, Callable[[], AbstractContextManager[Any]]] = {
 
 
 @contextlib.contextmanager
-def _including_predicate() -> Iterator[None]:
-    predicate = PostgresqlSource._predicate
+def _including_condition() -> Iterator[None]:
+    condition = PostgresqlSource._interval_condition
 
     def including(source: PostgresqlSource, interval: SyncInterval) -> str:
-        sql = predicate(source, interval)
+        sql = condition(source, interval)
         assert sql.count(" > '") == 1
         return sql.replace(" > '", " >= '")
 
-    with mock.patch.object(PostgresqlSource, "_predicate", including):
+    with mock.patch.object(PostgresqlSource, "_interval_condition", including):
         yield
 
 

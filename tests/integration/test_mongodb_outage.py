@@ -99,7 +99,7 @@ def test_a_server_that_ends_midway(
         run = syncing.smart(mongodb_query='{"_id": {"$gt": 0}}', **parameters)
     finally:
         sandbox.start_server(folder, "mongodb")
-    assert 1 <= len(sizes) < 5
+    assert 0 < sum(sizes) < len(NUMBERS)
     _assert_untouched(syncing, run, "run the job again")
 
     assert syncing.smart(mongodb_query='{"_id": {"$gt": 0}}', **parameters).succeeded().rows_loaded == len(NUMBERS)
@@ -137,7 +137,7 @@ def replicated(
     with mongodb.connect(replica_set.access.uri) as client:
         database = client[mongodb.DATABASE]
         _fill(database[TABLE])
-        syncing = MongodbSyncing(endpoints, database, bigquery_client, dataset, gcs_folder)
+        syncing = MongodbSyncing(endpoints, database.name, None, bigquery_client, dataset, gcs_folder, database)
         yield syncing
         replica_set.restart()
         database[TABLE].drop()
@@ -165,7 +165,7 @@ def test_a_primary_that_is_killed_midway(replicated: MongodbSyncing, replica_set
     _old_only(replicated, **_of(replica_set))
     sizes = midway(replica_set.kill_primary)
     run = replicated.smart(**_of(replica_set))
-    assert 1 <= len(sizes) < 5
+    assert 0 < sum(sizes) < len(NUMBERS)
     _assert_untouched(replicated, run, "run the job again")
 
     # Another member has taken over; nothing has to be repaired first.

@@ -262,8 +262,8 @@ def test_no_batch_is_larger_than_batch_size(
 
 def test_many_rows_in_many_chunks_and_files(syncing: Syncing, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sync_pipeline.sources.postgresql.copy_read.CHUNK_BYTES", 100_000)
-    monkeypatch.setattr("sync_pipeline.staging.ROW_GROUP_BYTES", 200_000)
-    monkeypatch.setattr("sync_pipeline.staging.FILE_BYTES", 300_000)
+    monkeypatch.setattr("sync_pipeline.staging.ROW_GROUP_BYTES", 100_000)
+    monkeypatch.setattr("sync_pipeline.staging.FILE_BYTES", 200_000)
     query = "SELECT n AS id, md5(n::text) AS name FROM generate_series(1, 60000) n"
     run = syncing.run(postgresql_query=query, batch_size="777").succeeded()
     assert run.rows_loaded == 60_000
