@@ -118,8 +118,10 @@ def test_the_plan_and_the_report_in_the_log(syncing: Syncing) -> None:
     lines = [line for line in run.log if line.startswith(("plan:", "sync report:"))]
     expected = [
         f"plan: run {run_id}: postgresql to {re.escape(table)}, append: one load job",
-        r"plan: 3 columns, 1 partition\(s\) \(one is enough for about 2 rows, 0 MiB\), "
-        r"rows: about 2, as the source estimates",
+        (
+            r"plan: 3 columns, 1 partition\(s\) \(one is enough for about 2 rows, 0 MiB\), "
+            r"rows: about 2, as the source estimates"
+        ),
         rf"plan: interval \(1900-01-01 00:00:00\.000000\+00, {MOMENT}\]: the destination is empty and .*",
         r"plan: the table will be created, partitioned by updated_at \(DAY\)",
         r"plan: note: the source's primary key \(id\) is not declared: .*",
