@@ -18,7 +18,14 @@ from sync_pipeline.config import DestinationConfig
 from sync_pipeline.dead_letters import DEAD_LETTER_SCHEMA
 from sync_pipeline.errors import ConfigError, SchemaError
 from sync_pipeline.identifiers import TableId
-from sync_pipeline.layout import TableLayout, add_column_sql, drop_not_null_sql, set_type_sql
+from sync_pipeline.layout import (
+    TableLayout,
+    add_column_sql,
+    any_partition,
+    demanded_column,
+    drop_not_null_sql,
+    set_type_sql,
+)
 from sync_pipeline.plan import DeadLetterTable
 from sync_pipeline.schema import ARROW_TYPES, EXPLICIT_CASTS, LOSSLESS_CASTS, REPEATED, REQUIRED, Field, Schema, quoted
 from sync_pipeline.smart_sync import LatestTimestamp
@@ -38,12 +45,12 @@ class ExistingTable:
     """The destination table as it is.
 
     Attributes:
-        require_partition_filter: a query must name the partition column, or BigQuery refuses it.
+        demanded_column: every query has to name it, or BigQuery refuses the query; None where it does not matter.
     """
 
     schema: Schema
     layout: TableLayout
-    require_partition_filter: bool = False
+    demanded_column: str | None = None
 
 
 @dataclass(frozen=True)
@@ -206,11 +213,7 @@ def _clustering(layout: TableLayout) -> list[str]:
 
 def latest_timestamp_sql(table_id: str, column: str, table: ExistingTable) -> str:
     """Return the query for the latest timestamp not in the source's future (@now), and for the latest of all."""
-    filters = ""
-    if table.require_partition_filter and table.layout.partition_field:
-        # Always true, and enough for BigQuery to accept the query.
-        partition = f"t.{quoted(table.layout.partition_field)}"
-        filters = f"\nWHERE {partition} IS NOT NULL OR {partition} IS NULL"
+    filters = f"\nWHERE {any_partition(f't.{quoted(table.demanded_column)}')}" if table.demanded_column else ""
     timestamp = f"t.{quoted(column)}"
     return (
         f"SELECT MAX(IF({timestamp} <= @now, {timestamp}, NULL)) AS latest, MAX({timestamp}) AS last\n"
@@ -257,7 +260,7 @@ def _existing(table: bigquery.Table) -> ExistingTable:
         clustering_fields=tuple(table.clustering_fields or ()),
         primary_key=tuple(key),
     )
-    return ExistingTable(Schema.from_bigquery(table.schema), layout, bool(table.require_partition_filter))
+    return ExistingTable(Schema.from_bigquery(table.schema), layout, demanded_column(table))
 
 
 def _widens(there: Field, field: Field) -> bool:

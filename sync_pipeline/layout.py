@@ -23,6 +23,9 @@ from sync_pipeline.schema import (
     quoted,
 )
 
+# The pseudo column of a table that is partitioned by the time at which rows came.
+_INGESTION_TIME = "_PARTITIONTIME"
+
 # One job may change no more partitions than this. https://cloud.google.com/bigquery/quotas#partitioned_tables
 MAX_PARTITIONS_PER_JOB = 4000
 
@@ -211,3 +214,18 @@ def string_literal(text: str) -> str:
     """Return `text` as a string of GoogleSQL. https://cloud.google.com/bigquery/docs/reference/standard-sql/lexical"""
     escapes = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r"}
     return '"' + "".join(escapes.get(character, character) for character in text) + '"'
+
+
+def demanded_column(table: bigquery.Table) -> str | None:
+    """Return the column that BigQuery demands in every statement that reads the table; None where it demands none."""
+    if not table.require_partition_filter:
+        return None
+    if table.range_partitioning is not None:
+        return str(table.range_partitioning.field)
+    field = table.time_partitioning.field if table.time_partitioning else None
+    return str(field or _INGESTION_TIME)
+
+
+def any_partition(column: str) -> str:
+    """Return a condition on a demanded column that is always true, and enough for BigQuery to accept the statement."""
+    return f"({column} IS NOT NULL OR {column} IS NULL)"

@@ -60,7 +60,7 @@ class SyncPlan:
         creates_table: the destination does not exist.
         write_mode: what happens to the rows that are there.
         layout: of the table as it is, or will be.
-        require_partition_filter: BigQuery refuses statements on the table that do not name its partition column.
+        demanded_column: BigQuery refuses statements on the table that do not name it; None where it does not matter.
         alterations: statements that make the table fit the columns, before the rows are published.
         primary_key: by which rows are merged, of the destination's names; empty where they are not.
         timestamp_column: Smart Sync's, by its name in the destination; None without it.
@@ -84,7 +84,7 @@ class SyncPlan:
     creates_table: bool
     write_mode: WriteMode
     layout: TableLayout
-    require_partition_filter: bool
+    demanded_column: str | None
     alterations: tuple[str, ...]
     primary_key: tuple[str, ...]
     timestamp_column: str | None

@@ -79,7 +79,7 @@ def make_plan(
         creates_table=destination.table is None,
         write_mode=write_mode,
         layout=columns.layout,
-        require_partition_filter=destination.table is not None and destination.table.require_partition_filter,
+        demanded_column=destination.table.demanded_column if destination.table is not None else None,
         alterations=columns.alterations,
         primary_key=columns.primary_key,
         timestamp_column=columns.timestamp_column,

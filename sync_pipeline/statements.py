@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sync_pipeline.layout import create_table_sql
+from sync_pipeline.layout import any_partition, create_table_sql
 from sync_pipeline.plan import SyncPlan
 from sync_pipeline.schema import quoted
 from sync_pipeline.source import Selection
@@ -63,10 +63,8 @@ def merge_sql(plan: SyncPlan) -> str:
     """
     published, staged = _alias("t", plan), _alias("s", plan)
     matches = [f"{published}.{quoted(name)} = {staged}.{quoted(name)}" for name in plan.primary_key]
-    if plan.require_partition_filter and plan.layout.partition_field:
-        partition = f"{published}.{quoted(plan.layout.partition_field)}"
-        # Always true, and enough for BigQuery to accept the statement.
-        matches.append(f"({partition} IS NOT NULL OR {partition} IS NULL)")
+    if plan.demanded_column is not None:
+        matches.append(any_partition(f"{published}.{quoted(plan.demanded_column)}"))
     newer = ""
     if plan.timestamp_column is not None:
         column = quoted(plan.timestamp_column)

@@ -81,7 +81,7 @@ def plan(
             "creates_table": False,
             "write_mode": write_mode,
             "layout": TableLayout(),
-            "require_partition_filter": False,
+            "demanded_column": None,
             "alterations": (),
             "primary_key": config.primary_key,
             "timestamp_column": "updated_at" if interval else None,

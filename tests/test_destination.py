@@ -276,18 +276,12 @@ LATEST = "SELECT MAX(IF(t.`a` <= @now, t.`a`, NULL)) AS latest, MAX(t.`a`) AS la
 
 
 @pytest.mark.parametrize(
-    ("layout", "filtered", "expected"),
+    ("demanded", "expected"),
     [
-        pytest.param(TableLayout(), False, LATEST, id="plain"),
-        pytest.param(TableLayout("b"), False, LATEST, id="partitioned"),
-        pytest.param(
-            TableLayout("b"),
-            True,
-            f"{LATEST}\nWHERE t.`b` IS NOT NULL OR t.`b` IS NULL",
-            id="partition filter required",
-        ),
+        pytest.param(None, LATEST, id="any query"),
+        pytest.param("b", f"{LATEST}\nWHERE (t.`b` IS NOT NULL OR t.`b` IS NULL)", id="partition filter required"),
     ],
 )
-def test_latest_timestamp_sql(layout: TableLayout, filtered: bool, expected: str) -> None:
-    table = ExistingTable(Schema((Field("a", "TIMESTAMP"),)), layout, require_partition_filter=filtered)
+def test_latest_timestamp_sql(demanded: str | None, expected: str) -> None:
+    table = ExistingTable(Schema((Field("a", "TIMESTAMP"),)), TableLayout("b"), demanded)
     assert latest_timestamp_sql("my-project.d.t", "a", table) == expected

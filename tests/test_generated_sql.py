@@ -260,7 +260,7 @@ KEYED = {
 @pytest.mark.parametrize("plan", KEYED.values(), ids=KEYED.keys())
 def test_merge(analyze: Analyze, plan: SyncPlan, filtered: bool) -> None:
     if filtered:
-        plan = replace(plan, require_partition_filter=True, layout=TableLayout("updated_at"))
+        plan = replace(plan, demanded_column="updated_at")
     assert analyze(merge_sql(plan), tables_of(plan)) == "ResolvedMergeStmtProto"
 
 
@@ -280,14 +280,14 @@ def test_replace_by_the_newest_of_each_key(analyze: Analyze, keyed: SyncPlan) ->
 @pytest.mark.parametrize("filtered", [False, True], ids=["any query", "partition filter"])
 def test_latest_timestamp(analyze: Analyze, type_name: str, filtered: bool) -> None:
     column = f"c_{type_name.lower()}"
-    table = ExistingTable(EVERY_TYPE, TableLayout("c_date"), require_partition_filter=filtered)
+    table = ExistingTable(EVERY_TYPE, TableLayout("c_date"), "c_date" if filtered else None)
     sql = latest_timestamp_sql("my-project.production.users", column, table)
     assert analyze(sql, {"my-project.production.users": EVERY_TYPE}, now=type_name) == "ResolvedQueryStmtProto"
 
 
 def test_latest_timestamp_of_a_column_called_like_the_answer(analyze: Analyze) -> None:
     schema = Schema((Field("latest", "TIMESTAMP"), Field("last", "TIMESTAMP"), Field("t", "TIMESTAMP")))
-    table = ExistingTable(schema, TableLayout("t"), require_partition_filter=True)
+    table = ExistingTable(schema, TableLayout("t"), "t")
     for column in schema.names:
         sql = latest_timestamp_sql("p.d.t", column, table)
         assert analyze(sql, {"p.d.t": schema}, now="TIMESTAMP") == "ResolvedQueryStmtProto"

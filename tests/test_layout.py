@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from google.cloud import bigquery
 
 from sync_pipeline.config import AutoSchemaConfig
 from sync_pipeline.errors import SchemaError
@@ -13,6 +14,7 @@ from sync_pipeline.layout import (
     check_partitions,
     chosen_layout,
     create_table_sql,
+    demanded_column,
     drop_not_null_sql,
     new_table,
     set_type_sql,
@@ -291,3 +293,21 @@ def test_too_many_partitions(field: str, granularity: str, remedy: str) -> None:
         f"the rows belong to more than 4,000 partitions of {field} by {granularity}, the most that BigQuery changes in "
         f"one job: {remedy}load a shorter interval a run"
     )
+
+
+@pytest.mark.parametrize(
+    ("partitioning", "filtered", "expected"),
+    [
+        pytest.param({}, False, None, id="plain"),
+        pytest.param({"timePartitioning": {"type": "DAY", "field": "day"}}, False, None, id="no filter demanded"),
+        pytest.param({"timePartitioning": {"type": "DAY", "field": "day"}}, True, "day", id="by a column"),
+        pytest.param({"timePartitioning": {"type": "DAY"}}, True, "_PARTITIONTIME", id="by the time of loading"),
+        pytest.param({"rangePartitioning": {"field": "id", "range": {}}}, True, "id", id="by ranges of integers"),
+    ],
+)
+def test_demanded_column(partitioning: dict[str, Any], filtered: bool, expected: str | None) -> None:
+    reference = {"projectId": "p", "datasetId": "d", "tableId": "t"}
+    table = bigquery.Table.from_api_repr(
+        {"tableReference": reference, "requirePartitionFilter": filtered, **partitioning}
+    )
+    assert demanded_column(table) == expected

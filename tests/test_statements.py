@@ -86,11 +86,10 @@ def test_merge_of_a_key_of_all_columns_only_inserts() -> None:
 
 
 def test_merge_names_the_partition_column_where_it_must() -> None:
-    layout = TableLayout("updated_at")
     on = "ON t.`id` = s.`id`"
-    sql = merge_sql(plan(KEYED, layout=layout, require_partition_filter=True))
+    sql = merge_sql(plan(KEYED, demanded_column="updated_at"))
     assert f"{on} AND (t.`updated_at` IS NOT NULL OR t.`updated_at` IS NULL)\n" in sql
-    assert f"{on}\n" in merge_sql(plan(KEYED, layout=layout))
+    assert f"{on}\n" in merge_sql(plan(KEYED, layout=TableLayout("updated_at")))
 
 
 def test_replace() -> None:

@@ -15,6 +15,7 @@ from google.cloud import bigquery
 from sync_pipeline.bigquery_client import REQUEST_RETRY, query_config
 from sync_pipeline.config import BigquerySourceConfig, SyncConfig
 from sync_pipeline.errors import SchemaError, SourceQueryError
+from sync_pipeline.layout import demanded_column
 from sync_pipeline.schema import ARROW_TYPES, INTERVAL, RANGE, REQUIRED, STRUCT, Field, Schema, quoted
 from sync_pipeline.smart_sync import (
     BEGINNING,
@@ -32,7 +33,7 @@ from sync_pipeline.sources.bigquery.client import (
     source_errors,
 )
 from sync_pipeline.sources.bigquery.clock import read_clock
-from sync_pipeline.sources.bigquery.queries import INGESTION_TIME, Filter, rows_sql, single_query
+from sync_pipeline.sources.bigquery.queries import Filter, rows_sql, single_query
 from sync_pipeline.sources.bigquery.storage_read import MAX_STREAMS, SERVICE_COLUMNS, BigqueryRead, ReadFromBigquery
 from sync_pipeline.sql_transformation import all_checks, is_plain, reading_sql
 from sync_pipeline.suggestions import did_you_mean
@@ -186,7 +187,7 @@ class BigquerySource:
             return client.query(sql, job_config=config, retry=REQUEST_RETRY, job_retry=None)
 
     def _filter(self, relation: _Relation, interval: SyncInterval | None) -> Filter:
-        where = Filter(partition_column=_demanded_column(relation.table))
+        where = Filter(partition_column=demanded_column(relation.table) if relation.table is not None else None)
         smart_sync = self.config.smart_sync
         if smart_sync is None or interval is None or has_placeholders(self._query or ""):
             return where
@@ -269,16 +270,6 @@ def open_source(config: SyncConfig) -> BigquerySource:
 def _described(field: Field) -> Field:
     parameters = f"({field.parameters})" if field.parameters and field.type != RANGE else ""
     return replace(field, source_type=f"{field.type_name}{parameters}")
-
-
-def _demanded_column(table: bigquery.Table | None) -> str | None:
-    """Return the column that every query over the table has to name, None where it does not matter."""
-    if table is None or not table.require_partition_filter:
-        return None
-    if table.range_partitioning is not None:
-        return str(table.range_partitioning.field)
-    field = table.time_partitioning.field if table.time_partitioning else None
-    return str(field) if field else INGESTION_TIME
 
 
 def _check_columns(schema: Schema) -> None:

@@ -9,13 +9,10 @@ import sqlglot
 from sqlglot.tokens import TokenType
 
 from sync_pipeline.errors import SourceQueryError
+from sync_pipeline.layout import any_partition
 from sync_pipeline.schema import Schema, quoted
 from sync_pipeline.smart_sync import SyncInterval, TimestampBounds
 from sync_pipeline.sql_transformation import interval_condition
-
-# The pseudo column of a table that is partitioned by the time at which rows came.
-INGESTION_TIME = "_PARTITIONTIME"
-
 
 @dataclass(frozen=True)
 class Filter:
@@ -43,9 +40,7 @@ class Filter:
             condition = interval_condition(column, self.timestamp_type, bounds)
             conditions.append(f"({condition} OR {column} IS NULL)" if self.includes_null else condition)
         if self.partition_column is not None and self.partition_column != self.timestamp_column:
-            column = f"{prefix}{quoted(self.partition_column)}"
-            # Always true, and enough for BigQuery to accept the query.
-            conditions.append(f"({column} IS NOT NULL OR {column} IS NULL)")
+            conditions.append(any_partition(f"{prefix}{quoted(self.partition_column)}"))
         return " AND ".join(conditions)
 
 

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import queue
 import threading
-import time
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,17 +12,15 @@ from typing import Any
 import apache_beam as beam
 import psycopg2
 import pyarrow as pa
-from apache_beam.metrics import Metrics
 from psycopg2.extensions import connection as Connection
 
 from sync_pipeline.config import PostgresqlConfig
 from sync_pipeline.errors import RecordError, SourceError
+from sync_pipeline.read_output import ReadOutput, fitting_batches
 from sync_pipeline.schema import Schema
 from sync_pipeline.source import BATCHES, DEAD_LETTERS, DeadLetter, Partition
 from sync_pipeline.sources.postgresql.connection import connected, translated_errors
 from sync_pipeline.sources.postgresql.csv_batches import parse_rows, separate_misfits, split_rows
-
-_LOGGER = logging.getLogger(__name__)
 
 # Rows are parsed in chunks of about this many bytes: large enough that a chunk's fixed cost vanishes, small
 # enough that a worker holds only a few of them.
@@ -33,11 +28,6 @@ CHUNK_BYTES = 4 * 1024 * 1024
 
 # Chunks that wait between the connection and the parser: one is parsed while the next arrives.
 WAITING_CHUNKS = 2
-
-PROGRESS_SECONDS = 5.0
-
-# How long a read that will fail goes on, to tell how many rows do not fit.
-SURVEY_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -108,62 +98,24 @@ def copy_batches(
     that does not fit is yielded as a `DeadLetter` where these are kept; else RecordError is raised, after a look at how
     many there are. Raises SourceError when the read fails.
     """
-    survey = _Survey()
-    for chunk in _copied_chunks(connection, statement):
-        try:
-            if survey.has_begun:
-                survey.look_at(chunk.split(), schema)
-                continue
-            table = parse_rows(chunk.text, schema)
-            if table.num_rows != chunk.rows:
-                raise _miscounted(chunk.rows, table.num_rows)
-            yield from table.to_batches(max_chunksize=batch_size)
-        except RecordError:
-            if not keeps_dead_letters:
-                survey.look_at(chunk.split(), schema)
-                continue
-            for part in separate_misfits(chunk.split(), schema):
-                if isinstance(part, DeadLetter):
-                    yield part
-                else:
-                    yield from part.to_batches(max_chunksize=batch_size)
-    survey.finish()
+    parts = (part for chunk in _copied_chunks(connection, statement) for part in _parts(chunk, schema))
+    yield from fitting_batches(parts, batch_size, "rows", keeps_dead_letters=keeps_dead_letters)
+
+
+def _parts(chunk: _Chunk, schema: Schema) -> Iterator[pa.Table | DeadLetter]:
+    """Yield the rows of the chunk, in order; they are only looked at one by one when some do not fit."""
+    try:
+        table = parse_rows(chunk.text, schema)
+    except RecordError:
+        yield from separate_misfits(chunk.split(), schema)
+        return
+    if table.num_rows != chunk.rows:
+        raise _miscounted(chunk.rows, table.num_rows)
+    yield table
 
 
 def _miscounted(sent: int, parsed: int) -> SourceError:
     return SourceError(f"PostgreSQL sent {sent} rows, {parsed} were parsed: nothing is loaded")
-
-
-class _Survey:
-    """Counts the rows that do not fit, for a while, so that the error tells of all columns, not of the first only."""
-
-    def __init__(self) -> None:
-        self._problems: Counter[str] = Counter()
-        self._rows = 0
-        self._deadline = 0.0
-
-    @property
-    def has_begun(self) -> bool:
-        return self._deadline > 0
-
-    def look_at(self, rows: list[bytes], schema: Schema) -> None:
-        """Count what does not fit in `rows`. Raises RecordError when the time is up."""
-        if not self.has_begun:
-            self._deadline = time.monotonic() + SURVEY_SECONDS
-        for part in separate_misfits(rows, schema):
-            if isinstance(part, DeadLetter):
-                self._problems.update(part.reason.splitlines())
-            self._rows += 1 if isinstance(part, DeadLetter) else part.num_rows
-            if time.monotonic() > self._deadline:
-                self.finish()
-
-    def finish(self) -> None:
-        """Raise RecordError when something did not fit."""
-        if self._problems:
-            told = [
-                f"{problem} (in {count:,} of {self._rows:,} rows)" for problem, count in self._problems.most_common()
-            ]
-            raise RecordError("\n".join(told))
 
 
 def _copied_chunks(connection: Connection, statement: str) -> Iterator[_Chunk]:
@@ -233,55 +185,16 @@ class _ReadPartitionFn(beam.DoFn):
         self._batch_size = read.batch_size
         self._max_retries = read.max_retries
         self._keeps_dead_letters = read.keeps_dead_letters
-        self._rows_read = Metrics.counter(ReadFromPostgresql, "rows_read")
-        self._dead_letters = Metrics.counter(ReadFromPostgresql, "dead_letters")
+        self._output = ReadOutput(ReadFromPostgresql)
 
     def process(self, partition: Partition) -> Iterator[pa.RecordBatch | beam.pvalue.TaggedOutput]:
-        progress = _Progress(partition)
         # Only connecting is retried: once rows have left, the runner has to repeat the whole bundle.
         with connected(self._config, self._max_retries) as connection:
-            for part in copy_batches(
+            parts = copy_batches(
                 connection,
                 partition.statement,
                 self._schema,
                 self._batch_size,
                 keeps_dead_letters=self._keeps_dead_letters,
-            ):
-                rows = 1 if isinstance(part, DeadLetter) else part.num_rows
-                self._rows_read.inc(rows)
-                progress.add(rows)
-                if isinstance(part, DeadLetter):
-                    self._dead_letters.inc()
-                    yield beam.pvalue.TaggedOutput(DEAD_LETTERS, part)
-                else:
-                    yield part
-        progress.finish()
-
-
-class _Progress:
-    """Logs one line every few seconds, so that a person sees the read move."""
-
-    def __init__(self, partition: Partition) -> None:
-        self._partition = partition
-        self._rows = 0
-        self._began = self._logged = time.monotonic()
-
-    def add(self, rows: int) -> None:
-        self._rows += rows
-        if time.monotonic() - self._logged >= PROGRESS_SECONDS:
-            self._log("reading")
-
-    def finish(self) -> None:
-        self._log("read")
-
-    def _log(self, verb: str) -> None:
-        self._logged = time.monotonic()
-        rate = self._rows / max(self._logged - self._began, 1e-3)
-        _LOGGER.info(
-            "%s partition %d of %d: %s rows%s",
-            verb,
-            self._partition.index,
-            self._partition.count,
-            f"{self._rows:,}",
-            f", {rate:,.0f} rows/s" if self._rows else "",
-        )
+            )
+            yield from self._output.of(partition, parts)

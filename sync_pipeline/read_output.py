@@ -1,0 +1,127 @@
+"""What becomes of the rows of a read: they are counted, shown to a person while they come, and go where they belong."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+import apache_beam as beam
+import pyarrow as pa
+from apache_beam.metrics import Metrics
+
+from sync_pipeline.errors import RecordError
+from sync_pipeline.source import DEAD_LETTERS, DeadLetter, Partition
+
+_LOGGER = logging.getLogger(__name__)
+
+PROGRESS_SECONDS = 5.0
+
+# How long a read that will fail goes on, to tell how many rows do not fit.
+SURVEY_SECONDS = 30.0
+
+
+class ReadOutput:
+    """The outputs of a read, and its counters `rows_read` and `dead_letters` under the name of `transform`."""
+
+    def __init__(self, transform: type[beam.PTransform]) -> None:
+        self._rows_read = Metrics.counter(transform, "rows_read")
+        self._dead_letters = Metrics.counter(transform, "dead_letters")
+
+    def of(
+        self, partition: Partition, parts: Iterable[pa.RecordBatch | DeadLetter]
+    ) -> Iterator[pa.RecordBatch | beam.pvalue.TaggedOutput]:
+        """Yield what was read of a partition: batches as they are, dead letters for the output `DEAD_LETTERS`."""
+        progress = _Progress(partition)
+        for part in parts:
+            if isinstance(part, DeadLetter):
+                self._rows_read.inc()
+                self._dead_letters.inc()
+                progress.add(1)
+                yield beam.pvalue.TaggedOutput(DEAD_LETTERS, part)
+            else:
+                self._rows_read.inc(part.num_rows)
+                progress.add(part.num_rows)
+                yield part
+        progress.finish()
+
+
+def fitting_batches(
+    parts: Iterable[pa.Table | DeadLetter], batch_size: int, noun: str, *, keeps_dead_letters: bool
+) -> Iterator[pa.RecordBatch | DeadLetter]:
+    """Yield the rows that fit as batches of at most `batch_size`, and those that do not as they are, if they are kept.
+
+    If not, RecordError is raised, after a look at how many there are: it tells of all columns and how often. `noun` is
+    what the source calls its rows.
+    """
+    survey = _Survey(noun)
+    for part in parts:
+        survey.rows += 1 if isinstance(part, DeadLetter) else part.num_rows
+        if isinstance(part, DeadLetter) and keeps_dead_letters:
+            yield part
+        elif isinstance(part, DeadLetter):
+            survey.note(part)
+        elif not survey.problems:
+            yield from part.to_batches(max_chunksize=batch_size)
+        survey.check_time()
+    survey.finish()
+
+
+class _Survey:
+    """Counts the rows that do not fit; it ends some time after the first of them."""
+
+    def __init__(self, noun: str) -> None:
+        self.rows = 0
+        self.problems: Counter[str] = Counter()
+        self._noun = noun
+        self._deadline = math.inf
+
+    def note(self, misfit: DeadLetter) -> None:
+        if not self.problems:
+            self._deadline = time.monotonic() + SURVEY_SECONDS
+        self.problems.update(misfit.reason.splitlines())
+
+    def check_time(self) -> None:
+        """Raise RecordError when the time is up."""
+        if time.monotonic() > self._deadline:
+            self.finish()
+
+    def finish(self) -> None:
+        """Raise RecordError when something did not fit."""
+        if self.problems:
+            told = [
+                f"{problem} (in {count:,} of {self.rows:,} {self._noun})"
+                for problem, count in self.problems.most_common()
+            ]
+            raise RecordError("\n".join(told))
+
+
+class _Progress:
+    """Logs one line every few seconds, so that a person sees the read move."""
+
+    def __init__(self, partition: Partition) -> None:
+        self._partition = partition
+        self._rows = 0
+        self._began = self._logged = time.monotonic()
+
+    def add(self, rows: int) -> None:
+        self._rows += rows
+        if time.monotonic() - self._logged >= PROGRESS_SECONDS:
+            self._log("reading")
+
+    def finish(self) -> None:
+        self._log("read")
+
+    def _log(self, verb: str) -> None:
+        self._logged = time.monotonic()
+        rate = self._rows / max(self._logged - self._began, 1e-3)
+        _LOGGER.info(
+            "%s partition %d of %d: %s rows%s",
+            verb,
+            self._partition.index,
+            self._partition.count,
+            f"{self._rows:,}",
+            f", {rate:,.0f} rows/s" if self._rows else "",
+        )

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from sync_pipeline import read_output
+from sync_pipeline.errors import RecordError
+from sync_pipeline.read_output import fitting_batches
+from sync_pipeline.source import DeadLetter
+
+NOT_A_NUMBER, NOT_A_DATE = "column 'n' has a value that does not fit", "column 'd' has a value that does not fit"
+
+
+def rows(count: int) -> pa.Table:
+    return pa.table({"n": range(count)})
+
+
+def misfit(*reasons: str) -> DeadLetter:
+    return DeadLetter(("n",), "\n".join(reasons), {"n": "secret"})
+
+
+def outcome(*parts: pa.Table | DeadLetter, keeps: bool = False, noun: str = "rows") -> list[Any]:
+    return list(fitting_batches(parts, 3, noun, keeps_dead_letters=keeps))
+
+
+def refusal(parts: Sequence[pa.Table | DeadLetter], **options: Any) -> list[str]:
+    with pytest.raises(RecordError) as caught:
+        outcome(*parts, **options)
+    return str(caught.value).splitlines()
+
+
+def test_tables_are_cut_into_batches() -> None:
+    assert [batch.num_rows for batch in outcome(rows(7), rows(2))] == [3, 3, 1, 2]
+
+
+def test_dead_letters_that_are_kept_stay_in_their_place() -> None:
+    first, letter, second = outcome(rows(2), misfit(NOT_A_DATE), rows(1), keeps=True)
+    assert (first.num_rows, letter, second.num_rows) == (2, misfit(NOT_A_DATE), 1)
+
+
+def test_misfits_are_counted_by_problem_the_most_frequent_first() -> None:
+    parts = [misfit(NOT_A_DATE), rows(1), misfit(NOT_A_NUMBER, NOT_A_DATE), misfit(NOT_A_NUMBER), misfit(NOT_A_NUMBER)]
+    assert refusal(parts) == [f"{NOT_A_NUMBER} (in 3 of 5 rows)", f"{NOT_A_DATE} (in 2 of 5 rows)"]
+
+
+def test_all_rows_are_counted_that_were_read() -> None:
+    told = refusal([rows(10), misfit(NOT_A_DATE), rows(1989)], noun="documents")
+    assert told == [f"{NOT_A_DATE} (in 1 of 2,000 documents)"]
+
+
+def test_a_survey_ends_when_its_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(read_output, "SURVEY_SECONDS", -1.0)
+    monkeypatch.setattr(read_output.time, "monotonic", lambda: 1000.0)
+    assert refusal([misfit(NOT_A_DATE)] * 3) == [f"{NOT_A_DATE} (in 1 of 1 rows)"]
+
+
+def test_no_value_is_told() -> None:
+    assert "secret" not in "".join(refusal([misfit(NOT_A_NUMBER)]))
