@@ -14,6 +14,7 @@ from sync_pipeline.schema import Schema, quoted
 from sync_pipeline.smart_sync import SyncInterval, TimestampBounds
 from sync_pipeline.sql_transformation import interval_condition
 
+
 @dataclass(frozen=True)
 class Filter:
     """Which rows are read.
