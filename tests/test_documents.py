@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import itertools
 import json
 import re
 from functools import cache
@@ -200,3 +201,21 @@ def _texts() -> tuple[str, ...]:
                 case ast.JoinedStr(values=parts):
                     texts.append("".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in parts))
     return tuple(texts)
+
+
+@pytest.mark.parametrize(
+    ("result", "names"),
+    [
+        pytest.param("mongodb", ("ours_vs_raw_drain", "ours_vs_row_beam", "ours_vs_dlt"), id="mongodb"),
+        pytest.param("bigquery", ("ours_vs_beam_read", "short_way_worker_bytes"), id="bigquery"),
+        pytest.param("memory", ("peak_mb_300k", "peak_mb_3m"), id="memory"),
+    ],
+)
+def test_the_figures_are_those_that_were_measured(result: str, names: tuple[str, ...]) -> None:
+    document = json.loads(read(f"benchmarks/results/{result}.json"))
+    _, others = section("Performance").split("### Other sources, and memory")
+    rows = [[cell.strip() for cell in row.split("|")] for row in others.splitlines() if row.startswith("| ")]
+    begin = next(number for number, row in enumerate(rows) if row[1] == f"`make bench-{result}`")
+    results = [rows[begin][3]]
+    results += [row[3] for row in itertools.takewhile(lambda row: not row[1], rows[begin + 1 :])]
+    assert re.findall(r"\d[\d.]*", " ".join(results)) == [str(document[name]) for name in names]
