@@ -35,8 +35,8 @@ class Report:
 
     @property
     def rows_per_second(self) -> float:
-        """Rows that were read, and published, in one second."""
-        return self.rows_read / max(self.seconds, 0.1)
+        """Rows that were published in one second."""
+        return self.rows_loaded / max(self.seconds, 0.1)
 
 
 def find_report(log: str) -> Report | None:

@@ -38,11 +38,16 @@ class Demo:
 def sync(demo: Demo, expected_rows: int) -> Report:
     """Run the sync, show its log, and return what it reported."""
     outcome = run(demo, demo.parameters)
-    report = outcome.report
-    if outcome.exit_code != 0 or report is None:
-        raise DemoError(f"the run ended with exit code {outcome.exit_code}")
+    report = reported(outcome)
     expect(report.rows_read == report.rows_loaded == expected_rows, f"{expected_rows:,} rows read and loaded", outcome)
     return report
+
+
+def reported(outcome: Outcome) -> Report:
+    """Return what a run reported. Raises DemoError when it did not end well."""
+    if outcome.exit_code != 0 or outcome.report is None:
+        raise DemoError(f"the run ended with exit code {outcome.exit_code}")
+    return outcome.report
 
 
 def run(demo: Demo, parameters: Mapping[str, str]) -> Outcome:

@@ -23,7 +23,7 @@ PASSWORD = "s3cret/of the:role@"
 @pytest.fixture(autouse=True)
 def is_impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection_module, "SELECTION_SECONDS", 1)
-    monkeypatch.setattr("sync_pipeline.sources.mongodb.connection.time.sleep", lambda _: None)
+    monkeypatch.setattr("sync_pipeline.source_access.time.sleep", lambda _: None)
 
 
 @pytest.fixture

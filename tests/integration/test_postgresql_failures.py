@@ -67,7 +67,7 @@ def test_an_unreachable_server(
     reader: Reader, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     waits: list[float] = []
-    monkeypatch.setattr("sync_pipeline.sources.postgresql.connection.time.sleep", waits.append)
+    monkeypatch.setattr("sync_pipeline.source_access.time.sleep", waits.append)
     port = free_port()
     source = reader.source("SELECT 1", postgresql_port=str(port), max_retries="3")
     with caplog.at_level(logging.WARNING, "sync_pipeline"):
@@ -121,7 +121,7 @@ def test_a_refused_connection(
     reader: Reader, monkeypatch: pytest.MonkeyPatch, parameters: dict[str, str], message: str
 ) -> None:
     # A refusal is final: nothing is waited for.
-    monkeypatch.setattr("sync_pipeline.sources.postgresql.connection.time", None)
+    monkeypatch.setattr("sync_pipeline.source_access.time", None)
     source = reader.source("SELECT 1", max_retries="5", **parameters)
     error = failure(reader, source.describe)
     assert type(error) is SourceQueryError

@@ -19,7 +19,6 @@ from sync_pipeline.errors import RecordError, SchemaError, SourceQueryError, Syn
 from sync_pipeline.schema import NULLABLE, REPEATED, REQUIRED, Field
 from sync_pipeline.smart_sync import StartOrigin, SyncInterval
 from sync_pipeline.source import BATCHES, Partition
-from sync_pipeline.sources.postgresql import single_statement
 from tests.integration.postgresql_reading import Reader, execute, fresh_database, rows_of
 
 SHOP = '''
@@ -271,20 +270,6 @@ def test_refused(shop: Reader, connection: Connection, query: str, error: type[S
     assert (type(caught.value), str(caught.value)) == (error, message)
     assert execute(connection, "SELECT count(*) FROM customers") == [(3,)]
     assert execute(connection, "SELECT is_called FROM numbers") == [(False,)]
-
-
-@pytest.mark.parametrize(
-    ("query", "statement"),
-    [
-        pytest.param(" SELECT 1 ; ", "SELECT 1", id="semicolon"),
-        pytest.param("SELECT 'a;b' -- c", "SELECT 'a;b'", id="comment"),
-        pytest.param("SELECT $$;$$; /* ; */", "SELECT $$;$$", id="dollar quotes"),
-        pytest.param("SELECT '🎉' /* 🎉 */;", "SELECT '🎉'", id="emoji"),
-        pytest.param("SELECT 'never ends;", "SELECT 'never ends;", id="left to the server"),
-    ],
-)
-def test_single_statement(query: str, statement: str) -> None:
-    assert single_statement(query, "postgresql_query") == statement
 
 
 JANUARY_1 = datetime(2024, 1, 1, tzinfo=UTC)

@@ -225,7 +225,7 @@ def test_it_is_tried_again_as_often_as_max_retries_says(
     syncing: Syncing, closed_port: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[float] = []
-    monkeypatch.setattr("sync_pipeline.sources.postgresql.connection.time.sleep", waits.append)
+    monkeypatch.setattr("sync_pipeline.source_access.time.sleep", waits.append)
     syncing.run(postgresql_port=closed_port, max_retries="3").refused(exit_code=1)
     assert waits == [1, 2, 4]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -25,6 +24,7 @@ from sync_pipeline.smart_sync import (
     has_placeholders,
 )
 from sync_pipeline.source import ReadPlan, Selection, SourceDescription
+from sync_pipeline.source_access import check_names, single_statement
 from sync_pipeline.sources.bigquery.client import (
     JOBS_CREATE,
     TABLES_GET,
@@ -33,7 +33,7 @@ from sync_pipeline.sources.bigquery.client import (
     source_errors,
 )
 from sync_pipeline.sources.bigquery.clock import read_clock
-from sync_pipeline.sources.bigquery.queries import Filter, rows_sql, single_query
+from sync_pipeline.sources.bigquery.queries import Filter, rows_sql
 from sync_pipeline.sources.bigquery.storage_read import MAX_STREAMS, SERVICE_COLUMNS, BigqueryRead, ReadFromBigquery
 from sync_pipeline.sql_transformation import all_checks, is_plain, reading_sql
 from sync_pipeline.suggestions import did_you_mean
@@ -125,7 +125,11 @@ class BigquerySource:
 
     @property
     def _query(self) -> str | None:
-        return single_query(self.connection.query) if self.connection.query else None
+        return (
+            single_statement(self.connection.query, "source_bigquery_query", "bigquery")
+            if self.connection.query
+            else None
+        )
 
     def _relation(self, client: bigquery.Client, interval: SyncInterval | None) -> _Relation:
         if self._query is None:
@@ -273,13 +277,8 @@ def _described(field: Field) -> Field:
 
 
 def _check_columns(schema: Schema) -> None:
-    if not schema.fields:
-        raise SchemaError("the source has no columns: select at least one")
-    repeated = [name for name, count in Counter(name.lower() for name in schema.names).items() if count > 1]
-    if repeated:
-        raise SchemaError(
-            f"the query returns more than one column called {', '.join(repeated)}: name each differently with AS"
-        )
+    # BigQuery does not tell names apart that differ in upper and lower case.
+    check_names(field.name.lower() for field in schema)
     unknown = [f"{field.name} ({field.source_type})" for field in schema if not _is_known(field)]
     if unknown:
         raise SchemaError(

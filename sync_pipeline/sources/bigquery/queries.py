@@ -5,10 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-import sqlglot
-from sqlglot.tokens import TokenType
-
-from sync_pipeline.errors import SourceQueryError
 from sync_pipeline.layout import any_partition
 from sync_pipeline.schema import Schema, quoted
 from sync_pipeline.smart_sync import SyncInterval, TimestampBounds
@@ -56,22 +52,3 @@ def rows_sql(relation: str, schema: Schema, names: Collection[str], where: Filte
     columns = ", ".join(f"{alias}.{quoted(name)}" for name in names)
     condition = where.condition(alias)
     return f"SELECT {columns}\nFROM {relation} AS {alias}" + (f"\nWHERE {condition}" if condition else "")
-
-
-def single_query(query: str) -> str:
-    """Return `query` without the semicolon and comments that may end it, so that it can stand in brackets.
-
-    Raises SourceQueryError when it holds more than one statement, or none.
-    """
-    try:
-        tokens = sqlglot.tokenize(query, read="bigquery")
-    except sqlglot.errors.TokenError:
-        # BigQuery knows best what is wrong with it.
-        return query.strip()
-    while tokens and tokens[-1].token_type == TokenType.SEMICOLON:
-        tokens.pop()
-    if any(token.token_type == TokenType.SEMICOLON for token in tokens):
-        raise SourceQueryError("source_bigquery_query holds more than one statement: give one SELECT")
-    if not tokens:
-        raise SourceQueryError("source_bigquery_query holds no statement: give one SELECT")
-    return query[: tokens[-1].end + 1].strip()

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import re
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,15 +19,13 @@ from pymongo.uri_parser import parse_uri
 from sync_pipeline.config import MongodbConfig
 from sync_pipeline.errors import ConfigError, SourceError, SourceQueryError, SourceUnavailableError, SyncError
 from sync_pipeline.secrets import Secret
+from sync_pipeline.source_access import connect_with_retries
 from sync_pipeline.sources.mongodb.bson_texts import DECODING
-
-_LOGGER = logging.getLogger(__name__)
 
 APPLICATION_NAME = "dataflow-bigquery-sync"
 # How long a server, or the right member of a replica set, is looked for in one attempt.
 SELECTION_SECONDS = 10
 CONNECT_TIMEOUT_SECONDS = 10
-MAX_BACKOFF_SECONDS = 30
 
 Document = dict[str, Any]
 
@@ -139,7 +135,7 @@ def connected(config: MongodbConfig, max_retries: int) -> Iterator[Collection[Do
     A server that cannot be reached is tried `max_retries` times more, waiting 1, 2, 4 … seconds; a refusal is final.
     Raises SourceUnavailableError, SourceQueryError or ConfigError.
     """
-    client = _connect_with_retries(config, max_retries)
+    client = connect_with_retries(lambda: _connect(config), max_retries)
     try:
         with translated_errors(config):
             concern = client.read_concern if client.read_concern.level else ReadConcern("majority")
@@ -161,19 +157,6 @@ def translated_errors(config: MongodbConfig, *, is_reading: bool = False) -> Ite
         yield
     except (pymongo.errors.PyMongoError, BSONError) as error:
         raise _translated(error, config, is_reading) from None
-
-
-def _connect_with_retries(config: MongodbConfig, max_retries: int) -> pymongo.MongoClient[Document]:
-    for attempt in range(max_retries + 1):
-        try:
-            return _connect(config)
-        except SourceUnavailableError as error:
-            if attempt == max_retries:
-                raise
-            wait = min(2**attempt, MAX_BACKOFF_SECONDS)
-            _LOGGER.warning("%s; trying again in %d s (%d of %d)", error, wait, attempt + 1, max_retries)
-            time.sleep(wait)
-    raise AssertionError("unreachable: the last attempt returns or raises")
 
 
 def _connect(config: MongodbConfig) -> pymongo.MongoClient[Document]:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from datetime import timedelta
 
 import apache_beam as beam
 import psycopg2.errors
-import sqlglot
 from psycopg2.extensions import Column
 from psycopg2.extensions import connection as Connection
-from sqlglot.tokens import TokenType
 
 from sync_pipeline.config import PostgresqlConfig, SyncConfig
-from sync_pipeline.errors import SchemaError, SourceQueryError
+from sync_pipeline.errors import SchemaError
 from sync_pipeline.schema import NULLABLE, REQUIRED, Schema
 from sync_pipeline.smart_sync import (
     BEGINNING,
@@ -25,6 +22,7 @@ from sync_pipeline.smart_sync import (
     timestamp_text,
 )
 from sync_pipeline.source import Partition, ReadPlan, SourceDescription
+from sync_pipeline.source_access import check_names, single_statement
 from sync_pipeline.sources.postgresql.clock import ServerClock, read_clock
 from sync_pipeline.sources.postgresql.column_types import SourceColumn, quoted_identifier
 from sync_pipeline.sources.postgresql.connection import connected, translated_errors
@@ -185,7 +183,7 @@ class PostgresqlSource:
         """Return the one statement of the user's query, without what follows it."""
         query = self._query_template
         parameter = "postgresql_base_query" if query == self.connection.base_query else "postgresql_query"
-        query = single_statement(query, parameter)
+        query = single_statement(query, parameter, "postgres")
         return fill_placeholders(query, interval) if interval else query
 
     @property
@@ -265,25 +263,6 @@ def open_source(config: SyncConfig) -> PostgresqlSource:
     return PostgresqlSource(config, config.source)
 
 
-def single_statement(query: str, parameter: str) -> str:
-    """Return `query` without the semicolon and comments that may end it, so that it can stand in brackets.
-
-    Raises SourceQueryError when it holds more than one statement. https://www.postgresql.org/docs/current/sql-syntax-lexical.html
-    """
-    try:
-        tokens = sqlglot.tokenize(query, read="postgres")
-    except sqlglot.errors.TokenError:
-        # The server knows best what is wrong with it.
-        return query.strip()
-    while tokens and tokens[-1].token_type == TokenType.SEMICOLON:
-        tokens.pop()
-    if any(token.token_type == TokenType.SEMICOLON for token in tokens):
-        raise SourceQueryError(f"{parameter} holds more than one statement: give one SELECT")
-    if not tokens:
-        raise SourceQueryError(f"{parameter} holds no statement: give one SELECT")
-    return query[: tokens[-1].end + 1].strip()
-
-
 def _described_columns(connection: Connection, query: str) -> tuple[list[SourceColumn], list[tuple[int, int]]]:
     """Return the query's columns, and for each the table and column number it comes from unchanged."""
     with translated_errors(len(_DESCRIBE_PREFIX), query), connection.cursor() as cursor:
@@ -291,14 +270,7 @@ def _described_columns(connection: Connection, query: str) -> tuple[list[SourceC
         described = cursor.description or ()
         cursor.execute(_TYPES_SQL, {"oids": [column.type_code for column in described]})
         types = {oid: rest for oid, *rest in cursor.fetchall()}
-    counts = Counter(column.name for column in described)
-    repeated = [name for name, count in counts.items() if count > 1]
-    if repeated:
-        raise SchemaError(
-            f"the query returns more than one column called {', '.join(repeated)}: name each differently with AS"
-        )
-    if not described:
-        raise SchemaError("the query returns no columns: select at least one")
+    check_names(column.name for column in described)
     columns = []
     for column in described:
         type_name, is_composite, is_array, declared_type = types[column.type_code]

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import re
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -16,11 +14,9 @@ from psycopg2.extensions import connection as Connection
 
 from sync_pipeline.config import PostgresqlConfig
 from sync_pipeline.errors import ConfigError, SourceError, SourceQueryError, SourceUnavailableError
-
-_LOGGER = logging.getLogger(__name__)
+from sync_pipeline.source_access import connect_with_retries
 
 CONNECT_TIMEOUT_SECONDS = 30
-MAX_BACKOFF_SECONDS = 30
 
 # What a session is told before it reads, so that text means the same whatever the server's defaults are.
 SESSION_SETTINGS = {
@@ -124,7 +120,7 @@ def connected(config: PostgresqlConfig, max_retries: int) -> Iterator[Connection
     An unreachable server is tried `max_retries` times more, waiting 1, 2, 4 … seconds; a refusal is final.
     Raises SourceUnavailableError or SourceQueryError.
     """
-    connection = _connect_with_retries(config, max_retries)
+    connection = connect_with_retries(lambda: _connect(config), max_retries)
     try:
         with translated_errors(), connection.cursor() as cursor:
             connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
@@ -134,19 +130,6 @@ def connected(config: PostgresqlConfig, max_retries: int) -> Iterator[Connection
         yield connection
     finally:
         connection.close()
-
-
-def _connect_with_retries(config: PostgresqlConfig, max_retries: int) -> Connection:
-    for attempt in range(max_retries + 1):
-        try:
-            return _connect(config)
-        except SourceUnavailableError as error:
-            if attempt == max_retries:
-                raise
-            wait = min(2**attempt, MAX_BACKOFF_SECONDS)
-            _LOGGER.warning("%s; trying again in %d s (%d of %d)", error, wait, attempt + 1, max_retries)
-            time.sleep(wait)
-    raise AssertionError("unreachable: the last attempt returns or raises")
 
 
 def _connect(config: PostgresqlConfig) -> Connection:

@@ -2,9 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from sync_pipeline.errors import SourceQueryError
 from sync_pipeline.schema import Field, Schema
-from sync_pipeline.sources.bigquery.queries import Filter, rows_sql, single_query
+from sync_pipeline.sources.bigquery.queries import Filter, rows_sql
 from tests.plans import INTERVAL, USERS
 
 BETWEEN = (
@@ -59,31 +58,3 @@ def test_a_demanded_partition_filter(where: Filter, condition: str) -> None:
 def test_a_column_called_like_the_alias() -> None:
     schema = Schema((Field("Q", "INT64"), Field("q_", "INT64")))
     assert rows_sql("`p.d.t`", schema, schema.names, Filter()) == "SELECT q__.`Q`, q__.`q_`\nFROM `p.d.t` AS q__"
-
-
-@pytest.mark.parametrize(
-    ("query", "kept"),
-    [
-        pytest.param("SELECT 1", "SELECT 1", id="plain"),
-        pytest.param(" SELECT 1 ; -- done\n", "SELECT 1", id="semicolon and comment"),
-        pytest.param("SELECT ';' AS `a;b` # no end\n", "SELECT ';' AS `a;b`", id="quoted semicolons"),
-        pytest.param("WITH x AS (SELECT 1) SELECT * FROM x;;", "WITH x AS (SELECT 1) SELECT * FROM x", id="WITH"),
-        pytest.param('SELECT r"\\d;", """a\n;"""', 'SELECT r"\\d;", """a\n;"""', id="strings of GoogleSQL"),
-        pytest.param("SELECT 'open", "SELECT 'open", id="left to BigQuery"),
-    ],
-)
-def test_single_query(query: str, kept: str) -> None:
-    assert single_query(query) == kept
-
-
-@pytest.mark.parametrize(
-    ("query", "problem"),
-    [
-        pytest.param("SELECT 1; SELECT 2", "more than one statement", id="two"),
-        pytest.param("-- SELECT 1", "no statement", id="a comment"),
-        pytest.param(";", "no statement", id="a semicolon"),
-    ],
-)
-def test_queries_that_are_not_one(query: str, problem: str) -> None:
-    with pytest.raises(SourceQueryError, match=f"^source_bigquery_query holds {problem}: give one SELECT$"):
-        single_query(query)

@@ -15,7 +15,6 @@ from sync_pipeline.errors import ConfigError, SourceError, SourceQueryError, Sou
 from sync_pipeline.secrets import Secret
 from sync_pipeline.sources.postgresql.connection import (
     ERROR_MEANINGS,
-    MAX_BACKOFF_SECONDS,
     REFUSALS,
     connected,
     translated_errors,
@@ -277,7 +276,7 @@ def test_retries_wait_twice_as_long_each_time(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     waits: list[float] = []
-    monkeypatch.setattr("sync_pipeline.sources.postgresql.connection.time.sleep", waits.append)
+    monkeypatch.setattr("sync_pipeline.source_access.time.sleep", waits.append)
     attempts: list[object] = []
 
     def connect(**settings: object) -> None:
@@ -287,7 +286,7 @@ def test_retries_wait_twice_as_long_each_time(
     monkeypatch.setattr(psycopg2, "connect", connect)
     with caplog.at_level(logging.WARNING), pytest.raises(SourceUnavailableError), connected(CONFIG, 7):
         pass
-    assert waits == [1, 2, 4, 8, 16, MAX_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS]
+    assert waits == [1, 2, 4, 8, 16, 30, 30]
     assert len(attempts) == 8
     reason = "PostgreSQL cannot be reached at db.example.com:5432: Connection refused: check postgresql_host, "
     assert [record.getMessage().startswith(reason) for record in caplog.records] == [True] * 7
@@ -302,7 +301,7 @@ def test_a_refusal_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     def connect(**settings: object) -> None:
         raise psycopg2.OperationalError(f'{SERVER}FATAL:  database "shop" does not exist')
 
-    monkeypatch.setattr("sync_pipeline.sources.postgresql.connection.time.sleep", sleep)
+    monkeypatch.setattr("sync_pipeline.source_access.time.sleep", sleep)
     monkeypatch.setattr(psycopg2, "connect", connect)
     with pytest.raises(SourceQueryError), connected(CONFIG, 7):
         pass

@@ -1,0 +1,63 @@
+"""What all sources do before they read: connect, with patience, and look at the query they are given."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+import sqlglot
+from sqlglot.tokens import TokenType
+
+from sync_pipeline.errors import SchemaError, SourceQueryError, SourceUnavailableError
+
+_LOGGER = logging.getLogger(__name__)
+
+MAX_BACKOFF_SECONDS = 30
+
+
+def connect_with_retries[Connection](connect: Callable[[], Connection], max_retries: int) -> Connection:
+    """Return what `connect` returns; while the server cannot be reached, try `max_retries` times more.
+
+    It waits 1, 2, 4 … seconds between. Raises SourceUnavailableError of the last attempt, and any other error at once.
+    """
+    for attempt in range(max_retries):
+        try:
+            return connect()
+        except SourceUnavailableError as error:
+            wait = min(2**attempt, MAX_BACKOFF_SECONDS)
+            _LOGGER.warning("%s; trying again in %d s (%d of %d)", error, wait, attempt + 1, max_retries)
+            time.sleep(wait)
+    return connect()
+
+
+def single_statement(query: str, parameter: str, dialect: str) -> str:
+    """Return `query` without the semicolon and comments that may end it, so that it can stand in brackets.
+
+    `dialect` is sqlglot's name of it. Raises SourceQueryError when it holds more than one statement, or none.
+    """
+    try:
+        tokens = sqlglot.tokenize(query, read=dialect)
+    except sqlglot.errors.TokenError:
+        # The server knows best what is wrong with it.
+        return query.strip()
+    while tokens and tokens[-1].token_type == TokenType.SEMICOLON:
+        tokens.pop()
+    if any(token.token_type == TokenType.SEMICOLON for token in tokens):
+        raise SourceQueryError(f"{parameter} holds more than one statement: give one SELECT")
+    if not tokens:
+        raise SourceQueryError(f"{parameter} holds no statement: give one SELECT")
+    return query[: tokens[-1].end + 1].strip()
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Raise SchemaError when a query returns no columns, or several of one name."""
+    counts = Counter(names)
+    if not counts:
+        raise SchemaError("the query returns no columns: select at least one")
+    repeated = [name for name, count in counts.items() if count > 1]
+    if repeated:
+        raise SchemaError(
+            f"the query returns more than one column called {', '.join(repeated)}: name each differently with AS"
+        )
