@@ -45,6 +45,8 @@ class Step:
 STEPS = {
     "planned": Step("sync_pipeline.pipeline.make_plan"),
     "reading": Step("sync_pipeline.sources.postgresql.copy_read._ChunkWriter.write"),
+    "documents read": Step("sync_pipeline.sources.mongodb.raw_read.read_documents"),
+    "rows read": Step("sync_pipeline.sources.bigquery.storage_read.checked_parts"),
     "file staged": Step("sync_pipeline.staging._OpenFile.close"),
     "dead letters loaded": Step("sync_pipeline.publish._Publication._publish_dead_letters"),
     "table created": Step("sync_pipeline.publish._Publication._prepare_table"),

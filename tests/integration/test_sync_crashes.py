@@ -72,7 +72,8 @@ def test_a_later_run_that_is_killed_is_made_good_by_the_next(
 
 
 def test_every_step_is_one_of_a_run() -> None:
-    assert {*FIRST, *LATER_APPEND, *LATER_MERGE} == crash_driver.STEPS.keys()
+    of_other_sources = {"documents read", "rows read"}
+    assert {*FIRST, *LATER_APPEND, *LATER_MERGE} == crash_driver.STEPS.keys() - of_other_sources
 
 
 def kill(syncing: Syncing, step: str, parameters: dict[str, str]) -> None:
