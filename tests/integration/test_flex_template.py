@@ -207,6 +207,23 @@ def test_the_launch_on_one_line_loads_rows(syncing: Syncing, launching: Launchin
     assert syncing.query("SELECT id, status FROM orders ORDER BY id") == [(1, "new"), (2, "paid")]
 
 
+def test_the_check_of_a_deployment_loads_a_row(bigquery_syncing: BigquerySyncing, launching: Launching) -> None:
+    syncing = bigquery_syncing
+    (command,) = (block for block in _blocks("Deploy", "bash") if "run test-deployment" in block)
+    here = {
+        "gs://$BUCKET/templates/sync-to-bigquery.json": launching.template,
+        "gs://$BUCKET/tmp": syncing.folder,
+        "$PROJECT": syncing.endpoints.project,
+        "$REGION": REGION,
+        "test_dataset": syncing.dataset,
+    }
+    for written, meant in here.items():
+        command = command.replace(written, meant)
+    launching.succeed(command)
+    launching.wait("test-deployment", "DONE")
+    assert syncing.query("SELECT test_column FROM test_table") == [(1,)]
+
+
 def test_a_schedule_of_the_readme_loads_rows_and_does_not_overlap(syncing: Syncing, launching: Launching) -> None:
     _fill_orders(syncing)
     (written,) = _blocks("Schedule", "yaml")
