@@ -103,7 +103,7 @@ def play(demo: Demo) -> None:
     reports = {"append 1": first, "append 2": second, "merge 1": third, "merge 2": fourth}
     reports |= {"BigQuery": copy, "MongoDB 1": fifth, "MongoDB 2": sixth}
     demo.console.print(demo_screen.summary(reports))
-    demo.console.print("Seconds run from the plan to the publication, without the start of Python.")
+    demo.console.print("Time runs from the plan to the publication, without the start of Python.")
 
 
 def merged(demo: Demo) -> Demo:

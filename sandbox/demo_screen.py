@@ -115,7 +115,7 @@ def summary(reports: Mapping[str, Report]) -> Table:
     table = _table()
     table.add_column("Run", style="bold", no_wrap=True)
     table.add_column("Interval of updated_at", no_wrap=True)
-    for name in ("Rows\nread", "Rows\nloaded", "Seconds", "Rows/s"):
+    for name in ("Rows\nread", "Rows\nloaded", "Time", "Rows/s"):
         table.add_column(name, justify="right", no_wrap=True)
     for number, (name, report) in enumerate(reports.items()):
         if number:
@@ -125,7 +125,7 @@ def summary(reports: Mapping[str, Report]) -> Table:
             _interval(report),
             f"{report.rows_read:,}",
             f"{report.rows_loaded:,}",
-            f"{report.seconds:.1f}",
+            f"{report.seconds:.1f} s",
             f"{report.rows_per_second:,.0f}",
         )
     return table
