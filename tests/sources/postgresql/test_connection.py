@@ -174,7 +174,7 @@ REFUSED = [
     pytest.param(
         f'{SERVER}server certificate for "sql" does not match host name "db.example.com"\n', 8, id="host name"
     ),
-    pytest.param(f'{SERVER}root certificate file "/root/.postgresql/root.crt" does not exist\n', 9, id="no root"),
+    pytest.param(f'{SERVER}root certificate file "/home/sync/.postgresql/root.crt" does not exist\n', 9, id="no root"),
     pytest.param(
         'could not translate host name "db.example.com" to address: Name or service not known\n', 10, id="unknown host"
     ),
