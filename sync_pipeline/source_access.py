@@ -1,4 +1,4 @@
-"""What all sources do before they read: connect, with patience, and look at the query they are given."""
+"""What sources do alike to reach their rows: connect with patience, understand errors, look at a query."""
 
 from __future__ import annotations
 
@@ -6,15 +6,29 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import sqlglot
 from sqlglot.tokens import TokenType
 
-from sync_pipeline.errors import SchemaError, SourceQueryError, SourceUnavailableError
+from sync_pipeline.errors import SchemaError, SourceError, SourceQueryError, SourceUnavailableError
 
 _LOGGER = logging.getLogger(__name__)
 
 MAX_BACKOFF_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class ErrorMeaning:
+    """What a driver's error code means to us.
+
+    Attributes:
+        quotes_data: the server's text may hold a value of a row, and is not shown.
+    """
+
+    error: type[SourceError]
+    remedy: str
+    quotes_data: bool = False
 
 
 def connect_with_retries[Connection](connect: Callable[[], Connection], max_retries: int) -> Connection:

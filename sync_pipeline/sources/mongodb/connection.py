@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -19,7 +18,7 @@ from pymongo.uri_parser import parse_uri
 from sync_pipeline.config import MongodbConfig
 from sync_pipeline.errors import ConfigError, SourceError, SourceQueryError, SourceUnavailableError, SyncError
 from sync_pipeline.secrets import Secret
-from sync_pipeline.source_access import connect_with_retries
+from sync_pipeline.source_access import ErrorMeaning, connect_with_retries
 from sync_pipeline.sources.mongodb.bson_texts import DECODING
 
 APPLICATION_NAME = "dataflow-bigquery-sync"
@@ -28,15 +27,6 @@ SELECTION_SECONDS = 10
 CONNECT_TIMEOUT_SECONDS = 10
 
 Document = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class ErrorMeaning:
-    """What an error code of the server means to us."""
-
-    error: type[SourceError]
-    remedy: str
-    quotes_data: bool = False
 
 
 _CREDENTIALS = "check mongodb_username and mongodb_password, or those in mongodb_connection_string and its authSource"

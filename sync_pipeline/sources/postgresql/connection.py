@@ -6,7 +6,6 @@ import contextlib
 import re
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import psycopg2
 from apache_beam.io.filesystems import FileSystems
@@ -14,7 +13,7 @@ from psycopg2.extensions import connection as Connection
 
 from sync_pipeline.config import PostgresqlConfig
 from sync_pipeline.errors import ConfigError, SourceError, SourceQueryError, SourceUnavailableError
-from sync_pipeline.source_access import connect_with_retries
+from sync_pipeline.source_access import ErrorMeaning, connect_with_retries
 
 CONNECT_TIMEOUT_SECONDS = 30
 
@@ -27,15 +26,6 @@ SESSION_SETTINGS = {
     "bytea_output": "hex",
     "xmloption": "content",
 }
-
-
-@dataclass(frozen=True)
-class ErrorMeaning:
-    """What a SQLSTATE, or a class of them, means to us."""
-
-    error: type[SourceError]
-    remedy: str
-    quotes_data: bool = False
 
 
 # By SQLSTATE, the longest matching prefix wins. https://www.postgresql.org/docs/current/errcodes-appendix.html
