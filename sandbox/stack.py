@@ -114,12 +114,25 @@ def start_server(folder: Path, name: str) -> None:
 
 
 def read_state(folder: Path) -> Stack | None:
-    """Return the sandbox under `folder`, running or not; None when there is none."""
+    """Return the sandbox under `folder`, running or not; None when there is none.
+
+    Raises SandboxError when another version of the sandbox has left its file there.
+    """
+    file = folder / _STATE
     try:
-        state = json.loads((folder / _STATE).read_text())
+        state = json.loads(file.read_text())
     except FileNotFoundError:
         return None
-    fields: dict[str, Any] = state["endpoints"]
+    try:
+        return _stack_of(state)
+    except (KeyError, TypeError):
+        raise SandboxError(
+            f"{file} is of another version of the sandbox: stop its servers if they still run, and delete {folder}"
+        ) from None
+
+
+def _stack_of(state: dict[str, Any]) -> Stack:
+    fields = state["endpoints"]
     paths = {"folder": Path(fields["folder"]), "credentials_file": Path(fields["credentials_file"])}
     processes = (Process(**{**p, "log": Path(p["log"]), "command": tuple(p["command"])}) for p in state["processes"])
     return Stack(Endpoints(**{**fields, **paths}), tuple(processes))

@@ -80,6 +80,20 @@ def test_without_a_sandbox_one_line_says_what_to_do(environment: dict[str, str],
     assert result.stderr == "sandbox: it is not running; start it with: python -m sandbox up\n"
 
 
+@pytest.mark.parametrize("command", ["up", "env", "down"])
+def test_a_sandbox_of_another_version(environment: dict[str, str], command: str) -> None:
+    folder = Path(environment["SANDBOX_FOLDER"])
+    folder.mkdir(exist_ok=True)
+    state = folder / "state.json"
+    state.write_text('{"endpoints": {"folder": "x", "credentials_file": "y"}, "processes": []}')
+    result = _sandbox(command, environment=environment)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == (
+        f"sandbox: {state} is of another version of the sandbox: stop its servers if they still run, and delete "
+        f"{folder}\n"
+    )
+
+
 def test_gcloud_where_there_is_none(environment: dict[str, str]) -> None:
     assert _sandbox("up", environment=environment).returncode == 0
     result = _sandbox("gcloud", "version", environment=environment | {"PATH": "/nonexistent"})
