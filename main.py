@@ -5,4 +5,9 @@ import sys
 from sync_pipeline.pipeline import main
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        # Later, when rows are staged, the run looks after this itself.
+        print("error: interrupted before anything was written", file=sys.stderr)
+        sys.exit(130)
