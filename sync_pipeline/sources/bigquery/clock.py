@@ -65,4 +65,10 @@ def may_write(job: Any) -> bool:
     """Whether a running job may add rows to a table; of a query that does not say it yet, it is taken that it may."""
     if job.job_type == "extract":
         return False
-    return not (job.job_type == "query" and job.statement_type == "SELECT")
+    return not (job.job_type == "query" and job.statement_type == "SELECT" and _is_for_reading(job.destination))
+
+
+def _is_for_reading(destination: bigquery.TableReference | None) -> bool:
+    # A scheduled query is a SELECT as well, and appends to the table it was given. One without a table gets BigQuery's
+    # own: https://cloud.google.com/bigquery/docs/cached-results#how_cached_results_are_stored
+    return destination is None or (destination.dataset_id.startswith("_") and destination.table_id.startswith("anon"))

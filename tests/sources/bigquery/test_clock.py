@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from google.api_core import exceptions
+from google.cloud.bigquery import TableReference
 
 from sync_pipeline.errors import SourceUnavailableError
 from sync_pipeline.sources.bigquery.clock import Clock, may_write, read_clock
@@ -21,6 +22,7 @@ class Job:
     minutes: int = 0
     statement_type: str | None = None
     job_id: str = "job"
+    destination: TableReference | None = None
 
     @property
     def created(self) -> datetime:
@@ -93,10 +95,18 @@ def test_without_an_interval_nobody_looks_at_jobs() -> None:
     assert read(Client(refusal=exceptions.Forbidden("no")), looks_at_jobs=False).safe.warnings == ()
 
 
+def table(table_id: str) -> TableReference:
+    return TableReference.from_string(f"project.{table_id}")
+
+
 @pytest.mark.parametrize(
     ("job", "writes"),
     [
         (Job("query", statement_type="SELECT"), False),
+        (Job("query", statement_type="SELECT", destination=table("_0a1b2c.anon3d4e5f")), False),
+        (Job("query", statement_type="SELECT", destination=table("raw.events")), True),
+        (Job("query", statement_type="SELECT", destination=table("raw.anonymous")), True),
+        (Job("query", statement_type="SELECT", destination=table("_hidden.events")), True),
         (Job("query", statement_type="MERGE"), True),
         (Job("query", statement_type="SCRIPT"), True),
         (Job("query", statement_type=None), True),
