@@ -67,13 +67,22 @@ CHECKED_CASTS: Mapping[tuple[str, str], str] = {
     ("STRING", "DATE"): "SAFE_CAST({x} AS DATE)",
     ("STRING", "TIME"): "SAFE_CAST({x} AS TIME)",
     ("STRING", "DATETIME"): "SAFE_CAST({x} AS DATETIME)",
-    ("STRING", "TIMESTAMP"): "SAFE.TIMESTAMP({x}, 'UTC')",
+    # Not TIMESTAMP(…, 'UTC'), which BigQuery refuses for a text that names its own zone.
+    # https://cloud.google.com/bigquery/docs/reference/standard-sql/timestamp_functions#timestamp
+    ("STRING", "TIMESTAMP"): "IFNULL(SAFE_CAST(CONCAT({x}, '+00') AS TIMESTAMP), SAFE_CAST({x} AS TIMESTAMP))",
     ("STRING", "JSON"): "SAFE.PARSE_JSON({x}, wide_number_mode=>'round')",
     ("STRING", "GEOGRAPHY"): "SAFE.ST_GEOGFROMTEXT({x})",
 }
 
-# Of the checked casts those that would round; a value that changes does not fit.
-_ROUNDING = frozenset({("NUMERIC", "INT64"), ("BIGNUMERIC", "INT64"), ("BIGNUMERIC", "NUMERIC")})
+# Of the checked casts those that would round, and whether `{value}` differs from `{x}`: such a value does not fit.
+_ROUNDED: Mapping[tuple[str, str], str] = {
+    ("NUMERIC", "INT64"): "CAST({value} AS NUMERIC) != {x}",
+    ("BIGNUMERIC", "INT64"): "CAST({value} AS BIGNUMERIC) != {x}",
+    ("BIGNUMERIC", "NUMERIC"): "CAST({value} AS BIGNUMERIC) != {x}",
+    ("STRING", "NUMERIC"): "CAST({value} AS BIGNUMERIC) != SAFE_CAST({x} AS BIGNUMERIC)",
+    # No type holds more digits: the 39th behind the point, unless only zeros follow.
+    ("STRING", "BIGNUMERIC"): "REGEXP_CONTAINS({x}, '[.][0-9]{{38}}[0-9]*[1-9]')",
+}
 
 # The text of a value in a dead letter, where a cast does not give it.
 _TEXTS: Mapping[str, str] = {
@@ -124,7 +133,7 @@ def convert(expression: str, source: Field, read: Field) -> Conversion:
         value = SURE_CASTS[pair].format(x=expression)
     elif pair in CHECKED_CASTS:
         value = CHECKED_CASTS[pair].format(x=expression)
-        changed = f" OR CAST({value} AS {source.type}) != {expression}" if pair in _ROUNDING else ""
+        changed = f" OR {_ROUNDED[pair].format(value=value, x=expression)}" if pair in _ROUNDED else ""
         checks.append(
             Check(read.name, f"{expression} IS NOT NULL AND ({value} IS NULL{changed})", _misfit_reason(source, read))
         )

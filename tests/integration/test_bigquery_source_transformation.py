@@ -121,6 +121,40 @@ def test_a_text_that_is_no_number_fails_the_run(syncing: BigquerySyncing) -> Non
     assert syncing.left_over() == []
 
 
+@pytest.mark.parametrize(
+    ("type_name", "text"),
+    [
+        pytest.param("NUMERIC", "1.1234567891", id="ten digits behind the point"),
+        pytest.param("NUMERIC", "12345678911e-10", id="ten digits by the exponent"),
+        pytest.param("BIGNUMERIC", f"0.{'1' * 39}", id="39 digits behind the point"),
+    ],
+)
+def test_a_text_with_more_digits_than_the_number_is_not_rounded(
+    syncing: BigquerySyncing, type_name: str, text: str
+) -> None:
+    syncing.at_source(f"UPDATE items SET digits = '{text}' WHERE id = 1")
+    config = {"include_fields": ["digits"], "type_overrides": {"digits": type_name}}
+    transform(syncing, config).refused(f"column 'digits' (STRING to {type_name}) has a value that does not fit")
+
+
+@pytest.mark.parametrize(
+    ("type_name", "text", "value"),
+    [
+        pytest.param("NUMERIC", "1.12345678900", Decimal("1.123456789"), id="zeros behind nine digits"),
+        pytest.param("TIMESTAMP", "2024-01-01 02:00:00+02", datetime(2024, 1, 1, tzinfo=UTC), id="its own zone"),
+        pytest.param("TIMESTAMP", "2024-01-01T00:00:00Z", datetime(2024, 1, 1, tzinfo=UTC), id="UTC by its letter"),
+        pytest.param("TIMESTAMP", "2024-01-01 00:00:00", datetime(2024, 1, 1, tzinfo=UTC), id="no zone"),
+        pytest.param("TIMESTAMP", "2024-01-01", datetime(2024, 1, 1, tzinfo=UTC), id="a day"),
+    ],
+)
+def test_a_text_whose_every_digit_fits(syncing: BigquerySyncing, type_name: str, text: str, value: object) -> None:
+    syncing.at_source(f"UPDATE items SET digits = '{text}' WHERE id = 1")
+    config = {"include_fields": ["digits"], "type_overrides": {"digits": type_name}}
+    syncing.at_source("DELETE FROM items WHERE id = 2")
+    transform(syncing, config).succeeded()
+    assert syncing.query("SELECT digits FROM items") == [(value,)]
+
+
 def test_an_existing_column_of_another_type_wins_where_the_values_fit(syncing: BigquerySyncing) -> None:
     syncing.query("CREATE TABLE items (id STRING, amount INT64)")
     config = {"include_fields": ["id", "amount"]}
