@@ -22,7 +22,7 @@ from sync_pipeline.errors import SchemaError
 from sync_pipeline.layout import TableLayout, chosen_layout
 from sync_pipeline.open_rows import open_schema, with_row_key, without_unseen_exclusions
 from sync_pipeline.plan import SyncPlan, WriteMode, new_run_id
-from sync_pipeline.schema import CLUSTERING_TYPES, KEY_TYPES, REPEATED, Schema
+from sync_pipeline.schema import CLUSTERING_TYPES, KEY_TYPES, REPEATED, Field, Schema
 from sync_pipeline.short_way import choose_way
 from sync_pipeline.smart_sync import LatestTimestamp, SyncInterval, resolve_interval
 from sync_pipeline.source import Source, SourceDescription
@@ -196,11 +196,18 @@ def _columns(
     config = replace(config, transformation=transformation.model_copy(update={"constant_fields": constants}))
     kept = [field for field in read if renamed[field.name] not in differences.left_out]
     read = Schema(tuple(field.as_type(differences.types.get(renamed[field.name], field.type)) for field in kept))
+    read = Schema(tuple(_with_digits_of(destination.table.schema.find(renamed[field.name]), field) for field in read))
     required = differences.required | set(key)
     read = read.with_required(name for name in read.names if renamed[name] in required)
     schema = transform_schema(read, config.transformation)
     notes = [*differences.notes, *(layout_notes(wanted, destination.table.layout) if config.auto_schema else ())]
     return _Columns(config, read, schema, destination.table.layout, differences.alterations, key, tuple(notes))
+
+
+def _with_digits_of(there: Field | None, field: Field) -> Field:
+    """Return the column as it is read for an existing one, whose numbers may have fewer digits."""
+    is_number = there is not None and there.type == field.type in ("NUMERIC", "BIGNUMERIC")
+    return replace(field, parameters=there.parameters) if there is not None and is_number else field
 
 
 def _primary_key(config: SyncConfig, schema: Schema, renamed: Mapping[str, str]) -> tuple[str, ...]:

@@ -84,6 +84,9 @@ _ROUNDED: Mapping[tuple[str, str], str] = {
     ("STRING", "BIGNUMERIC"): "REGEXP_CONTAINS({x}, '[.][0-9]{{38}}[0-9]*[1-9]')",
 }
 
+# How many digits behind the point a type has room for. https://cloud.google.com/bigquery/docs/reference/standard-sql/data-types#decimal_types
+_SCALES: Mapping[str, int] = {"NUMERIC": 9, "BIGNUMERIC": 38}
+
 # The text of a value in a dead letter, where a cast does not give it.
 _TEXTS: Mapping[str, str] = {
     "BYTES": "TO_HEX({x})",
@@ -137,6 +140,8 @@ def convert(expression: str, source: Field, read: Field) -> Conversion:
         checks.append(
             Check(read.name, f"{expression} IS NOT NULL AND ({value} IS NULL{changed})", _misfit_reason(source, read))
         )
+    if _is_cut(source, read):
+        checks.append(Check(read.name, _cut_misfit(value, read), _cut_reason(source, read)))
     if read.mode == REQUIRED != source.mode:
         checks.append(Check(read.name, f"{expression} IS NULL", null_reason(read)))
     return Conversion(value, tuple(checks))
@@ -150,7 +155,10 @@ def all_checks(source: Schema, read: Schema, alias: str) -> tuple[Check, ...]:
 def is_plain(source: Schema, read: Schema) -> bool:
     """Whether the rows can be read as they are stored; else a query has to convert them."""
     return all(
-        (there := source.field(field.name)).type_name == field.type_name and not _has_intervals(there) for field in read
+        (there := source.field(field.name)).type_name == field.type_name
+        and not _has_intervals(there)
+        and not _is_cut(there, field)
+        for field in read
     )
 
 
@@ -307,6 +315,36 @@ def _literal(value: Constant) -> str:
     if isinstance(value, str):
         return string_literal(value)
     return f"CAST('{value}' AS {'INT64' if isinstance(value, int) else 'FLOAT64'})"
+
+
+def _scale(field: Field) -> int | None:
+    """Return how many digits behind the point a number may have, None where there is no limit."""
+    if field.parameters and field.type in _SCALES:
+        _, _, scale = field.parameters.partition(",")
+        return int(scale or 0)
+    return 0 if field.type == "INT64" else _SCALES.get(field.type)
+
+
+def _is_cut(source: Field, read: Field) -> bool:
+    """Whether the column has fewer digits behind the point than a value may have: BigQuery rounds when it writes."""
+    if read.type not in _SCALES or not read.parameters:
+        return False
+    before, after = _scale(source), _scale(read)
+    return after is not None and (before is None or before > after)
+
+
+def _cut_misfit(value: str, read: Field) -> str:
+    if read.mode == REPEATED:
+        return f"EXISTS(SELECT 1 FROM UNNEST({value}) AS element WHERE {_cut_misfit('element', _one_of(read))})"
+    return f"{value} IS NOT NULL AND ROUND({value}, {_scale(read)}) != {value}"
+
+
+def _cut_reason(source: Field, read: Field) -> str:
+    return (
+        f"column '{read.name}' ({source.type_name} to {read.type}({read.parameters})) has a value that would be "
+        "rounded. Give the destination's column more digits with ALTER COLUMN … SET DATA TYPE, or leave such rows out "
+        "in the query"
+    )
 
 
 def _misfit_reason(source: Field, read: Field) -> str:

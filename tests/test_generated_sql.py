@@ -436,6 +436,19 @@ def test_casts_of_a_source_in_bigquery(analyze: Analyze, there: str, wanted: str
     analyze_all(analyze, moved, source)
 
 
+def test_fewer_digits_than_a_source_in_bigquery(analyze: Analyze) -> None:
+    source = Schema(
+        (
+            *(Field("id", "INT64"), Field("updated_at", "TIMESTAMP")),
+            *(Field("n", "NUMERIC"), Field("ns", "NUMERIC", REPEATED), Field("big", "BIGNUMERIC", parameters="40, 3")),
+        )
+    )
+    read = Schema(tuple(replace(field, parameters="10, 2") if "NUMERIC" in field.type else field for field in source))
+    moved = selected(source, read)
+    assert insert_sql(moved).count("would be rounded") == 3
+    analyze_all(analyze, moved, source)
+
+
 def test_transformations_of_a_source_in_bigquery(analyze: Analyze) -> None:
     config = {
         "field_mappings": {"c_string": "q", "c_date": "day"},

@@ -33,6 +33,11 @@ def syncing(request: pytest.FixtureRequest, bigquery_syncing: BigquerySyncing) -
     return syncing
 
 
+@pytest.fixture(params=WAYS)
+def way(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 def transform(syncing: BigquerySyncing, config: dict[str, Any], **parameters: str) -> Run:
     return syncing.run(transformation_config=json.dumps(config), **parameters)
 
@@ -164,6 +169,27 @@ def test_an_existing_column_of_another_type_wins_where_the_values_fit(syncing: B
     syncing.at_source("UPDATE items SET amount = 1.5 WHERE id = 1")
     transform(syncing, config).refused("column 'amount' (NUMERIC to INT64) has a value that does not fit")
     assert len(syncing.query("SELECT * FROM items")) == 2
+
+
+@pytest.mark.parametrize(
+    ("source", "destination", "fits", "misfits"),
+    [
+        pytest.param("NUMERIC", "NUMERIC(10, 2)", "1.12", "1.125", id="NUMERIC"),
+        pytest.param("NUMERIC(10, 3)", "NUMERIC(10)", "1", "1.125", id="no digits behind the point"),
+    ],
+)
+def test_a_number_is_not_rounded_to_the_digits_of_an_existing_column(
+    bigquery_syncing: BigquerySyncing, way: str, source: str, destination: str, fits: str, misfits: str
+) -> None:
+    syncing = bigquery_syncing.by(way)
+    syncing.at_source(f"CREATE TABLE items (amount {source})")
+    syncing.query(f"CREATE TABLE items (amount {destination})")
+    syncing.at_source(f"INSERT INTO items VALUES ({fits})")
+    syncing.run().succeeded()
+    syncing.at_source(f"INSERT INTO items VALUES ({misfits})")
+    message = syncing.run().refused("has a value that would be rounded")
+    assert message.startswith("column 'amount' (")
+    assert syncing.query("SELECT amount FROM items") == [(Decimal(fits),)]
 
 
 def test_a_required_column_of_the_destination_refuses_null(syncing: BigquerySyncing) -> None:
