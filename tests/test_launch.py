@@ -218,6 +218,14 @@ def test_a_file_may_be_json(indent: int | str | None) -> None:
     assert "\N{GRINNING FACE}" in commands.run_command(told)
 
 
+@pytest.mark.parametrize("name", ["maxWorkers", "numWorkers"])
+@pytest.mark.parametrize("number", [0, -1])
+def test_a_job_has_a_worker(name: str, number: int) -> None:
+    assert problems(**environment(**{name: number})) == [
+        f"environment.{name} is {number}: give a whole number from 1 on"
+    ]
+
+
 def test_a_list_of_columns_holds_texts() -> None:
     assert problems(**parameters(primary_key=["id", True])) == [
         "parameters.primary_key is not a text: put its value in quotes"
