@@ -49,6 +49,10 @@ def launch(**changes: Any) -> Launch:
     return read_launch(yaml.safe_dump(LAUNCH | {"schedule": SCHEDULE} | changes))
 
 
+def launch_file(**changes: Any) -> dict[str, Any]:
+    return LAUNCH | parameters(**changes)
+
+
 def problems(**changes: Any) -> list[str]:
     with pytest.raises(ConfigError) as raised:
         launch(**changes)
@@ -158,6 +162,74 @@ def test_the_command_that_schedules_has_the_request_in_a_here_document() -> None
 def test_values_may_be_written_as_yaml_does(name: str, value: Any, text: str) -> None:
     changes = {name: value} | ({"enable_auto_schema": True} if name == "clustering_fields" else {})
     assert launch(**parameters(**changes)).parameters[name] == text
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        pytest.param("on", "a text or a truth value: put it in quotes, or write true or false", id="on"),
+        pytest.param("No", "a text or a truth value: put it in quotes, or write true or false", id="Norway"),
+        pytest.param("0123", "a text or a number: put it in quotes, or write the number in plain digits", id="octal"),
+        pytest.param("12:30", "a text or a number: put it in quotes, or write the number in plain digits", id="time"),
+        pytest.param("1_000", "a text or a number: put it in quotes, or write the number in plain digits", id="groups"),
+        pytest.param("0x1F", "a text or a number: put it in quotes, or write the number in plain digits", id="base 16"),
+    ],
+)
+@pytest.mark.parametrize("place", ["postgresql_database: {}", "transformation_config: {{constant_fields: {{a: {}}}}}"])
+def test_texts_that_yaml_would_change_are_refused(place: str, written: str, expected: str) -> None:
+    line = place.format(written)
+    column = line.rindex(written) + 3
+    with pytest.raises(ConfigError) as raised:
+        read_launch(f"parameters:\n  {line}\n")
+    assert raised.value.problems == (f"line 2, column {column}, may be {expected}",)
+
+
+@pytest.mark.parametrize("name", ["on", "No", "0123", "12:30"])
+def test_texts_in_quotes_stay(name: str) -> None:
+    assert launch(**parameters(postgresql_database=name)).parameters["postgresql_database"] == name
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        pytest.param("1e6", "1000000.0", id="exponent"),
+        pytest.param("1.5E3", "1500.0", id="fraction and exponent"),
+        pytest.param("-12", "-12", id="negative"),
+        pytest.param("0.5", "0.5", id="fraction"),
+        pytest.param("True", "true", id="truth value"),
+        pytest.param("e6", '"e6"', id="text"),
+    ],
+)
+def test_values_in_a_json_parameter(written: str, expected: str) -> None:
+    text = yaml.safe_dump(launch_file(transformation_config=None))
+    changed = text.replace(
+        "transformation_config: null", f"transformation_config: {{constant_fields: {{a: {written}}}}}"
+    )
+    told = read_launch(changed).parameters["transformation_config"]
+    assert told == f'{{"constant_fields": {{"a": {expected}}}}}'
+
+
+@pytest.mark.parametrize("indent", [None, 2, "\t"])
+def test_a_file_may_be_json(indent: int | str | None) -> None:
+    changes = {"postgresql_database": "\N{GRINNING FACE}", "transformation_config": {"constant_fields": {"a": 1e22}}}
+    told = read_launch(json.dumps(launch_file(**changes), indent=indent))
+    assert told.parameters["postgresql_database"] == "\N{GRINNING FACE}"
+    assert told.parameters["transformation_config"] == '{"constant_fields": {"a": 1e+22}}'
+    assert "\N{GRINNING FACE}" in commands.run_command(told)
+
+
+@pytest.mark.parametrize("name", ["maxWorkers", "numWorkers"])
+@pytest.mark.parametrize("number", [0, -1])
+def test_a_job_has_a_worker(name: str, number: int) -> None:
+    assert problems(**environment(**{name: number})) == [
+        f"environment.{name} is {number}: give a whole number from 1 on"
+    ]
+
+
+def test_a_list_of_columns_holds_texts() -> None:
+    assert problems(**parameters(primary_key=["id", True])) == [
+        "parameters.primary_key is not a text: put its value in quotes"
+    ]
 
 
 def test_parts_may_be_shared_by_anchors() -> None:

@@ -18,6 +18,7 @@ from sync_pipeline.launch.schedule import Schedule, read_schedule
 from sync_pipeline.parameters import BY_NAME, ParameterType
 from sync_pipeline.secrets import Secret
 from sync_pipeline.suggestions import did_you_mean
+from sync_pipeline.values import read_json_object
 
 _KEYS = ("job_name", "project", "region", "template", "environment", "parameters", "schedule")
 
@@ -58,7 +59,7 @@ def read_launch(text: str) -> Launch:
         ConfigError: all problems of the file.
     """
     try:
-        content = yaml.load(text, _Loader)  # noqa: S506 - a safe loader that also refuses repeated keys
+        content = _content_of(text)
     except yaml.YAMLError as error:
         raise ConfigError([f"this is not YAML: {_place_of(error)}"]) from None
     if not isinstance(content, dict):
@@ -79,6 +80,14 @@ def read_launch(text: str) -> Launch:
     if problems:
         raise ConfigError(problems)
     return Launch(**texts, environment=environment, parameters=parameters, schedule=schedule, warnings=warnings)
+
+
+def _content_of(text: str) -> Any:
+    try:
+        # YAML's reader takes most of JSON, but no tabs, and of a sign beyond 16 bits it makes two halves.
+        return read_json_object(text)
+    except ValueError:
+        return yaml.load(text, _Loader)  # noqa: S506 - a safe loader, which refuses more than YAML's own
 
 
 def _mapping(content: Mapping[str, Any], key: str, problems: list[str]) -> dict[str, Any]:
@@ -117,7 +126,7 @@ def _text_of(name: str, value: Any) -> str | None:
             # YAML has dates, JSON has none.
             return None
     if isinstance(value, list) and kind is ParameterType.COLUMNS:
-        return ",".join(map(str, value))
+        return ",".join(value) if all(isinstance(item, str) for item in value) else None
     if isinstance(value, bool):
         return str(value).lower()
     if value is None or isinstance(value, int | str):
@@ -141,7 +150,11 @@ def _launch_problems(name: str, text: str) -> Iterator[str]:
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that is there twice, of which YAML's own keeps the last in silence."""
+    """Refuses what YAML's own changes in silence, and reads all numbers of JSON.
+
+    A key that is there twice, of which the last would stay; and texts without quotes that only YAML 1.1 takes for
+    something else: `no` would become false, 0123 become 83, and 12:30 become 750.
+    """
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         keys: list[Any] = []
@@ -152,6 +165,30 @@ class _Loader(yaml.SafeLoader):
             if keys[-1] in keys[:-1]:
                 raise yaml.constructor.ConstructorError(None, None, f"{keys[-1]} is there twice", name.start_mark)
         return dict(super().construct_mapping(node, deep))
+
+    def construct_truth_value(self, node: Any) -> bool:
+        if node.value.lower() not in ("true", "false"):
+            raise _unclear(node, "a text or a truth value: put it in quotes, or write true or false")
+        return bool(self.construct_yaml_bool(node))
+
+    def construct_whole_number(self, node: Any) -> int:
+        if not re.fullmatch("[-+]?(0|[1-9][0-9]*)", node.value):
+            raise _unclear(node, "a text or a number: put it in quotes, or write the number in plain digits")
+        return int(node.value)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:bool", _Loader.construct_truth_value)
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_whole_number)
+# YAML 1.1 wants a point and a sign in it; elsewhere 1e6 is a number.
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
+
+def _unclear(node: Any, reading: str) -> ConfigError:
+    # Without the value: it may be a secret.
+    mark = node.start_mark
+    return ConfigError([f"line {mark.line + 1}, column {mark.column + 1}, may be {reading}"])
 
 
 def _place_of(error: yaml.YAMLError) -> str:

@@ -85,6 +85,8 @@ def _problem(name: str, value: Any) -> str | None:
         return f"environment.{name} is not a setting that can be launched with{did_you_mean(name, BY_NAME)}"
     if not isinstance(value, setting.type) or isinstance(value, bool):
         return f"environment.{name} is {value!r}: give {_TYPE_NAMES[setting.type]}"
+    if isinstance(value, int) and value < 1:
+        return f"environment.{name} is {value!r}: give a whole number from 1 on"
     if setting.choices is not None and value not in setting.choices:
         return f"environment.{name} is {value!r}: give one of {', '.join(setting.choices)}"
     entries = [*value.keys(), *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else []
