@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
-from bson import Int64
+from bson import Int64, ObjectId
 
 from tests.integration.mongodb_syncing import MongodbSyncing
 
 HOUR = timedelta(hours=1)
 LONG_AGO = datetime(2024, 1, 1, tzinfo=UTC)
+OBJECT_ID = ObjectId("65f0c0ffee65f0c0ffee65f0")
 
 
 @pytest.fixture
@@ -44,6 +46,32 @@ def test_key_that_is_renamed(syncing: MongodbSyncing) -> None:
     syncing.collection.update_one({"_id": 1}, {"$set": {"v": 2, "updated_at": now()}})
     syncing.smart(**renamed).succeeded()
     assert syncing.rows("id, v", "id") == [(1, 2)]
+
+
+@pytest.mark.parametrize(
+    ("loaded", "newer"),
+    [
+        pytest.param(OBJECT_ID, str(OBJECT_ID), id="digits of an ObjectId that is loaded"),
+        pytest.param(str(OBJECT_ID), OBJECT_ID, id="ObjectId of digits that are loaded"),
+        pytest.param("5", 5, id="number of a text that is loaded"),
+    ],
+)
+def test_ids_of_two_intervals_that_would_be_one_row(syncing: MongodbSyncing, loaded: Any, newer: Any) -> None:
+    syncing.insert({"_id": loaded, "v": 1, "updated_at": LONG_AGO})
+    syncing.smart().succeeded()
+    syncing.insert({"_id": newer, "v": 2, "updated_at": now() - HOUR})
+    syncing.smart().refused("_id has several types, and strings among them that read like a value of another type")
+    assert syncing.rows("_id, v") == [(str(loaded), 1)]
+
+
+@pytest.mark.parametrize("mode", [pytest.param("false", id="columns"), pytest.param("true", id="document")])
+def test_ids_of_one_type_at_a_time(syncing: MongodbSyncing, mode: str) -> None:
+    stamps = {"updated_at": LONG_AGO}
+    syncing.insert({"_id": OBJECT_ID, **stamps}, {"_id": str(OBJECT_ID), **stamps}, {"_id": "x", **stamps})
+    query = '{"_id": {"$type": "string"}}'
+    run = syncing.smart(mongodb_query=query, mongodb_document_mode=mode).succeeded()
+    assert run.rows_loaded == 2
+    assert syncing.column("SELECT _id FROM items ORDER BY _id") == [str(OBJECT_ID), "x"]
 
 
 @pytest.mark.parametrize(

@@ -69,9 +69,10 @@ class MongodbSource:
 
     def plan_read(self, schema: Schema, interval: SyncInterval | None) -> ReadPlan:
         """Return the finds that read the documents of `interval`, or all of the query."""
-        del schema  # Which fields of a document are wanted is decided when it is read, so that none is lost.
+        # Which fields of a document are wanted is decided when it is read, so that none is lost.
         with self._connected() as collection, translated_errors(self.connection):
             kind = look_up(collection)
+            id_risks = self._id_risks(collection, schema)
             query = self._query(interval)
             sample = take_sample(collection, query, self._timestamp_column, self.config.num_partitions)
             finds, risks = self._finds(collection, kind, interval, sample)
@@ -81,7 +82,7 @@ class MongodbSource:
             query=f"{self.connection.database}.{self.connection.collection}: {shown}",
             partitions=tuple(Partition(index, count, find.statement()) for index, find in enumerate(finds, 1)),
             estimated_rows=sample.rows,
-            risks=risks,
+            risks=(*id_risks, *risks),
         )
 
     def read(self, schema: Schema) -> beam.PTransform:
@@ -113,17 +114,18 @@ class MongodbSource:
             else:
                 query = self._query(interval)
                 schema = schema_of(field_types(collection, query, self._projection, self.connection.sample_size))
-            risks = self._id_risks(collection, schema)
+            risks: list[str] = []
             if self._timestamp_column is not None and not self._says_interval:
                 query = parse_filter(self.connection.query, "mongodb_query", interval)
-                risks += without_timestamp(collection, query, self._timestamp_column, self._includes_null)
+                risks = without_timestamp(collection, query, self._timestamp_column, self._includes_null)
         return replace(description, schema=schema, risks=(*description.risks, *risks))
 
     def _id_risks(self, collection: Collection[Document], schema: Schema) -> list[str]:
-        field = next((field for field in schema if field.name == ID), None)
-        if field is None or field.type != "STRING" or field.source_type in ("objectId", "string", "uuid"):
+        if ID not in schema or schema.field(ID).type != "STRING":
             return []
-        return check_ids_are_distinct(collection)
+        # Whatever types this run has seen: other runs into the table read other documents.
+        query = parse_filter(self.connection.query, "mongodb_query")
+        return check_ids_are_distinct(collection, {ID: query[ID]} if ID in query else {})
 
     def _document_schema(self) -> Schema:
         fields = [Field(ID, "STRING", source_type="any")] if self._projection.get(ID, 1) else []

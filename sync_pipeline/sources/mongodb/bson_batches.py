@@ -153,7 +153,8 @@ def _is_renamed(elements: Elements) -> bool:
     return _column_name(key) != key
 
 
-@functools.cache
+# Of documents whose names are data, no end of names would be kept.
+@functools.lru_cache(maxsize=100_000)
 def _column_name(key: str) -> str:
     return column_name(key)
 

@@ -43,6 +43,10 @@ _SMALLEST = 5
 # As much as is looked at beyond a document at once.
 _PADDING = 16
 
+# What a step costs besides the documents it looks at, in documents; what is left costs to walk one by one, by byte; and
+# how much effort is too little to think about it.
+_STEP_COST, _BYTE_COST, _SMALL_EFFORT = 500, 2, 1_000_000
+
 # Bytes of a value besides those its int32 in front counts.
 _COUNTED_SIZES = {STRING: 4, OBJECT: 0, ARRAY: 0, BINARY: 5, DB_POINTER: 16, CODE: 4, SYMBOL: 4, CODE_WITH_SCOPE: 0}
 
@@ -150,6 +154,12 @@ def take_extents_apart(
         walk.learn()
         if max_headers is not None and len(walk.headers) > max_headers:
             raise TooManyHeadersError
+        if walk.is_laborious():
+            # As where the names are data, so that documents have hardly any in common.
+            if max_headers is not None:
+                raise TooManyHeadersError
+            walk.finish_one_by_one()
+            break
         for header in list(walk.headers):
             walk.step(header)
     return walk.elements()
@@ -166,6 +176,7 @@ class _Walk:
         # Headers (type and name) in an order in which documents have them, so that one round serves most documents.
         self.headers: list[bytes] = []
         self._found: dict[bytes, list[tuple[Positions, Positions, Positions]]] = {}
+        self._effort = 0
 
     def learn(self) -> None:
         """Learn the headers of the first document that is not at its end, from where it has been read to."""
@@ -186,6 +197,7 @@ class _Walk:
     def step(self, header: bytes) -> None:
         """Take the element with this header of every document whose next one it is."""
         rows = self.active
+        self._effort += _STEP_COST + len(rows)
         for offset in range(0, len(header), 8):
             part = header[offset : offset + 8]
             positions = self._cursors[rows] + offset
@@ -203,6 +215,31 @@ class _Walk:
         self._found[header].append((rows, begins, ends))
         self._cursors[rows] = ends
         self.active = self.active[self._cursors[self.active] < self._last[self.active]]
+
+    def is_laborious(self) -> bool:
+        """Whether all steps until now cost more than to walk what is left one by one."""
+        left = int((self._last[self.active] - self._cursors[self.active]).sum())
+        return self._effort > _SMALL_EFFORT + _BYTE_COST * left
+
+    def finish_one_by_one(self) -> None:
+        """Take all elements of every document that is not at its end, whatever other documents have."""
+        found: dict[bytes, list[tuple[int, int, int]]] = {}
+        for row in self.active.tolist():
+            cursor, last = int(self._cursors[row]), int(self._last[row])
+            while cursor < last:
+                header = self._header(cursor)
+                begin = cursor + len(header)
+                cursor = self._end(header[0], begin)
+                if cursor > last or cursor < begin:
+                    raise MalformedBsonError
+                found.setdefault(header, []).append((row, begin, cursor))
+        for header, places in found.items():
+            if header not in self._found:
+                self._found[header] = []
+                self.headers.append(header)
+            rows, begins, ends = np.array(places, dtype=np.int64).T
+            self._found[header].append((rows, begins, ends))
+        self.active = self.active[:0]
 
     def elements(self) -> list[Elements]:
         found = []
@@ -232,6 +269,11 @@ class _Walk:
         if code == REGEX:
             return np.array([self._end_of_regex(int(begin)) for begin in begins], dtype=np.int64)
         raise MalformedBsonError
+
+    def _end(self, code: int, begin: int) -> int:
+        if code in _FIXED_SIZES:
+            return begin + _FIXED_SIZES[code]
+        return int(self._ends(code, np.array([begin]))[0])
 
     def _end_of_regex(self, begin: int) -> int:
         pattern = self._documents.raw.find(b"\0", begin)

@@ -6,7 +6,7 @@ import datetime
 import re
 import uuid
 from collections.abc import Callable, Mapping
-from decimal import Context, Decimal
+from decimal import Context, Decimal, Inexact
 from typing import Any
 
 from bson.decimal128 import Decimal128
@@ -24,14 +24,18 @@ LIMITS: Mapping[str, str] = {
     "BYTES": "BYTES holds binData",
     "DATE": "DATE holds the years 1 to 9999",
     "TIME": "TIME holds 00:00:00 to 23:59:59.999999",
-    "DATETIME": "DATETIME holds dates of the years 1 to 9999",
-    "TIMESTAMP": "TIMESTAMP holds dates of the years 1 to 9999",
+    "DATETIME": "DATETIME holds dates of the years 1 to 9999, to the microsecond",
+    "TIMESTAMP": "TIMESTAMP holds dates of the years 1 to 9999, to the microsecond",
     "JSON": "its texts must be UTF-8",
     "GEOGRAPHY": "GEOGRAPHY is read from strings",
 }
 
-# Decimal128 has 34 digits, and exponents that no context would round.
-_EXACT = Context(prec=10_000)
+# Decimal128 has 34 digits, and exponents that no context would round; a text may have any.
+_EXACT = Context(prec=10_000, traps=[Inexact])
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+
+# Python would cut off what is less than a microsecond.
+_BELOW_MICROSECONDS = re.compile("[.,][0-9]{6}[0-9]*[1-9]")
 _DIGITS = {"NUMERIC": (29, 9), "BIGNUMERIC": (38, 38)}
 
 
@@ -75,7 +79,7 @@ def _int64(value: Any, parses: bool) -> int:
 def _float64(value: Any, parses: bool) -> float:
     if isinstance(value, float):
         return value
-    if isinstance(value, str) and parses and re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", value):
+    if isinstance(value, str) and parses and _NUMBER.fullmatch(value):
         value = Decimal(value)
     elif isinstance(value, Decimal128):
         value = value.to_decimal()
@@ -95,6 +99,9 @@ def _decimal(type_name: str) -> Callable[[Any, bool], Decimal]:
         if isinstance(value, bool):
             raise MisfitError
         if isinstance(value, str) and parses:
+            # Python also reads 1_000, and digits of other scripts.
+            if not _NUMBER.fullmatch(value.strip(" ")):
+                raise MisfitError
             value = Decimal(value.strip(" "))
         elif isinstance(value, Decimal128):
             value = value.to_decimal()
@@ -132,7 +139,7 @@ def _bytes(value: Any, _: bool) -> bytes:
 def _moment(value: Any, parses: bool, *, has_offset: bool) -> datetime.datetime:
     if isinstance(value, datetime.datetime):
         return value
-    if isinstance(value, str) and parses:
+    if isinstance(value, str) and parses and not _BELOW_MICROSECONDS.search(value):
         moment = datetime.datetime.fromisoformat(value)
         if (moment.tzinfo is not None) == has_offset:
             return moment.astimezone(datetime.UTC).replace(tzinfo=None) if has_offset else moment
@@ -146,7 +153,7 @@ def _date(value: Any, parses: bool) -> datetime.date:
 
 
 def _time(value: Any, parses: bool) -> datetime.time:
-    if isinstance(value, str) and parses:
+    if isinstance(value, str) and parses and not _BELOW_MICROSECONDS.search(value):
         time = datetime.time.fromisoformat(value)
         if time.tzinfo is None:
             return time

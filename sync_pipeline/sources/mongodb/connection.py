@@ -100,7 +100,7 @@ REFUSALS: tuple[tuple[str, str], ...] = (
     ),
 )
 
-_USER_INFO = re.compile(r"(mongodb(?:\+srv)?://)[^/\s]*@")
+_USER_INFO = re.compile(r"(mongodb(?:\+srv)?://)\S*@")
 
 
 def check_connection_string(secret: Secret) -> list[str]:
@@ -237,8 +237,9 @@ def _on_one_line(said: str) -> str:
 def _masked(text: str, uri: str) -> str:
     """Return `text` without the password, also where only a piece of the URI is quoted."""
     text = _USER_INFO.sub(r"\1***@", text)
-    match = re.match(r"[^:]+://([^/]*)@", uri)
-    for part in match.group(1).split(":")[1:] if match else ():
+    # To the last @: what follows a slash that is not escaped is quoted as if it were no part of the password.
+    match = re.match(r"[^:]+://[^:]*:(.*)@", uri, re.DOTALL)
+    for part in re.split("[:/?#@&=]", match.group(1)) if match else ():
         for form in (part, unquote_plus(part)):
             if form:
                 text = text.replace(form, "***")

@@ -17,7 +17,7 @@ from sync_pipeline.schema import Field, Schema
 from sync_pipeline.sources.mongodb.bson_texts import AMBIGUOUS_ID
 from sync_pipeline.sources.mongodb.bson_types import ID, UUID, column
 from sync_pipeline.sources.mongodb.connection import Document
-from sync_pipeline.sources.mongodb.filters import Filter, not_a_date_filter, null_filter
+from sync_pipeline.sources.mongodb.filters import Filter, both, not_a_date_filter, null_filter
 from sync_pipeline.suggestions import did_you_mean
 
 # How long the server may count what is only reported, or look for what is hardly there.
@@ -146,26 +146,25 @@ def schema_of(types: Mapping[str, frozenset[str]]) -> Schema:
     return Schema(tuple(fields))
 
 
-def check_ids_are_distinct(collection: Collection[Document]) -> list[str]:
+def check_ids_are_distinct(collection: Collection[Document], query: Filter) -> list[str]:
     """Return risks of `_id`s of several types as texts. Raises SchemaError when two may have the same text.
 
-    Looks at the whole collection, whatever the run reads: what it decides must not change from run to run.
+    Looks at the whole collection, as far as `query` has the `_id`s, whatever the run reads: what it decides must not
+    change from run to run.
     """
     others = ("objectId", "int", "long", "binData", "null", "bool", "object")
-    has_others = any(collection.find_one({ID: {"$type": name}}, {ID: 1}) for name in others)
-    if not has_others:
-        return []
+    ambiguous: Filter = {ID: {"$type": "string", "$regex": re.compile(AMBIGUOUS_ID).pattern}}
+
+    def has(these: Filter) -> bool:
+        return collection.find_one(both(query, these), {ID: 1}, max_time_ms=COUNT_MILLISECONDS) is not None
+
     try:
-        ambiguous = collection.find_one(
-            {ID: {"$type": "string", "$regex": re.compile(AMBIGUOUS_ID).pattern}},
-            {ID: 1},
-            max_time_ms=COUNT_MILLISECONDS,
-        )
+        are_ambiguous = any(has({ID: {"$type": name}}) for name in others) and has(ambiguous)
     except OperationFailure as error:
         if error.code != _TIME_LIMIT_EXCEEDED:
             raise
-        return ["_id has several types, and there was no time to look for texts that read like a value of another type"]
-    if ambiguous is None:
+        return ["_id may have several types, and there was no time to look for texts that read like another type's"]
+    if not are_ambiguous:
         return []
     raise SchemaError(
         "_id has several types, and strings among them that read like a value of another type, such as an ObjectId's "

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import struct
+import time
 from typing import Any
 
 import bson
+import orjson
 import pytest
 from bson import Decimal128, Int64, ObjectId
 
@@ -15,6 +17,11 @@ from sync_pipeline.sources.mongodb.bson_batches import DocumentColumns, read_doc
 from sync_pipeline.sources.mongodb.bson_elements import Documents, MalformedBsonError
 
 COLUMNS = DocumentColumns(Schema((Field("_id", "INT64"), Field("a", "INT64"), Field("b", "STRING"))))
+
+NAMES_ARE_DATA = {
+    "document mode": DocumentColumns(Schema((Field("_id", "STRING"), Field("document", "JSON"))), has_document=True),
+    "fields without a column": DocumentColumns(COLUMNS.schema, ignores_unknown=True),
+}
 
 
 def read(
@@ -137,6 +144,23 @@ def test_whole_documents() -> None:
     columns = DocumentColumns(Schema((Field("_id", "STRING"), Field("document", "JSON"))), has_document=True)
     rows, letters = read({"_id": 1, "document": 1, "a b": [], "a_b": None}, columns=columns)
     assert (rows, letters) == ([("1", '{"_id":1,"document":1,"a b":[],"a_b":null}')], [])
+
+
+@pytest.mark.parametrize("columns", NAMES_ARE_DATA.values(), ids=NAMES_ARE_DATA)
+def test_documents_with_hardly_a_name_in_common(columns: DocumentColumns) -> None:
+    """Each name is looked for in few documents: with thousands of names it would take hours, not seconds."""
+    documents: list[dict[str, Any]] = [
+        {"_id": number, f"of {number}": {f"k{number}": number}, "a": number, f"b{number % 7}": "x" * (number % 5)}
+        for number in range(5000)
+    ]
+    began = time.process_time()
+    rows, letters = read(*documents, columns=columns)
+    assert time.process_time() - began < 10
+    assert letters == []
+    if columns.has_document:
+        assert [(key, orjson.loads(text)) for key, text in rows] == [(str(each["_id"]), each) for each in documents]
+    else:
+        assert rows == [(number, number, None) for number in range(5000)]
 
 
 def test_bytes_and_undecodable_text_in_a_dead_letter() -> None:

@@ -145,6 +145,21 @@ def test_connection_strings_that_are_right(uri: str) -> None:
     open_source(SyncConfig.from_parameters(PARAMETERS | {"mongodb_connection_string": uri}))
 
 
+@pytest.mark.parametrize(
+    ("password", "shown"),
+    [
+        pytest.param("hunter/two", "***@dbhost/d", id="slash"),
+        pytest.param("/hunter", "***@dbhost/d", id="slash in front"),
+        pytest.param("1/hun@ter", "***@***@dbhost/d", id="slash and at sign"),
+    ],
+)
+def test_a_password_that_is_not_escaped_is_not_shown(password: str, shown: str) -> None:
+    values = PARAMETERS | {"mongodb_connection_string": f"mongodb://user:{password}@dbhost/d"}
+    with pytest.raises(ConfigError) as caught:
+        open_source(SyncConfig.from_parameters(values))
+    assert caught.value.problems == (f'mongodb_connection_string cannot be used: Bad database name "{shown}"',)
+
+
 def test_all_problems_are_told_at_once() -> None:
     parameters = {
         "mongodb_connection_string": "x://",
