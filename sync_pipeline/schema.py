@@ -151,6 +151,28 @@ class Field:
         return f"ARRAY<{element}>" if self.mode == REPEATED else element
 
     @property
+    def digits(self) -> pa.DataType | None:
+        """What NUMERIC(10, 2) or BIGNUMERIC(10, 2) holds, as Arrow has it; None for a type without such a limit.
+
+        BigQuery rounds what has more digits behind the point, and says nothing. A cast to this type refuses it.
+        """
+        if self.type not in ("NUMERIC", "BIGNUMERIC") or not self.parameters:
+            return None
+        precision, _, scale = self.parameters.partition(",")
+        decimal = pa.decimal128 if self.type == "NUMERIC" else pa.decimal256
+        return decimal(int(precision), int(scale or 0))
+
+    @property
+    def digits_limit(self) -> str:
+        """Why a number does not fit `digits`."""
+        assert self.digits is not None
+        before, after = self.digits.precision - self.digits.scale, self.digits.scale
+        return (
+            f"the destination's {self.type}({self.parameters}) holds {before} digits before the point and {after} "
+            "after it. Give it more with ALTER COLUMN … SET DATA TYPE"
+        )
+
+    @property
     def is_rebuilt(self) -> bool:
         """Whether a Parquet load cannot fill the column, so that a query has to make it of what is staged."""
         return self.type in ("JSON", INTERVAL, RANGE) or any(field.is_rebuilt for field in self.fields)

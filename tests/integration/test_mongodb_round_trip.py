@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -174,3 +175,15 @@ def test_no_documents(syncing: MongodbSyncing) -> None:
     syncing.collection.delete_many({})
     run = syncing.run().succeeded()
     assert run.report["outcome"].startswith("nothing new")
+
+
+def test_numbers_that_bigquery_would_round_are_dead_letters(syncing: MongodbSyncing) -> None:
+    syncing.query("CREATE TABLE items (_id INT64, n NUMERIC(10, 2))")
+    numbers = [Decimal128("1.129"), Decimal128("12345678.100"), 7, 1.5, 123456789, None]
+    syncing.insert(*({"_id": place, "n": number} for place, number in enumerate(numbers)))
+    run = syncing.run(dead_letter_table=syncing.table_id("letters")).succeeded()
+    assert (run.rows_loaded, run.report["dead_letters"]) == (4, "2")
+    assert syncing.rows("_id, n") == [(1, Decimal("12345678.1")), (2, Decimal(7)), (3, Decimal("1.5")), (5, None)]
+    assert syncing.column("SELECT JSON_VALUE(source_row, '$._id') FROM letters ORDER BY 1") == ["0", "4"]
+    (reason,) = set(syncing.column("SELECT SPLIT(reason, ': ')[1] FROM letters"))
+    assert reason.startswith("the destination's NUMERIC(10, 2) holds 8 digits before the point and 2 after it. Give")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 
+from sync_pipeline.schema import Schema
 from tests.integration.syncing import Syncing
 
 AUTO = {"enable_auto_schema": "true", "source_table_for_schema": "public.items"}
@@ -248,6 +250,46 @@ def test_a_column_is_read_as_the_type_it_has_there(
 def test_a_value_that_does_not_fit_the_type_there_is_refused(syncing: Syncing) -> None:
     syncing.query("CREATE TABLE items (v INT64)")
     syncing.run(postgresql_query="SELECT 7.5 AS v").refused("column 'v' (numeric to INT64)", "(in 1 of 1 rows)")
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        pytest.param("NUMERIC(10, 2)", "1.129", id="too many digits behind the point"),
+        pytest.param("NUMERIC(10, 2)", "123456789.5", id="too many digits before the point"),
+        pytest.param("BIGNUMERIC(4)", "1.5", id="no digits behind the point"),
+        pytest.param("ARRAY<BIGNUMERIC(10, 2)>", "'{1.10, 1.129}'::numeric[]", id="array"),
+    ],
+)
+def test_a_number_that_bigquery_would_round_is_refused(
+    syncing: Syncing, monkeypatch: pytest.MonkeyPatch, column: str, value: str
+) -> None:
+    syncing.query(f"CREATE TABLE items (n {column})")
+    if column.startswith("ARRAY"):
+        with_digits_of_an_array(monkeypatch)
+    refused = syncing.run(postgresql_query=f"SELECT {value} AS n").refused("column 'n' (numeric", "does not fit")
+    assert "ALTER COLUMN … SET DATA TYPE" in refused
+    assert value not in refused
+    assert syncing.query("SELECT * FROM items") == []
+
+
+def with_digits_of_an_array(monkeypatch: pytest.MonkeyPatch) -> None:
+    """BigQuery tells the digits of an array's elements; the emulator does not."""
+    from_bigquery = Schema.from_bigquery
+    monkeypatch.setattr(
+        Schema,
+        "from_bigquery",
+        lambda fields: Schema(tuple(replace(field, parameters="10, 2") for field in from_bigquery(fields))),
+    )
+
+
+@pytest.mark.parametrize(
+    "value", [pytest.param("12345678.10000000000", id="zeros at the end"), pytest.param("NULL::numeric", id="NULL")]
+)
+def test_a_number_that_the_column_holds_is_loaded(syncing: Syncing, value: str) -> None:
+    syncing.query("CREATE TABLE items (n NUMERIC(10, 2))")
+    syncing.run(postgresql_query=f"SELECT {value} AS n").succeeded()
+    assert syncing.column("SELECT n FROM items") == [None if "NULL" in value else Decimal("12345678.1")]
 
 
 def test_columns_are_matched_without_regard_to_case_and_order(syncing: Syncing) -> None:

@@ -14,7 +14,7 @@ import pyarrow as pa
 from sync_pipeline.schema import REQUIRED, Field, Schema
 from sync_pipeline.source import DeadLetter
 from sync_pipeline.sources.mongodb import bson_elements as codes
-from sync_pipeline.sources.mongodb.bson_columns import Values, convert, convert_ids, decoded_one_by_one
+from sync_pipeline.sources.mongodb.bson_columns import Values, convert, convert_ids, decoded_one_by_one, within_digits
 from sync_pipeline.sources.mongodb.bson_elements import Documents, Elements, take_apart
 from sync_pipeline.sources.mongodb.bson_texts import id_text, plain_text
 from sync_pipeline.sources.mongodb.bson_types import BSON_TYPES, DOCUMENT, ID, column_name
@@ -105,6 +105,8 @@ class _Reading:
             values = convert_ids(self._documents, elements)
         else:
             values = convert(self._documents, elements, field.type, parses=name in self._columns.parsed)
+            if field.digits is not None:
+                values = within_digits(values, field.digits)
         if values.misfits:
             self._refuse(values.misfits, name, _misfit(field, elements.code))
         self._values[name].append(values)
@@ -174,10 +176,11 @@ def _collision(first: str, second: str, name: str) -> str:
 
 def _misfit(field: Field, code: int) -> str:
     overrides = json.dumps({"type_overrides": {field.name: "STRING"}}, ensure_ascii=False)
+    limit = field.digits_limit if field.digits else LIMITS[field.type]
     return (
-        f"column {field.name!r} ({_TYPE_NAMES[code]} to {field.type_name}) has a value that does not fit: "
-        f"{LIMITS[field.type]}. Load the field as text with transformation_config={overrides} into a column that is "
-        "STRING, or leave such documents out with mongodb_query"
+        f"column {field.name!r} ({_TYPE_NAMES[code]} to {field.type_name}) has a value that does not fit: {limit}. "
+        f"Load the field as text with transformation_config={overrides} into a column that is STRING, or leave such "
+        "documents out with mongodb_query"
     )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import bson
+import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -67,6 +68,25 @@ def convert(documents: Documents, elements: Elements, type_name: str, *, parses:
             # Some do not fit; the other way finds them.
             pass
     return _one_by_one(documents, elements, type_name, lambda value: column_value(value, type_name, parses=parses))
+
+
+def within_digits(values: Values, digits: pa.DataType) -> Values:
+    """Return the numbers without those that `digits` would have to round."""
+    try:
+        values.array.cast(digits)
+    except pa.ArrowInvalid:
+        fits = [_fits(values.array.slice(place, 1), digits) for place in range(len(values.array))]
+        misfits = values.rows[~np.array(fits)].tolist()
+        return Values(values.rows, pc.if_else(pa.array(fits), values.array, None), (*values.misfits, *misfits))
+    return values
+
+
+def _fits(number: pa.Array, digits: pa.DataType) -> bool:
+    try:
+        number.cast(digits)
+    except pa.ArrowInvalid:
+        return False
+    return True
 
 
 def convert_ids(documents: Documents, elements: Elements) -> Values:

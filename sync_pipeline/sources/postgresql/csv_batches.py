@@ -166,7 +166,7 @@ def _misfits(text: Buffer, schema: Schema) -> dict[str, str]:
 
 
 def _misfit(field: Field) -> str:
-    limit = _LIMITS.get(field.type, f"the text is no {field.type}")
+    limit = field.digits_limit if field.digits else _LIMITS.get(field.type, f"the text is no {field.type}")
     if field.mode == REPEATED:
         limit = f"{_ARRAY_LIMIT}, and {limit}" if field.type in _LIMITS else _ARRAY_LIMIT
         remedy = f"Load the column as JSON with {_override(field, 'JSON')}"
@@ -193,12 +193,16 @@ def _override(field: Field, type_name: str) -> str:
 
 
 def _converted(column: pa.Array, field: Field) -> pa.Array:
-    if field.mode == REPEATED:
-        return _lists(column, field)
     if field.mode == REQUIRED and column.null_count:
         raise _NullError
     convert = _CONVERSIONS.get(field.type)
-    return convert(column) if convert else column
+    if field.mode == REPEATED:
+        column = _lists(column, field)
+    elif convert:
+        column = convert(column)
+    if field.digits is not None:
+        pc.list_flatten(column).cast(field.digits) if field.mode == REPEATED else column.cast(field.digits)
+    return column
 
 
 def _decimal(type_name: str, integer_digits: int, fraction_digits: int) -> Callable[[pa.Array], pa.Array]:
