@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
@@ -15,6 +16,8 @@ from sync_pipeline.parameters import BY_NAME, PARAMETERS, Group, ParameterType
 from sync_pipeline.suggestions import nearest
 from sync_pipeline.values import shown
 
+_LOGGER = logging.getLogger(__name__)
+
 # Settings of a Flex Template's runtime environment that Beam's Python SDK has no option for. Dataflow's launcher hands
 # settings over as flags, so a run must not fail by them.
 # https://cloud.google.com/dataflow/docs/reference/rest/v1b3/projects.locations.flexTemplates/launch
@@ -26,6 +29,11 @@ LAUNCHER_FLAGS = (
     "save_heap_dumps_to_gcs_path",
     "streaming_mode",
 )
+
+
+# Only Dataflow's launcher gives it: it asks for the job in a file. What else it gives may be more than we know of, and
+# Dataflow has compared the names of the parameters with the metadata before.
+_GIVEN_BY_LAUNCHER = "template_location"
 
 
 @dataclass(frozen=True)
@@ -75,6 +83,8 @@ class _BeamParser(_BeamArgumentParser):
 def parse_command_line(argv: Sequence[str]) -> CommandLine:
     """Take apart `argv`, which is without the program's name. `--help` prints all parameters and exits with 0.
 
+    What Dataflow's launcher gives and Beam does not know is left out, with a warning.
+
     Raises:
         ConfigError: all problems of the command line, those of the parameters' values included.
     """
@@ -84,6 +94,7 @@ def parse_command_line(argv: Sequence[str]) -> CommandLine:
         raise SystemExit(0)
     beam_parser = _BeamParser()
     beam_names = frozenset(beam_parser.names)
+    is_launcher = any(flag.name == _GIVEN_BY_LAUNCHER for flag in flags)
     given: dict[str, list[str]] = {}
     meant: dict[str, str] = {}
     beam_arguments: list[str] = []
@@ -93,9 +104,17 @@ def parse_command_line(argv: Sequence[str]) -> CommandLine:
             value = _value(flag)
             if value.strip():
                 given.setdefault(flag.name, []).append(value)
-        elif flag.name in beam_names or flag.name in LAUNCHER_FLAGS:
-            problems += _beam_problems(flag, beam_parser) if flag.name in beam_names else []
+        elif flag.name in LAUNCHER_FLAGS:
             beam_arguments += flag.tokens
+        elif flag.name in beam_names:
+            refusals = list(_beam_problems(flag, beam_parser))
+            if refusals and is_launcher:
+                _LOGGER.warning("%s; it is left out", refusals[0])
+                continue
+            problems += refusals
+            beam_arguments += flag.tokens
+        elif is_launcher:
+            _LOGGER.warning("--%s is no option of Beam; it is left out", flag.name)
         else:
             similar = nearest(flag.name, [*BY_NAME, *beam_names])
             hint = f"; did you mean --{similar}?" if similar else ""

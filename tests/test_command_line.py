@@ -70,6 +70,28 @@ def test_options_of_beam_and_of_the_launcher_pass_through() -> None:
     assert command_line.parameters == VALID
 
 
+@pytest.mark.parametrize(
+    ("argument", "warning"),
+    [
+        pytest.param("--ip_configuration=WORKER_IP_PRIVATE", "--ip_configuration is no option of Beam", id="unknown"),
+        pytest.param(
+            "--save_main_session=true",
+            "--save_main_session is an option of Beam, which refuses it: ",
+            id="another form",
+        ),
+    ],
+)
+def test_what_only_the_launcher_of_dataflow_knows_is_left_out(
+    caplog: pytest.LogCaptureFixture, argument: str, warning: str
+) -> None:
+    template = "--template_location=gs://bucket/job"
+    command_line = parse_command_line([template, argument, *flags(VALID)])
+    assert (command_line.beam_arguments, command_line.parameters) == ([template], VALID)
+    (message,) = caplog.messages
+    assert message.startswith(warning)
+    assert message.endswith("; it is left out")
+
+
 def test_no_launcher_flag_is_one_of_ours() -> None:
     assert not set(LAUNCHER_FLAGS) & {parameter.name for parameter in PARAMETERS}
 

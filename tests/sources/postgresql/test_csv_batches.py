@@ -456,3 +456,21 @@ def test_the_order_of_rows_and_dead_letters() -> None:
 )
 def test_split_rows(rows: list[bytes]) -> None:
     assert split_rows(bytearray(b"".join(rows))) == rows
+
+
+@pytest.mark.parametrize(
+    ("text", "fits"),
+    [
+        pytest.param('"[""1.10"",""12345678.1""]"', True, id="all"),
+        pytest.param('"[""1.10"",""1.129""]"', False, id="one would be rounded"),
+        pytest.param('"[""123456789""]"', False, id="one is too large"),
+        pytest.param("", True, id="NULL"),
+    ],
+)
+def test_numbers_of_arrays_keep_to_the_digits_of_the_column(text: str, fits: bool) -> None:
+    schema = Schema((Field("a", "NUMERIC", REPEATED, parameters="10, 2"),))
+    if fits:
+        assert parse_rows(f"{text}\n".encode(), schema).num_rows == 1
+        return
+    with pytest.raises(RecordError, match="holds 8 digits before the point and 2 after it"):
+        parse_rows(f"{text}\n".encode(), schema)
