@@ -56,8 +56,8 @@ def main(argv: Sequence[str]) -> int:
     scale = QUICK if given.quick else FULL
     if given.rounds:
         scale = replace(scale, rounds=given.rounds)
-    # Of the last five minutes: what else the machine is doing.
-    load = round(os.getloadavg()[1], 1)
+    # Of the last minute: what else the machine is doing.
+    load = round(os.getloadavg()[0], 1)
     with tempfile.TemporaryDirectory(prefix="sandbox-bench-") as folder, sandbox.running(Path(folder)) as endpoints:
         try:
             runs = measure_all(scale, endpoints)
