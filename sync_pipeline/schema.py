@@ -45,6 +45,10 @@ STANDARD_TYPE_NAMES: Mapping[str, str] = {
     "RECORD": "STRUCT",
 }
 
+# How many digits before and after the point the decimal types hold, the smaller type first.
+# https://cloud.google.com/bigquery/docs/reference/standard-sql/data-types#decimal_types
+DECIMAL_DIGITS: Mapping[str, tuple[int, int]] = {"NUMERIC": (29, 9), "BIGNUMERIC": (38, 38)}
+
 # Types that hold every value without loss, or whose every value is checked while it is read.
 # An existing destination column of such a type wins over the type we would have chosen.
 LOSSLESS_CASTS: Mapping[str, frozenset[str]] = {
@@ -156,7 +160,7 @@ class Field:
 
         BigQuery rounds what has more digits behind the point, and says nothing. A cast to this type refuses it.
         """
-        if self.type not in ("NUMERIC", "BIGNUMERIC") or not self.parameters:
+        if self.type not in DECIMAL_DIGITS or not self.parameters:
             return None
         precision, _, scale = self.parameters.partition(",")
         decimal = pa.decimal128 if self.type == "NUMERIC" else pa.decimal256
@@ -254,17 +258,13 @@ class Schema:
 def numeric_type(precision: int | None, scale: int | None) -> str:
     """Return the BigQuery type for a decimal of `precision` digits, `scale` of them after the point.
 
-    NUMERIC holds 29 + 9 digits, BIGNUMERIC 38 + 38; what neither holds for certain is kept as STRING. Without
-    a precision it is BIGNUMERIC, and each value is checked.
-    https://cloud.google.com/bigquery/docs/reference/standard-sql/data-types#decimal_types
+    What none holds for certain is kept as STRING. Without a precision it is BIGNUMERIC, and each value is checked.
     """
     if precision is None or scale is None:
         return "BIGNUMERIC"
-    integer_digits = precision - scale
-    if scale <= 9 and integer_digits <= 29:
-        return "NUMERIC"
-    if scale <= 38 and integer_digits <= 38:
-        return "BIGNUMERIC"
+    for name, (before, after) in DECIMAL_DIGITS.items():
+        if scale <= after and precision - scale <= before:
+            return name
     return "STRING"
 
 

@@ -15,6 +15,7 @@ from datetime import datetime
 from sync_pipeline.errors import RecordError, SourceQueryError, SyncError
 from sync_pipeline.layout import string_literal
 from sync_pipeline.schema import (
+    DECIMAL_DIGITS,
     INTERVAL,
     NULLABLE,
     RANGE,
@@ -83,9 +84,6 @@ _ROUNDED: Mapping[tuple[str, str], str] = {
     # No type holds more digits: the 39th behind the point, unless only zeros follow.
     ("STRING", "BIGNUMERIC"): "REGEXP_CONTAINS({x}, '[.][0-9]{{38}}[0-9]*[1-9]')",
 }
-
-# How many digits behind the point a type has room for. https://cloud.google.com/bigquery/docs/reference/standard-sql/data-types#decimal_types
-_SCALES: Mapping[str, int] = {"NUMERIC": 9, "BIGNUMERIC": 38}
 
 # The text of a value in a dead letter, where a cast does not give it.
 _TEXTS: Mapping[str, str] = {
@@ -319,18 +317,18 @@ def _literal(value: Constant) -> str:
 
 def _scale(field: Field) -> int | None:
     """Return how many digits behind the point a number may have, None where there is no limit."""
-    if field.parameters and field.type in _SCALES:
-        _, _, scale = field.parameters.partition(",")
-        return int(scale or 0)
-    return 0 if field.type == "INT64" else _SCALES.get(field.type)
+    if field.digits is not None:
+        return int(field.digits.scale)
+    _, after = DECIMAL_DIGITS.get(field.type, (None, None))
+    return 0 if field.type == "INT64" else after
 
 
 def _is_cut(source: Field, read: Field) -> bool:
     """Whether the column has fewer digits behind the point than a value may have: BigQuery rounds when it writes."""
-    if read.type not in _SCALES or not read.parameters:
+    if read.digits is None:
         return False
-    before, after = _scale(source), _scale(read)
-    return after is not None and (before is None or before > after)
+    before = _scale(source)
+    return before is None or before > read.digits.scale
 
 
 def _cut_misfit(value: str, read: Field) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from bson.decimal128 import Decimal128
 
+from sync_pipeline.schema import DECIMAL_DIGITS
 from sync_pipeline.sources.mongodb.bson_texts import json_bytes, plain_text
 
 # Why a value can be refused.
@@ -36,7 +37,6 @@ _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 # Python would cut off what is less than a microsecond.
 _BELOW_MICROSECONDS = re.compile("[.,][0-9]{6}[0-9]*[1-9]")
-_DIGITS = {"NUMERIC": (29, 9), "BIGNUMERIC": (38, 38)}
 
 
 class MisfitError(Exception):
@@ -93,7 +93,7 @@ def _float64(value: Any, parses: bool) -> float:
 
 
 def _decimal(type_name: str) -> Callable[[Any, bool], Decimal]:
-    integer_digits, fraction_digits = _DIGITS[type_name]
+    integer_digits, fraction_digits = DECIMAL_DIGITS[type_name]
 
     def convert(value: Any, parses: bool) -> Decimal:
         if isinstance(value, bool):

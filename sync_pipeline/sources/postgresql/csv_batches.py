@@ -21,7 +21,7 @@ import pyarrow.csv
 import pyarrow.json
 
 from sync_pipeline.errors import RecordError
-from sync_pipeline.schema import ARROW_TYPES, REPEATED, REQUIRED, Field, Schema
+from sync_pipeline.schema import ARROW_TYPES, DECIMAL_DIGITS, REPEATED, REQUIRED, Field, Schema
 from sync_pipeline.source import DeadLetter
 
 _PARSE_OPTIONS = pyarrow.csv.ParseOptions(
@@ -205,8 +205,9 @@ def _converted(column: pa.Array, field: Field) -> pa.Array:
     return column
 
 
-def _decimal(type_name: str, integer_digits: int, fraction_digits: int) -> Callable[[pa.Array], pa.Array]:
-    """Return the conversion of texts to numbers that have at most so many digits before and after the point."""
+def _decimal(type_name: str) -> Callable[[pa.Array], pa.Array]:
+    """Return the conversion of texts to numbers that the type holds."""
+    integer_digits, fraction_digits = DECIMAL_DIGITS[type_name]
     # Arrow parses a number with more digits to a wrong one without an error, so none may get there.
     plain = rf"^-?[0-9]{{1,{integer_digits}}}(\.[0-9]{{1,{fraction_digits}}})?$"
 
@@ -272,8 +273,8 @@ def _bytes(column: pa.Array) -> pa.Array:
 
 
 _CONVERSIONS: Mapping[str, Callable[[pa.Array], pa.Array]] = {
-    "NUMERIC": _decimal("NUMERIC", 29, 9),
-    "BIGNUMERIC": _decimal("BIGNUMERIC", 38, 38),
+    "NUMERIC": _decimal("NUMERIC"),
+    "BIGNUMERIC": _decimal("BIGNUMERIC"),
     "BYTES": _bytes,
     "DATE": _moments("DATE"),
     "DATETIME": _moments("DATETIME"),
