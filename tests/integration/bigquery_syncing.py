@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -44,19 +45,14 @@ class BigquerySyncing(Syncing):
     def by(self, way: str) -> BigquerySyncing:
         return replace(self, way=way)
 
-    def parameters(self, **parameters: str | None) -> dict[str, str]:
-        values = {
+    def source_parameters(self, given: Container[str]) -> dict[str, str | None]:
+        return {
             "data_source": "bigquery",
             "source_bigquery_project": self.endpoints.project,
             "source_bigquery_dataset": self.source,
-            "source_bigquery_table": None if "source_bigquery_query" in parameters else TABLE,
+            "source_bigquery_table": None if "source_bigquery_query" in given else TABLE,
             "source_bigquery_read": self.way,
-            "destination_bigquery_project": self.endpoints.project,
-            "destination_bigquery_dataset": self.dataset,
-            "destination_bigquery_table": TABLE,
-            "max_retries": "0",
-        } | parameters
-        return {name: value for name, value in values.items() if value is not None}
+        }
 
     def decide(self, **parameters: str | None) -> SyncPlan:
         """Return what a run would decide now."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,9 +26,9 @@ class MongodbSyncing(Syncing):
     def insert(self, *documents: dict[str, Any]) -> None:
         self.collection.insert_many(list(documents))
 
-    def parameters(self, **parameters: str | None) -> dict[str, str]:
-        """Return the parameters of a run; one that is None is left out."""
-        values = {
+    def source_parameters(self, given: Container[str]) -> dict[str, str | None]:
+        del given
+        return {
             "data_source": "mongodb",
             "mongodb_host": self.endpoints.mongodb_host,
             "mongodb_port": str(self.endpoints.mongodb_port),
@@ -35,12 +36,7 @@ class MongodbSyncing(Syncing):
             "mongodb_collection": TABLE,
             "mongodb_username": self.endpoints.mongodb_username,
             "mongodb_password": self.endpoints.mongodb_password,
-            "destination_bigquery_project": self.endpoints.project,
-            "destination_bigquery_dataset": self.dataset,
-            "destination_bigquery_table": TABLE,
-            "max_retries": "0",
-        } | parameters
-        return {name: value for name, value in values.items() if value is not None}
+        }
 
     def rows(self, columns: str = "*", order: str = "_id") -> list[tuple[Any, ...]]:
         """Return the destination's rows, in the order of `order`."""

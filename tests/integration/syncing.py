@@ -8,6 +8,7 @@ import logging
 import re
 import subprocess
 import sys
+from collections.abc import Container
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -164,19 +165,25 @@ class Syncing:
     def parameters(self, **parameters: str | None) -> dict[str, str]:
         """Return the parameters of a run; one that is None is left out."""
         values = {
-            "data_source": "postgresql",
-            "postgresql_host": self.endpoints.postgresql_host,
-            "postgresql_port": str(self.endpoints.postgresql_port),
-            "postgresql_database": self.database,
-            "postgresql_username": self.endpoints.postgresql_username,
-            "postgresql_password": self.endpoints.postgresql_password,
-            "postgresql_query": None if "postgresql_base_query" in parameters else "SELECT * FROM items",
+            **self.source_parameters(parameters),
             "destination_bigquery_project": self.endpoints.project,
             "destination_bigquery_dataset": self.dataset,
             "destination_bigquery_table": TABLE,
             "max_retries": "0",
         } | parameters
         return {name: value for name, value in values.items() if value is not None}
+
+    def source_parameters(self, given: Container[str]) -> dict[str, str | None]:
+        """Return the parameters of the source; `given` are the names of those that a run has besides."""
+        return {
+            "data_source": "postgresql",
+            "postgresql_host": self.endpoints.postgresql_host,
+            "postgresql_port": str(self.endpoints.postgresql_port),
+            "postgresql_database": self.database,
+            "postgresql_username": self.endpoints.postgresql_username,
+            "postgresql_password": self.endpoints.postgresql_password,
+            "postgresql_query": None if "postgresql_base_query" in given else "SELECT * FROM items",
+        }
 
     def argv(self, **parameters: str | None) -> list[str]:
         flags = [f"--{name}={value}" for name, value in self.parameters(**parameters).items()]
