@@ -11,6 +11,8 @@ from sync_pipeline.config import AutoSchemaConfig
 from sync_pipeline.errors import SchemaError
 from sync_pipeline.schema import (
     CLUSTERING_TYPES,
+    DECLARABLE_KEY_TYPES,
+    MAX_DECLARED_KEY_COLUMNS,
     MAX_DESCRIPTION_CHARACTERS,
     NULLABLE,
     PARTITION_GRANULARITIES,
@@ -108,6 +110,14 @@ def chosen_layout(
     if problems:
         raise SchemaError("\n".join(problems))
     return TableLayout(partition_field, config.partition_granularity, tuple(clustering)), notes
+
+
+def with_declared_key(layout: TableLayout, key: tuple[str, ...], schema: Schema) -> TableLayout:
+    """Return the layout with the key declared, where BigQuery takes such a declaration."""
+    is_declarable = len(key) <= MAX_DECLARED_KEY_COLUMNS and all(
+        schema.field(name).type in DECLARABLE_KEY_TYPES and schema.field(name).mode != REPEATED for name in key
+    )
+    return replace(layout, primary_key=key) if is_declarable else layout
 
 
 def new_table(table_id: str, schema: Schema, layout: TableLayout) -> bigquery.Table:

@@ -19,10 +19,16 @@ from sync_pipeline.destination import (
     layout_notes,
 )
 from sync_pipeline.errors import SchemaError
-from sync_pipeline.layout import TableLayout, chosen_layout
+from sync_pipeline.layout import TableLayout, chosen_layout, with_declared_key
 from sync_pipeline.open_rows import open_schema, with_row_key, without_unseen_exclusions
 from sync_pipeline.plan import SyncPlan, WriteMode, new_run_id
-from sync_pipeline.schema import CLUSTERING_TYPES, KEY_TYPES, REPEATED, Field, Schema
+from sync_pipeline.schema import (
+    CLUSTERING_TYPES,
+    KEY_TYPES,
+    REPEATED,
+    Field,
+    Schema,
+)
 from sync_pipeline.short_way import choose_way
 from sync_pipeline.smart_sync import LatestTimestamp, SyncInterval, resolve_interval
 from sync_pipeline.source import Source, SourceDescription
@@ -247,14 +253,12 @@ def _keyed_layout(
         layout = replace(layout, clustering_fields=clusterable)
         notes.append(f"clustered by the primary key ({', '.join(clusterable)}), by which every merge looks rows up")
     if key:
-        # https://cloud.google.com/bigquery/docs/primary-foreign-keys: TIME cannot be part of a key.
-        declarable = all(schema.field(name).type != "TIME" for name in key)
-        return (replace(layout, primary_key=key) if declarable else layout), notes
+        return with_declared_key(layout, key, schema), notes
     source_key = tuple(renamed[name] for name in description.primary_key if name in renamed)
     if not source_key or len(source_key) < len(description.primary_key):
         return layout, notes
     if config.destination.write_disposition == "WRITE_TRUNCATE" and description.single_table:
-        return replace(layout, primary_key=source_key), notes
+        return with_declared_key(layout, source_key, schema), notes
     notes.append(
         f"the source's primary key ({', '.join(source_key)}) is not declared: appended rows, or a join, may repeat it, "
         f"and BigQuery trusts a declared key. With primary_key={','.join(source_key)} rows are merged instead"

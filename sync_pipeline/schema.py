@@ -103,6 +103,11 @@ KEY_TYPES = frozenset(
     {"BIGNUMERIC", "BOOL", "BYTES", "DATE", "DATETIME", "INT64", "NUMERIC", "STRING", "TIME", "TIMESTAMP"}
 )
 
+# Types of the columns that PRIMARY KEY … NOT ENFORCED can name, and how many columns it can.
+# https://cloud.google.com/bigquery/docs/information-schema-table-constraints#limitations
+DECLARABLE_KEY_TYPES = frozenset({"BIGNUMERIC", "BOOL", "DATE", "DATETIME", "INT64", "NUMERIC", "STRING", "TIMESTAMP"})
+MAX_DECLARED_KEY_COLUMNS = 16
+
 
 @dataclass(frozen=True)
 class Field:

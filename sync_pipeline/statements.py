@@ -8,6 +8,8 @@ from sync_pipeline.schema import quoted
 from sync_pipeline.source import Selection
 from sync_pipeline.sql_transformation import destination_sql, rebuilt
 
+_NOW = {"TIMESTAMP": "CURRENT_TIMESTAMP()", "DATETIME": "CURRENT_DATETIME('UTC')"}
+
 
 def select_sql(plan: SyncPlan) -> str:
     """Return the query for rows of the destination, from the staging table or straight from a source in BigQuery.
@@ -69,7 +71,8 @@ def merge_sql(plan: SyncPlan) -> str:
     if plan.timestamp_column is not None:
         column = quoted(plan.timestamp_column)
         old, new = f"{published}.{column}", f"{staged}.{column}"
-        now = f"CURRENT_{plan.schema.field(plan.timestamp_column).type}()"
+        # The wall clock in UTC, whatever a project's default_time_zone is.
+        now = _NOW[plan.schema.field(plan.timestamp_column).type]
         newer = f" AND ({old} IS NULL OR {new} IS NULL OR {new} >= {old} OR {old} > {now})"
     others = [quoted(name) for name in plan.schema.names if name not in plan.primary_key]
     updates = ", ".join(f"{column} = {staged}.{column}" for column in others)

@@ -19,8 +19,9 @@ from sync_pipeline.layout import (
     new_table,
     set_type_sql,
     string_literal,
+    with_declared_key,
 )
-from sync_pipeline.schema import PARTITION_GRANULARITIES, REPEATED, REQUIRED, Field, Schema
+from sync_pipeline.schema import KEY_TYPES, PARTITION_GRANULARITIES, REPEATED, REQUIRED, Field, Schema
 
 SCHEMA = Schema(
     (
@@ -311,3 +312,16 @@ def test_demanded_column(partitioning: dict[str, Any], filtered: bool, expected:
         {"tableReference": reference, "requirePartitionFilter": filtered, **partitioning}
     )
     assert demanded_column(table) == expected
+
+
+# https://cloud.google.com/bigquery/docs/information-schema-table-constraints#limitations
+@pytest.mark.parametrize("type_name", sorted(KEY_TYPES))
+def test_a_key_is_declared_where_bigquery_takes_the_declaration(type_name: str) -> None:
+    layout = with_declared_key(TableLayout(), ("id",), Schema((Field("id", type_name, REQUIRED),)))
+    assert layout.primary_key == (() if type_name in {"BYTES", "TIME"} else ("id",))
+
+
+@pytest.mark.parametrize(("columns", "is_declared"), [(16, True), (17, False)])
+def test_a_declared_key_has_at_most_sixteen_columns(columns: int, is_declared: bool) -> None:
+    schema = Schema(tuple(Field(f"k{number}", "INT64", REQUIRED) for number in range(columns)))
+    assert bool(with_declared_key(TableLayout(), schema.names, schema).primary_key) is is_declared

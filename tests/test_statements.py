@@ -66,7 +66,7 @@ def test_merge_updates_rows_that_are_not_newer() -> None:
 
 def test_merge_by_a_datetime_compares_with_datetimes() -> None:
     schema = Schema((Field("id", "INT64"), Field("updated_at", "DATETIME")))
-    assert "OR t.`updated_at` > CURRENT_DATETIME())" in merge_sql(plan(KEYED, schema=schema, interval=INTERVAL))
+    assert "OR t.`updated_at` > CURRENT_DATETIME('UTC'))" in merge_sql(plan(KEYED, schema=schema, interval=INTERVAL))
 
 
 def test_merge_without_timestamp_always_updates() -> None:
