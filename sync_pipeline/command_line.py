@@ -6,10 +6,8 @@ import argparse
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NoReturn
 
-from apache_beam.options.pipeline_options import PipelineOptions, _BeamArgumentParser
-
+from sync_pipeline.beam_arguments import BeamParser
 from sync_pipeline.config import SyncConfig
 from sync_pipeline.errors import ConfigError
 from sync_pipeline.parameters import BY_NAME, PARAMETERS, Group, ParameterType
@@ -42,7 +40,7 @@ class CommandLine:
 
     Attributes:
         parameters: the template's parameters that were given, by name and as text.
-        beam_arguments: Beam's options, as they were given and in their order.
+        beam_arguments: Beam's options, in the order and, but for switches with a value, in the form they were given.
     """
 
     parameters: Mapping[str, str]
@@ -62,28 +60,11 @@ class _Flag:
         return [f"--{self.name}" if self.value is None else f"--{self.name}={self.value}", *self.words]
 
 
-class _BeamParser(_BeamArgumentParser):
-    """Knows Beam's options, and raises where argparse would end the process."""
-
-    def __init__(self) -> None:
-        super().__init__(allow_abbrev=False, add_help=False)
-        for options in PipelineOptions.__subclasses__():
-            # Only Beam's: the options made of our own parameters are no more than a copy.
-            if options.__module__.startswith("apache_beam."):
-                options._add_argparse_args(self)  # noqa: SLF001 - Beam's own hook for this
-
-    @property
-    def names(self) -> list[str]:
-        return [option.lstrip("-") for action in self._actions for option in action.option_strings]
-
-    def error(self, message: str) -> NoReturn:
-        raise ValueError(message)
-
-
 def parse_command_line(argv: Sequence[str]) -> CommandLine:
     """Take apart `argv`, which is without the program's name. `--help` prints all parameters and exits with 0.
 
-    What Dataflow's launcher gives and Beam does not know is left out, with a warning.
+    Names that nobody knows, not Beam either, are left out with a warning where Dataflow's launcher gives them. A value
+    that Beam refuses is never left out.
 
     Raises:
         ConfigError: all problems of the command line, those of the parameters' values included.
@@ -92,8 +73,7 @@ def parse_command_line(argv: Sequence[str]) -> CommandLine:
     if any(flag.name == "help" for flag in flags):
         _help_parser().print_help()
         raise SystemExit(0)
-    beam_parser = _BeamParser()
-    beam_names = frozenset(beam_parser.names)
+    beam_parser = BeamParser()
     is_launcher = any(flag.name == _GIVEN_BY_LAUNCHER for flag in flags)
     given: dict[str, list[str]] = {}
     meant: dict[str, str] = {}
@@ -106,22 +86,21 @@ def parse_command_line(argv: Sequence[str]) -> CommandLine:
                 given.setdefault(flag.name, []).append(value)
         elif flag.name in LAUNCHER_FLAGS:
             beam_arguments += flag.tokens
-        elif flag.name in beam_names:
-            refusals = list(_beam_problems(flag, beam_parser))
-            if refusals and is_launcher:
-                _LOGGER.warning("%s; it is left out", refusals[0])
-                continue
-            problems += refusals
-            beam_arguments += flag.tokens
-        elif is_launcher:
+        elif flag.name in beam_parser.names:
+            try:
+                beam_arguments += beam_parser.words_for(flag.name, flag.tokens)
+            except ConfigError as error:
+                problems += error.problems
+        elif is_launcher and not beam_parser.has_in_another_spelling(flag.name):
             _LOGGER.warning("--%s is no option of Beam; it is left out", flag.name)
         else:
-            similar = nearest(flag.name, [*BY_NAME, *beam_names])
+            similar = nearest(flag.name, [*BY_NAME, *beam_parser.names])
             hint = f"; did you mean --{similar}?" if similar else ""
             # Without its value, which may be a misspelt parameter's secret.
             problems.append(f"--{flag.name} is neither a parameter of this template nor an option of Beam{hint}")
             if similar is not None and similar in BY_NAME:
                 meant[similar] = _value(flag)
+    problems += beam_parser.contradictions(beam_arguments)
     problems += _repetitions(given)
     parameters = {name: texts[0] for name, texts in given.items()}
     if problems:
@@ -159,16 +138,6 @@ def _flag_problems(flag: _Flag) -> Iterator[str]:
         yield f"--{flag.name} is followed by further words; put the whole value in quotes, --{flag.name}='VALUE'"
     elif flag.value is None and not flag.words and BY_NAME[flag.name].type is not ParameterType.BOOLEAN:
         yield f"--{flag.name} has no value; write --{flag.name}=VALUE"
-
-
-def _beam_problems(flag: _Flag, parser: _BeamParser) -> Iterator[str]:
-    try:
-        _, unread = parser.parse_known_args(flag.tokens)
-    except ValueError as error:
-        yield f"--{flag.name} is an option of Beam, which refuses it: {error}"
-    else:
-        if unread:
-            yield f"--{flag.name} is followed by further words, which no option of Beam takes"
 
 
 def _repetitions(given: Mapping[str, Sequence[str]]) -> Iterator[str]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from apache_beam.options.pipeline_options import PipelineOptions, WorkerOptions
 
 from sync_pipeline.command_line import LAUNCHER_FLAGS, parse_command_line
 from sync_pipeline.errors import ConfigError
@@ -17,6 +18,8 @@ VALID = {
     "destination_bigquery_dataset": "production",
     "destination_bigquery_table": "users",
 }
+# Only Dataflow's launcher gives it.
+TEMPLATE = "--template_location=gs://bucket/job"
 
 
 def flags(parameters: dict[str, str]) -> list[str]:
@@ -70,26 +73,73 @@ def test_options_of_beam_and_of_the_launcher_pass_through() -> None:
     assert command_line.parameters == VALID
 
 
+def test_what_only_the_launcher_of_dataflow_knows_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    command_line = parse_command_line([TEMPLATE, "--ip_configuration=WORKER_IP_PRIVATE", *flags(VALID)])
+    assert (command_line.beam_arguments, command_line.parameters) == ([TEMPLATE], VALID)
+    assert caplog.messages == ["--ip_configuration is no option of Beam; it is left out"]
+
+
 @pytest.mark.parametrize(
-    ("argument", "warning"),
+    ("argument", "problem"),
     [
-        pytest.param("--ip_configuration=WORKER_IP_PRIVATE", "--ip_configuration is no option of Beam", id="unknown"),
         pytest.param(
-            "--save_main_session=true",
-            "--save_main_session is an option of Beam, which refuses it: ",
-            id="another form",
+            "--num_workers=many",
+            "--num_workers is an option of Beam, which refuses it: argument --num_workers: invalid int value: 'many'",
+            id="value",
+        ),
+        pytest.param(
+            "--no_use_public_ips=1",
+            "--no_use_public_ips is a switch of Beam: write --no_use_public_ips, --no_use_public_ips=true or "
+            "--no_use_public_ips=false",
+            id="value of a switch",
+        ),
+        pytest.param(
+            "--no_auth=false --no_auth x y",
+            "--no_auth is a switch of Beam: write --no_auth, --no_auth=true or --no_auth=false",
+            id="words after a switch",
+        ),
+        pytest.param(
+            "--usePublicIps=false",
+            "--usePublicIps is neither a parameter of this template nor an option of Beam; "
+            "did you mean --use_public_ips?",
+            id="capitals",
+        ),
+        pytest.param(
+            "--no-use-public-ips",
+            "--no-use-public-ips is neither a parameter of this template nor an option of Beam; "
+            "did you mean --no_use_public_ips?",
+            id="dashes",
+        ),
+        pytest.param(
+            "--no_use_public_ips --use_public_ips=true",
+            "--use_public_ips and --no_use_public_ips exclude each other: keep one",
+            id="contradiction",
         ),
     ],
 )
-def test_what_only_the_launcher_of_dataflow_knows_is_left_out(
-    caplog: pytest.LogCaptureFixture, argument: str, warning: str
-) -> None:
-    template = "--template_location=gs://bucket/job"
-    command_line = parse_command_line([template, argument, *flags(VALID)])
-    assert (command_line.beam_arguments, command_line.parameters) == ([template], VALID)
-    (message,) = caplog.messages
-    assert message.startswith(warning)
-    assert message.endswith("; it is left out")
+@pytest.mark.parametrize("launcher", [[], [TEMPLATE]], ids=["here", "launcher"])
+def test_what_beam_refuses_is_never_left_out(launcher: list[str], argument: str, problem: str) -> None:
+    assert problems([*launcher, *argument.split(), *flags(VALID)]) == [problem]
+
+
+@pytest.mark.parametrize(
+    ("argument", "public"),
+    [
+        pytest.param("--use_public_ips", True, id="on"),
+        pytest.param("--use_public_ips=true", True, id="on, with its value"),
+        pytest.param("--use_public_ips=False", False, id="not on"),
+        pytest.param("--use_public_ips false", False, id="not on, apart"),
+        pytest.param("--no_use_public_ips", False, id="off"),
+        pytest.param("--no_use_public_ips=true", False, id="off, with its value"),
+        pytest.param("--no_use_public_ips=false", True, id="not off"),
+        pytest.param("--enable_streaming_engine=false", None, id="of no use to a batch job"),
+        pytest.param("--no_auth=false", None, id="off by itself"),
+    ],
+)
+@pytest.mark.parametrize("launcher", [[], [TEMPLATE]], ids=["here", "launcher"])
+def test_switches_may_have_a_value(launcher: list[str], argument: str, public: bool | None) -> None:
+    arguments = parse_command_line([*launcher, *argument.split(), *flags(VALID)]).beam_arguments
+    assert PipelineOptions(arguments).view_as(WorkerOptions).use_public_ips is public
 
 
 def test_no_launcher_flag_is_one_of_ours() -> None:

@@ -14,7 +14,8 @@ from apache_beam.options.pipeline_options import (
     WorkerOptions,
 )
 
-from sync_pipeline.command_line import LAUNCHER_FLAGS, CommandLine, _BeamParser, parse_command_line
+from sync_pipeline.beam_arguments import BeamParser
+from sync_pipeline.command_line import LAUNCHER_FLAGS, CommandLine, parse_command_line
 from sync_pipeline.config import SyncConfig
 from sync_pipeline.errors import ConfigError
 from sync_pipeline.options import (
@@ -128,7 +129,7 @@ def test_beam_warns_about_nothing(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_our_own_options_do_not_count_as_beams() -> None:
     # Here SyncOptions is loaded, and Beam knows it; the command line must be read as if it were not.
-    assert {parameter.name for parameter in PARAMETERS} & set(_BeamParser().names) == BEAM_NAMES
+    assert {parameter.name for parameter in PARAMETERS} & set(BeamParser().names) == BEAM_NAMES
 
 
 IMAGE = "us-central1-docker.pkg.dev/my-project/sync/sync-to-bigquery:1.0.0"

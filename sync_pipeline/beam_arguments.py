@@ -1,0 +1,98 @@
+"""Beam's own options on the command line: which there are, and in what form Beam reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NoReturn
+
+from apache_beam.options.pipeline_options import PipelineOptions, _BeamArgumentParser
+
+from sync_pipeline.errors import ConfigError
+
+_TRUTH_VALUES = {"true": True, "false": False}
+
+# A batch job has no use for it, and Beam has no way to turn it off.
+_STREAMING_ONLY = frozenset({"enable_streaming_engine"})
+
+
+class BeamParser(_BeamArgumentParser):
+    """Knows Beam's options, and raises ValueError where argparse would end the process."""
+
+    def __init__(self) -> None:
+        super().__init__(allow_abbrev=False, add_help=False)
+        for options in PipelineOptions.__subclasses__():
+            # Only Beam's: the options made of our own parameters are no more than a copy.
+            if options.__module__.startswith("apache_beam."):
+                options._add_argparse_args(self)  # noqa: SLF001 - Beam's own hook for this
+        self._actions_by_name = {
+            option.lstrip("-"): action for action in self._actions for option in action.option_strings
+        }
+        # Beam's switches take no value: each sets its destination to one constant.
+        self._switches = {
+            name: (action.dest, bool(action.const))
+            for name, action in self._actions_by_name.items()
+            if action.nargs == 0
+        }
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The options' names, without dashes."""
+        return frozenset(self._actions_by_name)
+
+    def has_in_another_spelling(self, name: str) -> bool:
+        """Whether `name` is one of the options, but for capitals, dashes and underscores."""
+        return _folded(name) in map(_folded, self._actions_by_name)
+
+    def words_for(self, name: str, words: Sequence[str]) -> list[str]:
+        """Return the words in which Beam reads what `words` say of the option `name`: none where it is the default.
+
+        Args:
+            words: `--NAME`, `--NAME=VALUE`, or `--NAME` and the words that follow it. A switch may have a value, true
+                or false: Dataflow takes additional options in the form NAME=VALUE.
+
+        Raises:
+            ConfigError: Beam would refuse them.
+        """
+        if name in self._switches:
+            return self._switch(name, words)
+        try:
+            _, unread = self.parse_known_args(list(words))
+        except ValueError as error:
+            raise ConfigError([f"--{name} is an option of Beam, which refuses it: {error}"]) from None
+        if unread:
+            raise ConfigError([f"--{name} is followed by further words, which no option of Beam takes"])
+        return list(words)
+
+    def contradictions(self, arguments: Iterable[str]) -> list[str]:
+        """Return a sentence for each two switches, as `words_for` returns them, of which one undoes the other."""
+        told: dict[str, dict[bool, str]] = {}
+        for word in arguments:
+            if word.lstrip("-") in self._switches:
+                destination, value = self._switches[word.lstrip("-")]
+                told.setdefault(destination, {})[value] = word
+        return [
+            f"{both[True]} and {both[False]} exclude each other: keep one" for both in told.values() if len(both) > 1
+        ]
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(message)
+
+    def _switch(self, name: str, words: Sequence[str]) -> list[str]:
+        _, equals, text = words[0].partition("=")
+        texts = [*([text] if equals else []), *words[1:]]
+        is_on = _TRUTH_VALUES.get(texts[0].lower()) if texts else True
+        if len(texts) > 1 or is_on is None:
+            raise ConfigError([f"--{name} is a switch of Beam: write --{name}, --{name}=true or --{name}=false"])
+        if is_on:
+            return [f"--{name}"]
+        destination, constant = self._switches[name]
+        for other, setting in self._switches.items():
+            if setting == (destination, not constant):
+                return [f"--{other}"]
+        if self._actions_by_name[name].default is (not constant) or name in _STREAMING_ONLY:
+            return []
+        raise ConfigError([f"--{name}=false: Beam has no option that turns this off"])
+
+
+def _folded(name: str) -> str:
+    return name.replace("-", "").replace("_", "").lower()
