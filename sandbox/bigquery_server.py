@@ -1,4 +1,4 @@
-"""Start the BigQuery emulator with its gaps mended in memory; runs in the emulator's own environment."""
+"""Start the BigQuery emulator with its gaps patched in memory; runs in the emulator's own environment."""
 
 import argparse
 import os
@@ -59,9 +59,11 @@ def serve(arguments: argparse.Namespace) -> None:
     from local_bigquery.grpc import server
 
     sys.path.insert(0, str(Path(__file__).parent))
-    import bigquery_mends
+    import bigquery_patches
+    import bigquery_scripts
 
-    bigquery_mends.apply(arguments.storage_url if arguments.storage_root else "")
+    bigquery_patches.apply(arguments.storage_url if arguments.storage_root else "")
+    bigquery_scripts.apply()
     # Held in a variable: a gRPC server that nobody refers to stops.
     grpc_server, _ = server.start("127.0.0.1", arguments.grpc_port)
     uvicorn.run("local_bigquery:app", host="127.0.0.1", port=arguments.port, access_log=False)

@@ -3,7 +3,7 @@
 import json
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,17 @@ def dataset(bigquery_client: bigquery.Client) -> Iterator[str]:
     bigquery_client.create_dataset(name)
     yield name
     bigquery_client.delete_dataset(name, delete_contents=True)
+
+
+@pytest.fixture
+def query(bigquery_client: bigquery.Client, dataset: str) -> Callable[[str], list[tuple[Any, ...]]]:
+    """Run a statement, in which DATASET stands for the test's dataset, and return its rows."""
+
+    def run(statement: str) -> list[tuple[Any, ...]]:
+        job = bigquery_client.query(statement.replace("DATASET", dataset), job_retry=None)
+        return [row.values() for row in job.result()]
+
+    return run
 
 
 @pytest.fixture

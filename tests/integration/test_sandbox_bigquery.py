@@ -1,4 +1,4 @@
-"""The BigQuery emulator, with our mends, does what the product relies on."""
+"""The BigQuery emulator, with our patches, does what the product relies on."""
 
 import datetime
 import json
@@ -27,17 +27,6 @@ from sandbox import Endpoints
 UTC = datetime.UTC
 Query = Callable[[str], list[tuple[Any, ...]]]
 Load = Callable[..., bigquery.LoadJob]
-
-
-@pytest.fixture
-def query(bigquery_client: bigquery.Client, dataset: str) -> Query:
-    """Run a statement, in which DATASET stands for the test's dataset, and return its rows."""
-
-    def run(statement: str) -> list[tuple[Any, ...]]:
-        job = bigquery_client.query(statement.replace("DATASET", dataset), job_retry=None)
-        return [row.values() for row in job.result()]
-
-    return run
 
 
 @pytest.fixture
