@@ -33,10 +33,10 @@ class PostgresqlConfig:
 
 @dataclass(frozen=True)
 class MongodbConfig:
-    """The collection. Either `connection_string` is set, or `host` is. `query` and `projection` are JSON objects.
+    """The collection. `connection_string` is set, or `host` is; where both are, the string counts.
 
-    `sample_size` is the number of documents that the columns are chosen by, None is all. With `document_mode` a row has
-    the whole document in one column.
+    `query` and `projection` are JSON objects. `sample_size` is the number of documents that the columns are chosen by,
+    None is all. With `document_mode` a row has the whole document in one column.
     """
 
     host: str | None

@@ -22,6 +22,7 @@ class ParameterType(StrEnum):
     """What a parameter's text stands for; `values.READERS` has a row for each."""
 
     TEXT = "Text"
+    HOST = "Host"
     BOOLEAN = "Boolean"
     INTEGER = "Integer"
     CHOICE = "Choice"
@@ -165,7 +166,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         "postgresql_host",
         "PostgreSQL host",
         "Address or name of the server, as the workers reach it.",
-        ParameterType.TEXT,
+        ParameterType.HOST,
         example="db.example.com",
         required=(_when(data_source=POSTGRESQL),),
     ),
@@ -368,7 +369,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         "mongodb_host",
         "MongoDB host",
         "Address or name of the server, as the workers reach it.",
-        ParameterType.TEXT,
+        ParameterType.HOST,
         example="mongodb.example.com",
         required=(_when(data_source=MONGODB, unless="mongodb_connection_string"),),
     ),
@@ -418,7 +419,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     _MONGODB(
         "mongodb_connection_string",
         "MongoDB connection string",
-        f"Address, user, password and options in one, in place of the four parameters. {_VERSION_NAME}",
+        f"Servers, user, password and options in one; it counts where mongodb_host differs. {_VERSION_NAME}",
         ParameterType.TEXT,
         example="projects/my-project/secrets/mongodb-uri/versions/latest",
         secret=True,

@@ -88,7 +88,7 @@ def contradictions(values: ParameterValues) -> Iterator[str]:
     if source == BIGQUERY and is_same and "source_bigquery_query" not in values.given:
         yield "source_bigquery_table is the destination table itself: name another"
     if source == MONGODB and "mongodb_connection_string" in values.given:
-        parts = ("mongodb_host", "mongodb_port", "mongodb_username", "mongodb_password")
+        parts = ("mongodb_username", "mongodb_password")
         both = [name for name in parts if name in values.given]
         if both:
             yield f"{' and '.join(both)} cannot be given with mongodb_connection_string, which says the same"

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sync_pipeline.hosts import holds_password, parse_host
 from sync_pipeline.identifiers import (
     TableId,
     check_column,
@@ -16,11 +17,13 @@ from sync_pipeline.identifiers import (
     check_table,
     parse_source_table,
 )
-from sync_pipeline.parameters import BIGQUERY, BY_NAME, PARAMETERS, Parameter, ParameterType
+from sync_pipeline.parameters import BIGQUERY, BY_NAME, PARAMETERS, POSTGRESQL, Parameter, ParameterType
 from sync_pipeline.secrets import Secret, looks_like_a_name
 from sync_pipeline.suggestions import did_you_mean
 
 _MAX_SHOWN = 100
+# As in user:password@host, wherever it was meant to stand.
+_WITH_PASSWORD = re.compile(r"\S*:\S*@\S*")
 _BOOLEANS = {"true": True, "false": False}
 
 
@@ -88,12 +91,14 @@ def read_json_object(text: str) -> dict[str, Any]:
 
 
 def shown(text: str) -> str:
-    """Return `text` as messages quote it: one line, cut when it is long."""
+    """Return `text` as messages quote it: one line, cut when it is long, without what may be a password."""
+    text = _WITH_PASSWORD.sub("***", text)
     return repr(text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 3]}...")
 
 
 def _problem(parameter: Parameter, text: str, reason: str) -> str:
-    if parameter.secret:
+    # What is no host may be an address with a password in it.
+    if parameter.secret or parameter.type is ParameterType.HOST or holds_password(text):
         return f"{parameter.name} cannot be used: {reason}"
     return f"{parameter.name} is {shown(text)}: {reason}"
 
@@ -101,6 +106,11 @@ def _problem(parameter: Parameter, text: str, reason: str) -> str:
 def _read(parameter: Parameter, text: str) -> Any:
     if parameter.secret:
         return _read_secret(parameter, text)
+    if parameter.type is not ParameterType.HOST and holds_password(text):
+        raise ValueError(
+            "it looks like an address with a password, which would be kept in the clear; a password has a parameter of "
+            "its own"
+        )
     return READERS[parameter.type](parameter, text)
 
 
@@ -115,6 +125,16 @@ def _read_secret(parameter: Parameter, text: str) -> Secret:
 
 def _read_text(_: Parameter, text: str) -> str:
     return text
+
+
+def _read_host(parameter: Parameter, text: str) -> str:
+    is_postgresql = parameter.source == POSTGRESQL
+    several = (
+        "rows that one server shows, another may not have yet"
+        if is_postgresql
+        else "give those of a replica set in mongodb_connection_string"
+    )
+    return parse_host(text, f"{parameter.source}_port", has_sockets=is_postgresql, several=several)
 
 
 def _read_boolean(_: Parameter, text: str) -> bool:
@@ -205,6 +225,7 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 READERS: Mapping[ParameterType, Callable[[Parameter, str], Any]] = {
     ParameterType.TEXT: _read_text,
+    ParameterType.HOST: _read_host,
     ParameterType.BOOLEAN: _read_boolean,
     ParameterType.INTEGER: _read_integer,
     ParameterType.CHOICE: _read_choice,

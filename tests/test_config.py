@@ -117,6 +117,12 @@ def test_mongodb() -> None:
     )
 
 
+def test_mongodb_connection_string_beside_a_host() -> None:
+    config = SyncConfig.from_parameters(MONGODB | {"mongodb_connection_string": CONNECTION_STRING})
+    assert isinstance(config.source, MongodbConfig)
+    assert (config.source.host, config.warnings) == ("mongo.example.com", ())
+
+
 def test_mongodb_connection_string_needs_no_host() -> None:
     given = {key: value for key, value in MONGODB.items() if key != "mongodb_host"}
     source = SyncConfig.from_parameters(given | {"mongodb_connection_string": CONNECTION_STRING}).source
@@ -757,9 +763,14 @@ def test_missing(parameters: dict[str, str], problem: str) -> None:
             id="NULL timestamps and placeholders, BigQuery",
         ),
         pytest.param(
-            MONGODB | {"mongodb_connection_string": CONNECTION_STRING, "mongodb_port": "27018"},
-            "mongodb_host and mongodb_port cannot be given with mongodb_connection_string, which says the same",
-            id="connection string and host",
+            MONGODB
+            | {
+                "mongodb_connection_string": CONNECTION_STRING,
+                "mongodb_username": "reader",
+                "mongodb_password": PASSWORD,
+            },
+            "mongodb_username and mongodb_password cannot be given with mongodb_connection_string, which says the same",
+            id="connection string and user",
         ),
         pytest.param(
             POSTGRESQL | {"postgresql_query": BASE_QUERY},

@@ -18,7 +18,8 @@ from sync_pipeline.smart_sync import SyncInterval, has_placeholders
 from sync_pipeline.source import Partition, ReadPlan, SourceDescription
 from sync_pipeline.sources.mongodb.bson_batches import DocumentColumns
 from sync_pipeline.sources.mongodb.bson_types import DOCUMENT, ID
-from sync_pipeline.sources.mongodb.connection import Document, check_connection_string, connected, translated_errors
+from sync_pipeline.sources.mongodb.connection import Document, connected, translated_errors
+from sync_pipeline.sources.mongodb.connection_string import address_risks, check_connection_string
 from sync_pipeline.sources.mongodb.filters import Filter, both, interval_filter, milliseconds, parse_filter
 from sync_pipeline.sources.mongodb.partitions import (
     Find,
@@ -61,10 +62,13 @@ class MongodbSource:
             now, newest, risks = _clock(collection)
         settle = self._smart_sync.settle if self._smart_sync else timedelta()
         end = milliseconds(min(now, newest) - settle).replace(tzinfo=UTC)
-        description = SourceDescription(Schema(()), now, end, row_key=(ID,), is_open=True)
+        connection_risks = address_risks(self.connection)
+        description = SourceDescription(
+            Schema(()), now, end, risks=tuple(connection_risks), row_key=(ID,), is_open=True
+        )
         if self._smart_sync is None:
             return self._scanned(description, None)
-        description = replace(description, risks=risks)
+        description = replace(description, risks=(*connection_risks, *risks))
         return replace(description, scan=partial(self._scanned, description))
 
     def plan_read(self, schema: Schema, interval: SyncInterval | None) -> ReadPlan:

@@ -6,20 +6,18 @@ import contextlib
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import unquote_plus
 
 import pymongo
 import pymongo.errors
 from bson.errors import BSONError
 from pymongo.collection import Collection
 from pymongo.read_concern import ReadConcern
-from pymongo.uri_parser import parse_uri
 
 from sync_pipeline.config import MongodbConfig
 from sync_pipeline.errors import ConfigError, SourceError, SourceQueryError, SourceUnavailableError, SyncError
-from sync_pipeline.secrets import Secret
 from sync_pipeline.source_access import ErrorMeaning, connect_with_retries
 from sync_pipeline.sources.mongodb.bson_texts import DECODING
+from sync_pipeline.sources.mongodb.connection_string import check_uri, refusal, without_credentials
 
 APPLICATION_NAME = "dataflow-bigquery-sync"
 # How long a server, or the right member of a replica set, is looked for in one attempt.
@@ -100,23 +98,6 @@ REFUSALS: tuple[tuple[str, str], ...] = (
     ),
 )
 
-_USER_INFO = re.compile(r"(mongodb(?:\+srv)?://)\S*@")
-
-
-def check_connection_string(secret: Secret) -> list[str]:
-    """Return what is wrong with a connection string, as far as it can be told without a network."""
-    if secret.is_name:
-        return []
-    uri = secret.resolve()
-    try:
-        if uri.startswith("mongodb+srv://"):
-            # The rest needs a name server.
-            return []
-        parse_uri(uri, validate=True, warn=False)
-    except (pymongo.errors.PyMongoError, ValueError, TypeError, OSError) as error:
-        return [f"mongodb_connection_string cannot be used: {_masked(str(error), uri)}"]
-    return []
-
 
 @contextlib.contextmanager
 def connected(config: MongodbConfig, max_retries: int) -> Iterator[Collection[Document]]:
@@ -170,36 +151,41 @@ def _open_client(config: MongodbConfig) -> pymongo.MongoClient[Document]:
     if config.connection_string is None:
         with translated_errors(config):
             return pymongo.MongoClient(
-                config.host,
+                _bracketed(config.host or ""),
                 config.port,
                 username=config.username,
                 password=config.password.resolve() if config.password else None,
                 **defaults,
             )
     uri = config.connection_string.resolve()
+    check_uri(uri)
     given = uri.lower()
     options = {name: value for name, value in defaults.items() if f"{name.lower()}=" not in given}
     try:
         with translated_errors(config):
             return pymongo.MongoClient(uri, **options)
     except (ValueError, TypeError, OSError) as error:
-        raise ConfigError([f"mongodb_connection_string cannot be used: {_masked(str(error), uri)}"]) from None
+        raise ConfigError([refusal(error, uri)]) from None
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def _translated(error: Exception, config: MongodbConfig, is_reading: bool) -> SyncError:
     uri = config.connection_string.resolve() if config.connection_string else ""
-    reason = _masked(_on_one_line(str(error)), uri)
+    reason = without_credentials(_on_one_line(str(error)))
     if isinstance(error, pymongo.errors.OperationFailure):
         meaning = ERROR_MEANINGS.get(error.code or 0, ANY_OTHER_CODE)
         details = error.details or {}
-        said = _masked(_on_one_line(str(details.get("errmsg", ""))), uri) or type(error).__name__
+        said = without_credentials(_on_one_line(str(details.get("errmsg", "")))) or type(error).__name__
         name = details.get("codeName") or f"code {error.code}"
         if meaning.quotes_data:
             said = str(name)
         return meaning.error(f"MongoDB: {said} ({name}): {meaning.remedy}")
     kind, remedy = next((kind, remedy) for known, kind, remedy in DRIVER_ERRORS if isinstance(error, known))
     if kind is ConfigError:
-        return ConfigError([f"mongodb_connection_string cannot be used: {reason}"])
+        return ConfigError([refusal(error, uri)])
     if isinstance(error, pymongo.errors.ServerSelectionTimeoutError):
         return _gone(reason) if is_reading else _unreachable(reason, config)
     return kind(f"MongoDB: {reason}: {remedy}")
@@ -232,15 +218,3 @@ def _short(reason: str) -> str:
 
 def _on_one_line(said: str) -> str:
     return " ".join(said.split()).removesuffix(".")
-
-
-def _masked(text: str, uri: str) -> str:
-    """Return `text` without the password, also where only a piece of the URI is quoted."""
-    text = _USER_INFO.sub(r"\1***@", text)
-    # To the last @: what follows a slash that is not escaped is quoted as if it were no part of the password.
-    match = re.match(r"[^:]+://[^:]*:(.*)@", uri, re.DOTALL)
-    for part in re.split("[:/?#@&=]", match.group(1)) if match else ():
-        for form in (part, unquote_plus(part)):
-            if form:
-                text = text.replace(form, "***")
-    return text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 
 import pymongo.errors
@@ -12,9 +13,15 @@ from sync_pipeline.errors import ConfigError, SourceQueryError, SourceUnavailabl
 from sync_pipeline.secrets import Secret
 from sync_pipeline.sources.mongodb import open_source
 from sync_pipeline.sources.mongodb.connection import DRIVER_ERRORS, ERROR_MEANINGS, translated_errors
+from sync_pipeline.sources.mongodb.connection_string import address_risks
 
 URI = "mongodb://user:hunter%32@db.example.com/?tls=true"
 CONFIG = MongodbConfig(None, 27017, "d", "c", None, None, Secret("mongodb_connection_string", URI), None, None)
+ESCAPE = "write %40 for @, %3A for :, %2F for /, %3F for ?, %23 for # and %25 for % in user and password"
+WITHHELD = (
+    "the driver's words are withheld, as they may quote a piece of the password; write "
+    f"mongodb://USER:PASSWORD@HOST:PORT/?OPTION=VALUE, and {ESCAPE}"
+)
 PARAMETERS = {
     "data_source": "mongodb",
     "mongodb_database": "d",
@@ -104,7 +111,7 @@ def test_every_code_is_translated() -> None:
         pytest.param(
             pymongo.errors.InvalidURI("no such thing as hunter%32, nor hunter2"),
             ConfigError,
-            "mongodb_connection_string cannot be used: no such thing as ***, nor ***",
+            f"mongodb_connection_string cannot be used: {WITHHELD}",
             id="password in the message",
         ),
     ],
@@ -146,18 +153,56 @@ def test_connection_strings_that_are_right(uri: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("password", "shown"),
+    "password",
     [
-        pytest.param("hunter/two", "***@dbhost/d", id="slash"),
-        pytest.param("/hunter", "***@dbhost/d", id="slash in front"),
-        pytest.param("1/hun@ter", "***@***@dbhost/d", id="slash and at sign"),
+        pytest.param("hunter/two", id="slash"),
+        pytest.param("/hunter", id="slash in front"),
+        pytest.param("1/hun@ter", id="slash and at sign"),
+        # Without a check the driver would look for a server called `user`.
+        pytest.param("27017/hunter", id="like a port"),
+        pytest.param("hun?ter", id="question mark"),
     ],
 )
-def test_a_password_that_is_not_escaped_is_not_shown(password: str, shown: str) -> None:
+def test_a_password_that_is_not_escaped_is_refused(password: str) -> None:
     values = PARAMETERS | {"mongodb_connection_string": f"mongodb://user:{password}@dbhost/d"}
     with pytest.raises(ConfigError) as caught:
         open_source(SyncConfig.from_parameters(values))
-    assert caught.value.problems == (f'mongodb_connection_string cannot be used: Bad database name "{shown}"',)
+    assert caught.value.problems == (f"mongodb_connection_string cannot be used: {ESCAPE}",)
+
+
+@pytest.mark.parametrize("password", ["e", "ne", "valid", "near"])
+def test_a_short_or_common_password_is_not_shown_by_what_replaces_it(password: str) -> None:
+    uri = f"mongodb://u:{password}@h/?readPreference=near"
+    with pytest.raises(ConfigError) as caught:
+        open_source(SyncConfig.from_parameters(PARAMETERS | {"mongodb_connection_string": uri}))
+    assert caught.value.problems == (f"mongodb_connection_string cannot be used: {WITHHELD}",)
+    config = dataclasses.replace(CONFIG, connection_string=Secret("mongodb_connection_string", uri))
+    with pytest.raises(SyncError) as lost, translated_errors(config):
+        raise pymongo.errors.AutoReconnect("here: a valid connection was reset, near the end")
+    assert "***" not in str(lost.value)
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "uri", "risks"),
+    [
+        pytest.param("db.example.com", 27017, "mongodb://u:p@DB.example.com/", [], id="same"),
+        pytest.param("b", 27017, "mongodb://a,b:27018/", [], id="one of several"),
+        pytest.param(None, 27017, "mongodb://a/", [], id="no host"),
+        pytest.param("c.example.net", 27017, "mongodb+srv://u:p@c.example.net/?w=1", [], id="srv"),
+        pytest.param("2001:db8::1", 27017, "mongodb://[2001:DB8::1]:27018/", [], id="IPv6"),
+        pytest.param(
+            "other",
+            27017,
+            "mongodb://u:p@a,b/",
+            ["mongodb_host is other, which mongodb_connection_string does not name: the connection string counts"],
+            id="different",
+        ),
+    ],
+)
+def test_host_beside_a_connection_string(host: str | None, port: int, uri: str, risks: list[str]) -> None:
+    secret = Secret("mongodb_connection_string", uri)
+    config = dataclasses.replace(CONFIG, host=host, port=port, connection_string=secret)
+    assert address_risks(config) == risks
 
 
 def test_all_problems_are_told_at_once() -> None:

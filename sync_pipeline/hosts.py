@@ -1,0 +1,48 @@
+"""Hosts: one server's name or address, and nothing that may carry a password."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+
+# At the start only: a query may well compare with such an address.
+_ADDRESS_WITH_PASSWORD = re.compile(r"\s*(?!gs://)[A-Za-z][A-Za-z0-9+.-]*://\S*:\S*@")
+_NAME = re.compile(r"[^\W_]([\w.-]*\w)?\.?")
+
+
+def holds_password(text: str) -> bool:
+    """Whether `text` looks like an address with a user and a password, `scheme://user:password@host`."""
+    return _ADDRESS_WITH_PASSWORD.match(text) is not None
+
+
+def parse_host(text: str, port: str, *, has_sockets: bool, several: str) -> str:
+    """Return the host that `text` names; an IPv6 address comes back without brackets.
+
+    Args:
+        port: the parameter that a port belongs to.
+        has_sockets: an absolute path is the folder of a Unix socket.
+        several: what to do where more than one server is meant.
+
+    Raises:
+        ValueError: saying what is wrong without quoting `text`, which may hold a password.
+    """
+    text = text.strip()
+    if "@" in text or "://" in text:
+        raise ValueError(
+            "it must be a host name or an address alone; user, password, port and database have parameters of their own"
+        )
+    if "," in text or re.search(r"\s", text):
+        raise ValueError(f"it must name one server; {several}")
+    if has_sockets and re.fullmatch(r"/[\w.:/-]+", text):
+        return text
+    if "/" in text:
+        raise ValueError("it must be a host name or an address alone, without a database or a path")
+    try:
+        return str(ipaddress.ip_address(text.removeprefix("[").removesuffix("]")))
+    except ValueError:
+        pass
+    if ":" in text:
+        raise ValueError(f"it must be a host name or an address alone; give the port as {port}")
+    if not _NAME.fullmatch(text) or len(text) > 253:
+        raise ValueError("a host name has letters, digits, dashes and points")
+    return text
