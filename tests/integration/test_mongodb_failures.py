@@ -81,6 +81,14 @@ def test_wrong_password_in_a_connection_string(syncing: MongodbSyncing) -> None:
     assert "Authentication failed" in str(error)
 
 
+def test_no_user(syncing: MongodbSyncing) -> None:
+    for parameters in ({"mongodb_username": None, "mongodb_password": None}, uri(syncing.endpoints)):
+        assert str(failure(syncing, **parameters)).endswith(
+            "requires authentication (Unauthorized): no credentials were given: set mongodb_username and "
+            "mongodb_password, or put them in mongodb_connection_string"
+        )
+
+
 def test_user_of_another_database(syncing: MongodbSyncing, stranger: str) -> None:
     user = f"{stranger}:{quote_plus(PASSWORD)}@"
     assert "Authentication failed" in str(failure(syncing, **uri(syncing.endpoints, user)))

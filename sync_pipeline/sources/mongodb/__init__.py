@@ -159,7 +159,15 @@ class MongodbSource:
                 )
         if count == 1 or not kind.has_id_order:
             return whole, risks
-        return by_id(collection, whole[0].query, self._projection, sample, count), risks
+        finds, more = by_id(
+            collection,
+            whole[0].query,
+            self._projection,
+            sample,
+            count,
+            shows_any=self.config.num_partitions is not None,
+        )
+        return finds, (*risks, *more)
 
     @property
     def _smart_sync(self) -> SmartSyncConfig | None:

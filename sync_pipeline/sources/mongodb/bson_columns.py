@@ -28,6 +28,7 @@ from sync_pipeline.sources.mongodb.bson_elements import (
 from sync_pipeline.sources.mongodb.bson_json import NotAtOnceError, json_at_once, object_id_digits, slices
 from sync_pipeline.sources.mongodb.bson_texts import (
     DECODING,
+    decoded_value,
     decoded_values,
     id_text,
     json_bytes,
@@ -106,7 +107,7 @@ def decoded_one_by_one(documents: Documents, elements: Elements) -> list[Any]:
 
 def _decoded(document: bytes) -> Any:
     try:
-        return bson.decode(document, DECODING)["v"]
+        return decoded_value(document)
     except (InvalidBSON, ValueError):
         return MisfitError()
 

@@ -23,16 +23,18 @@ import re
 import struct
 import uuid
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 import bson
 import bson.json_util
 import orjson
-from bson.binary import UuidRepresentation
+from bson.binary import UUID_SUBTYPE, Binary, UuidRepresentation
 from bson.code import Code
 from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.dbref import DBRef
 from bson.decimal128 import Decimal128
+from bson.errors import InvalidBSON
 from bson.int64 import Int64
 from bson.objectid import ObjectId
 
@@ -44,6 +46,14 @@ DECODING: CodecOptions[dict[str, Any]] = CodecOptions(
     uuid_representation=UuidRepresentation.STANDARD,
     datetime_conversion=DatetimeConversion.DATETIME_AUTO,
 )
+
+# For what is only looked at: nothing that cannot be decoded ends the look.
+LENIENT = DECODING.with_options(
+    uuid_representation=UuidRepresentation.UNSPECIFIED, unicode_decode_error_handler="surrogateescape"
+)
+
+_WITHOUT_UUIDS = DECODING.with_options(uuid_representation=UuidRepresentation.UNSPECIFIED)
+_UUID_BYTES = 16
 
 # Subclasses of int and str are shown to `_form`: a Code with a scope would be written as its text alone.
 _OPTIONS = orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z | orjson.OPT_PASSTHROUGH_SUBCLASS
@@ -74,6 +84,27 @@ def decoded_values(documents: Documents, elements: Elements) -> list[Any]:
     return [document["v"] for document in bson.decode_all(b"".join(wrapped_values(documents, elements)), DECODING)]
 
 
+def decoded_value(document: bytes) -> Any:
+    """Return the decoded value of a document whose only field is `v`. Raises InvalidBSON or ValueError.
+
+    What says that it is a UUID and has not its length is bytes; the driver would decode nothing that holds it.
+    """
+    try:
+        return bson.decode(document, DECODING)["v"]
+    except (InvalidBSON, ValueError):
+        return _with_uuids(bson.decode(document, _WITHOUT_UUIDS)["v"])
+
+
+def _with_uuids(value: Any) -> Any:
+    if isinstance(value, Binary) and value.subtype == UUID_SUBTYPE and len(value) == _UUID_BYTES:
+        return value.as_uuid()
+    if isinstance(value, Mapping):
+        return {key: _with_uuids(member) for key, member in value.items()}
+    if isinstance(value, list):
+        return [_with_uuids(member) for member in value]
+    return value
+
+
 def may_have_non_finite(raw: bytes | memoryview) -> bool:
     """Whether raw BSON may hold a double that JSON has no number for. True may be wrong, False never is."""
     return _NOT_FINITE.search(raw) is not None
@@ -98,20 +129,27 @@ def plain_text(value: Any) -> str:
 
 
 def id_text(value: Any) -> str:
-    """Return an `_id` as a STRING column holds it: strings and whole numbers as they are, ObjectIds and UUIDs as their
-    digits, and all else in canonical Extended JSON, so that no two of one type are equal.
+    """Return an `_id` as a STRING column holds it: strings, doubles and whole numbers as they are, ObjectIds and UUIDs
+    as their digits, and all else in canonical Extended JSON, so that no two of one type are equal.
+
+    To MongoDB 1, 1.0 and decimal 1.00 are one `_id`, and so they are one text. A decimal with a fraction is Extended
+    JSON: decimal 0.1 and double 0.1 are two `_id`s.
     """
     if isinstance(value, str) and not isinstance(value, Code):
         return value
-    if isinstance(value, (ObjectId, uuid.UUID)) or (isinstance(value, int) and not isinstance(value, bool)):
-        return str(int(value) if isinstance(value, int) else value)
+    if isinstance(value, ObjectId | uuid.UUID):
+        return str(value)
+    number = value.to_decimal() if isinstance(value, Decimal128) else value
+    if isinstance(number, int | float | Decimal) and not isinstance(number, bool) and math.isfinite(number):
+        if number == int(number):
+            return str(int(number))
+        if isinstance(number, float):
+            return repr(number)
     return extended_json(value)
 
 
 # Strings that `id_text` also gives for values of other types. ECMA and PCRE alike, for the server runs it.
-AMBIGUOUS_ID = (
-    r"^(-?[0-9]+|[0-9a-f]{24}|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|null|true|false|\{.*)$"
-)
+AMBIGUOUS_ID = r"^(-?[0-9]+(\.[0-9]+)?(e-?[0-9]+)?|[0-9a-f]{24}|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|null|true|false|\{.*)$"
 
 
 def extended_json(value: Any) -> str:

@@ -110,6 +110,9 @@ def _decimal(type_name: str) -> Callable[[Any, bool], Decimal]:
         if not isinstance(value, int | Decimal):
             raise MisfitError
         number = Decimal(value)
+        if number == 0:
+            # Whatever its exponent.
+            return Decimal(0)
         if not number.is_finite() or number.adjusted() >= integer_digits:
             raise MisfitError
         number = number.normalize(_EXACT)
@@ -123,6 +126,8 @@ def _decimal(type_name: str) -> Callable[[Any, bool], Decimal]:
 
 def _finite_decimal(value: Decimal128) -> Decimal:
     number = value.to_decimal()
+    if number == 0:
+        return Decimal(0)
     if not number.is_finite() or number.adjusted() > 40:
         raise MisfitError
     return number

@@ -28,6 +28,10 @@ Document = dict[str, Any]
 
 
 _CREDENTIALS = "check mongodb_username and mongodb_password, or those in mongodb_connection_string and its authSource"
+_NO_CREDENTIALS = (
+    "no credentials were given: set mongodb_username and mongodb_password, or put them in mongodb_connection_string"
+)
+_UNAUTHORIZED = 13
 _AGAIN = "run the job again"
 _TOO_LARGE = "a document is larger than MongoDB returns: leave it out with mongodb_query"
 
@@ -182,6 +186,9 @@ def _translated(error: Exception, config: MongodbConfig, is_reading: bool) -> Sy
         name = details.get("codeName") or f"code {error.code}"
         if meaning.quotes_data:
             said = str(name)
+        elif error.code == _UNAUTHORIZED and "requires authentication" in said:
+            # The server's own words for a connection that has not logged in.
+            return SourceQueryError(f"MongoDB: {said} ({name}): {_NO_CREDENTIALS}")
         return meaning.error(f"MongoDB: {said} ({name}): {meaning.remedy}")
     kind, remedy = next((kind, remedy) for known, kind, remedy in DRIVER_ERRORS if isinstance(error, known))
     if kind is ConfigError:

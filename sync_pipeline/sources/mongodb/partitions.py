@@ -14,18 +14,23 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 from typing import Any
+from uuid import UUID
 
 import bson
 import bson.json_util
-from bson import MaxKey, MinKey
+from bson import Binary, Decimal128, MaxKey, MinKey, ObjectId
+from bson.binary import UUID_SUBTYPE
+from bson.datetime_ms import DatetimeMS
+from bson.errors import BSONError
 from pymongo.collection import Collection
 from pymongo.errors import OperationFailure
 
 from sync_pipeline.smart_sync import SyncInterval
-from sync_pipeline.sources.mongodb.bson_texts import DECODING, EXTENDED, extended_json
+from sync_pipeline.sources.mongodb.bson_texts import DECODING, EXTENDED, LENIENT, extended_json
 from sync_pipeline.sources.mongodb.bson_types import ID
 from sync_pipeline.sources.mongodb.connection import Document
 from sync_pipeline.sources.mongodb.filters import Filter, both, interval_filter, null_filter
+from sync_pipeline.sources.mongodb.index_operators import chooses_index
 
 # Documents that are read by one worker on one connection, when num_partitions does not say.
 PARTITION_BYTES = 256 * 1024 * 1024
@@ -80,21 +85,21 @@ class Sample:
 
     Attributes:
         documents: how many the collection has, about.
-        share: of them that the query matches.
+        share: of them that the query matches; None where nobody can tell, as the query chooses its own index.
         size: of a matching document, in bytes.
         ids, moments: of matching documents, in order.
     """
 
     documents: int
-    share: float
+    share: float | None
     size: float
     ids: tuple[Any, ...]
     moments: tuple[datetime, ...]
 
     @property
-    def rows(self) -> int:
+    def rows(self) -> int | None:
         """How many documents the query matches, about."""
-        return round(self.documents * self.share)
+        return None if self.share is None else round(self.documents * self.share)
 
 
 def take_sample(
@@ -103,8 +108,10 @@ def take_sample(
     """Look at random documents of the collection that match `query`."""
     documents = collection.estimated_document_count()
     size = max(MIN_SAMPLE, (num_partitions or 0) * SAMPLES_PER_PARTITION)
+    if chooses_index(query):
+        return Sample(documents, None, 0.0, (), ())
     found = list(
-        collection.aggregate(
+        collection.with_options(codec_options=LENIENT).aggregate(
             [
                 {"$sample": {"size": size}},
                 {"$match": query},
@@ -130,25 +137,54 @@ def take_sample(
 
 
 def partition_count(sample: Sample, num_partitions: int | None) -> int:
-    """Return how many parts to read in: what is asked for, or by size."""
+    """Return how many parts to read in: what is asked for, or by size; one where the query chooses its own index."""
+    if sample.rows is None:
+        return 1
     if num_partitions is not None:
         return num_partitions
     return min(MAX_PARTITIONS, max(1, round(sample.rows * sample.size / PARTITION_BYTES)))
 
 
 def by_id(
-    collection: Collection[Document], query: Filter, projection: Filter, sample: Sample, count: int
-) -> list[Find]:
-    """Return finds by ranges of `_id`."""
+    collection: Collection[Document],
+    query: Filter,
+    projection: Filter,
+    sample: Sample,
+    count: int,
+    *,
+    shows_any: bool,
+) -> tuple[list[Find], tuple[str, ...]]:
+    """Return finds by ranges of `_id`, and what is to be said of them.
+
+    Args:
+        shows_any: any `_id` may be an end of a range; else only those that tell nothing of a person. The ends are
+            part of the job, and whoever may look at the job can read them.
+    """
     # Beyond the two outermost there is nothing, and what does not survive as text cannot be an end.
     usable = [value for value in sample.ids if not isinstance(value, MinKey | MaxKey) and _survives(value)]
+    plain = [value for value in usable if _tells_nothing(value)]
+    risks: tuple[str, ...] = ()
+    if len(plain) < len(usable):
+        if shows_any:
+            risks = ("values of _id are the ends of partitions, and whoever may look at the job can read them",)
+        else:
+            usable = plain
+            risk = "_id may hold personal data, and partitions end at its values only where num_partitions is set, as"
+            risks = (f"{risk} whoever may look at the job can read them: num_partitions={count} would suit",)
     ends = [{ID: value} for value in _quantiles(usable, count)]
     finds = [Find(query, projection, minimum, maximum) for minimum, maximum in pairwise([None, *ends, None])]
     last: Filter = {ID: {"$type": "maxKey"}}
     if ends and collection.find_one(last, {ID: 1}) is not None:
         # The one value that an open range does not reach.
         finds.append(Find(both(query, last), projection))
-    return finds
+    return finds, risks
+
+
+def _tells_nothing(value: Any) -> bool:
+    """Whether an `_id` is of a type that holds no text: an ObjectId, a number, a date or a UUID."""
+    if isinstance(value, Binary):
+        return value.subtype == UUID_SUBTYPE
+    return isinstance(value, ObjectId | int | float | Decimal128 | datetime | DatetimeMS | UUID)
 
 
 def by_timestamp(
@@ -192,8 +228,11 @@ def _quantiles(values: Sequence[Any], count: int) -> list[Any]:
 
 
 def _survives(value: Any) -> bool:
-    again = bson.json_util.loads(extended_json({ID: value}), json_options=EXTENDED)
-    return _encoded(again[ID]) == _encoded(value)
+    try:
+        again = bson.json_util.loads(extended_json({ID: value}), json_options=EXTENDED)
+        return _encoded(again[ID]) == _encoded(value)
+    except (BSONError, ValueError):
+        return False
 
 
 def _encoded(value: Any) -> bytes:

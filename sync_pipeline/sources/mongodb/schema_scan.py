@@ -14,10 +14,11 @@ from pymongo.errors import OperationFailure
 
 from sync_pipeline.errors import SchemaError, SourceQueryError
 from sync_pipeline.schema import Field, Schema
-from sync_pipeline.sources.mongodb.bson_texts import AMBIGUOUS_ID
-from sync_pipeline.sources.mongodb.bson_types import ID, UUID, column
+from sync_pipeline.sources.mongodb.bson_texts import AMBIGUOUS_ID, LENIENT
+from sync_pipeline.sources.mongodb.bson_types import BSON_TYPES, ID, UUID, column
 from sync_pipeline.sources.mongodb.connection import Document
 from sync_pipeline.sources.mongodb.filters import Filter, both, not_a_date_filter, null_filter
+from sync_pipeline.sources.mongodb.index_operators import for_aggregation
 from sync_pipeline.suggestions import did_you_mean
 
 # How long the server may count what is only reported, or look for what is hardly there.
@@ -25,6 +26,9 @@ COUNT_MILLISECONDS = 10_000
 
 _UNAUTHORIZED, _TIME_LIMIT_EXCEEDED = 13, 50
 _UUID_SUBTYPE = 4
+
+# What `LENIENT` makes of bytes that are not UTF-8.
+_NOT_UTF8 = re.compile("[\ud800-\udfff]")
 _BINARY = "binData"
 
 # binData is ordered by length, subtype and bytes: between these two lie all UUIDs and nothing else.
@@ -88,7 +92,7 @@ def field_types(
 
     Fields are in the order of their names, `_id` first.
     """
-    stages: list[Mapping[str, Any]] = [{"$match": query}]
+    stages: list[Mapping[str, Any]] = [{"$match": for_aggregation(query)}]
     if sample_size is not None:
         stages.append({"$sample": {"size": sample_size}})
     if projection:
@@ -107,9 +111,12 @@ def field_types(
 def _types(
     collection: Collection[Document], stages: list[Mapping[str, Any]], fields: Mapping[str, Any], type_name: Any
 ) -> dict[str, set[str]]:
-    """Return the values of the expression `type_name` for each of the `fields`, over the documents of `stages`."""
+    """Return the values of the expression `type_name` for each of the `fields`, over the documents of `stages`.
+
+    A name that is not UTF-8 can be no column: it is left to the read, whose documents with it do not fit.
+    """
     pairs = {"$map": {"input": fields, "in": ["$$this.k", type_name]}}
-    found = collection.aggregate(
+    found = collection.with_options(codec_options=LENIENT).aggregate(
         [
             *stages,
             # Most documents have one of a few shapes: only those are taken apart.
@@ -122,7 +129,8 @@ def _types(
     types: dict[str, set[str]] = {}
     for document in found:
         key, name = document["_id"]
-        types.setdefault(key, set()).add(name)
+        if not _NOT_UTF8.search(key):
+            types.setdefault(key, set()).add(name)
     return types
 
 
@@ -152,14 +160,14 @@ def check_ids_are_distinct(collection: Collection[Document], query: Filter) -> l
     Looks at the whole collection, as far as `query` has the `_id`s, whatever the run reads: what it decides must not
     change from run to run.
     """
-    others = ("objectId", "int", "long", "binData", "null", "bool", "object")
+    others: Filter = {ID: {"$type": [name for name in BSON_TYPES if name not in ("string", UUID)]}}
     ambiguous: Filter = {ID: {"$type": "string", "$regex": re.compile(AMBIGUOUS_ID).pattern}}
 
     def has(these: Filter) -> bool:
         return collection.find_one(both(query, these), {ID: 1}, max_time_ms=COUNT_MILLISECONDS) is not None
 
     try:
-        are_ambiguous = any(has({ID: {"$type": name}}) for name in others) and has(ambiguous)
+        are_ambiguous = has(others) and has(ambiguous)
     except OperationFailure as error:
         if error.code != _TIME_LIMIT_EXCEEDED:
             raise
@@ -181,7 +189,7 @@ def without_timestamp(
     if includes_null:
         no_date.append({"$nor": [null_filter(timestamp_column)]})
     stages: list[Mapping[str, Any]] = [
-        {"$match": {"$and": no_date}},
+        {"$match": for_aggregation({"$and": no_date})},
         {"$group": {"_id": {"$type": f"${timestamp_column}"}, "count": {"$sum": 1}}},
     ]
     try:

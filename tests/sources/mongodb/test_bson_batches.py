@@ -126,15 +126,21 @@ def test_required_columns() -> None:
 
 def test_ids_as_text() -> None:
     columns = DocumentColumns(Schema((Field("_id", "STRING", REQUIRED),)))
-    ids = ["x", 5, Int64(5), None, 2.5, ObjectId("65f0c0ffee65f0c0ffee65f0"), {"a": 1}]
+    ids: list[Any] = ["x", 5, Int64(5), 5.0, Decimal128("5.0"), None, 2.5, 1e-7, Decimal128("2.50"), float("nan")]
+    ids += [ObjectId("65f0c0ffee65f0c0ffee65f0"), {"a": 1}]
     rows, letters = read(*({"_id": value} for value in ids), columns=columns)
     assert letters == []
     assert [text for (text,) in rows] == [
         "x",
         "5",
         "5",
+        "5",
+        "5",
         "null",
-        '{"$numberDouble": "2.5"}',
+        "2.5",
+        "1e-07",
+        '{"$numberDecimal": "2.50"}',
+        '{"$numberDouble": "NaN"}',
         "65f0c0ffee65f0c0ffee65f0",
         '{"a": {"$numberInt": "1"}}',
     ]

@@ -115,6 +115,11 @@ def test_random_nested_documents(seed: int, monkeypatch: pytest.MonkeyPatch) -> 
     ("type_name", "value", "expected"),
     [
         pytest.param("INT64", 5.0, 5, id="whole double as INT64"),
+        pytest.param("INT64", Decimal128("0E+6111"), 0, id="zero of a great exponent as INT64"),
+        pytest.param("BIGNUMERIC", Decimal128("0E+6111"), Decimal(0), id="zero of a great exponent as BIGNUMERIC"),
+        pytest.param("NUMERIC", Decimal128("-0E-6176"), Decimal(0), id="zero of a small exponent as NUMERIC"),
+        pytest.param("STRING", Binary(b"\1", 4), "AQ==", id="UUID of a wrong length as STRING"),
+        pytest.param("BYTES", Binary(b"\1", 4), b"\1", id="UUID of a wrong length as BYTES"),
         pytest.param("INT64", 5.5, None, id="fraction as INT64"),
         pytest.param("INT64", "5", None, id="string as INT64"),
         pytest.param("INT64", True, None, id="bool as INT64"),
