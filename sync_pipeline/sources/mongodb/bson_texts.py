@@ -149,7 +149,10 @@ def id_text(value: Any) -> str:
 
 
 # Strings that `id_text` also gives for values of other types. ECMA and PCRE alike, for the server runs it.
-AMBIGUOUS_ID = r"^(-?[0-9]+(\.[0-9]+)?(e-?[0-9]+)?|[0-9a-f]{24}|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|null|true|false|\{.*)$"
+AMBIGUOUS_ID = (
+    r"^(-?[0-9]+(\.[0-9]+)?(e-?[0-9]+)?|[0-9a-f]{24}|null|true|false|\{.*"
+    r"|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})$"
+)
 
 
 def extended_json(value: Any) -> str:
