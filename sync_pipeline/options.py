@@ -22,6 +22,7 @@ from sync_pipeline.command_line import LAUNCHER_FLAGS, CommandLine
 from sync_pipeline.config import SyncConfig
 from sync_pipeline.errors import ConfigError
 from sync_pipeline.parameters import PARAMETERS
+from sync_pipeline.secrets import NAME_FORM, secrets_in
 
 # Beam has a `dry_run` of its own, and takes any text for true, "false" as well: the job would not be submitted.
 BEAM_NAMES = frozenset({"dry_run"})
@@ -84,8 +85,17 @@ def complete_job_options(options: PipelineOptions, config: SyncConfig, environme
     What the caller has chosen stays: an image, or another value for one of the labels.
 
     Raises:
-        ConfigError: the workers would run Beam's own image, in which there is no `sync_pipeline`.
+        ConfigError: the workers would run Beam's own image, in which there is no `sync_pipeline`; or a secret is to be
+            found in the environment, which the workers do not have.
     """
+    problems = [
+        f"{secret.parameter} is env:{secret.variable}, and Dataflow's workers do not have this environment: store the "
+        f"secret in Secret Manager and pass {NAME_FORM}"
+        for secret in secrets_in(config)
+        if secret.variable is not None
+    ]
+    if problems:
+        raise ConfigError(problems)
     workers, setup = options.view_as(WorkerOptions), options.view_as(SetupOptions)
     workers.sdk_container_image = (
         workers.sdk_container_image or workers.worker_harness_container_image or environment.get(IMAGE_VARIABLE) or None

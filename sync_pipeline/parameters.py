@@ -120,8 +120,8 @@ _SMART_SYNC = partial(Parameter, group=Group.SMART_SYNC)
 _AUTO_SCHEMA = partial(Parameter, group=Group.AUTO_SCHEMA)
 
 _VERSION_NAME = (
-    "Give the name of a secret in Secret Manager, projects/PROJECT/secrets/SECRET/versions/VERSION; "
-    "the secret itself works too, but is then kept with the launch request."
+    "Give the name of a secret in Secret Manager, projects/PROJECT/secrets/SECRET/versions/VERSION, or, outside "
+    "Dataflow, env:VARIABLE; the secret itself works too, but is then kept with the launch request."
 )
 
 PARAMETERS: tuple[Parameter, ...] = (

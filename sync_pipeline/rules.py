@@ -131,7 +131,7 @@ def warnings(values: ParameterValues) -> Iterator[str]:
         if "fallback_days" in values.given and values["sync_all_on_empty_table"]:
             yield _ignored(["fallback_days"], "sync_all_on_empty_table is true")
     for parameter in _given(values):
-        if parameter.secret and not values[parameter.name].is_name:
+        if parameter.secret and values[parameter.name].is_plain:
             yield (
                 f"{parameter.name} was given in plain text and is kept with the launch request; store it in Secret "
                 "Manager and pass projects/PROJECT/secrets/SECRET/versions/VERSION"

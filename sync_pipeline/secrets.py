@@ -1,9 +1,16 @@
-"""Secret parameters: a plain value, or the name of one in Secret Manager that is resolved where it is used."""
+"""Secret parameters: a plain value, or the name of one that is resolved where it is used.
+
+A name is that of a version in Secret Manager, `projects/P/secrets/S/versions/V` or, of a regional secret,
+`projects/P/locations/L/secrets/S/versions/V`; or `env:NAME`, a variable of the environment.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sync_pipeline.errors import ConfigError, SourceUnavailableError
@@ -11,7 +18,11 @@ from sync_pipeline.errors import ConfigError, SourceUnavailableError
 if TYPE_CHECKING:
     from google.cloud.secretmanager import SecretManagerServiceClient
 
-_NAME = re.compile("projects/[^/]+/secrets/[^/]+/versions/[^/]+")
+_NAME = re.compile("projects/[^/]+/(?:locations/([a-z0-9-]+)/)?secrets/[^/]+/versions/[^/]+")
+# As the shell has it.
+_VARIABLE = re.compile("env:([A-Za-z_][A-Za-z0-9_]*)")
+NAME_FORM = "projects/PROJECT/secrets/SECRET/versions/VERSION"
+REGIONAL_NAME_FORM = "projects/PROJECT/locations/LOCATION/secrets/SECRET/versions/VERSION"
 
 # Google's error, by its class name (the library is imported only when a secret is resolved) → what to do about it.
 _REMEDIES = {
@@ -19,19 +30,20 @@ _REMEDIES = {
     "Unauthenticated": "run the job with a service account, or with application default credentials",
     "NotFound": "there is no such secret or version; check project, secret and version",
     "FailedPrecondition": "the version is disabled or destroyed; enable it or name another one",
-    "InvalidArgument": "the name is not valid; write projects/PROJECT/secrets/SECRET/versions/VERSION",
+    "InvalidArgument": f"the name is not valid; write {NAME_FORM}",
 }
 
 
 def looks_like_a_name(value: str) -> bool:
-    """Whether `value` begins like a name in Secret Manager; what does so and is none is a slip, hardly a password."""
-    return value.strip().startswith("projects/") and "/secrets/" in value
+    """Whether `value` begins like the name of a secret; what does so and is none is a slip, hardly a password."""
+    text = value.strip()
+    return text.startswith("env:") or (text.startswith("projects/") and "/secrets/" in text)
 
 
 class Secret:
     """The value of a secret parameter. Neither `repr` nor `str` nor `dataclasses.asdict` shows it.
 
-    Pickling keeps a plain value, because workers need it; of a name in Secret Manager only the name travels.
+    Pickling keeps a plain value, because workers need it; of a name only the name travels.
     """
 
     __slots__ = ("_value", "parameter")
@@ -48,16 +60,30 @@ class Secret:
         """Whether the value is the name of a version in Secret Manager."""
         return _NAME.fullmatch(self._value) is not None
 
+    @property
+    def variable(self) -> str | None:
+        """The variable of the environment that holds the secret, None where it is elsewhere."""
+        match = _VARIABLE.fullmatch(self._value)
+        return match.group(1) if match else None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the value is the secret itself."""
+        return not self.is_name and self.variable is None
+
     def resolve(self, connect: Callable[[], SecretManagerServiceClient] | None = None) -> str:
-        """Return the secret: the plain value, or what Secret Manager holds under the name.
+        """Return the secret: the plain value, or what the environment or Secret Manager holds under the name.
 
         Raises:
-            ConfigError: Secret Manager refused; names the parameter and the remedy.
-            SourceUnavailableError: Secret Manager could not be reached.
+            ConfigError: there is no such variable, or Secret Manager refused; names the parameter and the remedy.
+            SourceUnavailableError: Secret Manager could not be reached, or failed.
         """
-        if not self.is_name:
+        if self.variable is not None:
+            return _variable(self.parameter, self.variable)
+        match = _NAME.fullmatch(self._value)
+        if match is None:
             return self._value
-        return _access(self.parameter, self._value, connect or _connect)
+        return _access(self.parameter, self._value, connect or partial(_connect, match.group(1)))
 
     def __repr__(self) -> str:
         return f"Secret({self.parameter!r}, ***)"
@@ -77,23 +103,45 @@ class Secret:
         return Secret, (self.parameter, self._value)
 
 
-def _connect() -> SecretManagerServiceClient:
+def secrets_in(value: object) -> Iterator[Secret]:
+    """Yield the secrets in a dataclass, in its fields and in theirs."""
+    if isinstance(value, Secret):
+        yield value
+    elif dataclasses.is_dataclass(value):
+        for field in dataclasses.fields(value):
+            yield from secrets_in(getattr(value, field.name))
+
+
+def _variable(parameter: str, name: str) -> str:
+    value = os.environ.get(name)
+    if not value:
+        raise ConfigError([f"{parameter}: the environment has no variable {name}: set it where the run is started"])
+    return value
+
+
+def _connect(location: str | None) -> SecretManagerServiceClient:
     from google.cloud.secretmanager import SecretManagerServiceClient
 
-    return SecretManagerServiceClient()
+    if location is None:
+        return SecretManagerServiceClient()
+    # https://cloud.google.com/secret-manager/regional-secrets/create-regional-secret: only its own region knows it.
+    return SecretManagerServiceClient(client_options={"api_endpoint": f"secretmanager.{location}.rep.googleapis.com"})
 
 
 def _access(parameter: str, name: str, connect: Callable[[], SecretManagerServiceClient]) -> str:
-    from google.api_core.exceptions import DeadlineExceeded, GoogleAPICallError, RetryError, ServiceUnavailable
-    from google.auth.exceptions import GoogleAuthError
+    from google.api_core.exceptions import ClientError, GoogleAPIError, TooManyRequests
+    from google.auth.exceptions import GoogleAuthError, TransportError
 
     try:
         response = connect().access_secret_version(name=name)
-    except (ServiceUnavailable, DeadlineExceeded, RetryError) as error:
-        raise SourceUnavailableError(f"{parameter}: Secret Manager could not be reached for {name}") from error
-    except GoogleAPICallError as error:
+    except TooManyRequests as error:
+        raise SourceUnavailableError(f"{parameter}: Secret Manager's quota is used up for {name}") from error
+    except ClientError as error:
         kind = type(error).__name__
         raise ConfigError([f"{parameter}: {name} cannot be read: {_REMEDIES.get(kind, kind)}"]) from error
+    except (GoogleAPIError, TransportError) as error:
+        kind = type(error).__name__
+        raise SourceUnavailableError(f"{parameter}: Secret Manager could not be reached for {name} ({kind})") from error
     except GoogleAuthError as error:
         raise ConfigError([f"{parameter}: {name} cannot be read: {_REMEDIES['Unauthenticated']}"]) from error
     try:

@@ -18,7 +18,7 @@ from sync_pipeline.identifiers import (
     parse_source_table,
 )
 from sync_pipeline.parameters import BIGQUERY, BY_NAME, PARAMETERS, POSTGRESQL, Parameter, ParameterType
-from sync_pipeline.secrets import Secret, looks_like_a_name
+from sync_pipeline.secrets import NAME_FORM, REGIONAL_NAME_FORM, Secret, looks_like_a_name
 from sync_pipeline.suggestions import did_you_mean
 
 _MAX_SHOWN = 100
@@ -116,9 +116,10 @@ def _read(parameter: Parameter, text: str) -> Any:
 
 def _read_secret(parameter: Parameter, text: str) -> Secret:
     secret = Secret(parameter.name, text)
-    if not secret.is_name and looks_like_a_name(text):
+    if secret.is_plain and looks_like_a_name(text):
         raise ValueError(
-            "it looks like a name in Secret Manager, which is written projects/PROJECT/secrets/SECRET/versions/VERSION"
+            f"it looks like the name of a secret, which is written {NAME_FORM} (a regional one "
+            f"{REGIONAL_NAME_FORM}), or env:VARIABLE outside Dataflow"
         )
     return secret
 

@@ -51,6 +51,10 @@ BIGQUERY = DESTINATION | {
     "source_bigquery_dataset": "raw",
     "source_bigquery_table": "events",
 }
+NOT_A_NAME = (
+    "it looks like the name of a secret, which is written projects/PROJECT/secrets/SECRET/versions/VERSION (a regional "
+    "one projects/PROJECT/locations/LOCATION/secrets/SECRET/versions/VERSION), or env:VARIABLE outside Dataflow"
+)
 CONNECTION_STRING = "projects/p/secrets/uri/versions/2"
 
 
@@ -422,9 +426,13 @@ WHOLE_NUMBER = "write a whole number from"
         ),
         pytest.param(
             POSTGRESQL | {"postgresql_password": "projects/p/secrets/s"},
-            "postgresql_password cannot be used: it looks like a name in Secret Manager, which is written "
-            "projects/PROJECT/secrets/SECRET/versions/VERSION",
+            f"postgresql_password cannot be used: {NOT_A_NAME}",
             id="half a secret name",
+        ),
+        pytest.param(
+            POSTGRESQL | {"postgresql_password": "env:MY-PASSWORD"},
+            f"postgresql_password cannot be used: {NOT_A_NAME}",
+            id="no variable's name",
         ),
     ],
 )

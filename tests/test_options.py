@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import logging
 
 import apache_beam as beam
@@ -16,7 +17,7 @@ from apache_beam.options.pipeline_options import (
 
 from sync_pipeline.beam_arguments import BeamParser
 from sync_pipeline.command_line import LAUNCHER_FLAGS, CommandLine, parse_command_line
-from sync_pipeline.config import SyncConfig
+from sync_pipeline.config import PostgresqlConfig, SyncConfig
 from sync_pipeline.errors import ConfigError
 from sync_pipeline.options import (
     BEAM_NAMES,
@@ -30,6 +31,7 @@ from sync_pipeline.options import (
     runs_on_dataflow,
 )
 from sync_pipeline.parameters import PARAMETERS
+from sync_pipeline.secrets import Secret
 
 SECRETS = {
     "postgresql_password": "hunter2",
@@ -180,6 +182,19 @@ def test_image_of_the_workers(arguments: list[str], environment: dict[str, str],
     options = PipelineOptions(arguments)
     complete_job_options(options, config(), environment)
     assert options.view_as(WorkerOptions).sdk_container_image == image
+
+
+def test_secret_of_this_environment_is_refused() -> None:
+    in_environment = Secret("postgresql_password", "env:PASSWORD")
+    given = config()
+    assert isinstance(given.source, PostgresqlConfig)
+    given = dataclasses.replace(given, source=dataclasses.replace(given.source, password=in_environment))
+    with pytest.raises(ConfigError) as caught:
+        complete_job_options(PipelineOptions([]), given, {IMAGE_VARIABLE: IMAGE})
+    assert str(caught.value) == (
+        "postgresql_password is env:PASSWORD, and Dataflow's workers do not have this environment: store the secret in "
+        "Secret Manager and pass projects/PROJECT/secrets/SECRET/versions/VERSION"
+    )
 
 
 @pytest.mark.parametrize("environment", [{}, {IMAGE_VARIABLE: ""}], ids=["not set", "empty"])

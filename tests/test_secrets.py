@@ -3,17 +3,21 @@ from __future__ import annotations
 import dataclasses
 import pickle
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import grpc
 import pytest
-from google.auth.exceptions import DefaultCredentialsError
-from google.cloud.secretmanager import SecretManagerServiceClient
+from google.api_core.exceptions import ResourceExhausted, RetryError
+from google.auth.credentials import AnonymousCredentials
+from google.auth.exceptions import DefaultCredentialsError, TransportError
+from google.cloud.secretmanager import AccessSecretVersionResponse, SecretManagerServiceClient
 
 from sync_pipeline.errors import ConfigError, SourceUnavailableError
-from sync_pipeline.secrets import Secret, looks_like_a_name
+from sync_pipeline.secrets import Secret, looks_like_a_name, secrets_in
 from tests.secret_manager import secret_manager
 
 NAME = "projects/my-project/secrets/postgresql-password/versions/latest"
+REGIONAL = "projects/p/locations/europe-west3/secrets/s/versions/1"
 ANSWERS: dict[str, bytes | grpc.StatusCode] = {
     NAME: b"hunter2",
     "projects/p/secrets/newline/versions/1": b"hunter2\n",
@@ -24,6 +28,7 @@ ANSWERS: dict[str, bytes | grpc.StatusCode] = {
     "projects/p/secrets/anonymous/versions/1": grpc.StatusCode.UNAUTHENTICATED,
     "projects/p/secrets/invalid/versions/1": grpc.StatusCode.INVALID_ARGUMENT,
     "projects/p/secrets/broken/versions/1": grpc.StatusCode.DATA_LOSS,
+    "projects/p/secrets/internal/versions/1": grpc.StatusCode.INTERNAL,
     "projects/p/secrets/slow/versions/1": grpc.StatusCode.DEADLINE_EXCEEDED,
 }
 
@@ -74,7 +79,9 @@ def test_equality() -> None:
         pytest.param("projects/123/secrets/s/versions/7", True, True, id="numbers"),
         pytest.param("projects/p/secrets/s", False, True, id="without a version"),
         pytest.param(f" {NAME}\n/", False, True, id="with more around"),
-        pytest.param("projects/p/locations/l/secrets/s/versions/1", False, True, id="regional"),
+        pytest.param(REGIONAL, True, True, id="regional"),
+        pytest.param("projects/p/locations/evil.com#/secrets/s/versions/1", False, True, id="no location"),
+        pytest.param("env:PASSWORD", False, True, id="variable"),
         pytest.param("hunter2", False, False, id="password"),
         pytest.param("projects/p", False, False, id="password like a path"),
         pytest.param("hunter2/secrets/x", False, False, id="password with a path in it"),
@@ -115,7 +122,6 @@ def test_line_end_that_was_stored_with_the_secret(connect: Callable[[], SecretMa
         ("disabled", "the version is disabled or destroyed; enable it or name another one"),
         ("anonymous", "run the job with a service account, or with application default credentials"),
         ("invalid", "the name is not valid; write projects/PROJECT/secrets/SECRET/versions/VERSION"),
-        ("broken", "DataLoss"),
     ],
 )
 def test_refusal_names_parameter_and_remedy(
@@ -135,10 +141,80 @@ def test_secret_that_is_not_text(connect: Callable[[], SecretManagerServiceClien
     assert caught.value.__suppress_context__
 
 
-def test_secret_manager_is_out_of_reach(connect: Callable[[], SecretManagerServiceClient]) -> None:
-    name = "projects/p/secrets/slow/versions/1"
-    with pytest.raises(SourceUnavailableError, match=f"postgresql_password: Secret Manager .* for {name}"):
+@pytest.mark.parametrize(
+    ("secret", "reason"),
+    [
+        ("slow", "Secret Manager could not be reached for {} (DeadlineExceeded)"),
+        ("broken", "Secret Manager could not be reached for {} (DataLoss)"),
+        ("internal", "Secret Manager could not be reached for {} (InternalServerError)"),
+    ],
+)
+def test_what_may_pass(secret: str, reason: str, connect: Callable[[], SecretManagerServiceClient]) -> None:
+    name = f"projects/p/secrets/{secret}/versions/1"
+    with pytest.raises(SourceUnavailableError) as caught:
         Secret("postgresql_password", name).resolve(connect)
+    assert str(caught.value) == f"postgresql_password: {reason.format(name)}"
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (TransportError("metadata"), "Secret Manager could not be reached for {} (TransportError)"),
+        (ResourceExhausted("quota"), "Secret Manager's quota is used up for {}"),
+        (RetryError("given up", None), "Secret Manager could not be reached for {} (RetryError)"),
+    ],
+)
+def test_what_may_pass_before_there_is_an_answer(error: Exception, reason: str) -> None:
+    def connect() -> SecretManagerServiceClient:
+        raise error
+
+    with pytest.raises(SourceUnavailableError) as caught:
+        Secret("postgresql_password", NAME).resolve(connect)
+    assert str(caught.value) == f"postgresql_password: {reason.format(NAME)}"
+
+
+def test_regional_secret_is_asked_for_in_its_region(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Client(SecretManagerServiceClient):
+        def __init__(self, **given: Any) -> None:
+            super().__init__(credentials=AnonymousCredentials(), **given)
+
+        def access_secret_version(self, name: str) -> AccessSecretVersionResponse:  # type: ignore[override]
+            return AccessSecretVersionResponse(payload={"data": f"{self.api_endpoint} {name}".encode()})
+
+    monkeypatch.setattr("google.cloud.secretmanager.SecretManagerServiceClient", Client)
+    assert Secret("p", REGIONAL).resolve() == f"secretmanager.europe-west3.rep.googleapis.com {REGIONAL}"
+    assert Secret("p", NAME).resolve() == f"secretmanager.googleapis.com {NAME}"
+
+
+def test_variable_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = Secret("postgresql_password", "env:PASSWORD_OF_TEST")
+    assert (secret.variable, secret.is_plain, secret.is_name) == ("PASSWORD_OF_TEST", False, False)
+    monkeypatch.setenv("PASSWORD_OF_TEST", " hunter2 ")
+    assert b"hunter2" not in pickle.dumps(secret)
+    assert secret.resolve() == " hunter2 "
+    monkeypatch.setenv("PASSWORD_OF_TEST", "")
+    with pytest.raises(ConfigError) as caught:
+        secret.resolve()
+    assert caught.value.problems == (
+        "postgresql_password: the environment has no variable PASSWORD_OF_TEST: set it where the run is started",
+    )
+
+
+def test_secrets_are_found_wherever_they_are() -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Server:
+        host: str
+        password: Secret | None
+
+    @dataclasses.dataclass(frozen=True)
+    class Config:
+        server: Server
+        key: Secret
+
+    key = Secret("key", "k")
+    password = Secret("password", "p")
+    assert list(secrets_in(Config(Server("h", password), key))) == [password, key]
+    assert list(secrets_in(Config(Server("h", None), key))) == [key]
 
 
 def test_no_credentials() -> None:

@@ -27,7 +27,7 @@ _WITHHELD = (
 
 def check_connection_string(secret: Secret) -> list[str]:
     """Return what is wrong with a connection string, as far as it can be told without a network."""
-    if secret.is_name:
+    if not secret.is_plain:
         return []
     uri = secret.resolve()
     try:
