@@ -39,6 +39,9 @@ ENV FLEX_TEMPLATE_PYTHON_PY_FILE=/template/main.py \
 # in every build.
 ARG IMAGE
 ENV SDK_CONTAINER_IMAGE=${IMAGE}
+# Here, and not in minutes of a job that cannot start. The steps above are kept: building again takes seconds.
+RUN [ -n "${SDK_CONTAINER_IMAGE}" ] || { echo "This image needs its own name, by which the workers get it. Build it with:" \
+    "docker build --build-arg=IMAGE=NAME --tag=NAME ." >&2; exit 1; }
 
 # No USER: Google's launcher writes below /var/log, and Dataflow mounts the workers' folders for root.
 # https://github.com/GoogleCloudPlatform/python-docs-samples/issues/13213

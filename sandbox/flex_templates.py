@@ -29,6 +29,7 @@ _FLAGS = {
     "tempLocation": "temp_location",
     "workerRegion": "worker_region",
     "workerZone": "worker_zone",
+    "zone": "zone",
 }
 
 

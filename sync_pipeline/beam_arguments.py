@@ -14,6 +14,18 @@ _TRUTH_VALUES = {"true": True, "false": False}
 # A batch job has no use for it, and Beam has no way to turn it off.
 _STREAMING_ONLY = frozenset({"enable_streaming_engine"})
 
+# What Dataflow's API calls the values of an option, and Beam's names for them: a launcher may hand over either.
+_API_VALUES = {
+    "autoscaling_algorithm": {
+        "AUTOSCALING_ALGORITHM_NONE": "NONE",
+        "AUTOSCALING_ALGORITHM_BASIC": "THROUGHPUT_BASED",
+    },
+    "flexrs_goal": {
+        "FLEXRS_COST_OPTIMIZED": "COST_OPTIMIZED",
+        "FLEXRS_SPEED_OPTIMIZED": "SPEED_OPTIMIZED",
+    },
+}
+
 
 class BeamParser(_BeamArgumentParser):
     """Knows Beam's options, and raises ValueError where argparse would end the process."""
@@ -55,13 +67,14 @@ class BeamParser(_BeamArgumentParser):
         """
         if name in self._switches:
             return self._switch(name, words)
+        words = [_in_words_of_beam(name, word) for word in words]
         try:
-            _, unread = self.parse_known_args(list(words))
+            _, unread = self.parse_known_args(words)
         except ValueError as error:
             raise ConfigError([f"--{name} is an option of Beam, which refuses it: {error}"]) from None
         if unread:
             raise ConfigError([f"--{name} is followed by further words, which no option of Beam takes"])
-        return list(words)
+        return words
 
     def contradictions(self, arguments: Iterable[str]) -> list[str]:
         """Return a sentence for each two switches, as `words_for` returns them, of which one undoes the other."""
@@ -92,6 +105,11 @@ class BeamParser(_BeamArgumentParser):
         if self._actions_by_name[name].default is (not constant) or name in _STREAMING_ONLY:
             return []
         raise ConfigError([f"--{name}=false: Beam has no option that turns this off"])
+
+
+def _in_words_of_beam(name: str, word: str) -> str:
+    flag, equals, value = word.rpartition("=")
+    return f"{flag}{equals}{_API_VALUES.get(name, {}).get(value, value)}"
 
 
 def _folded(name: str) -> str:

@@ -37,8 +37,10 @@ IMAGE_VARIABLE = "SDK_CONTAINER_IMAGE"
 _MAX_LABEL_LENGTH = 63
 
 _IMAGE_IS_MISSING = (
-    "sdk_container_image is missing: the workers need the image that the Dockerfile builds, and a template's image "
-    "knows its own name only when it was built with --build-arg IMAGE=NAME"
+    "sdk_container_image is missing: this image was built without its own name, by which the workers get it. Build it "
+    "again with `docker build --build-arg=IMAGE=NAME --tag=NAME .`, where NAME is such as "
+    "us-central1-docker.pkg.dev/PROJECT/REPOSITORY/sync-to-bigquery:TAG, and push it; or launch this one with "
+    "--additional-pipeline-options=sdk_container_image=NAME"
 )
 
 

@@ -196,6 +196,20 @@ print(pipeline.__file__, importlib.metadata.version("dataflow-bigquery-sync"))""
     assert version == sync_pipeline.__version__
 
 
+def test_an_image_without_its_own_name_is_not_built() -> None:
+    (check,) = [line for line in DOCKERFILE if "its own name" in line]
+    # With `docker build .` alone the argument is not given, and the variable is empty.
+    done = subprocess.run(
+        ["/bin/sh", "-c", check.removeprefix("RUN ")], env={IMAGE_VARIABLE: ""}, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert done.stderr == (
+        "This image needs its own name, by which the workers get it. Build it with: "
+        "docker build --build-arg=IMAGE=NAME --tag=NAME .\n"
+    )
+    assert DOCKERFILE.index(check) > max(i for i, line in enumerate(DOCKERFILE) if "pip install" in line)
+
+
 def test_the_image_holds_the_program_and_nothing_else(image: Played) -> None:
     assert {path.name for path in image.inside("/template").iterdir()} == {
         "README.md",

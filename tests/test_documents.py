@@ -14,8 +14,8 @@ import yaml
 
 from sync_pipeline.config import SyncConfig
 from sync_pipeline.dead_letters import DEAD_LETTER_SCHEMA
+from sync_pipeline.launch.launch_file import KEYS as LAUNCH_KEYS
 from sync_pipeline.launch.launch_file import read_launch
-from sync_pipeline.launch.settings import SETTINGS
 from sync_pipeline.parameters import BY_NAME, POSTGRESQL
 from sync_pipeline.transformation_config import TransformationConfig
 
@@ -124,8 +124,9 @@ def test_the_launch_file_is_accepted() -> None:
     launch = read_launch(block[1])
     assert launch.warnings == ()
     assert launch.schedule is not None
-    keys = next(line for line in section("Schedule").splitlines() if line.startswith("| `environment`"))
-    assert set(re.findall(r"`(\w+)`", keys)) == {"environment", *(setting.name for setting in SETTINGS)}
+    table = section("Schedule").split("| Key | Holds |")[1].split("\n\n")[0]
+    keys = {key for cell in re.findall(r"^\| (`.*?`) \|", table, re.MULTILINE) for key in re.findall(r"`(\w+)`", cell)}
+    assert keys == set(LAUNCH_KEYS)
 
 
 def test_every_example_and_every_pattern_of_a_schedule_is_accepted() -> None:

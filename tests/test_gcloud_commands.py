@@ -131,6 +131,15 @@ def test_alert_is_one_that_cloud_monitoring_takes() -> None:
     assert "gcloud logging metrics create sync_reports " in README
 
 
+def test_alert_of_a_launch_is_one_that_cloud_monitoring_takes() -> None:
+    (text,) = [block for block in blocks("yaml") if block.startswith("# launch_alert.yaml")]
+    policy = yaml.safe_load(text)
+    assert read_body("monitoring.v3", "AlertPolicy", policy) == (policy, [])
+    # The API takes a policy for log entries only with one condition, and with a limit on notifications.
+    assert [list(condition) for condition in policy["conditions"]] == [["displayName", "conditionMatchedLog"]]
+    assert "notificationRateLimit" in policy["alertStrategy"]
+
+
 def test_launches_on_one_line_are_accepted() -> None:
     launches = [re.sub(r"\$(\w+)", lambda m: VARIABLES[m[1]], words) for words in re.findall(r'"\^~\^(.*?)"', README)]
     assert len(launches) >= 2

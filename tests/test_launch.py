@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import datetime
 import json
+import os
 import re
 import shlex
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,10 @@ LAUNCH: dict[str, Any] = {
         "destination_bigquery_table": "orders",
     },
 }
+# Ten levels of ten aliases each stand for ten billion texts.
+BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 10)
+)
 SCHEDULE = {"cron": "0 2 * * *", "service_account": "scheduler@my-project.iam.gserviceaccount.com"}
 
 
@@ -96,10 +102,133 @@ def test_names_that_dataflow_refuses(name: str) -> None:
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
 def test_settings_are_dataflows(setting: Any) -> None:
     described = schemas("dataflow.v1b3")["FlexTemplateRuntimeEnvironment"]["properties"][setting.name]
-    kinds = {str: "string", int: "integer", list: "array", dict: "object"}
+    kinds = {str: "string", int: "integer", bool: "boolean", list: "array", dict: "object"}
     assert kinds[setting.type] == described["type"]
     if setting.choices:
         assert set(setting.choices) < set(described["enum"])
+
+
+def test_every_setting_of_dataflow_is_known() -> None:
+    described = schemas("dataflow.v1b3")["FlexTemplateRuntimeEnvironment"]["properties"]
+    assert {setting.name for setting in SETTINGS} == described.keys()
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        pytest.param({"zone": "us-central1-a"}, {"zone": "us-central1-a"}, id="zone"),
+        pytest.param({"enableStreamingEngine": True}, {"enableStreamingEngine": True}, id="streaming engine"),
+        pytest.param({"diskSizeGb": 50}, {"diskSizeGb": 50}, id="disk"),
+        pytest.param(
+            {"autoscalingAlgorithm": "AUTOSCALING_ALGORITHM_NONE"},
+            {"autoscalingAlgorithm": "AUTOSCALING_ALGORITHM_NONE"},
+            id="autoscaling",
+        ),
+        pytest.param({"sdkContainerImage": "i:1"}, {"sdkContainerImage": "i:1"}, id="image"),
+    ],
+)
+def test_settings_of_the_request(changes: dict[str, Any], expected: dict[str, Any]) -> None:
+    request = requests.launch_request(launch(**environment(**changes)))
+    assert read_body("dataflow.v1b3", "LaunchFlexTemplateRequest", request) == (request, [])
+    assert request["launchParameter"]["environment"] == LAUNCH["environment"] | expected
+
+
+def test_a_job_may_have_a_longest_time_and_so_may_its_launch() -> None:
+    told = launch(
+        max_run_seconds=7200,
+        launch_options={"ft_launch_timeout_secs": 1800},
+        **environment(additionalExperiments=["a"]),
+    )
+    request = requests.launch_request(told)
+    assert read_body("dataflow.v1b3", "LaunchFlexTemplateRequest", request) == (request, [])
+    parameter = request["launchParameter"]
+    assert parameter["launchOptions"] == {"ft_launch_timeout_secs": "1800"}
+    assert parameter["environment"]["additionalExperiments"] == ["a", "max_workflow_runtime_walltime_seconds=7200"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"launch_options": {"ft_launch_timeout_secs": "1800"}}, id="launch option"),
+        pytest.param(environment(diskSizeGb=50, serviceAccountEmail="it's"), id="setting"),
+    ],
+)
+def test_what_gcloud_has_no_flag_for_is_sent_by_curl(changes: dict[str, Any], tmp_path: Path) -> None:
+    told = launch(**changes)
+    for name, script in (("gcloud", "echo token"), ("curl", 'printf "%s\\n" "$@" >words; cat >body')):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    subprocess.run(
+        ["bash", "-euc", commands.run_command(told)],
+        cwd=tmp_path,
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        check=True,
+    )
+    assert (tmp_path / "words").read_text().splitlines() == [
+        "--fail-with-body",
+        "--silent",
+        "--show-error",
+        "--header=Authorization: Bearer token",
+        "--header=Content-Type: application/json",
+        "--data-binary=@-",
+        requests.launch_url(told),
+    ]
+    assert json.loads((tmp_path / "body").read_text()) == requests.launch_request(told)
+
+
+@pytest.mark.parametrize(
+    ("settings", "warned"),
+    [
+        pytest.param({}, ["serviceAccountEmail is missing", "ipConfiguration is missing"], id="nothing is said"),
+        pytest.param({"serviceAccountEmail": "a@b", "ipConfiguration": "WORKER_IP_PUBLIC"}, [], id="public is meant"),
+        pytest.param(
+            {"serviceAccountEmail": "a@b", "additionalPipelineOptions": ["use_public_ips=False"]}, [], id="by an option"
+        ),
+        pytest.param(
+            {"serviceAccountEmail": "a@b", "additionalPipelineOptions": ["use_public_ips=true"]},
+            ["ipConfiguration is missing"],
+            id="public by an option",
+        ),
+        pytest.param(
+            {"serviceAccountEmail": "a@b", "ipConfiguration": "WORKER_IP_PRIVATE", "enableStreamingEngine": True},
+            ["enableStreamingEngine has no effect"],
+            id="no effect",
+        ),
+    ],
+)
+def test_settings_that_are_hardly_meant_are_warned_of(settings: dict[str, Any], warned: list[str]) -> None:
+    found = launch(**environment(**settings)).warnings
+    assert [text.startswith(f"environment.{begin}") for text, begin in zip(found, warned, strict=True)] == [True] * len(
+        warned
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        pytest.param("America/New_York", None, id="region"),
+        pytest.param("UTC", None, id="UTC"),
+        pytest.param("Etc/GMT+5", None, id="fixed"),
+        pytest.param(
+            "EST",
+            "an abbreviation may not follow daylight saving time; give a region's name such as Europe/Berlin, or UTC, "
+            "America/New_York for example",
+            id="EST",
+        ),
+        pytest.param(
+            "Japan",
+            "an abbreviation may not follow daylight saving time; give a region's name such as Europe/Berlin, or UTC",
+            id="country",
+        ),
+        pytest.param("PST", "give a region's name such as Europe/Berlin, or UTC", id="no name"),
+        pytest.param("../etc/passwd", "give a region's name such as Europe/Berlin, or UTC", id="path"),
+    ],
+)
+def test_time_zones_are_regions(name: str, expected: str | None) -> None:
+    if expected is None:
+        assert launch(schedule=SCHEDULE | {"time_zone": name}).schedule is not None
+    else:
+        assert problems(schedule=SCHEDULE | {"time_zone": name}) == [f"schedule.time_zone is {name!r}: {expected}"]
 
 
 def test_jobs_keep_one_name_and_are_tried_again() -> None:
@@ -108,6 +237,8 @@ def test_jobs_keep_one_name_and_are_tried_again() -> None:
     job = requests.scheduler_job(told, told.schedule)
     assert job["name"] == "projects/my-project/locations/us-central1/jobs/orders-sync"
     assert (job["timeZone"], job["retryConfig"]["retryCount"]) == ("UTC", 3)
+    # With one, Cloud Scheduler would go on beyond the number of retries.
+    assert "maxRetryDuration" not in job["retryConfig"]
     assert json.loads(base64.b64decode(job["httpTarget"]["body"]))["launchParameter"]["jobName"] == "orders-sync"
 
 
@@ -145,7 +276,9 @@ def test_the_command_that_schedules_has_the_request_in_a_here_document() -> None
     assert "--description=it's nightly" in words
     assert "--headers=Content-Type=application/json" in words
     assert json.loads(text.removesuffix("END\n")) == requests.launch_request(told)
+    assert "max-retry-duration" not in command
     changed = commands.schedule_command(told, told.schedule, update=True)
+    assert " --clear-max-retry-duration " in changed
     assert changed.startswith("gcloud scheduler jobs update http orders-sync")
     assert "--update-headers=Content-Type=application/json" in changed
 
@@ -241,6 +374,18 @@ def test_parts_may_be_shared_by_anchors() -> None:
     assert read_launch(shared).parameters["postgresql_host"] == "10.0.0.5"
 
 
+def test_merged_parts_may_be_shared_within_parts() -> None:
+    text = yaml.safe_dump(LAUNCH | {"parameters": None, "environment": None})
+    text = text.replace("environment: null", "environment: {tempLocation: gs://b/t, additionalUserLabels: LABELS}")
+    text = text.replace("LABELS", "&labels {<<: &team {team: data, stage: test}, stage: live}")
+    given = json.dumps(LAUNCH["parameters"])[:-1] + ', "transformation_config": {constant_fields: {<<: *labels}}}'
+    told = read_launch(text.replace("parameters: null", f"parameters: {given}"))
+    assert told.environment["additionalUserLabels"] == {"team": "data", "stage": "live"}
+    assert json.loads(told.parameters["transformation_config"]) == {
+        "constant_fields": {"team": "data", "stage": "live"}
+    }
+
+
 @pytest.mark.parametrize("key", ["environment", "parameters"])
 def test_a_part_that_is_no_mapping(key: str) -> None:
     assert f"{key} is not a mapping of names to values" in problems(**{key: ["a"]})
@@ -285,6 +430,36 @@ def test_nothing_is_not_sent() -> None:
             environment(additionalUserLabels={"team": 1}),
             "environment.additionalUserLabels has an entry that is not a text: put it in quotes",
             id="label",
+        ),
+        pytest.param(
+            environment(enableStreamingEngine="yes"),
+            "environment.enableStreamingEngine is 'yes': give true or false",
+            id="text for a truth value",
+        ),
+        pytest.param(
+            {"max_run_seconds": "2h"},
+            "max_run_seconds is '2h': give a whole number of seconds, such as 7200",
+            id="longest time",
+        ),
+        pytest.param(
+            environment(additionalExperiments=["max_workflow_runtime_walltime_seconds=1"]) | {"max_run_seconds": 2},
+            "max_run_seconds and max_workflow_runtime_walltime_seconds in environment.additionalExperiments: keep one",
+            id="two longest times",
+        ),
+        pytest.param(
+            {"launch_options": {"ft_launch_timeout_secs": "10m"}},
+            "launch_options.ft_launch_timeout_secs is '10m': give a whole number of seconds, such as 1800",
+            id="longest launch",
+        ),
+        pytest.param(
+            {"launch_options": {"a": [1]}},
+            "launch_options.a is [1]: give a text or a whole number",
+            id="launch option",
+        ),
+        pytest.param(
+            environment(zone="a", workerZone="b"),
+            "environment.workerZone and environment.zone exclude each other: keep one",
+            id="two zones",
         ),
         pytest.param(
             environment(workerRegion="a", workerZone="b"),
@@ -340,7 +515,7 @@ def test_nothing_is_not_sent() -> None:
         ),
         pytest.param(
             {"schedule": SCHEDULE | {"time_zone": "Europe/Atlantis"}},
-            "schedule.time_zone is 'Europe/Atlantis': give a name such as Europe/Berlin or UTC",
+            "schedule.time_zone is 'Europe/Atlantis': give a region's name such as Europe/Berlin, or UTC",
             id="time zone",
         ),
         pytest.param(
@@ -391,6 +566,20 @@ def test_right_patterns(cron: str) -> None:
         pytest.param("a: [", "this is not YAML: expected the node content, but found '<stream end>'", id="cut off"),
         pytest.param("a: 1\nb: 2\na: 3", "this is not YAML: a is there twice (line 3, column 1)", id="repeated"),
         pytest.param("- a", "this is not a launch file: it has to be a mapping with job_name", id="list"),
+        pytest.param("", "this is not a launch file: it has to be a mapping with job_name", id="nothing"),
+        pytest.param("a: &a\n  b: *a", "this is not YAML: it refers to itself (line 1, column 4)", id="cycle"),
+        pytest.param("a: &a [1, *a]", "this is not YAML: it refers to itself (line 1, column 4)", id="cyclic list"),
+        pytest.param("a: &a\n  <<: *a", "this is not YAML: it refers to itself (line 1, column 4)", id="cyclic merge"),
+        pytest.param("{[" * 5000, "this is not YAML: it is nested too deeply", id="deep"),
+        pytest.param('{"a":' * 100000, "this is not YAML: it is nested too deeply", id="deep JSON"),
+        pytest.param(BOMB, "this is not YAML: its aliases stand for too much (line 5, column 5)", id="bomb"),
+        pytest.param(
+            "a: 2026-13-01", "this is not YAML: a date or a number cannot be read; put it in quotes", id="no date"
+        ),
+        pytest.param(
+            "a: !!float x", "this is not YAML: a date or a number cannot be read; put it in quotes", id="no number"
+        ),
+        pytest.param(f"a: {'9' * 5000}", "this is not YAML: a date or a number cannot be read", id="long number"),
     ],
 )
 def test_texts_that_are_no_launch_file(text: str, expected: str) -> None:
@@ -449,4 +638,8 @@ def test_warnings_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     path = tmp_path / "orders.yaml"
     path.write_text(json.dumps(LAUNCH | parameters(mongodb_host="elsewhere")))
     assert main([str(path), "--only=run"]) == 0
-    assert capsys.readouterr().err.startswith(f"warning: {path}: mongodb_host")
+    begins = ("environment.serviceAccountEmail", "environment.ipConfiguration", "mongodb_host")
+    told = capsys.readouterr().err.splitlines()
+    assert [line.startswith(f"warning: {path}: {begin}") for line, begin in zip(told, begins, strict=True)] == [
+        True
+    ] * 3

@@ -202,8 +202,10 @@ def test_workers_without_an_image_of_ours_are_refused(environment: dict[str, str
     with pytest.raises(ConfigError) as caught:
         complete_job_options(PipelineOptions([]), config(), environment)
     assert str(caught.value) == (
-        "sdk_container_image is missing: the workers need the image that the Dockerfile builds, and a template's image "
-        "knows its own name only when it was built with --build-arg IMAGE=NAME"
+        "sdk_container_image is missing: this image was built without its own name, by which the workers get it. Build "
+        "it again with `docker build --build-arg=IMAGE=NAME --tag=NAME .`, where NAME is such as "
+        "us-central1-docker.pkg.dev/PROJECT/REPOSITORY/sync-to-bigquery:TAG, and push it; or launch this one with "
+        "--additional-pipeline-options=sdk_container_image=NAME"
     )
 
 

@@ -1,4 +1,4 @@
-"""The same launches as commands of gcloud, to be pasted into a shell.
+"""The same launches as commands, gcloud's where it can say them, to be pasted into a shell.
 
 What has commas, quotes and line ends in it travels through a here-document, where nothing has to be escaped.
 """
@@ -17,7 +17,12 @@ _END = "END"
 
 
 def run_command(launch: Launch) -> str:
-    """Return the `gcloud dataflow flex-template run` that launches now."""
+    """Return the command that launches now.
+
+    It is `gcloud dataflow flex-template run`, and curl for what gcloud has no flag for: some settings, launch options.
+    """
+    if launch.launch_options or not settings.gcloud_can_say(launch.environment):
+        return _request_command(launch)
     flags: dict[str, Any] = {
         "--project": launch.project,
         "--region": launch.region,
@@ -41,11 +46,23 @@ def schedule_command(launch: Launch, schedule: Schedule, *, update: bool = False
         ["--http-method=POST", f"--{'update-headers' if update else 'headers'}={headers}"],
         [f"--oauth-service-account-email={schedule.service_account}"],
         [f"--attempt-deadline={requests.ATTEMPT_SECONDS}s", f"--max-retry-attempts={schedule.retries}"],
-        [f"--max-retry-duration={requests.MAX_RETRY_SECONDS}s", f"--min-backoff={requests.MIN_BACKOFF_SECONDS}s"],
-        [f"--max-backoff={requests.MAX_BACKOFF_SECONDS}s", f"--max-doublings={requests.MAX_DOUBLINGS}"],
+        [f"--min-backoff={requests.MIN_BACKOFF_SECONDS}s", f"--max-backoff={requests.MAX_BACKOFF_SECONDS}s"],
+        # A schedule that was made with one keeps it otherwise.
+        [f"--max-doublings={requests.MAX_DOUBLINGS}", *(["--clear-max-retry-duration"] if update else [])],
         ["--message-body-from-file=-"],
     ]
     return _with_input(lines, requests.as_json(requests.launch_request(launch)))
+
+
+def _request_command(launch: Launch) -> str:
+    headers = [f"{name}: {value}" for name, value in requests.CONTENT_TYPE.items()]
+    lines = [
+        "curl --fail-with-body --silent --show-error",
+        '--header="Authorization: Bearer $(gcloud auth print-access-token)"',
+        *(shlex.join([f"--header={header}"]) for header in headers),
+        f"--data-binary=@- {shlex.quote(requests.launch_url(launch))} <<'{_END}'",
+    ]
+    return " \\\n  ".join(lines) + f"\n{requests.as_json(requests.launch_request(launch))}{_END}\n"
 
 
 def _with_input(lines: list[list[str]], text: str) -> str:

@@ -8,19 +8,30 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
 from sync_pipeline.config import SyncConfig
 from sync_pipeline.errors import ConfigError
 from sync_pipeline.identifiers import PROJECT_PATTERN
 from sync_pipeline.launch import settings
 from sync_pipeline.launch.schedule import Schedule, read_schedule
+from sync_pipeline.launch.yaml_text import read_yaml
 from sync_pipeline.parameters import BY_NAME, ParameterType
 from sync_pipeline.secrets import Secret
 from sync_pipeline.suggestions import did_you_mean
 from sync_pipeline.values import read_json_object
 
-_KEYS = ("job_name", "project", "region", "template", "environment", "parameters", "schedule")
+KEYS = (
+    "job_name",
+    "project",
+    "region",
+    "template",
+    "max_run_seconds",
+    "launch_options",
+    "environment",
+    "parameters",
+    "schedule",
+)
+# https://cloud.google.com/dataflow/docs/reference/service-options; with templates they are given as experiments.
+_RUN_TIME_OPTION = "max_workflow_runtime_walltime_seconds"
 
 # What a text must look like, and how to say so.
 _TEXTS = {
@@ -38,8 +49,9 @@ class Launch:
     Attributes:
         job_name: the same for every launch: Dataflow then refuses one while the previous job still runs.
         environment: Dataflow's own names and values for machines and network.
+        launch_options: settings of the launch itself, such as ft_launch_timeout_secs.
         parameters: the template's parameters, as text. No secret is among them, only names in Secret Manager.
-        warnings: what the parameters are warned of.
+        warnings: what the settings and the parameters are warned of.
     """
 
     job_name: str
@@ -47,6 +59,7 @@ class Launch:
     region: str
     template: str
     environment: Mapping[str, Any]
+    launch_options: Mapping[str, str]
     parameters: Mapping[str, str]
     schedule: Schedule | None
     warnings: tuple[str, ...]
@@ -58,13 +71,10 @@ def read_launch(text: str) -> Launch:
     Raises:
         ConfigError: all problems of the file.
     """
-    try:
-        content = _content_of(text)
-    except yaml.YAMLError as error:
-        raise ConfigError([f"this is not YAML: {_place_of(error)}"]) from None
+    content = _content_of(text)
     if not isinstance(content, dict):
-        raise ConfigError([f"this is not a launch file: it has to be a mapping with {', '.join(_KEYS)}"])
-    problems = [f"{key} is not known{did_you_mean(str(key), _KEYS)}" for key in content if key not in _KEYS]
+        raise ConfigError([f"this is not a launch file: it has to be a mapping with {', '.join(KEYS)}"])
+    problems = [f"{key} is not known{did_you_mean(str(key), KEYS)}" for key in content if key not in KEYS]
     texts = {key: str(content.get(key) or "") for key in _TEXTS}
     for key, (pattern, example) in _TEXTS.items():
         if not re.fullmatch(pattern, texts[key]):
@@ -72,6 +82,8 @@ def read_launch(text: str) -> Launch:
             problems.append(f"{key} {given}: give {example}")
     environment = _mapping(content, "environment", problems)
     problems += settings.problems_of(environment)
+    environment |= _run_time_limit(content, environment, problems)
+    launch_options = _launch_options(_mapping(content, "launch_options", problems), problems)
     parameters, warnings = _read_parameters(_mapping(content, "parameters", problems), problems)
     schedule = None
     if content.get("schedule") is not None:
@@ -79,15 +91,50 @@ def read_launch(text: str) -> Launch:
         problems += found
     if problems:
         raise ConfigError(problems)
-    return Launch(**texts, environment=environment, parameters=parameters, schedule=schedule, warnings=warnings)
+    return Launch(
+        **texts,
+        environment=environment,
+        launch_options=launch_options,
+        parameters=parameters,
+        schedule=schedule,
+        warnings=(*settings.warnings_of(environment), *warnings),
+    )
+
+
+def _run_time_limit(
+    content: Mapping[str, Any], environment: Mapping[str, Any], problems: list[str]
+) -> Mapping[str, list[str]]:
+    """Return the setting by which Dataflow ends a job that runs for too long; nothing where none is asked for."""
+    seconds = content.get("max_run_seconds")
+    if seconds is None:
+        return {}
+    if isinstance(seconds, bool) or not isinstance(seconds, int) or seconds < 1:
+        problems.append(f"max_run_seconds is {seconds!r}: give a whole number of seconds, such as 7200")
+        return {}
+    others = environment.get("additionalExperiments") or []
+    if any(str(other).startswith(_RUN_TIME_OPTION) for other in others):
+        problems.append(f"max_run_seconds and {_RUN_TIME_OPTION} in environment.additionalExperiments: keep one")
+    return {"additionalExperiments": [*others, f"{_RUN_TIME_OPTION}={seconds}"]}
+
+
+def _launch_options(given: Mapping[str, Any], problems: list[str]) -> dict[str, str]:
+    options = {}
+    for name, value in given.items():
+        if isinstance(value, bool) or not isinstance(value, int | str):
+            problems.append(f"launch_options.{name} is {value!r}: give a text or a whole number")
+        elif name == "ft_launch_timeout_secs" and not re.fullmatch("[1-9][0-9]*", str(value)):
+            problems.append(f"launch_options.{name} is {value!r}: give a whole number of seconds, such as 1800")
+        else:
+            options[name] = str(value)
+    return options
 
 
 def _content_of(text: str) -> Any:
     try:
         # YAML's reader takes most of JSON, but no tabs, and of a sign beyond 16 bits it makes two halves.
         return read_json_object(text)
-    except ValueError:
-        return yaml.load(text, _Loader)  # noqa: S506 - a safe loader, which refuses more than YAML's own
+    except (ValueError, RecursionError):
+        return read_yaml(text)
 
 
 def _mapping(content: Mapping[str, Any], key: str, problems: list[str]) -> dict[str, Any]:
@@ -147,52 +194,3 @@ def _launch_problems(name: str, text: str) -> Iterator[str]:
             "dry_run is true: the plan would be printed where nobody looks, and Dataflow counts a launch without a job "
             "as failed; run python main.py with these parameters instead"
         )
-
-
-class _Loader(yaml.SafeLoader):
-    """Refuses what YAML's own changes in silence, and reads all numbers of JSON.
-
-    A key that is there twice, of which the last would stay; and texts without quotes that only YAML 1.1 takes for
-    something else: `no` would become false, 0123 become 83, and 12:30 become 750.
-    """
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        keys: list[Any] = []
-        for name, _ in node.value:
-            if name.tag == "tag:yaml.org,2002:merge":
-                continue
-            keys.append(self.construct_object(name, deep=True))
-            if keys[-1] in keys[:-1]:
-                raise yaml.constructor.ConstructorError(None, None, f"{keys[-1]} is there twice", name.start_mark)
-        return dict(super().construct_mapping(node, deep))
-
-    def construct_truth_value(self, node: Any) -> bool:
-        if node.value.lower() not in ("true", "false"):
-            raise _unclear(node, "a text or a truth value: put it in quotes, or write true or false")
-        return bool(self.construct_yaml_bool(node))
-
-    def construct_whole_number(self, node: Any) -> int:
-        if not re.fullmatch("[-+]?(0|[1-9][0-9]*)", node.value):
-            raise _unclear(node, "a text or a number: put it in quotes, or write the number in plain digits")
-        return int(node.value)
-
-
-_Loader.add_constructor("tag:yaml.org,2002:bool", _Loader.construct_truth_value)
-_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_whole_number)
-# YAML 1.1 wants a point and a sign in it; elsewhere 1e6 is a number.
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
-)
-
-
-def _unclear(node: Any, reading: str) -> ConfigError:
-    # Without the value: it may be a secret.
-    mark = node.start_mark
-    return ConfigError([f"line {mark.line + 1}, column {mark.column + 1}, may be {reading}"])
-
-
-def _place_of(error: yaml.YAMLError) -> str:
-    # Without the excerpt that the error would show: it may be a secret.
-    problem = getattr(error, "problem", None) or "it cannot be read"
-    mark = getattr(error, "problem_mark", None)
-    return f"{problem} (line {mark.line + 1}, column {mark.column + 1})" if mark is not None else problem

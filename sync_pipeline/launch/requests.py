@@ -9,9 +9,9 @@ from typing import Any
 from sync_pipeline.launch.launch_file import Launch
 from sync_pipeline.launch.schedule import Schedule
 
-# A launch that was refused is tried again within ten minutes; after that the next time of the schedule is soon enough.
+# A launch that was refused is tried again after 30, 60, 120 … seconds, as often as the schedule says. Without a longest
+# duration: with one, Cloud Scheduler would go on until both the number and the duration are reached.
 # https://cloud.google.com/scheduler/docs/configuring/retry-jobs
-MAX_RETRY_SECONDS = 600
 MIN_BACKOFF_SECONDS = 30
 MAX_BACKOFF_SECONDS = 300
 MAX_DOUBLINGS = 3
@@ -27,15 +27,15 @@ def launch_url(launch: Launch) -> str:
 
 def launch_request(launch: Launch, *, validate_only: bool = False) -> dict[str, Any]:
     """Return the `LaunchFlexTemplateRequest`; with `validate_only` Dataflow checks it and starts nothing."""
-    request: dict[str, Any] = {
-        "launchParameter": {
-            "jobName": launch.job_name,
-            "containerSpecGcsPath": launch.template,
-            "environment": dict(launch.environment),
-            "parameters": dict(launch.parameters),
-        }
+    parameter: dict[str, Any] = {
+        "jobName": launch.job_name,
+        "containerSpecGcsPath": launch.template,
+        "environment": dict(launch.environment),
+        "parameters": dict(launch.parameters),
     }
-    return request | ({"validateOnly": True} if validate_only else {})
+    if launch.launch_options:
+        parameter["launchOptions"] = dict(launch.launch_options)
+    return {"launchParameter": parameter} | ({"validateOnly": True} if validate_only else {})
 
 
 def scheduler_job(launch: Launch, schedule: Schedule) -> dict[str, Any]:
@@ -50,7 +50,6 @@ def scheduler_job(launch: Launch, schedule: Schedule) -> dict[str, Any]:
         "attemptDeadline": f"{ATTEMPT_SECONDS}s",
         "retryConfig": {
             "retryCount": schedule.retries,
-            "maxRetryDuration": f"{MAX_RETRY_SECONDS}s",
             "minBackoffDuration": f"{MIN_BACKOFF_SECONDS}s",
             "maxBackoffDuration": f"{MAX_BACKOFF_SECONDS}s",
             "maxDoublings": MAX_DOUBLINGS,

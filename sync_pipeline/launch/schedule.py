@@ -27,6 +27,23 @@ _CRON_FIELDS: tuple[tuple[str, int, int, tuple[str, ...]], ...] = (
     ("month", 1, 12, _MONTHS),
     ("day of the week", 0, 7, _DAYS),
 )
+# Other copies of the tz database on Linux, which Cloud Scheduler does not know.
+_NOT_REGIONS = ("posix", "right")
+_MEANT = {
+    "EST": "America/New_York",
+    "EST5EDT": "America/New_York",
+    "CST6CDT": "America/Chicago",
+    "MST": "America/Denver",
+    "MST7MDT": "America/Denver",
+    "PST8PDT": "America/Los_Angeles",
+    "CET": "Europe/Paris",
+    "MET": "Europe/Paris",
+    "EET": "Europe/Athens",
+    "WET": "Europe/Lisbon",
+    "GB": "Europe/London",
+    "GMT": "Europe/London",
+    "HST": "Pacific/Honolulu",
+}
 _CRON_PART = re.compile(r"(?:\*|(?P<first>\w+)(?:-(?P<last>\w+))?)(?:/(?P<step>\d+))?")
 
 
@@ -38,7 +55,7 @@ class Schedule:
         cron: five fields, in the local time of `time_zone`.
         service_account: the identity that launches; it needs roles/dataflow.developer, and roles/iam.serviceAccountUser
             on the job's own account.
-        retries: how often a launch that was refused is tried again, within ten minutes.
+        retries: how often a launch that was refused is tried again.
     """
 
     name: str
@@ -61,8 +78,8 @@ def read_schedule(given: Any, job_name: str, region: str) -> tuple[Schedule | No
     else:
         problems += _cron_problems(texts["cron"])
     time_zone = texts["time_zone"] or DEFAULT_TIME_ZONE
-    if not _is_time_zone(time_zone):
-        problems.append(f"schedule.time_zone is {time_zone!r}: give a name such as Europe/Berlin or UTC")
+    if (problem := _time_zone_problem(time_zone)) is not None:
+        problems.append(f"schedule.time_zone is {time_zone!r}: {problem}")
     if not _SERVICE_ACCOUNT.fullmatch(texts["service_account"]):
         shown = f"is {texts['service_account']!r}" if texts["service_account"] else "is missing"
         problems.append(
@@ -83,12 +100,24 @@ def read_schedule(given: Any, job_name: str, region: str) -> tuple[Schedule | No
     return schedule, problems
 
 
-def _is_time_zone(name: str) -> bool:
+def _time_zone_problem(name: str) -> str | None:
+    """Return what is wrong with a time zone. Cloud Scheduler takes all names of the tz database.
+
+    Names without a region, such as EST, are in it as well. They have no daylight saving time, or that of one country,
+    which is hardly known to whoever writes them.
+    """
+    advice = "give a region's name such as Europe/Berlin, or UTC"
     try:
         zoneinfo.ZoneInfo(name)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        return False
-    return True
+        return advice
+    if name == "UTC":
+        return None
+    area, slash, _ = name.partition("/")
+    if not slash or area in _NOT_REGIONS:
+        meant = f", {_MEANT[name]} for example" if name in _MEANT else ""
+        return f"an abbreviation may not follow daylight saving time; {advice}{meant}"
+    return None
 
 
 def _cron_problems(cron: str) -> list[str]:

@@ -16,13 +16,13 @@ class Setting:
     https://cloud.google.com/dataflow/docs/reference/rest/v1b3/projects.locations.flexTemplates/launch
 
     Attributes:
-        flag: what `gcloud dataflow flex-template run` calls it.
+        flag: what `gcloud dataflow flex-template run` calls it; None where gcloud has no word for it.
         type: what its value is in YAML and JSON.
         choices: the allowed values, and what gcloud calls each; None is a flag without a value, "" none at all.
     """
 
     name: str
-    flag: str
+    flag: str | None
     type: type = str
     choices: Mapping[str, str | None] | None = None
 
@@ -40,6 +40,14 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("launcherMachineType", "--launcher-machine-type"),
     Setting("workerRegion", "--worker-region"),
     Setting("workerZone", "--worker-zone"),
+    Setting("zone", None),
+    Setting("diskSizeGb", None, int),
+    Setting(
+        "autoscalingAlgorithm",
+        None,
+        choices={"AUTOSCALING_ALGORITHM_NONE": None, "AUTOSCALING_ALGORITHM_BASIC": None},
+    ),
+    Setting("sdkContainerImage", None),
     Setting("kmsKeyName", "--dataflow-kms-key"),
     Setting(
         "flexrsGoal",
@@ -49,6 +57,15 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("additionalUserLabels", "--additional-user-labels", dict),
     Setting("additionalExperiments", "--additional-experiments", list),
     Setting("additionalPipelineOptions", "--additional-pipeline-options", list),
+    Setting("enableStreamingEngine", "--enable-streaming-engine", bool),
+    Setting(
+        "streamingMode",
+        None,
+        choices={"STREAMING_MODE_EXACTLY_ONCE": None, "STREAMING_MODE_AT_LEAST_ONCE": None},
+    ),
+    Setting("enableLauncherVmSerialPortLogging", None, bool),
+    Setting("dumpHeapOnOom", None, bool),
+    Setting("saveHeapDumpsToGcsPath", None),
 )
 BY_NAME = {setting.name: setting for setting in SETTINGS}
 
@@ -57,9 +74,13 @@ _MISNAMED = {
     "disablePublicIps": "write ipConfiguration: WORKER_IP_PRIVATE",
     "usePublicIps": "write ipConfiguration: WORKER_IP_PRIVATE, or WORKER_IP_PUBLIC",
     "workerMachineType": "write machineType",
-    "zone": "write workerZone",
 }
-_TYPE_NAMES = {str: "a text", int: "a whole number", dict: "a mapping", list: "a list"}
+_TYPE_NAMES = {str: "a text", int: "a whole number", bool: "true or false", dict: "a mapping", list: "a list"}
+# Each says where the workers are.
+_PLACES = ("workerRegion", "workerZone", "zone")
+# Of no use to a batch job in Python, which all of ours are.
+_WITHOUT_EFFECT = ("enableStreamingEngine", "streamingMode", "dumpHeapOnOom", "saveHeapDumpsToGcsPath")
+_PRIVATE_BY_OPTION = ("no_use_public_ips", "no_use_public_ips=true", "use_public_ips=false")
 
 
 def problems_of(environment: Mapping[str, Any]) -> list[str]:
@@ -72,9 +93,32 @@ def problems_of(environment: Mapping[str, Any]) -> list[str]:
             f"environment.tempLocation {given}: give a folder in Cloud Storage, in the location of the dataset, such "
             "as gs://my-bucket/tmp"
         )
-    if "workerRegion" in environment and "workerZone" in environment:
-        problems.append("environment.workerRegion and environment.workerZone exclude each other: keep one")
+    places = [f"environment.{name}" for name in _PLACES if name in environment]
+    if len(places) > 1:
+        problems.append(f"{' and '.join(places)} exclude each other: keep one")
     return problems
+
+
+def warnings_of(environment: Mapping[str, Any]) -> list[str]:
+    """Return a sentence for each thing that Dataflow takes, and that is hardly meant."""
+    warnings = []
+    if not environment.get("serviceAccountEmail"):
+        warnings.append(
+            "environment.serviceAccountEmail is missing: the job runs as the project's default account, which often "
+            "may do anything in it; give an account of its own, such as sync@my-project.iam.gserviceaccount.com"
+        )
+    options = [str(option).lower() for option in environment.get("additionalPipelineOptions") or ()]
+    if not environment.get("ipConfiguration") and not any(option in _PRIVATE_BY_OPTION for option in options):
+        warnings.append(
+            "environment.ipConfiguration is missing: the machines get public addresses; give WORKER_IP_PRIVATE and a "
+            "subnetwork with Private Google Access, or WORKER_IP_PUBLIC if that is meant"
+        )
+    warnings += [
+        f"environment.{name} has no effect: the job is a batch job in Python"
+        for name in _WITHOUT_EFFECT
+        if environment.get(name)
+    ]
+    return warnings
 
 
 def _problem(name: str, value: Any) -> str | None:
@@ -83,9 +127,9 @@ def _problem(name: str, value: Any) -> str | None:
     setting = BY_NAME.get(name)
     if setting is None:
         return f"environment.{name} is not a setting that can be launched with{did_you_mean(name, BY_NAME)}"
-    if not isinstance(value, setting.type) or isinstance(value, bool):
+    if not isinstance(value, setting.type) or isinstance(value, bool) is not (setting.type is bool):
         return f"environment.{name} is {value!r}: give {_TYPE_NAMES[setting.type]}"
-    if isinstance(value, int) and value < 1:
+    if setting.type is int and isinstance(value, int) and value < 1:
         return f"environment.{name} is {value!r}: give a whole number from 1 on"
     if setting.choices is not None and value not in setting.choices:
         return f"environment.{name} is {value!r}: give one of {', '.join(setting.choices)}"
@@ -93,6 +137,11 @@ def _problem(name: str, value: Any) -> str | None:
     if not all(isinstance(entry, str) for entry in entries):
         return f"environment.{name} has an entry that is not a text: put it in quotes"
     return None
+
+
+def gcloud_can_say(environment: Mapping[str, Any]) -> bool:
+    """Whether `gcloud dataflow flex-template run` has a flag for each of the settings."""
+    return all(BY_NAME[name].flag for name in environment)
 
 
 def gcloud_flags(environment: Mapping[str, Any]) -> dict[str, Any]:
@@ -103,6 +152,6 @@ def gcloud_flags(environment: Mapping[str, Any]) -> dict[str, Any]:
         if setting.choices is not None and value is not None:
             told = setting.choices[value]
             value = True if told is None else told
-        if value not in (None, "", [], {}):
+        if setting.flag is not None and value not in (None, "", [], {}, False):
             flags[setting.flag] = value
     return flags

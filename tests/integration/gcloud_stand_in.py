@@ -80,7 +80,6 @@ def _job(name: str, flags: dict[str, Any]) -> dict[str, Any]:
         "attemptDeadline": flags["--attempt-deadline"],
         "retryConfig": {
             "retryCount": int(flags["--max-retry-attempts"]),
-            "maxRetryDuration": flags["--max-retry-duration"],
             "minBackoffDuration": flags["--min-backoff"],
             "maxBackoffDuration": flags["--max-backoff"],
             "maxDoublings": int(flags["--max-doublings"]),

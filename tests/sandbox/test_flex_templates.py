@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, WorkerOptions
 
 from sandbox.flex_templates import InvalidRequestError, Template, launcher_flags
 from sync_pipeline.command_line import parse_command_line
@@ -52,6 +53,23 @@ def test_the_flags_of_a_launch() -> None:
     told = parse_command_line(launcher_flags("my-project", "us-central1", "orders", "bucket", environment, PARAMETERS))
     assert told.parameters == PARAMETERS
     assert len(told.beam_arguments) == len(flags) - 1
+
+
+def test_settings_by_the_words_of_the_api_become_options_of_beam() -> None:
+    environment = {
+        "autoscalingAlgorithm": "AUTOSCALING_ALGORITHM_NONE",
+        "diskSizeGb": 50,
+        "flexrsGoal": "FLEXRS_COST_OPTIMIZED",
+        "ipConfiguration": "WORKER_IP_PRIVATE",
+        "sdkContainerImage": "my-image:1",
+        "zone": "us-central1-a",
+    }
+    flags = launcher_flags("my-project", "us-central1", "orders", "bucket", environment, PARAMETERS)
+    options = PipelineOptions(parse_command_line(["--template_location=gs://b/t", *flags]).beam_arguments)
+    workers = options.view_as(WorkerOptions)
+    assert (workers.autoscaling_algorithm, workers.disk_size_gb, workers.zone) == ("NONE", 50, "us-central1-a")
+    assert (workers.sdk_container_image, workers.use_public_ips) == ("my-image:1", False)
+    assert options.view_as(GoogleCloudOptions).flexrs_goal == "COST_OPTIMIZED"
 
 
 @pytest.mark.parametrize(
