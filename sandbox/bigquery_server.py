@@ -60,10 +60,12 @@ def serve(arguments: argparse.Namespace) -> None:
 
     sys.path.insert(0, str(Path(__file__).parent))
     import bigquery_patches
+    import bigquery_row_access
     import bigquery_scripts
 
     bigquery_patches.apply(arguments.storage_url if arguments.storage_root else "")
     bigquery_scripts.apply()
+    bigquery_row_access.apply()
     # Held in a variable: a gRPC server that nobody refers to stops.
     grpc_server, _ = server.start("127.0.0.1", arguments.grpc_port)
     uvicorn.run("local_bigquery:app", host="127.0.0.1", port=arguments.port, access_log=False)

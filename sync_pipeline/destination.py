@@ -1,4 +1,4 @@
-"""The destination at launch: what is there, how it differs from what is coming, and its latest timestamp.
+"""The destination at launch: what is there, and how it differs from what is coming.
 
 Nothing here writes. The table is created when the rows are published, so that a run that fails before leaves
 the dataset as it found it.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from google.api_core import exceptions
 from google.cloud import bigquery
@@ -21,14 +21,12 @@ from sync_pipeline.identifiers import TableId
 from sync_pipeline.layout import (
     TableLayout,
     add_column_sql,
-    any_partition,
     demanded_column,
     drop_not_null_sql,
     set_type_sql,
 )
 from sync_pipeline.plan import DeadLetterTable
-from sync_pipeline.schema import ARROW_TYPES, EXPLICIT_CASTS, LOSSLESS_CASTS, REPEATED, REQUIRED, Field, Schema, quoted
-from sync_pipeline.smart_sync import LatestTimestamp
+from sync_pipeline.schema import ARROW_TYPES, EXPLICIT_CASTS, LOSSLESS_CASTS, REPEATED, REQUIRED, Field, Schema
 
 TIMESTAMP_TYPES = ("TIMESTAMP", "DATETIME")
 
@@ -211,45 +209,6 @@ def _clustering(layout: TableLayout) -> list[str]:
     return [name.lower() for name in layout.clustering_fields]
 
 
-def latest_timestamp_sql(table_id: str, column: str, table: ExistingTable) -> str:
-    """Return the query for the latest timestamp not in the source's future (@now), and for the latest of all."""
-    filters = f"\nWHERE {any_partition(f't.{quoted(table.demanded_column)}')}" if table.demanded_column else ""
-    timestamp = f"t.{quoted(column)}"
-    return (
-        f"SELECT MAX(IF({timestamp} <= @now, {timestamp}, NULL)) AS latest, MAX({timestamp}) AS last\n"
-        f"FROM {quoted(table_id)} AS t{filters}"
-    )
-
-
-def latest_timestamp(
-    client: bigquery.Client, table_id: str, column: str, table: ExistingTable, now: datetime, location: str
-) -> LatestTimestamp:
-    """Ask the destination how far it has come.
-
-    Only an empty table, or one with NULL in every row, answers None. Any other failure is an error: to take it
-    for an empty table would load everything once more.
-    """
-    field = table.schema.find(column)
-    if field is None or field.type not in TIMESTAMP_TYPES:
-        raise SchemaError(
-            f"smart_sync_timestamp_column: {column} is {field.type_name if field else 'not'} in {table_id}: Smart Sync "
-            "needs it there as TIMESTAMP or DATETIME, to know how far the destination has come"
-        )
-    value = now if field.type == "TIMESTAMP" else now.astimezone(UTC).replace(tzinfo=None)
-    job_config = bigquery.QueryJobConfig(
-        query_parameters=[bigquery.ScalarQueryParameter("now", field.type, value)], use_query_cache=False
-    )
-    with translated_errors(f"ask {table_id} for its latest {column}"):
-        rows = client.query_and_wait(
-            latest_timestamp_sql(table_id, field.name, table),
-            job_config=job_config,
-            location=location,
-            retry=REQUEST_RETRY,
-        )
-        latest, last = (_utc(answer) for answer in next(iter(rows)))
-    return LatestTimestamp(value=latest, future=last if last is not None and last > now else None)
-
-
 def _existing(table: bigquery.Table) -> ExistingTable:
     partitioning = table.time_partitioning
     constraints = table.table_constraints
@@ -335,9 +294,3 @@ def clock(client: bigquery.Client, location: str) -> datetime:
     created = job.created
     assert isinstance(created, datetime), "BigQuery tells when a job was created"
     return created
-
-
-def _utc(answer: datetime | None) -> datetime | None:
-    if answer is None:
-        return None
-    return answer.replace(tzinfo=UTC) if answer.tzinfo is None else answer.astimezone(UTC)

@@ -15,13 +15,14 @@ from sync_pipeline.destination import (
     compare,
     describe_dead_letters,
     describe_destination,
-    latest_timestamp,
     layout_notes,
 )
 from sync_pipeline.errors import SchemaError
+from sync_pipeline.latest_timestamp import latest_timestamp
 from sync_pipeline.layout import TableLayout, chosen_layout, with_declared_key
 from sync_pipeline.open_rows import open_schema, with_row_key, without_unseen_exclusions
 from sync_pipeline.plan import SyncPlan, WriteMode, new_run_id
+from sync_pipeline.row_security import check_table
 from sync_pipeline.schema import (
     CLUSTERING_TYPES,
     KEY_TYPES,
@@ -49,7 +50,7 @@ def make_plan(
     """
     description = source.describe()
     destination = describe_destination(client, config.destination)
-    description = _scanned(client, config, description, destination)
+    description, latest = _scanned(client, config, description, destination)
     if description.is_open:
         config = without_unseen_exclusions(config, description)
     config, key_notes = with_row_key(config, description)
@@ -60,13 +61,14 @@ def make_plan(
     interval = None
     if config.smart_sync is not None:
         _check_timestamp_column(config.smart_sync, description, columns)
-        latest = _latest(client, config, description, destination)
+        latest = latest or _latest(client, config, description, destination)
         if latest.future is not None:
             risks.append(
                 f"{columns.timestamp_column} in the destination reaches {latest.future.isoformat()}, which lies in the "
                 "source's future: such rows do not count, and are read again when their time has come"
             )
         interval = _interval(config.smart_sync, latest, description, write_mode)
+    _check_row_security(client, config, destination, columns, write_mode)
     dead_letters = describe_dead_letters(client, config.dead_letter_table) if config.dead_letter_table else None
     read_plan = source.plan_read(columns.read, interval)
     keeps_dead_letters = dead_letters is not None
@@ -125,14 +127,17 @@ class _Columns:
 
 def _scanned(
     client: bigquery.Client, config: SyncConfig, description: SourceDescription, destination: DestinationDescription
-) -> SourceDescription:
-    """Return the description with all columns that rows may have, also where they follow from the interval."""
-    scanned = description
+) -> tuple[SourceDescription, LatestTimestamp | None]:
+    """Return the description with all columns that rows may have, also where they follow from the interval.
+
+    With it comes the destination's latest timestamp, None where it was not needed to find them.
+    """
+    scanned, latest = description, None
     if description.scan is not None and config.smart_sync is not None:
         latest = _latest(client, config, description, destination)
         scanned = description.scan(_interval(config.smart_sync, latest, description, _write_mode(config, destination)))
     if not scanned.is_open:
-        return scanned
+        return scanned, latest
     stays = destination.table is not None and not config.destination.delete_existing_table
     existing = destination.table.schema if destination.table is not None and stays else Schema(())
     scanned = replace(scanned, schema=open_schema(scanned, existing, config.transformation))
@@ -141,7 +146,7 @@ def _scanned(
             "the source has no rows for this run, so that nobody can tell the columns of the table: run again when "
             "there are some"
         )
-    return scanned
+    return scanned, latest
 
 
 def _write_mode(config: SyncConfig, destination: DestinationDescription) -> WriteMode:
@@ -276,6 +281,32 @@ def _table_risks(
         )
     if layout.primary_key and write_mode is WriteMode.APPEND:
         yield "the table declares a primary key, but append keeps every version: BigQuery trusts the key"
+
+
+def _check_row_security(
+    client: bigquery.Client,
+    config: SyncConfig,
+    destination: DestinationDescription,
+    columns: _Columns,
+    write_mode: WriteMode,
+) -> None:
+    """Raise SchemaError where rows that are hidden from the job, or policies that protect them, would be lost."""
+    table = destination.table
+    is_replaced = write_mode is WriteMode.REPLACE
+    # Smart Sync's own question has shown whether rows are hidden, but not which values of the key are.
+    protected = [
+        name for name in columns.primary_key if table and (field := table.schema.find(name)) and field.policy_tags
+    ]
+    is_merged_unseen = write_mode is WriteMode.MERGE and (config.smart_sync is None or bool(protected))
+    if table is not None and (is_replaced or is_merged_unseen):
+        check_table(
+            client,
+            config.destination.table_id,
+            table.demanded_column,
+            destination.location,
+            protected_columns=() if is_replaced else protected,
+            is_replaced=is_replaced,
+        )
 
 
 def _check_timestamp_column(smart_sync: SmartSyncConfig, description: SourceDescription, columns: _Columns) -> None:

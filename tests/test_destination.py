@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from sync_pipeline.destination import WIDENINGS, Differences, ExistingTable, compare, latest_timestamp_sql, layout_notes
+from sync_pipeline.destination import WIDENINGS, Differences, compare, layout_notes
 from sync_pipeline.layout import TableLayout
 from sync_pipeline.schema import NULLABLE, REPEATED, REQUIRED, Field, Schema
 
@@ -270,18 +270,3 @@ def test_layout_notes(wanted: TableLayout, existing: TableLayout, names: list[st
         f"{name}: the table is {existing}, and stays so; delete_existing_table=true would build it anew"
         for name in names
     ]
-
-
-LATEST = "SELECT MAX(IF(t.`a` <= @now, t.`a`, NULL)) AS latest, MAX(t.`a`) AS last\nFROM `my-project.d.t` AS t"
-
-
-@pytest.mark.parametrize(
-    ("demanded", "expected"),
-    [
-        pytest.param(None, LATEST, id="any query"),
-        pytest.param("b", f"{LATEST}\nWHERE (t.`b` IS NOT NULL OR t.`b` IS NULL)", id="partition filter required"),
-    ],
-)
-def test_latest_timestamp_sql(demanded: str | None, expected: str) -> None:
-    table = ExistingTable(Schema((Field("a", "TIMESTAMP"),)), TableLayout("b"), demanded)
-    assert latest_timestamp_sql("my-project.d.t", "a", table) == expected

@@ -33,7 +33,8 @@ from zetasql.types import (
 )
 
 from sync_pipeline.dead_letters import DEAD_LETTER_LAYOUT, DEAD_LETTER_SCHEMA
-from sync_pipeline.destination import WIDENINGS, ExistingTable, latest_timestamp_sql
+from sync_pipeline.destination import WIDENINGS, ExistingTable
+from sync_pipeline.latest_timestamp import latest_timestamp_sql
 from sync_pipeline.layout import TableLayout, add_column_sql, create_table_sql, drop_not_null_sql, set_type_sql
 from sync_pipeline.plan import SyncPlan, WriteMode
 from sync_pipeline.schema import (
