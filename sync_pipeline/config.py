@@ -84,6 +84,7 @@ class SmartSyncConfig:
         lookback: how far before the destination's latest timestamp to start; only with a primary key.
         settle, max_hold: see `smart_sync.safe_end`.
         include_null_timestamps: rows without a timestamp are read by every run; only with a primary key.
+        time_zone: of timestamps without one; None takes the source's.
     """
 
     timestamp_column: str
@@ -93,6 +94,7 @@ class SmartSyncConfig:
     settle: timedelta
     max_hold: timedelta
     include_null_timestamps: bool
+    time_zone: str | None = None
 
 
 @dataclass(frozen=True)
@@ -259,6 +261,7 @@ def _smart_sync(values: ParameterValues) -> SmartSyncConfig:
         settle=timedelta(seconds=values["smart_sync_settle_seconds"]),
         max_hold=timedelta(seconds=values["smart_sync_max_hold_seconds"]),
         include_null_timestamps=values["smart_sync_null_timestamps"] == "include",
+        time_zone=values["smart_sync_time_zone"],
     )
 
 

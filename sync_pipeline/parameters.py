@@ -31,6 +31,7 @@ class ParameterType(StrEnum):
     DATASET = "Dataset"
     TABLE = "Table"
     TABLE_ID = "Table with project and dataset"
+    TIME_ZONE = "Time zone"
     COLUMN = "Column"
     COLUMNS = "List of columns"
     SOURCE_TABLE = "Table of the source"
@@ -315,6 +316,14 @@ PARAMETERS: tuple[Parameter, ...] = (
         example="include",
         default="exclude",
         choices=("exclude", "include"),
+    ),
+    _SMART_SYNC(
+        "smart_sync_time_zone",
+        "Time zone of the timestamps",
+        "Time zone by whose wall clock rows are stamped, for a timestamp column without one; by default the TimeZone "
+        "of the PostgreSQL server for the user, and UTC for BigQuery.",
+        ParameterType.TIME_ZONE,
+        example="America/New_York",
     ),
     _AUTO_SCHEMA(
         "enable_auto_schema",

@@ -152,7 +152,7 @@ class SyncPlan:
         if self.read.costs:
             lines.append(f"plan: {self.read.costs}")
         if self.interval:
-            lines.append(f"plan: interval {self.interval}: {self.interval.origin.value}")
+            lines.append(f"plan: interval {self.interval}: {self.interval.origin.value}{self._clock()}")
         if self.creates_table:
             lines.append(f"plan: the table will be created, {self.layout}")
         lines += [f"plan: the table will be changed: {statement}" for statement in self.alterations]
@@ -192,7 +192,12 @@ class SyncPlan:
         if self.interval is None:
             return "none: Smart Sync is off, the whole query is read"
         assert self.config.smart_sync is not None
-        return f"{self.config.smart_sync.timestamp_column} in {self.interval}\nstart: {self.interval.origin.value}"
+        column = self.config.smart_sync.timestamp_column
+        return f"{column} in {self.interval}{self._clock()}\nstart: {self.interval.origin.value}"
+
+    def _clock(self) -> str:
+        clock = self.interval.wall_clock if self.interval is not None else None
+        return "" if clock is None else f", by the wall clock of {clock}"
 
     def _table(self) -> str:
         if self.creates_table or self.write_mode is WriteMode.REPLACE:

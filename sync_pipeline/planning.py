@@ -354,4 +354,5 @@ def _interval(
         fallback_days=smart_sync.fallback_days,
         lookback=smart_sync.lookback,
         table_is_replaced=write_mode is WriteMode.REPLACE,
+        wall_clock=description.wall_clock,
     )

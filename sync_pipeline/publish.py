@@ -374,7 +374,7 @@ class _Publication:
             dead_letters=sum(file.rows for file in self.dead_letters),
             bytes_staged=sum(file.size for file in self.files),
             seconds=(now - plan.started_at).total_seconds(),
-            lag_seconds=(now - plan.interval.end).total_seconds() if plan.interval else None,
+            lag_seconds=(now - plan.interval.end_moment).total_seconds() if plan.interval else None,
             outcome=outcome,
         )
 

@@ -128,6 +128,8 @@ def warnings(values: ParameterValues) -> Iterator[str]:
     if values["enable_smart_sync"]:
         if source == POSTGRESQL and {_QUERIES[POSTGRESQL], _BASE_QUERY} <= values.given:
             yield _ignored([_QUERIES[POSTGRESQL]], f"Smart Sync uses {_BASE_QUERY}")
+        if source == MONGODB and "smart_sync_time_zone" in values.given:
+            yield _ignored(["smart_sync_time_zone"], "the dates of MongoDB are moments, whichever the zone")
         if "fallback_days" in values.given and values["sync_all_on_empty_table"]:
             yield _ignored(["fallback_days"], "sync_all_on_empty_table is true")
     for parameter in _given(values):

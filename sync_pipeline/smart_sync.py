@@ -14,11 +14,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from sync_pipeline.parameters import END_PLACEHOLDER, START_PLACEHOLDER
+from sync_pipeline.wall_clock import WallClock
 
 # Where "all historical data" begins when the destination holds none.
 BEGINNING = datetime(1900, 1, 1, tzinfo=UTC)
 
 _MICROSECOND = timedelta(microseconds=1)
+
+# The earliest timestamp that BigQuery holds, and how far a wall clock can be from UTC.
+_EARLIEST = datetime.min.replace(tzinfo=UTC)
+_ZONES = timedelta(days=3)
 
 
 class StartOrigin(enum.Enum):
@@ -38,19 +43,28 @@ class SyncInterval:
     Attributes:
         latest: the destination's latest timestamp when the run was planned, None when it held none. Of runs that
             were planned with the same one, only one may publish.
+        wall_clock: for a column without a time zone, the clock of its stamps: all three are readings of it, written as
+            UTC. None where the column's timestamps are moments.
     """
 
     start: datetime
     end: datetime
     origin: StartOrigin
     latest: datetime | None = None
+    wall_clock: WallClock | None = None
 
     def __post_init__(self) -> None:
         if self.start.tzinfo is None or self.end.tzinfo is None:
             raise ValueError("a SyncInterval needs time zone aware timestamps")
 
     def __str__(self) -> str:
-        return f"({timestamp_text(self.start)}, {timestamp_text(self.end)}]"
+        text = f"({timestamp_text(self.start)}, {timestamp_text(self.end)}]"
+        return text if self.wall_clock is None or self.wall_clock.is_utc else text.replace("+00", "")
+
+    @property
+    def end_moment(self) -> datetime:
+        """The moment of the end, which a wall clock may show twice: the first."""
+        return self.end if self.wall_clock is None else self.wall_clock.earliest(self.end)
 
 
 @dataclass(frozen=True)
@@ -155,6 +169,7 @@ def resolve_interval(
     fallback_days: int,
     lookback: timedelta = timedelta(),
     table_is_replaced: bool = False,
+    wall_clock: WallClock | None = None,
 ) -> SyncInterval:
     """Return the interval to read.
 
@@ -165,18 +180,30 @@ def resolve_interval(
         fallback_days: how many days before the end to start when not reading everything.
         lookback: how far to start before the latest timestamp; only for rows that are merged.
         table_is_replaced: the destination's rows go away, so what it holds does not count.
+        wall_clock: for a column without a time zone, the clock that `latest` and `end` are readings of.
 
     An end that lies before the start (the source's clock was set back, or the end is held back) gives an empty
     interval, not an error: the rows come with a later run.
     """
     if latest is not None and not table_is_replaced:
-        start = latest - lookback
+        start = _less(latest, lookback, wall_clock) if lookback else latest
         origin = StartOrigin.LOOKBACK if lookback else StartOrigin.DESTINATION
-        return SyncInterval(start, max(start, end), origin, latest)
+        return SyncInterval(start, max(start, end), origin, latest, wall_clock)
     if sync_all_on_empty_table:
         origin = StartOrigin.REPLACED if table_is_replaced else StartOrigin.EVERYTHING
-        return SyncInterval(BEGINNING, end, origin)
-    return SyncInterval(end - timedelta(days=fallback_days), end, StartOrigin.FALLBACK)
+        return SyncInterval(BEGINNING, end, origin, wall_clock=wall_clock)
+    return SyncInterval(end - timedelta(days=fallback_days), end, StartOrigin.FALLBACK, wall_clock=wall_clock)
+
+
+def _less(latest: datetime, lookback: timedelta, wall_clock: WallClock | None) -> datetime:
+    if latest - _EARLIEST < lookback + _ZONES:
+        return _EARLIEST
+    return latest - lookback if wall_clock is None else wall_clock.less(latest, lookback)
+
+
+def zone_without_effect(column: str) -> str:
+    """Return what is said where a time zone was given for timestamps that have one."""
+    return f"smart_sync_time_zone is ignored: the timestamps of {column} are moments, whichever the zone"
 
 
 def has_placeholders(query: str) -> bool:

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from sync_pipeline.schema import Schema
 from sync_pipeline.smart_sync import SyncInterval
+from sync_pipeline.wall_clock import WallClock
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class SourceDescription:
         schema: the query's columns with the BigQuery types we would choose for them.
         now: the source's own clock, aware, in UTC.
         safe_end: the latest end of an interval below which no row can appear any more.
+        wall_clock: where Smart Sync's column has no time zone, the clock of its stamps; `now` and `safe_end` are
+            readings of it then, written as UTC.
         primary_key: columns that `source_table_for_schema` declares unique and that the query returns
             unchanged; empty where unknown.
         single_table: every column comes straight from that one table, so its key is the query's key too,
@@ -44,6 +47,7 @@ class SourceDescription:
     row_key: tuple[str, ...] = ()
     is_open: bool = False
     scan: Callable[[SyncInterval], SourceDescription] | None = None
+    wall_clock: WallClock | None = None
 
 
 class RecordBatchCoder(beam.coders.Coder):

@@ -8,8 +8,6 @@ from sync_pipeline.schema import quoted
 from sync_pipeline.source import Selection
 from sync_pipeline.sql_transformation import destination_sql, rebuilt
 
-_NOW = {"TIMESTAMP": "CURRENT_TIMESTAMP()", "DATETIME": "CURRENT_DATETIME('UTC')"}
-
 
 def select_sql(plan: SyncPlan) -> str:
     """Return the query for rows of the destination, from the staging table or straight from a source in BigQuery.
@@ -71,8 +69,7 @@ def merge_sql(plan: SyncPlan) -> str:
     if plan.timestamp_column is not None:
         column = quoted(plan.timestamp_column)
         old, new = f"{published}.{column}", f"{staged}.{column}"
-        # The wall clock in UTC, whatever a project's default_time_zone is.
-        now = _NOW[plan.schema.field(plan.timestamp_column).type]
+        now = _now_sql(plan, plan.schema.field(plan.timestamp_column).type)
         newer = f" AND ({old} IS NULL OR {new} IS NULL OR {new} >= {old} OR {old} > {now})"
     others = [quoted(name) for name in plan.schema.names if name not in plan.primary_key]
     updates = ", ".join(f"{column} = {staged}.{column}" for column in others)
@@ -86,6 +83,16 @@ def merge_sql(plan: SyncPlan) -> str:
             f"WHEN NOT MATCHED THEN INSERT ({_columns(plan)}) VALUES ({values})",
         )
     )
+
+
+def _now_sql(plan: SyncPlan, type_name: str) -> str:
+    """Return what the clock of the timestamps shows now, whatever a project's default_time_zone is."""
+    clock = plan.interval.wall_clock if plan.interval is not None else None
+    if clock is None and type_name == "TIMESTAMP":
+        return "CURRENT_TIMESTAMP()"
+    now = f"CURRENT_DATETIME('{clock.zone if clock is not None else 'UTC'}')"
+    # Readings of a wall clock are compared, and stored in a TIMESTAMP, as if they were UTC.
+    return now if type_name == "DATETIME" else f"TIMESTAMP({now}, 'UTC')"
 
 
 def _source_sql(plan: SyncPlan, selection: Selection) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import zoneinfo
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -212,6 +213,15 @@ def _read_table_id(_: Parameter, text: str) -> TableId:
     return TableId(*match.groups())
 
 
+def _read_time_zone(_: Parameter, text: str) -> str:
+    try:
+        zoneinfo.ZoneInfo(text)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        hint = did_you_mean(text, zoneinfo.available_timezones())
+        raise ValueError(f"write a name of the IANA time zone database, such as Europe/London{hint}") from None
+    return text
+
+
 def _refuse_constant(constant: str) -> None:
     raise ValueError(f"{constant} is not a JSON value")
 
@@ -237,5 +247,6 @@ READERS: Mapping[ParameterType, Callable[[Parameter, str], Any]] = {
     ParameterType.COLUMN: _checked(check_column),
     ParameterType.COLUMNS: _read_columns,
     ParameterType.TABLE_ID: _read_table_id,
+    ParameterType.TIME_ZONE: _read_time_zone,
     ParameterType.SOURCE_TABLE: lambda _, text: parse_source_table(text),
 }

@@ -322,6 +322,12 @@ WHOLE_NUMBER = "write a whole number from"
         ),
         pytest.param(POSTGRESQL | {"dry_run": "yes"}, "dry_run is 'yes': write true or false", id="boolean"),
         pytest.param(
+            SMART_SYNC | {"smart_sync_time_zone": "America/New York"},
+            "smart_sync_time_zone is 'America/New York': write a name of the IANA time zone database, such as "
+            "Europe/London; did you mean America/New_York?",
+            id="time zone",
+        ),
+        pytest.param(
             POSTGRESQL | {"postgresql_port": "0"},
             f"postgresql_port is '0': {WHOLE_NUMBER} 1 to 65535",
             id="port below",

@@ -54,6 +54,7 @@ ADDED = {
     "smart_sync_settle_seconds": "1",
     "smart_sync_max_hold_seconds": "3600",
     "smart_sync_null_timestamps": "exclude",
+    "smart_sync_time_zone": None,
     "primary_key": None,
     "schema_evolution": "fail",
     "dead_letter_table": None,

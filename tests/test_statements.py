@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
+
 from sync_pipeline.layout import TableLayout
 from sync_pipeline.plan import WriteMode
 from sync_pipeline.schema import REPEATED, Field, Schema
 from sync_pipeline.statements import count_sql, insert_sql, merge_sql, replace_sql, select_sql, truncate_sql
+from sync_pipeline.wall_clock import WallClock
 from tests.plans import INTERVAL, USERS, plan
 
 STAGING = "`my-project.production._staging_20250722T150000_0a1b2c3d`"
@@ -67,6 +72,19 @@ def test_merge_updates_rows_that_are_not_newer() -> None:
 def test_merge_by_a_datetime_compares_with_datetimes() -> None:
     schema = Schema((Field("id", "INT64"), Field("updated_at", "DATETIME")))
     assert "OR t.`updated_at` > CURRENT_DATETIME('UTC'))" in merge_sql(plan(KEYED, schema=schema, interval=INTERVAL))
+
+
+@pytest.mark.parametrize(
+    ("type_name", "now"),
+    [
+        ("DATETIME", "CURRENT_DATETIME('America/New_York')"),
+        ("TIMESTAMP", "TIMESTAMP(CURRENT_DATETIME('America/New_York'), 'UTC')"),
+    ],
+)
+def test_merge_by_a_wall_clock_compares_with_its_reading(type_name: str, now: str) -> None:
+    schema = Schema((Field("id", "INT64"), Field("updated_at", type_name)))
+    interval = replace(INTERVAL, wall_clock=WallClock("America/New_York"))
+    assert f"OR t.`updated_at` > {now})" in merge_sql(plan(KEYED, schema=schema, interval=interval))
 
 
 def test_merge_without_timestamp_always_updates() -> None:

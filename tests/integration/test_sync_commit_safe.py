@@ -172,6 +172,38 @@ def reader(syncing: Syncing) -> Iterator[dict[str, str]]:
     syncing.execute(f"DROP OWNED BY {name}; DROP ROLE {name}")
 
 
+@pytest.mark.parametrize("parameters", MODES)
+def test_timestamps_without_a_zone_lose_nothing_where_the_server_s_clock_is_behind_utc(
+    syncing: Syncing, reader: dict[str, str], parameters: dict[str, str]
+) -> None:
+    syncing.execute("CREATE TABLE local (id int PRIMARY KEY, updated_at timestamp NOT NULL)")
+    syncing.execute(
+        f"GRANT SELECT ON local TO {reader['postgresql_username']}; GRANT pg_read_all_stats TO "
+        f"{reader['postgresql_username']}; ALTER ROLE {reader['postgresql_username']} SET timezone = 'America/New_York'"
+    )
+    syncing.execute("INSERT INTO local VALUES (1, '2024-01-01')")
+    parameters = {**parameters, **reader, "postgresql_query": "SELECT * FROM local"}
+    with application(syncing) as early, application(syncing) as other:
+        for session in (early, other):
+            execute(session, "SET timezone = 'America/New_York'")
+            session.commit()
+        execute(early, "INSERT INTO local VALUES (2, now())")
+        execute(other, "INSERT INTO local VALUES (3, now())")
+        other.commit()
+        first = syncing.smart(**parameters).succeeded()
+        assert "by the wall clock of America/New_York, the server's TimeZone for the user" in first.everything
+        assert syncing.column(IDS) == [1]
+        early.commit()
+    assert syncing.smart(**parameters).succeeded().rows_loaded == 2
+    assert syncing.column(IDS) == [1, 2, 3]
+    run = syncing.smart(**parameters, smart_sync_time_zone="Europe/Berlin").succeeded()
+    assert "by the wall clock of Europe/Berlin, as smart_sync_time_zone says" in run.everything
+    syncing.execute(f"ALTER DATABASE {syncing.database} SET timezone = 'Asia/Tokyo'")
+    run = syncing.smart(**parameters).succeeded()
+    (risk,) = [risk for risk in run.risks if "TimeZone" in risk]
+    assert "the wall clock of America/New_York, but others have another TimeZone (the database: Asia/Tokyo)" in risk
+
+
 def test_a_user_who_cannot_see_the_other_sessions_is_warned(syncing: Syncing, reader: dict[str, str]) -> None:
     with application(syncing) as hidden:
         begin(hidden)

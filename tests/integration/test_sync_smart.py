@@ -177,7 +177,7 @@ def test_timestamps_without_a_zone_are_compared_as_they_stand(syncing: Syncing, 
         execute(session, "INSERT INTO items VALUES (1, '2024-07-01 12:00'), (2, now())")
         run = syncing.smart(**query).succeeded()
         assert run.rows_loaded == 2
-        assert any("updated_at has no time zone and the server's is America/New_York" in risk for risk in run.risks)
+        assert "by the wall clock of America/New_York, the server's TimeZone for the user" in run.everything
         execute(session, "INSERT INTO items VALUES (3, now())")
         assert syncing.smart(**query).succeeded().rows_loaded == 1
     assert syncing.column("SELECT updated_at FROM items WHERE id = 1") == [datetime(2024, 7, 1, 12)]  # noqa: DTZ001

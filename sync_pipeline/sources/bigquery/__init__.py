@@ -22,6 +22,7 @@ from sync_pipeline.smart_sync import (
     SyncInterval,
     fill_placeholders,
     has_placeholders,
+    zone_without_effect,
 )
 from sync_pipeline.source import ReadPlan, Selection, SourceDescription
 from sync_pipeline.source_access import check_names, single_statement
@@ -37,6 +38,7 @@ from sync_pipeline.sources.bigquery.queries import Filter, rows_sql
 from sync_pipeline.sources.bigquery.storage_read import MAX_STREAMS, SERVICE_COLUMNS, BigqueryRead, ReadFromBigquery
 from sync_pipeline.sql_transformation import all_checks, is_plain, reading_sql
 from sync_pipeline.suggestions import did_you_mean
+from sync_pipeline.wall_clock import ZONE_GIVEN, WallClock
 
 _KNOWN_TYPES = frozenset({*ARROW_TYPES, INTERVAL, RANGE, STRUCT})
 
@@ -79,7 +81,20 @@ class BigquerySource:
         beginning = SyncInterval(BEGINNING, BEGINNING, StartOrigin.EVERYTHING)
         relation = self._relation(client, beginning if smart_sync else None)
         risks = [*clock.safe.warnings, *self._null_timestamps(relation)] if smart_sync else []
-        return SourceDescription(relation.schema, clock.now, clock.safe.end, risks=tuple(risks))
+        wall_clock = None
+        field = relation.schema.find(smart_sync.timestamp_column) if smart_sync else None
+        if smart_sync and field and field.type == "DATETIME":
+            # https://cloud.google.com/bigquery/docs/reference/standard-sql/datetime_functions#current_datetime
+            wall_clock = WallClock(smart_sync.time_zone or "UTC", ZONE_GIVEN if smart_sync.time_zone else "the default")
+        elif smart_sync and field and smart_sync.time_zone:
+            risks.append(zone_without_effect(field.name))
+        return SourceDescription(
+            relation.schema,
+            clock.now if wall_clock is None else wall_clock.reading(clock.now),
+            clock.safe.end if wall_clock is None else wall_clock.passed(clock.safe.end),
+            risks=tuple(risks),
+            wall_clock=wall_clock,
+        )
 
     def plan_read(self, schema: Schema, interval: SyncInterval | None) -> ReadPlan:
         """Return both ways in which the columns of `schema` can go; a dry run tells what reading them costs."""

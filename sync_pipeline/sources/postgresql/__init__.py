@@ -29,6 +29,8 @@ from sync_pipeline.sources.postgresql.connection import connected, translated_er
 from sync_pipeline.sources.postgresql.copy_read import ReadFromPostgresql
 from sync_pipeline.sources.postgresql.cut_points import ReadStatement, where
 from sync_pipeline.sources.postgresql.partitions import cut, cut_columns
+from sync_pipeline.sources.postgresql.time_zone import wall_clock
+from sync_pipeline.wall_clock import WallClock
 
 # The largest that can be declared; the driver answers a larger one where none is.
 _MAX_PRECISION = 1000
@@ -95,14 +97,12 @@ class PostgresqlSource:
         beginning = SyncInterval(BEGINNING, BEGINNING, StartOrigin.EVERYTHING)
         query = self._query(beginning if self.config.smart_sync else None)
         with connected(self.connection, self.config.max_retries) as connection:
-            with translated_errors(), connection.cursor() as cursor:
-                cursor.execute("SELECT reset_val FROM pg_settings WHERE name = 'TimeZone'")
-                (server_zone,) = cursor.fetchone()
             # Well before the rows are read: who opens a transaction after this cannot stamp rows with an earlier time.
             clock = self._clock(connection)
             columns, origins = _described_columns(connection, query)
             table = self._source_table(connection)
             null_timestamps = self._null_timestamps(connection, table)
+            wall_clock, zone_risks = self._wall_clock(connection, columns)
         by_origin = {(column.table_oid, column.number): column for column in table}
         catalog = [by_origin.get(origin) for origin in origins]
         fields = tuple(
@@ -116,15 +116,16 @@ class PostgresqlSource:
         key = [column.number for column in table if column.is_key]
         return SourceDescription(
             schema,
-            clock.now,
-            clock.safe.end,
+            clock.now if wall_clock is None else wall_clock.reading(clock.now),
+            clock.safe.end if wall_clock is None else wall_clock.passed(clock.safe.end),
             tuple(names[number] for number in key) if all(number in names for number in key) else (),
             single_table=all(catalog),
             risks=(
                 *(clock.safe.warnings if self.config.smart_sync else ()),
-                *_zone_risks(schema, self.config, server_zone),
+                *zone_risks,
                 *null_timestamps,
             ),
+            wall_clock=wall_clock,
         )
 
     def plan_read(self, schema: Schema, interval: SyncInterval | None) -> ReadPlan:
@@ -205,6 +206,16 @@ class PostgresqlSource:
         if smart_sync is None:
             return read_clock(connection, timedelta(), timedelta())
         return read_clock(connection, smart_sync.settle, smart_sync.max_hold)
+
+    def _wall_clock(
+        self, connection: Connection, columns: list[SourceColumn]
+    ) -> tuple[WallClock | None, tuple[str, ...]]:
+        """Return the clock of the timestamps where they have no time zone, and what is to be said of it."""
+        smart_sync = self.config.smart_sync
+        column = next((column for column in columns if smart_sync and column.name == smart_sync.timestamp_column), None)
+        if smart_sync is None or column is None or column.is_array:
+            return None, ()
+        return wall_clock(connection, column, smart_sync.time_zone)
 
     def _null_timestamps(self, connection: Connection, table: list[_TableColumn]) -> list[str]:
         """Return a sentence on rows that no interval contains, where the source table is known and there are any."""
@@ -287,11 +298,3 @@ def _precision_and_scale(column: Column) -> tuple[int | None, int | None]:
         return None, None
     # The driver reads 16 bits, of which PostgreSQL uses 11 with a sign: numeric(3,-2) is allowed.
     return column.precision, ((column.scale & 0x7FF) ^ 0x400) - 0x400
-
-
-def _zone_risks(schema: Schema, config: SyncConfig, server_zone: str) -> list[str]:
-    column = config.smart_sync and schema.find(config.smart_sync.timestamp_column)
-    if not column or column.type != "DATETIME" or server_zone.upper() in {"UTC", "ETC/UTC", "GMT", "UCT"}:
-        return []
-    problem = f"{column.name} has no time zone and the server's is {server_zone}: its values are compared as UTC"
-    return [f"{problem}, so rows stamped in a zone ahead of UTC are read that much later"]

@@ -1,0 +1,64 @@
+"""The wall clock by which rows are stamped in a column of the type `timestamp`, which has no time zone."""
+
+from __future__ import annotations
+
+import zoneinfo
+
+from psycopg2.extensions import connection as Connection
+
+from sync_pipeline.errors import SchemaError
+from sync_pipeline.smart_sync import zone_without_effect
+from sync_pipeline.sources.postgresql.column_types import SourceColumn
+from sync_pipeline.sources.postgresql.connection import translated_errors
+from sync_pipeline.wall_clock import ZONE_GIVEN, WallClock
+
+# What a session of this user begins with, whatever has been set since: `now()` is stored in such a column by it.
+_ZONE_SQL = "SELECT reset_val FROM pg_settings WHERE name = 'TimeZone'"
+
+# The settings of others who write to this database; of none in particular is 0.
+_OTHER_ZONES_SQL = """
+    SELECT DISTINCT coalesce(quote_ident(r.rolname), 'the database'), split_part(setting, '=', 2)
+    FROM pg_db_role_setting s LEFT JOIN pg_roles r ON r.oid = s.setrole, unnest(s.setconfig) AS setting
+    WHERE s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
+      AND lower(split_part(setting, '=', 1)) = 'timezone'
+      AND lower(split_part(setting, '=', 2)) <> lower(%(zone)s)
+    ORDER BY 1, 2
+"""
+
+# Roles that are named in a risk.
+_MAX_NAMED = 3
+
+
+def wall_clock(
+    connection: Connection, column: SourceColumn, given: str | None
+) -> tuple[WallClock | None, tuple[str, ...]]:
+    """Return the clock of a column's stamps, None where they have a time zone, and sentences for the plan.
+
+    `given` is `smart_sync_time_zone`. Raises SchemaError when the server's zone has no name.
+    """
+    if column.type.bigquery != "DATETIME":
+        return None, (zone_without_effect(column.name),) if given else ()
+    if given:
+        return WallClock(given, ZONE_GIVEN), ()
+    with translated_errors(), connection.cursor() as cursor:
+        cursor.execute(_ZONE_SQL)
+        (zone,) = cursor.fetchone()
+        cursor.execute(_OTHER_ZONES_SQL, {"zone": zone})
+        others = cursor.fetchall()
+    try:
+        zoneinfo.ZoneInfo(zone)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        raise SchemaError(
+            f"smart_sync_timestamp_column: {column.name} has no time zone, and {zone!r}, the server's TimeZone, is no "
+            "name of the IANA time zone database: give smart_sync_time_zone, such as Etc/GMT+5"
+        ) from None
+    risks: tuple[str, ...] = ()
+    if others:
+        named = ", ".join(f"{role}: {other}" for role, other in others[:_MAX_NAMED])
+        more = f" and {len(others) - _MAX_NAMED} more" if len(others) > _MAX_NAMED else ""
+        risk = f"{column.name} has no time zone and is taken for the wall clock of {zone}, but others have another"
+        remedy = (
+            "rows that they stamp may be missed or come late: give smart_sync_time_zone, and let all writers use it"
+        )
+        risks = (f"{risk} TimeZone ({named}{more}): {remedy}",)
+    return WallClock(zone, "the server's TimeZone for the user"), risks
