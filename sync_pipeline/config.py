@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -134,6 +134,7 @@ class SyncConfig:
 
     Attributes:
         primary_key: columns by which rows are merged, by source or destination names; empty to append.
+        hash_key: the key of the hashes; None for hashes without one.
         schema_evolution: `fail`, `add` or `ignore`.
         dead_letter_table: where rows that do not fit go; None fails the run.
         num_partitions: into how many parts the read is cut; None leaves it to the source.
@@ -154,6 +155,7 @@ class SyncConfig:
     max_retries: int
     dry_run: bool
     warnings: tuple[str, ...]
+    hash_key: Secret | None = None
 
     @classmethod
     def from_parameters(cls, parameters: Mapping[str, str]) -> SyncConfig:
@@ -188,6 +190,7 @@ class SyncConfig:
             smart_sync=_smart_sync(values) if values["enable_smart_sync"] else None,
             auto_schema=_auto_schema(values) if values["enable_auto_schema"] else None,
             transformation=transformation,
+            hash_key=values["hash_key"],
             primary_key=values["primary_key"] or (),
             schema_evolution=values["schema_evolution"],
             dead_letter_table=values["dead_letter_table"],
@@ -195,8 +198,18 @@ class SyncConfig:
             num_partitions=values["num_partitions"],
             max_retries=values["max_retries"],
             dry_run=values["dry_run"],
-            warnings=tuple(rules.warnings(values)),
+            warnings=(*rules.warnings(values), *_hash_warnings(transformation, values["hash_key"])),
         )
+
+
+def _hash_warnings(transformation: TransformationConfig, key: Secret | None) -> Iterator[str]:
+    if transformation.hash_fields and key is None:
+        yield (
+            "hash_fields are hashed without a key: whoever can guess the values, such as phone numbers, finds them by "
+            "hashing all of them; give hash_key"
+        )
+    if key is not None and not transformation.hash_fields:
+        yield "hash_key is ignored: transformation_config has no hash_fields"
 
 
 def _postgresql(values: ParameterValues) -> PostgresqlConfig:

@@ -525,6 +525,16 @@ PARAMETERS: tuple[Parameter, ...] = (
         example='{"field_mappings": {"old_name": "new_name"}}',
     ),
     Parameter(
+        "hash_key",
+        "Key of the hashes",
+        "Key of hash_fields: values are hashed by HMAC-SHA-256 with it, so that nobody without it can find them by "
+        f"trying. {_VERSION_NAME}",
+        ParameterType.TEXT,
+        Group.ADDITIONAL,
+        example="projects/my-project/secrets/sync-hash-key/versions/1",
+        secret=True,
+    ),
+    Parameter(
         "primary_key",
         "Primary key",
         "Columns that tell rows apart, separated by commas. With them a row replaces its older version; without, every "

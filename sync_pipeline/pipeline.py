@@ -24,6 +24,7 @@ from sync_pipeline.errors import ConfigError, SyncError, error_from_worker, mess
 from sync_pipeline.options import complete_job_options, pipeline_options, runs_here, runs_on_dataflow
 from sync_pipeline.plan import SyncPlan
 from sync_pipeline.planning import make_plan
+from sync_pipeline.printable import printable
 from sync_pipeline.publish import PublishStagedFiles
 from sync_pipeline.run_log import show_own_lines_only, start_logging
 from sync_pipeline.source import BATCHES, DEAD_LETTERS, Source
@@ -55,8 +56,8 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _failed(error: SyncError) -> int:
-    for line in message_of(error).splitlines():
-        print(f"error: {line}", file=sys.stderr)
+    for line in message_of(error).split("\n"):
+        print(printable(f"error: {line}"), file=sys.stderr)
     return error.exit_code
 
 
@@ -74,7 +75,9 @@ def build_pipeline(plan: SyncPlan, source: Source, options: PipelineOptions) -> 
         | "SpreadPartitions" >> beam.Reshuffle()
         | "Read" >> source.read(plan.read_schema)
     )
-    files = rows[BATCHES] | "Transform" >> ApplyTransformation(plan.config.transformation, plan.schema)
+    files = rows[BATCHES] | "Transform" >> ApplyTransformation(
+        plan.config.transformation, plan.schema, plan.config.hash_key
+    )
     files |= "Stage" >> WriteStagedFiles(rows_target(plan))
     if plan.dead_letters is not None:
         letters = rows[DEAD_LETTERS] | "DescribeDeadLetters" >> DescribeDeadLetters(plan)
@@ -98,7 +101,7 @@ def run(config: SyncConfig, options: PipelineOptions) -> PipelineResult | None:
     client = open_client(options.view_as(GoogleCloudOptions).project or config.destination.project)
     plan = make_plan(config, source, client, root, datetime.now(UTC))
     if config.dry_run:
-        print(plan.render())
+        print(printable(plan.render()))
         return None
     for line in plan.lines():
         _LOGGER.info("%s", line)

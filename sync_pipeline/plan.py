@@ -11,6 +11,7 @@ from datetime import datetime
 
 from sync_pipeline.config import DestinationConfig, SyncConfig
 from sync_pipeline.layout import TableLayout, create_table_sql
+from sync_pipeline.printable import on_one_line
 from sync_pipeline.schema import Schema
 from sync_pipeline.smart_sync import SyncInterval, TimestampBounds, timestamp_text
 from sync_pipeline.source import ReadPlan, Selection
@@ -169,8 +170,8 @@ class SyncPlan:
             ("Columns", _column_table(self)),
             ("Table", self._table()),
             ("Publishing", self._publishing()),
-            ("Notes", "\n".join(f"- {note}" for note in self.notes) or "none"),
-            ("Risks", "\n".join(f"- {risk}" for risk in self.risks) or "none seen"),
+            ("Notes", "\n".join(f"- {on_one_line(note)}" for note in self.notes) or "none"),
+            ("Risks", "\n".join(f"- {on_one_line(risk)}" for risk in self.risks) or "none seen"),
         ]
         return "\n".join(f"{title}\n{textwrap.indent(text, '    ')}" for title, text in sections)
 
@@ -229,7 +230,7 @@ def new_run_id(started_at: datetime) -> str:
 
 
 def _column_table(plan: SyncPlan) -> str:
-    sources = [f"{field.name} {field.source_type}".strip() for field in plan.read_schema]
+    sources = [on_one_line(f"{field.name} {field.source_type}".strip()) for field in plan.read_schema]
     sources += ["constant"] * (len(plan.schema) - len(sources))
     targets = [
         f"{field.name} {field.type_name}{' NOT NULL' if field.mode == 'REQUIRED' else ''}" for field in plan.schema

@@ -18,6 +18,7 @@ from sync_pipeline.destination import (
     layout_notes,
 )
 from sync_pipeline.errors import SchemaError
+from sync_pipeline.hashing import key_risks
 from sync_pipeline.latest_timestamp import latest_timestamp
 from sync_pipeline.layout import TableLayout, chosen_layout, with_declared_key
 from sync_pipeline.open_rows import open_schema, with_row_key, without_unseen_exclusions
@@ -72,7 +73,16 @@ def make_plan(
     dead_letters = describe_dead_letters(client, config.dead_letter_table) if config.dead_letter_table else None
     read_plan = source.plan_read(columns.read, interval)
     keeps_dead_letters = dead_letters is not None
-    way = choose_way(read_plan.selection, columns.read, destination.location, keeps_dead_letters=keeps_dead_letters)
+    has_hash_key = config.hash_key is not None and bool(config.transformation.hash_fields)
+    if config.hash_key is not None and has_hash_key:
+        risks += key_risks(config.hash_key)
+    way = choose_way(
+        read_plan.selection,
+        columns.read,
+        destination.location,
+        keeps_dead_letters=keeps_dead_letters,
+        has_hash_key=has_hash_key,
+    )
     return SyncPlan(
         run_id=new_run_id(started_at),
         started_at=started_at,

@@ -19,8 +19,13 @@ _LOGGER = logging.getLogger(__name__)
 
 PROGRESS_SECONDS = 5.0
 
-# How long a read that will fail goes on, to tell how many rows do not fit.
+# https://cloud.google.com/bigquery/docs/loading-data-cloud-storage-parquet#input_file_requirements
+MAX_ROW_BYTES = 50 * 1024 * 1024
+
+# How long a read that will fail goes on, to tell how many rows do not fit; how many different problems it counts, and
+# how many it tells.
 SURVEY_SECONDS = 30.0
+MAX_COUNTED, MAX_TOLD = 1000, 50
 
 
 class ReadOutput:
@@ -57,7 +62,7 @@ def fitting_batches(
     what the source calls its rows.
     """
     survey = _Survey(noun)
-    for part in parts:
+    for part in within_row_limit(parts):
         survey.rows += 1 if isinstance(part, DeadLetter) else part.num_rows
         if isinstance(part, DeadLetter) and keeps_dead_letters:
             yield part
@@ -69,6 +74,43 @@ def fitting_batches(
     survey.finish()
 
 
+def within_row_limit(parts: Iterable[pa.Table | DeadLetter]) -> Iterator[pa.Table | DeadLetter]:
+    """Yield the parts, with a `DeadLetter` in place of each row that is larger than BigQuery loads."""
+    for part in parts:
+        if isinstance(part, DeadLetter) or part.nbytes <= MAX_ROW_BYTES:
+            yield part
+        else:
+            yield from _halved(part)
+
+
+def _halved(table: pa.Table) -> Iterator[pa.Table | DeadLetter]:
+    if table.nbytes <= MAX_ROW_BYTES:
+        yield table
+    elif table.num_rows == 1:
+        yield _too_large(table)
+    else:
+        half = table.num_rows // 2
+        yield from _halved(table.slice(0, half))
+        yield from _halved(table.slice(half))
+
+
+def _too_large(row: pa.Table) -> DeadLetter:
+    sizes = {name: column.nbytes for name, column in zip(row.column_names, row.columns, strict=True)}
+    largest = max(sizes, key=lambda name: sizes[name])
+    reason = (
+        f"the row has {row.nbytes:,} bytes, {sizes[largest]:,} of them in column {largest!r}, and BigQuery loads rows "
+        f"of at most {MAX_ROW_BYTES:,}: leave the column out with exclude_fields, or such rows out in the query"
+    )
+    return DeadLetter((largest,), reason, {name: _text(row.column(name)[0]) for name in row.column_names})
+
+
+def _text(value: pa.Scalar) -> str | None:
+    plain = value.as_py()
+    if plain is None:
+        return None
+    return plain.hex() if isinstance(plain, bytes) else str(plain)
+
+
 class _Survey:
     """Counts the rows that do not fit; it ends some time after the first of them."""
 
@@ -76,12 +118,17 @@ class _Survey:
         self.rows = 0
         self.problems: Counter[str] = Counter()
         self._noun = noun
+        self._uncounted = False
         self._deadline = math.inf
 
     def note(self, misfit: DeadLetter) -> None:
         if not self.problems:
             self._deadline = time.monotonic() + SURVEY_SECONDS
-        self.problems.update(misfit.reason.splitlines())
+        for problem in misfit.reason.split("\n"):
+            if problem in self.problems or len(self.problems) < MAX_COUNTED:
+                self.problems[problem] += 1
+            else:
+                self._uncounted = True
 
     def check_time(self) -> None:
         """Raise RecordError when the time is up."""
@@ -93,8 +140,11 @@ class _Survey:
         if self.problems:
             told = [
                 f"{problem} (in {count:,} of {self.rows:,} {self._noun})"
-                for problem, count in self.problems.most_common()
+                for problem, count in self.problems.most_common(MAX_TOLD)
             ]
+            if len(self.problems) > MAX_TOLD:
+                more = f"{len(self.problems) - MAX_TOLD:,}"
+                told.append(f"and {'more than ' if self._uncounted else ''}{more} other problems")
             raise RecordError("\n".join(told))
 
 

@@ -7,13 +7,25 @@ import re
 
 from google.protobuf import text_encoding
 
+from sync_pipeline.printable import on_one_line, printable
+
 # How Beam prints a line that a worker in another process logged.
 _WORKER_LINE = re.compile(r'message: "((?:[^"\\]|\\.)*)".* log_location: "([^"]*)"', re.DOTALL)
 
 
+class _LineFormatter(logging.Formatter):
+    """Writes nothing that a terminal would obey; a record of ours is one line, whatever a name in it holds."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = super().format(record)
+        return on_one_line(line) if record.name.startswith("sync_pipeline") else printable(line)
+
+
 def start_logging() -> None:
     """Log to the standard error from INFO on."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(_LineFormatter("%(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     # It tells of every annotation of a transform that it makes no use of.
     logging.getLogger("apache_beam.typehints").setLevel(logging.WARNING)
 

@@ -19,12 +19,15 @@ class Way:
     reason: str
 
 
-def choose_way(selection: Selection | None, read: Schema, location: str, *, keeps_dead_letters: bool) -> Way:
+def choose_way(
+    selection: Selection | None, read: Schema, location: str, *, keeps_dead_letters: bool, has_hash_key: bool = False
+) -> Way:
     """Return the short way where it exists, unless the other one is demanded.
 
     Args:
         read: the columns that are read, with the types they are read as.
         location: of the destination.
+        has_hash_key: values are hashed with a key, which must not stand in a query.
 
     Raises ConfigError when the short way is demanded and does not exist, or would read more than is allowed.
     """
@@ -32,7 +35,7 @@ def choose_way(selection: Selection | None, read: Schema, location: str, *, keep
         return Way(None, "")
     if selection.demand == STORAGE_WAY:
         return Way(None, f"the workers read the rows: source_bigquery_read={STORAGE_WAY}")
-    hindrance = _hindrance(selection, read, location, keeps_dead_letters=keeps_dead_letters)
+    hindrance = _hindrance(selection, read, location, keeps_dead_letters=keeps_dead_letters, has_hash_key=has_hash_key)
     if hindrance is None:
         _check_costs(selection)
         there = f"source and destination are both in {location}" if selection.location else "the query reads no table"
@@ -52,10 +55,15 @@ def _check_costs(selection: Selection) -> None:
         raise ConfigError([problem])
 
 
-def _hindrance(selection: Selection, read: Schema, location: str, *, keeps_dead_letters: bool) -> str | None:
+def _hindrance(
+    selection: Selection, read: Schema, location: str, *, keeps_dead_letters: bool, has_hash_key: bool
+) -> str | None:
     """Return why one query cannot do it all, or None."""
     if selection.location is not None and selection.location.upper() != location.upper():
         return f"the source is in {selection.location} and the destination in {location}, and a query has one location"
+    if has_hash_key:
+        # The text and the parameters of a query are kept with its job, where others can read them.
+        return "hash_fields are hashed with hash_key, and a query would show the key"
     columns = dict.fromkeys(check.column for check in all_checks(selection.schema, read, "q"))
     if keeps_dead_letters and columns:
         return f"rows may not fit ({', '.join(columns)}), and one statement cannot put them into dead_letter_table"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
@@ -94,11 +94,13 @@ class DeadLetter:
         columns: the columns whose values do not fit, by their source names.
         reason: why, without the values.
         row: every column that was read, as the source's text; None is NULL.
+        column_of: names in `row` that are not their column's own, and the column.
     """
 
     columns: tuple[str, ...]
     reason: str
     row: Mapping[str, str | None]
+    column_of: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,11 @@ from sync_pipeline.staging import delete_staged_files
 
 _LOGGER = logging.getLogger(__name__)
 
-_FOLDER = re.compile(r"start=(?P<start>[^,/]+),run=(?P<run>[^,/]+)/")
+# As `SyncPlan` names the folders of runs, and nothing like it: anybody who may write to the bucket names objects, and
+# what is found here names what is deleted.
+_FOLDER = re.compile(
+    r"start=(?P<start>none|0|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{6}\.[0-9]{6}),run=(?P<run>[0-9]{8}T[0-9]{6}_[0-9a-f]{8})/"
+)
 
 
 def clean_up(client: bigquery.Client, plan: SyncPlan, *, destination_moved: bool) -> None:

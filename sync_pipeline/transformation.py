@@ -6,7 +6,6 @@ source columns ── read_schema ──▶ columns to read ── transform_sch
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -16,8 +15,10 @@ import pyarrow as pa
 from apache_beam.pvalue import PCollection
 
 from sync_pipeline.errors import SchemaError
+from sync_pipeline.hashing import hash_column
 from sync_pipeline.identifiers import check_column, sanitised_column
 from sync_pipeline.schema import EXPLICIT_CASTS, LOSSLESS_CASTS, NULLABLE, REPEATED, Field, Schema
+from sync_pipeline.secrets import Secret
 from sync_pipeline.suggestions import did_you_mean
 from sync_pipeline.transformation_config import Constant, TransformationConfig
 
@@ -78,16 +79,18 @@ def destination_name(source_name: str, config: TransformationConfig) -> str:
     return config.field_mappings.get(source_name, source_name)
 
 
-def transform_batch(batch: pa.RecordBatch, config: TransformationConfig, schema: Schema) -> pa.RecordBatch:
+def transform_batch(
+    batch: pa.RecordBatch, config: TransformationConfig, schema: Schema, hash_key: Secret | None = None
+) -> pa.RecordBatch:
     """Return the rows of `batch`, which has the columns of `read_schema`, with those of `schema` (`transform_schema`).
 
-    The data of a column that is neither hashed nor constant is not copied.
+    The data of a column that is neither hashed nor constant is not copied. Raises what `hashing.digest` raises.
     """
     arrow_schema = schema.arrow
     if not config.hash_fields and batch.schema.equals(arrow_schema):
         return batch
     columns = [
-        hash_column(column) if name in config.hash_fields else column
+        hash_column(column, hash_key) if name in config.hash_fields else column
         for name, column in zip(batch.schema.names, batch.columns, strict=True)
     ]
     columns += [
@@ -97,29 +100,22 @@ def transform_batch(batch: pa.RecordBatch, config: TransformationConfig, schema:
     return pa.RecordBatch.from_arrays(columns, schema=arrow_schema)
 
 
-def hash_column(column: pa.Array) -> pa.Array:
-    """Return the SHA-256 of each text (its UTF-8) or bytes value, as 64 hexadecimal digits; NULL stays NULL."""
-    # Each distinct value is hashed once.
-    encoded = column.dictionary_encode()
-    values = encoded.dictionary.cast(pa.binary()).to_pylist()
-    digests = pa.array([hashlib.sha256(value).hexdigest() for value in values], type=pa.string())
-    return digests.take(encoded.indices)
-
-
 @dataclass
 class ApplyTransformation(beam.PTransform[PCollection[pa.RecordBatch], PCollection[pa.RecordBatch]]):
     """`transform_batch` for each batch: PCollection of RecordBatch, as read → as staged.
 
     Attributes:
         schema: the destination's columns, from `transform_schema`.
+        hash_key: see `hashing.digest`.
     """
 
     config: TransformationConfig
     schema: Schema
+    hash_key: Secret | None = None
 
     def expand(self, batches: PCollection[pa.RecordBatch]) -> PCollection[pa.RecordBatch]:
         """Return the transformed batches, one for each."""
-        transform = beam.Map(transform_batch, self.config, self.schema).with_output_types(pa.RecordBatch)
+        transform = beam.Map(transform_batch, self.config, self.schema, self.hash_key).with_output_types(pa.RecordBatch)
         transformed: PCollection[pa.RecordBatch] = batches | "TransformBatch" >> transform
         return transformed
 

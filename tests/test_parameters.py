@@ -55,6 +55,7 @@ ADDED = {
     "smart_sync_max_hold_seconds": "3600",
     "smart_sync_null_timestamps": "exclude",
     "smart_sync_time_zone": None,
+    "hash_key": None,
     "primary_key": None,
     "schema_evolution": "fail",
     "dead_letter_table": None,
@@ -104,6 +105,7 @@ def test_secrets() -> None:
         "postgresql_password",
         "mongodb_password",
         "mongodb_connection_string",
+        "hash_key",
     }
 
 

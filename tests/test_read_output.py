@@ -59,3 +59,30 @@ def test_a_survey_ends_when_its_time_is_up(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_no_value_is_told() -> None:
     assert "secret" not in "".join(refusal([misfit(NOT_A_NUMBER)]))
+
+
+def test_the_problems_that_are_told_are_bounded() -> None:
+    told = refusal([misfit(f"field {number} has no column") for number in range(3000)])
+    assert len(told) == read_output.MAX_TOLD + 1
+    assert told[-1] == "and more than 950 other problems"
+
+
+def test_a_line_end_within_a_name_does_not_part_a_problem() -> None:
+    assert refusal([misfit("column 'a\u2028b' has a value that does not fit")]) == [
+        "column 'a\u2028b' has a value that does not fit (in 1 of 1 rows)".splitlines()[0],
+        "b' has a value that does not fit (in 1 of 1 rows)",
+    ]
+
+
+def test_a_row_that_is_larger_than_bigquery_loads_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(read_output, "MAX_ROW_BYTES", 1000)
+    table = pa.table({"n": range(5), "text": ["a", "b" * 990, "c" * 1000, None, "e" * 5]})
+    parts = outcome(table, keeps=True)
+    letters = [part for part in parts if isinstance(part, DeadLetter)]
+    assert [row["n"] for part in parts if not isinstance(part, DeadLetter) for row in part.to_pylist()] == [0, 3, 4]
+    assert [(letter.columns, letter.row["n"]) for letter in letters] == [(("text",), "1"), (("text",), "2")]
+    (told,) = refusal([table.slice(2)])
+    assert told == (
+        "the row has 1,013 bytes, 1,005 of them in column 'text', and BigQuery loads rows of at most 1,000: leave the "
+        "column out with exclude_fields, or such rows out in the query (in 1 of 3 rows)"
+    )

@@ -14,8 +14,15 @@ SELECTION = Selection("SELECT 1", SOURCE, "EU", "my-project")
 NUMBERS = Schema((Field("id", "INT64"), Field("name", "INT64")))
 
 
-def choose(selection: Selection | None, read: Schema = SOURCE, *, location: str = "EU", dead_letters: bool = False):
-    way = choose_way(selection, read, location, keeps_dead_letters=dead_letters)
+def choose(
+    selection: Selection | None,
+    read: Schema = SOURCE,
+    *,
+    location: str = "EU",
+    dead_letters: bool = False,
+    hash_key: bool = False,
+):
+    way = choose_way(selection, read, location, keeps_dead_letters=dead_letters, has_hash_key=hash_key)
     return way.selection is not None, way.reason
 
 
@@ -45,6 +52,12 @@ def choose(selection: Selection | None, read: Schema = SOURCE, *, location: str 
             True,
             "one query moves the rows, and the workers read none: source and destination are both in EU",
             id="dead letters that cannot be",
+        ),
+        pytest.param(
+            {"hash_key": True},
+            False,
+            "the workers read the rows: hash_fields are hashed with hash_key, and a query would show the key",
+            id="hashes with a key",
         ),
         pytest.param(
             {"location": "US"},

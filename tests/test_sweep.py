@@ -49,6 +49,24 @@ def test_a_folder_tells_what_it_was_named_by(latest: object) -> None:
     assert (match["start"], match["run"]) == (named.staging_start, named.run_id)
 
 
-@pytest.mark.parametrize("path", ["other/file", "start=0/file", "start=0,run=1", "x/start=0,run=1/file"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "other/file",
+        "start=0/file",
+        "start=0,run=20250722T150000_0a1b2c3d",
+        "x/start=0,run=20250722T150000_0a1b2c3d/file",
+        # Whoever may write to the bucket could name a staging table that is not a run's, or a pattern of objects.
+        "start=0,run=orders_archive/file",
+        "start=*,run=*/file",
+        "start=0,run=*/file",
+        "start=*,run=20250722T150000_0a1b2c3d/file",
+        "start=0,run=20250722T150000_0a1b2c3d?/file",
+        "start=0,run=20250722T150000_0A1B2C3D/file",
+        "start=\u0660,run=20250722T150000_0a1b2c3d/file",
+        "start=-1,run=20250722T150000_0a1b2c3d/file",
+        "start=0,run=20250722T150000_0a1b2c3d\n/file",
+    ],
+)
 def test_what_is_no_folder_of_a_run(path: str) -> None:
     assert _FOLDER.match(path) is None

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 import pickle
 import time
@@ -12,11 +13,12 @@ from apache_beam.testing.test_pipeline import TestPipeline as Pipeline
 from apache_beam.testing.util import assert_that, equal_to
 
 from sync_pipeline.errors import ConfigError, SchemaError
+from sync_pipeline.hashing import hash_column
 from sync_pipeline.schema import ARROW_TYPES, EXPLICIT_CASTS, LOSSLESS_CASTS, REPEATED, REQUIRED, Field, Schema
+from sync_pipeline.secrets import Secret
 from sync_pipeline.transformation import (
     ApplyTransformation,
     destination_name,
-    hash_column,
     read_schema,
     transform_batch,
     transform_schema,
@@ -461,13 +463,23 @@ class TestTransformBatch:
     def test_each_distinct_value_is_hashed_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
         hashed: list[bytes] = []
 
-        def record(value: bytes) -> object:
+        def record(value: bytes, _: object) -> str:
             hashed.append(value)
-            return hashlib.blake2b(value)
+            return value.hex()
 
-        monkeypatch.setattr("sync_pipeline.transformation.hashlib.sha256", record)
+        monkeypatch.setattr("sync_pipeline.hashing.digest", record)
         hash_column(pa.array(["a", "b", None, "a"] * 1000))
         assert hashed == [b"a", b"b"]
+
+    def test_with_a_key_the_hash_is_keyed(self) -> None:
+        transformation, key = config(hash_fields=["email"]), Secret("hash_key", "a key of more than sixteen bytes")
+        schema = transform_schema(read_schema(self.schema, transformation), transformation)
+        hashed = transform_batch(self.batch, transformation, schema, key).column("email").to_pylist()
+        plain = [
+            value if value is None else hmac.digest(b"a key of more than sixteen bytes", value.encode(), "sha256").hex()
+            for value in self.batch.column("email").to_pylist()
+        ]
+        assert hashed == plain
 
     def test_nothing_to_do_costs_next_to_nothing(self) -> None:
         started = time.perf_counter()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 from typing import Any
 
@@ -135,6 +136,17 @@ def test_hashed_columns_are_hashed_there_too(syncing: Syncing, letters: dict[str
 def test_columns_that_are_left_out_are_not_there_either(syncing: Syncing, letters: dict[str, str]) -> None:
     syncing.run(transformation_config='{"exclude_fields": ["name"]}', **letters).succeeded()
     assert all("name" not in json.loads(letter[4]) for letter in syncing.query(LETTERS))
+
+
+def test_hashed_columns_are_hashed_with_the_key(syncing: Syncing, letters: dict[str, str]) -> None:
+    key = "planted-key-of-the-hashes"
+    letters |= {"transformation_config": '{"hash_fields": ["name"]}', "hash_key": key}
+    run = syncing.run(**letters).succeeded()
+    rows = [json.loads(letter[4]) for letter in syncing.query(LETTERS)]
+    assert rows[2]["name"] == hmac.digest(key.encode(), b"both", "sha256").hex()
+    expected = hmac.digest(key.encode(), b"good", "sha256").hex()
+    assert syncing.column("SELECT name FROM items WHERE id = 1") == [expected]
+    assert key not in run.everything
 
 
 def test_a_null_where_none_may_be_is_a_dead_letter(syncing: Syncing, letters: dict[str, str]) -> None:

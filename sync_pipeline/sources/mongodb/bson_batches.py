@@ -5,20 +5,26 @@ from __future__ import annotations
 import functools
 import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+import bson
 import numpy as np
+import orjson
 import pyarrow as pa
+from bson.errors import InvalidBSON
 
 from sync_pipeline.schema import REQUIRED, Field, Schema
 from sync_pipeline.source import DeadLetter
 from sync_pipeline.sources.mongodb import bson_elements as codes
 from sync_pipeline.sources.mongodb.bson_columns import Values, convert, convert_ids, decoded_one_by_one, within_digits
 from sync_pipeline.sources.mongodb.bson_elements import Documents, Elements, take_apart
-from sync_pipeline.sources.mongodb.bson_texts import id_text, plain_text
+from sync_pipeline.sources.mongodb.bson_texts import DECODING, id_text, json_bytes, plain_text
 from sync_pipeline.sources.mongodb.bson_types import BSON_TYPES, DOCUMENT, ID, column_name
 from sync_pipeline.sources.mongodb.bson_values import LIMITS, MisfitError
+
+# Of one document's problems so many are told; and so much of a field's name, which may be as long as a document.
+MAX_REASONS, MAX_NAME_CHARACTERS = 50, 100
 
 _TYPE_NAMES = {kind.code: name for name, kind in reversed(list(BSON_TYPES.items()))}
 
@@ -59,8 +65,7 @@ def read_documents(documents: Documents, columns: DocumentColumns) -> tuple[pa.T
     fits = np.ones(len(documents), dtype=bool)
     fits[list(reading.problems)] = False
     letters = [
-        DeadLetter(tuple(problems), "\n".join(problems.values()), _texts(documents.document(row)))
-        for row, problems in sorted(reading.problems.items())
+        _dead_letter(documents.document(row), columns, problems) for row, problems in sorted(reading.problems.items())
     ]
     return table.filter(pa.array(fits)), letters
 
@@ -69,7 +74,7 @@ class _Reading:
     """The columns of some documents as they come together.
 
     Attributes:
-        problems: by document, for each column that its value does not fit, why.
+        problems: by document, for each column that its value does not fit, why; empty after the first `MAX_REASONS`.
     """
 
     def __init__(self, documents: Documents, columns: DocumentColumns) -> None:
@@ -147,7 +152,8 @@ class _Reading:
 
     def _refuse(self, rows: Iterable[int], name: str, reason: str) -> None:
         for row in rows:
-            self.problems[int(row)][name] = reason
+            problems = self.problems[int(row)]
+            problems[name] = reason if len(problems) < MAX_REASONS or name in problems else ""
 
 
 def _is_renamed(elements: Elements) -> bool:
@@ -162,16 +168,21 @@ def _column_name(key: str) -> str:
 
 
 def _unknown(key: str, name: str, code: int) -> str:
-    renamed = "" if key == name else f", which would be column {name!r}"
+    renamed = "" if key == name else f", which would be column {_shown(name)}"
     return (
-        f"field {key!r}{renamed} ({_TYPE_NAMES[code]}) has no column: it was not among the documents that the columns "
-        "were chosen by. Run again, read more documents for them (mongodb_schema_sample_size), or leave it out with "
-        "mongodb_projection or transformation_config.exclude_fields"
+        f"field {_shown(key)}{renamed} ({_TYPE_NAMES[code]}) has no column: it was not among the documents that the "
+        "columns were chosen by. Run again, read more documents for them (mongodb_schema_sample_size), or leave it out "
+        "with mongodb_projection or transformation_config.exclude_fields"
     )
 
 
 def _collision(first: str, second: str, name: str) -> str:
-    return f"fields {first!r} and {second!r} would both be column {name!r}: leave one out with mongodb_projection"
+    fields = f"fields {_shown(first)} and {_shown(second)} would both be column {_shown(name)}"
+    return f"{fields}: leave one out with mongodb_projection"
+
+
+def _shown(name: str) -> str:
+    return repr(name) if len(name) <= MAX_NAME_CHARACTERS else f"{name[:MAX_NAME_CHARACTERS]!r}…"
 
 
 def _misfit(field: Field, code: int) -> str:
@@ -192,23 +203,59 @@ def _null_problem(field: Field) -> str:
     )
 
 
-def _texts(document: bytes) -> dict[str, str | None]:
-    """Return the fields of a document that does not fit, each as text, by the columns they would go to."""
+def _dead_letter(document: bytes, columns: DocumentColumns, problems: Mapping[str, str]) -> DeadLetter:
+    """Return a document that does not fit: the fields that have a column, and those that should have had one.
+
+    Each is a text, by the column it would go to. What was left out on purpose is not there.
+    """
     documents = Documents.of(document)
+    kinds = {field.name: field.type for field in columns.schema}
     texts: dict[str, str | None] = {}
-    for elements in take_apart(documents):
+    column_of: dict[str, str] = {}
+    for elements in sorted(take_apart(documents), key=_is_renamed):
         key = elements.key.decode(errors="replace")
-        name = column_name(key)
-        # What cannot be put into one column is kept under its own name.
-        name = key if name in texts else name
-        (value, *_) = decoded_one_by_one(documents, elements)
-        if isinstance(value, MisfitError):
-            begin, end = int(elements.begins[0]), int(elements.ends[0])
-            texts[name] = document[begin:end].hex()
-        elif value is None:
-            texts[name] = None
-        elif isinstance(value, bytes):
-            texts[name] = value.hex()
-        else:
-            texts[name] = id_text(value) if name == ID else plain_text(value)
-    return texts
+        column = column_name(key)
+        if columns.has_document:
+            if key in kinds and key != DOCUMENT:
+                texts[key] = _text(documents, elements, kinds[key])
+            continue
+        if column not in kinds and column not in problems:
+            continue
+        name = column
+        if column in texts and key != column:
+            # What cannot be put into one column is kept under its own name.
+            name = key
+            column_of[name] = column
+        texts[name] = _text(documents, elements, kinds.get(column))
+    if columns.has_document:
+        texts[DOCUMENT] = _document_text(documents)
+    reasons = [reason for reason in problems.values() if reason]
+    if len(reasons) < len(problems):
+        reasons.append(f"and {len(problems) - len(reasons):,} more columns")
+    return DeadLetter(tuple(problems), "\n".join(reasons), texts, column_of)
+
+
+def _text(documents: Documents, elements: Elements, type_name: str | None) -> str | None:
+    """Return the value of one document's field as a text: where its column is STRING, the one that it would hold."""
+    (value, *_) = decoded_one_by_one(documents, elements)
+    if isinstance(value, MisfitError):
+        return documents.raw[int(elements.begins[0]) : int(elements.ends[0])].hex()
+    if elements.key == ID.encode() and (value is not None or type_name == "STRING"):
+        return id_text(value)
+    if value is None:
+        return None
+    if isinstance(value, bytes) and type_name != "STRING":
+        return value.hex()
+    try:
+        return plain_text(value)
+    except (orjson.JSONEncodeError, RecursionError, UnicodeError):
+        return documents.raw[int(elements.begins[0]) : int(elements.ends[0])].hex()
+
+
+def _document_text(documents: Documents) -> str:
+    """Return a document as JSON; where it has none, as an object of its fields' texts."""
+    try:
+        return json_bytes(bson.decode(documents.raw, DECODING)).decode()
+    except (InvalidBSON, ValueError, RecursionError):
+        fields = take_apart(documents)
+        return json.dumps({each.key.decode(errors="replace"): _text(documents, each, None) for each in fields})

@@ -64,7 +64,7 @@ def test_values_that_do_not_fit() -> None:
     rows, (letter,) = read({"_id": 1, "a": 1}, {"_id": 2, "a": "secret", "b": None, "c": None})
     assert rows == [(1, 1, None)]
     assert letter.columns == ("a",)
-    assert letter.row == {"_id": "2", "a": "secret", "b": None, "c": None}
+    assert letter.row == {"_id": "2", "a": "secret", "b": None}
     assert letter.reason == (
         "column 'a' (string to INT64) has a value that does not fit: INT64 holds whole numbers from -2^63 to 2^63-1. "
         'Load the field as text with transformation_config={"type_overrides": {"a": "STRING"}} into a column that is '

@@ -1,0 +1,44 @@
+"""What others wrote is shown, and obeyed by no terminal."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from sync_pipeline import pipeline
+from sync_pipeline.errors import SourceQueryError
+from sync_pipeline.printable import on_one_line, printable
+from sync_pipeline.run_log import _LineFormatter
+from tests.plans import plan
+
+HOSTILE = "\x1b[2J\x9b31m\r\x00\x7f\u202edoc\u2066\u2028\ud800"
+SHOWN = r"\x1b[2J\x9b31m\r\x00\x7f\u202edoc\u2066\u2028\ud800"
+
+
+def test_printable() -> None:
+    assert printable(f"Grö\n{HOSTILE} \N{GRINNING FACE}") == f"Grö\n{SHOWN} \N{GRINNING FACE}"
+    assert on_one_line("a\nb\tc") == r"a\nb\tc"
+
+
+@pytest.mark.parametrize(
+    ("logger", "shown"), [("sync_pipeline.publish", rf"INFO a\n{SHOWN}"), ("google.auth", f"INFO a\n{SHOWN}")]
+)
+def test_a_line_of_the_log(logger: str, shown: str) -> None:
+    record = logging.LogRecord(logger, logging.INFO, "file.py", 1, "a\n%s", (HOSTILE,), None)
+    assert _LineFormatter("%(levelname)s %(message)s").format(record) == shown
+
+
+def test_an_error(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: object) -> None:
+        raise SourceQueryError(f"first {HOSTILE}\nsecond")
+
+    monkeypatch.setattr(pipeline, "parse_command_line", refuse)
+    assert pipeline.main([]) == 2
+    assert capsys.readouterr().err == f"error: first {SHOWN}\nerror: second\n"
+
+
+def test_a_plan_has_a_line_for_each_note_and_risk() -> None:
+    page = plan(notes=("a\nRisks",), risks=("b\n    none seen",)).render()
+    assert r"    - a\nRisks" in page.split("\n")
+    assert r"    - b\n    none seen" in page.split("\n")
