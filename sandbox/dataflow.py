@@ -1,5 +1,7 @@
-"""Dataflow and Cloud Scheduler on this machine: servers of our own that start `main.py` as Google's launcher does."""
+"""Dataflow, Cloud Scheduler and Secret Manager on this machine; jobs start `main.py` as Google's launcher does."""
 
+import base64
+import json
 import sys
 import urllib.request
 from collections.abc import Mapping
@@ -9,21 +11,52 @@ from sandbox.processes import Process, wait_until_ready
 
 _PROGRAM = Path(__file__).with_name("dataflow_server.py")
 
+# What is served. Any other API would be looked for at Google's, and waited for: these are asked here too, and refuse.
+_SERVED = ("cloudscheduler", "dataflow", "logging", "secretmanager")
+_NOT_SERVED = (
+    "artifactregistry",
+    "bigquery",
+    "cloudbuild",
+    "cloudresourcemanager",
+    "compute",
+    "iam",
+    "iamcredentials",
+    "monitoring",
+    "run",
+    "serviceusage",
+)
 
-def prepare(folder: Path, port: int, bucket: str, environment: Mapping[str, str]) -> Process:
-    """Return the server process, not yet started; its jobs get `environment`, which points to the other servers."""
-    command = (sys.executable, str(_PROGRAM), str(port), bucket)
+
+def prepare(folder: Path, ports: tuple[int, int], bucket: str, environment: Mapping[str, str]) -> Process:
+    """Return the server process, not yet started; its jobs get `environment`, which points to all servers.
+
+    `ports` are those of the REST APIs and of Secret Manager's gRPC service.
+    """
+    command = (sys.executable, str(_PROGRAM), str(ports[0]), str(ports[1]), bucket)
     return Process(name="dataflow", command=command, log=folder / "dataflow.log", environment=environment)
 
 
-def wait(process: Process, url: str, project: str) -> None:
-    """Wait until the server lists its jobs; raise SandboxError when it never does."""
+def wait(process: Process, url: str, project: str, secrets: Mapping[str, str]) -> None:
+    """Wait until the server lists its jobs, and store `secrets` by their names.
+
+    Raises SandboxError when it never does.
+    """
 
     def probe() -> None:
         with urllib.request.urlopen(f"{url}/v1b3/projects/{project}/jobs:aggregated", timeout=5) as response:
             response.read()
 
     wait_until_ready(process, probe)
+    for name, value in secrets.items():
+        place = f"{url}/v1/projects/{project}/secrets"
+        _post(f"{place}?secretId={name}", {"replication": {"automatic": {}}})
+        _post(f"{place}/{name}:addVersion", {"payload": {"data": base64.b64encode(value.encode()).decode()}})
+
+
+def _post(url: str, body: object) -> None:
+    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=5) as response:
+        response.read()
 
 
 def gcloud_environment(folder: Path, dataflow_host: str, storage_host: str, project: str) -> dict[str, str]:
@@ -31,9 +64,8 @@ def gcloud_environment(folder: Path, dataflow_host: str, storage_host: str, proj
 
     `folder` is the sandbox's; gcloud keeps its own files in a folder there.
     """
-    return {
-        "CLOUDSDK_API_ENDPOINT_OVERRIDES_DATAFLOW": f"{dataflow_host}/",
-        "CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDSCHEDULER": f"{dataflow_host}/",
+    overrides = {f"CLOUDSDK_API_ENDPOINT_OVERRIDES_{api.upper()}": f"{dataflow_host}/" for api in _SERVED + _NOT_SERVED}
+    return overrides | {
         "CLOUDSDK_API_ENDPOINT_OVERRIDES_STORAGE": f"{storage_host}/storage/v1/",
         "CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "true",
         "CLOUDSDK_COMPONENT_MANAGER_DISABLE_UPDATE_CHECK": "true",

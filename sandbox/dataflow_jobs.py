@@ -1,5 +1,6 @@
 """The jobs of the local Dataflow: each is one process of `main.py`, with the life cycle of a job."""
 
+import importlib.metadata
 import os
 import re
 import signal
@@ -21,6 +22,18 @@ _SECONDS_TO_CLEAN_UP = 60
 
 # The first line of a run that has decided everything: where, on Dataflow, the launcher submits the job.
 _SUBMITTED = re.compile("INFO plan: ")
+_PLAN = re.compile("plan: ")
+_SEVERITIES = {
+    "JOB_MESSAGE_DETAILED": "DEBUG",
+    "JOB_MESSAGE_BASIC": "INFO",
+    "JOB_MESSAGE_WARNING": "WARNING",
+    "JOB_MESSAGE_ERROR": "ERROR",
+}
+# As Beam names itself in a job.
+_USER_AGENT = {
+    "name": f"Apache Beam Python {sys.version_info.major}.{sys.version_info.minor} SDK",
+    "version": importlib.metadata.version("apache-beam"),
+}
 _IMPORTANCE = {
     "error:": "JOB_MESSAGE_ERROR",
     "ERROR": "JOB_MESSAGE_ERROR",
@@ -93,8 +106,33 @@ class Job:
             "jobMetadata": {"userDisplayProperties": {"containerSpecGcsPath": self.template_path}},
         }
         if whole:
-            body["environment"] = {"sdkPipelineOptions": {"options": dict(self.options)}}
+            body["environment"] = {"sdkPipelineOptions": {"options": dict(self.options)}, "userAgent": _USER_AGENT}
         return body
+
+    def log_entries(self) -> list[dict[str, Any]]:
+        """Return what the job has said in Cloud Logging's form: the launcher's up to the plan, then the workers'."""
+        plan = max((i for i, each in enumerate(self.messages) if _PLAN.match(each["messageText"])), default=None)
+        return [
+            {
+                "insertId": f"{self.id}-{message['id']}",
+                "logName": f"projects/{self.project}/logs/dataflow.googleapis.com%2F"
+                + ("launcher" if plan is None or index <= plan else "worker"),
+                "resource": {
+                    "type": "dataflow_step",
+                    "labels": {
+                        "job_id": self.id,
+                        "job_name": self.name,
+                        "project_id": self.project,
+                        "region": self.location,
+                        "step_id": "",
+                    },
+                },
+                "timestamp": message["time"],
+                "severity": _SEVERITIES[message["messageImportance"]],
+                "jsonPayload": {"message": message["messageText"]},
+            }
+            for index, message in enumerate(self.messages)
+        ]
 
 
 class Jobs:

@@ -1,6 +1,7 @@
-"""Dataflow's and Cloud Scheduler's REST API on this machine: python dataflow_server.py PORT BUCKET.
+"""Google's REST APIs around a job on this machine: python dataflow_server.py PORT SECRETS_PORT BUCKET.
 
-The process's environment points to the other servers; the jobs' processes inherit it.
+Those of Dataflow, Cloud Scheduler, Secret Manager and, for reading, Cloud Logging. The process's environment points to
+the other servers; the jobs' processes inherit it.
 """
 
 import http.server
@@ -16,10 +17,15 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from sandbox.cloud_logging import entries_that_match
 from sandbox.dataflow_jobs import Job, JobExistsError, Jobs
 from sandbox.discovery import read_body
 from sandbox.flex_templates import InvalidRequestError, Template, launcher_flags, read_template
 from sandbox.scheduler import Schedules
+from sandbox.secret_manager import SecretExistsError, SecretNotFoundError, Secrets, VersionNotEnabledError, serve
+from sync_pipeline.config import SyncConfig
+from sync_pipeline.errors import ConfigError
+from sync_pipeline.options import job_labels
 from sync_pipeline.parameters import PARAMETERS
 
 _SECRETS = frozenset(parameter.name for parameter in PARAMETERS if parameter.secret)
@@ -76,7 +82,7 @@ class Dataflow:
             return {}
         environment = {**template.default_environment, **launch.get("environment", {})}
         flags = launcher_flags(project, location, name, self.bucket, environment, parameters)
-        labels = environment.get("additionalUserLabels", {})
+        labels = _labels(parameters) | environment.get("additionalUserLabels", {})
         job = Job(project, location, name, flags, _options(template, flags), labels, path)
         self.jobs.launch(job)
         # As Google's: the state comes with the first look at the job.
@@ -115,6 +121,14 @@ class Dataflow:
         return job
 
 
+def _labels(parameters: dict[str, str]) -> dict[str, str]:
+    """Return the labels that the run gives its job; none where it will refuse the parameters."""
+    try:
+        return job_labels(SyncConfig.from_parameters(parameters))
+    except ConfigError:
+        return {}
+
+
 def _read(document: str, schema: str, body: Any) -> dict[str, Any]:
     """Return the body; raises InvalidRequestError when the discovery document does not allow it."""
     read, problems = read_body(document, schema, body)
@@ -151,8 +165,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._send(400, _error(400, "INVALID_ARGUMENT", "Invalid JSON payload received."))
         except InvalidRequestError as error:
             self._send(400, _error(400, "INVALID_ARGUMENT", str(error), error.details))
-        except NotFoundError as error:
+        except (NotFoundError, SecretNotFoundError) as error:
             self._send(404, _error(404, "NOT_FOUND", str(error)))
+        except SecretExistsError as error:
+            self._send(409, _error(409, "ALREADY_EXISTS", str(error)))
+        except VersionNotEnabledError as error:
+            self._send(400, _error(400, "FAILED_PRECONDITION", str(error)))
         except JobExistsError as error:
             message = (
                 f"({error}): The workflow could not be created. Causes: There is already an active job of this name. "
@@ -166,8 +184,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         for method, pattern, handle in self.routes:
             match = pattern.fullmatch(path)
             if match and method == self.command:
-                return handle(request, *(urllib.parse.unquote(part) for part in match.groups()))
-        raise NotFoundError(f"{self.command} {path} is not served here.")
+                return handle(request, *(part and urllib.parse.unquote(part) for part in match.groups()))
+        raise NotFoundError(f"The sandbox does not serve this: {self.command} {path}")
 
     def _send(self, status: int, body: dict[str, Any]) -> None:
         data = json.dumps(body).encode()
@@ -186,12 +204,27 @@ def _error(code: int, status: str, message: str, details: list[dict[str, Any]] |
     return {"error": error | ({"details": details} if details else {})}
 
 
-def main(port: str, bucket: str) -> None:
+def main(port: str, secrets_port: str, bucket: str) -> None:
     """Serve until killed."""
     dataflow = Dataflow(os.environ["STORAGE_EMULATOR_HOST"], bucket)
     scheduler = Schedules(f"http://127.0.0.1:{port}", _read)
+    secrets = Secrets(_read)
+    secrets_server = serve(secrets, int(secrets_port))
+
+    def read_log(request: Request) -> dict[str, Any]:
+        body = _read("logging.v2", "ListLogEntriesRequest", request.body)
+        projects = [name.removeprefix("projects/") for name in body.get("resourceNames", [])]
+        entries = [entry for name in projects for entry in scheduler.log_entries(name)]
+        entries += [entry for job in dataflow.jobs if job.project in projects for entry in job.log_entries()]
+        found = entries_that_match(entries, body.get("filter", ""))
+        ordered = found if body.get("orderBy", "").endswith("desc") else found[::-1]
+        return {"entries": ordered[: int(body.get("pageSize") or 1000)]}
+
     region = "/v1b3/projects/([^/]+)/locations/([^/]+)"
     schedules = "/v1/projects/([^/]+)/locations/([^/]+)/jobs"
+    all_secrets = "/v1/projects/([^/]+)(?:/locations/([^/]+))?/secrets"
+    secret = f"{all_secrets}/([^/:]+)"
+    version = f"{secret}/versions/([^/:]+)"
     routes: list[tuple[str, str, Callable[..., dict[str, Any]]]] = [
         ("POST", f"{region}/flexTemplates:launch", dataflow.launch),
         ("GET", f"{region}/jobs", dataflow.list_all),
@@ -202,11 +235,29 @@ def main(port: str, bucket: str) -> None:
         ("POST", schedules, scheduler.create),
         ("GET", schedules, scheduler.list_all),
         ("GET", f"{schedules}/([^/:]+)", scheduler.get),
+        ("PATCH", f"{schedules}/([^/:]+)", scheduler.update),
         ("DELETE", f"{schedules}/([^/:]+)", scheduler.delete),
         ("POST", f"{schedules}/([^/:]+):run", scheduler.run),
+        ("POST", f"{schedules}/([^/:]+):pause", scheduler.pause),
+        ("POST", f"{schedules}/([^/:]+):resume", scheduler.resume),
+        ("POST", all_secrets, secrets.create),
+        ("GET", all_secrets, secrets.list_all),
+        ("GET", secret, secrets.get),
+        ("DELETE", secret, secrets.delete),
+        ("POST", f"{secret}:addVersion", secrets.add_version),
+        ("GET", f"{secret}:getIamPolicy", secrets.get_policy),
+        ("POST", f"{secret}:setIamPolicy", secrets.set_policy),
+        ("GET", f"{secret}/versions", secrets.list_versions),
+        ("GET", version, secrets.get_version),
+        ("GET", f"{version}:access", secrets.access),
+        ("POST", f"{version}:(enable|disable|destroy)", secrets.change_version),
+        ("POST", "/v2/entries:list", read_log),
     ]
     _Handler.routes = tuple((method, re.compile(path), handle) for method, path, handle in routes)
-    http.server.ThreadingHTTPServer(("127.0.0.1", int(port)), _Handler).serve_forever()
+    try:
+        http.server.ThreadingHTTPServer(("127.0.0.1", int(port)), _Handler).serve_forever()
+    finally:
+        secrets_server.stop(None)
 
 
 if __name__ == "__main__":

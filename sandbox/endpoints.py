@@ -10,10 +10,11 @@ from sandbox.dataflow import gcloud_environment
 class Endpoints:
     """The addresses and names a client needs; valid until the sandbox stops.
 
-    `bigquery_host`, `storage_host` and `dataflow_host`, which is also Cloud Scheduler's, are URLs with a scheme and no
-    trailing slash. `bigquery_storage_host` is the `host:port` of the BigQuery Storage API (gRPC without TLS), or ""
-    where BigQuery was replaced by another server. `dataset` and `bucket` exist already. `mongodb_uri` is an
-    administrator's; `mongodb_username` may only read, and only `mongodb_database`. Both users are in `admin`.
+    `bigquery_host`, `storage_host` and `dataflow_host`, where Cloud Scheduler, Secret Manager and Cloud Logging are as
+    well, are URLs with a scheme and no trailing slash. `bigquery_storage_host` and `secret_manager_host` are the
+    `host:port` of gRPC services without TLS; the first is "" where BigQuery was replaced by another server. `dataset`
+    and `bucket` exist already. `mongodb_uri` is an administrator's; `mongodb_username` may only read, and only
+    `mongodb_database`. Both users are in `admin`.
     """
 
     folder: Path
@@ -32,6 +33,7 @@ class Endpoints:
     bigquery_storage_host: str
     storage_host: str
     dataflow_host: str
+    secret_manager_host: str
     bucket: str
     project: str
     dataset: str
@@ -45,12 +47,21 @@ class Endpoints:
             f"user={self.postgresql_username} password={self.postgresql_password}"
         )
 
+    def secrets(self) -> dict[str, str]:
+        """Return what Secret Manager holds from the start, by the secrets' names."""
+        return {
+            "postgresql-password": self.postgresql_password,
+            "mongodb-password": self.mongodb_password,
+            "mongodb-uri": self.mongodb_uri,
+        }
+
     def environment(self) -> dict[str, str]:
         """Return the variables that point Google's clients, gcloud, and whoever needs a database, to these servers."""
         return {
             "BIGQUERY_EMULATOR_HOST": self.bigquery_host,
             "BIGQUERY_STORAGE_EMULATOR_HOST": self.bigquery_storage_host,
             "STORAGE_EMULATOR_HOST": self.storage_host,
+            "SECRET_MANAGER_EMULATOR_HOST": self.secret_manager_host,
             "GOOGLE_APPLICATION_CREDENTIALS": str(self.credentials_file),
             "GOOGLE_CLOUD_PROJECT": self.project,
             # Without this, Google's libraries look for a metadata server first and wait for its time-outs.

@@ -1,6 +1,8 @@
-"""Cloud Scheduler as far as it takes jobs and runs them when it is told to: nothing here looks at the clock."""
+"""Cloud Scheduler as far as it takes and changes jobs, and runs them when it is told to: nothing looks at the clock."""
 
 import base64
+import copy
+import re
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -20,18 +22,34 @@ class Schedules:
         self._dataflow_host = dataflow_host
         self._read = read
         self._jobs: dict[str, dict[str, Any]] = {}
+        self._attempts: list[dict[str, Any]] = []
 
     def create(self, request: Any, project: str, location: str) -> dict[str, Any]:
         body = self._read("cloudscheduler.v1", "Job", request.body)
         name = body.get("name", "")
         if not name.startswith(f"projects/{project}/locations/{location}/jobs/"):
             raise InvalidRequestError(f"Job name '{name}' is not one of this project and location.")
-        target = body.get("httpTarget", {})
-        if target.get("uri", "").startswith(_DATAFLOW) and not target.get("oauthToken", {}).get("serviceAccountEmail"):
-            # Google takes it, and Dataflow then answers each run with 401.
-            raise InvalidRequestError("A request to Dataflow needs an OAuth token: name a service account.")
+        _check(body)
         self._jobs[name] = body | {"state": "ENABLED"}
         return self._jobs[name]
+
+    def update(self, request: Any, project: str, location: str, job: str) -> dict[str, Any]:
+        """Change what the mask names, or all that is given where there is none."""
+        body = self._read("cloudscheduler.v1", "Job", request.body)
+        schedule = self._find(project, location, job)
+        mask = [path for path in request.query.get("updateMask", "").split(",") if path]
+        changed = copy.deepcopy(schedule)
+        for path in mask or [name for name in body if name != "name"]:
+            _set(changed, body, path.split("."))
+        _check(changed)
+        self._jobs[schedule["name"]] = changed
+        return changed
+
+    def pause(self, _request: Any, project: str, location: str, job: str) -> dict[str, Any]:
+        return self._enter(project, location, job, "PAUSED")
+
+    def resume(self, _request: Any, project: str, location: str, job: str) -> dict[str, Any]:
+        return self._enter(project, location, job, "ENABLED")
 
     def list_all(self, _request: Any, project: str, location: str) -> dict[str, Any]:
         prefix = f"projects/{project}/locations/{location}/jobs/"
@@ -55,13 +73,26 @@ class Schedules:
         body = base64.b64decode(target.get("body", "").translate(str.maketrans("-_", "+/")))
         call = urllib.request.Request(url, body, target.get("headers", {}), method=target.get("httpMethod", "POST"))
         status: dict[str, Any] = {}
+        http_status = 200
         try:
             with urllib.request.urlopen(call, timeout=60) as response:
                 response.read()
         except urllib.error.HTTPError as error:
             with error:
+                http_status = error.code
                 status = {"code": _CODES.get(error.code, 2), "message": error.read().decode(errors="replace")}
-        schedule |= {"lastAttemptTime": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), "status": status}
+        now = datetime.now(UTC)
+        schedule |= {"lastAttemptTime": now.strftime("%Y-%m-%dT%H:%M:%SZ"), "status": status}
+        self._attempts.append(_log_entry(project, location, schedule, now, http_status))
+        return schedule
+
+    def log_entries(self, project: str) -> list[dict[str, Any]]:
+        """Return one entry of Cloud Logging for each time that a job has run."""
+        return [entry for entry in self._attempts if entry["resource"]["labels"]["project_id"] == project]
+
+    def _enter(self, project: str, location: str, job: str, state: str) -> dict[str, Any]:
+        schedule = self._find(project, location, job)
+        schedule["state"] = state
         return schedule
 
     def _find(self, project: str, location: str, job: str) -> dict[str, Any]:
@@ -69,6 +100,45 @@ class Schedules:
         if found is None:
             raise InvalidRequestError("Job not found.")
         return found
+
+
+def _check(job: dict[str, Any]) -> None:
+    target = job.get("httpTarget", {})
+    if target.get("uri", "").startswith(_DATAFLOW) and not target.get("oauthToken", {}).get("serviceAccountEmail"):
+        # Google takes it, and Dataflow then answers each run with 401.
+        raise InvalidRequestError("A request to Dataflow needs an OAuth token: name a service account.")
+
+
+def _set(target: dict[str, Any], source: dict[str, Any], path: list[str]) -> None:
+    """Make `target` what `source` is at a path of the mask; what `source` does not have goes."""
+    name = re.sub(r"_([a-z])", lambda match: match[1].upper(), path[0])
+    if len(path) > 1:
+        _set(target.setdefault(name, {}), source.get(name, {}), path[1:])
+    elif name in source:
+        target[name] = source[name]
+    else:
+        target.pop(name, None)
+
+
+def _log_entry(project: str, location: str, job: dict[str, Any], time: datetime, http_status: int) -> dict[str, Any]:
+    name = job["name"].rpartition("/")[2]
+    return {
+        "insertId": f"{name}-{time.timestamp()}",
+        "logName": f"projects/{project}/logs/cloudscheduler.googleapis.com%2Fexecutions",
+        "resource": {
+            "type": "cloud_scheduler_job",
+            "labels": {"job_id": name, "location": location, "project_id": project},
+        },
+        "timestamp": time.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "severity": "INFO" if http_status == 200 else "ERROR",
+        "httpRequest": {"status": http_status},
+        "jsonPayload": {
+            "@type": "type.googleapis.com/google.cloud.scheduler.logging.AttemptFinished",
+            "jobName": job["name"],
+            "targetType": "HTTP",
+            "url": job["httpTarget"]["uri"],
+        },
+    }
 
 
 # The codes of google.rpc for HTTP's, as Cloud Scheduler reports them.

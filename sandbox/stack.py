@@ -108,7 +108,7 @@ def start_server(folder: Path, name: str) -> None:
         "mongodb": lambda: mongodb.wait(process, endpoints.mongodb_uri),
         "bigquery": lambda: bigquery.wait(process, endpoints.bigquery_host, endpoints.project, endpoints.dataset),
         "storage": lambda: storage.wait(process, endpoints.storage_host, endpoints.bucket),
-        "dataflow": lambda: dataflow.wait(process, endpoints.dataflow_host, endpoints.project),
+        "dataflow": lambda: dataflow.wait(process, endpoints.dataflow_host, endpoints.project, endpoints.secrets()),
     }
     waits[name]()
 
@@ -184,7 +184,7 @@ def _start_servers(folder: Path, launched: Callable[[Process], Process]) -> Endp
         storage.wait(storage_process, storage_host, BUCKET)
     if bigquery_process:
         bigquery.wait(bigquery_process, bigquery_host, project, dataset)
-    dataflow_port = free_port()
+    dataflow_ports = free_port(), free_port()
     endpoints = Endpoints(
         folder=folder,
         postgresql_host=address.get("host", "127.0.0.1"),
@@ -204,12 +204,13 @@ def _start_servers(folder: Path, launched: Callable[[Process], Process]) -> Endp
         bucket=given.get("SANDBOX_BUCKET") or BUCKET,
         project=project,
         dataset=dataset,
-        dataflow_host=f"http://127.0.0.1:{dataflow_port}",
+        dataflow_host=f"http://127.0.0.1:{dataflow_ports[0]}",
+        secret_manager_host=f"127.0.0.1:{dataflow_ports[1]}",
         credentials_file=credentials.write(folder),
     )
     # The last one: its jobs need to know where all others are.
-    process = launched(dataflow.prepare(folder, dataflow_port, endpoints.bucket, endpoints.environment()))
-    dataflow.wait(process, endpoints.dataflow_host, project)
+    process = launched(dataflow.prepare(folder, dataflow_ports, endpoints.bucket, endpoints.environment()))
+    dataflow.wait(process, endpoints.dataflow_host, project, endpoints.secrets())
     return endpoints
 
 

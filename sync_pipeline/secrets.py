@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from google.cloud.secretmanager import SecretManagerServiceClient
 
 _NAME = re.compile("projects/[^/]+/(?:locations/([a-z0-9-]+)/)?secrets/[^/]+/versions/[^/]+")
+# `host:port` of another server, without TLS and for all regions; Google's client has no variable for one.
+EMULATOR_VARIABLE = "SECRET_MANAGER_EMULATOR_HOST"
 # As the shell has it.
 _VARIABLE = re.compile("env:([A-Za-z_][A-Za-z0-9_]*)")
 NAME_FORM = "projects/PROJECT/secrets/SECRET/versions/VERSION"
@@ -122,10 +124,25 @@ def _variable(parameter: str, name: str) -> str:
 def _connect(location: str | None) -> SecretManagerServiceClient:
     from google.cloud.secretmanager import SecretManagerServiceClient
 
+    emulator = os.environ.get(EMULATOR_VARIABLE)
+    if emulator:
+        return _connect_to(emulator)
     if location is None:
         return SecretManagerServiceClient()
     # https://cloud.google.com/secret-manager/regional-secrets/create-regional-secret: only its own region knows it.
     return SecretManagerServiceClient(client_options={"api_endpoint": f"secretmanager.{location}.rep.googleapis.com"})
+
+
+def _connect_to(emulator: str) -> SecretManagerServiceClient:
+    import grpc
+    from google.cloud.secretmanager import SecretManagerServiceClient
+    from google.cloud.secretmanager_v1.services.secret_manager_service.transports import (
+        SecretManagerServiceGrpcTransport,
+    )
+
+    return SecretManagerServiceClient(
+        transport=SecretManagerServiceGrpcTransport(channel=grpc.insecure_channel(emulator))
+    )
 
 
 def _access(parameter: str, name: str, connect: Callable[[], SecretManagerServiceClient]) -> str:

@@ -13,7 +13,7 @@ from google.auth.exceptions import DefaultCredentialsError, TransportError
 from google.cloud.secretmanager import AccessSecretVersionResponse, SecretManagerServiceClient
 
 from sync_pipeline.errors import ConfigError, SourceUnavailableError
-from sync_pipeline.secrets import Secret, looks_like_a_name, secrets_in
+from sync_pipeline.secrets import EMULATOR_VARIABLE, Secret, looks_like_a_name, secrets_in
 from tests.secret_manager import secret_manager
 
 NAME = "projects/my-project/secrets/postgresql-password/versions/latest"
@@ -106,6 +106,7 @@ def test_name_is_resolved(connect: Callable[[], SecretManagerServiceClient]) -> 
 def test_client_is_opened_where_none_is_handed_in(
     connect: Callable[[], SecretManagerServiceClient], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv(EMULATOR_VARIABLE, raising=False)
     monkeypatch.setattr("google.cloud.secretmanager.SecretManagerServiceClient", connect)
     assert Secret("postgresql_password", NAME).resolve() == "hunter2"
 
@@ -181,6 +182,7 @@ def test_regional_secret_is_asked_for_in_its_region(monkeypatch: pytest.MonkeyPa
         def access_secret_version(self, name: str) -> AccessSecretVersionResponse:  # type: ignore[override]
             return AccessSecretVersionResponse(payload={"data": f"{self.api_endpoint} {name}".encode()})
 
+    monkeypatch.delenv(EMULATOR_VARIABLE, raising=False)
     monkeypatch.setattr("google.cloud.secretmanager.SecretManagerServiceClient", Client)
     assert Secret("p", REGIONAL).resolve() == f"secretmanager.europe-west3.rep.googleapis.com {REGIONAL}"
     assert Secret("p", NAME).resolve() == f"secretmanager.googleapis.com {NAME}"

@@ -69,7 +69,6 @@ def _postgresql(syncing: Syncing) -> dict[str, str]:
         f'{endpoints.postgresql_port}"\n  smart_sync_settle_seconds: "0"',
         "postgresql_host=10.0.0.5": f"postgresql_host={endpoints.postgresql_host}~postgresql_port="
         f"{endpoints.postgresql_port}",
-        "projects/my-project/secrets/postgresql-password/versions/latest": endpoints.postgresql_password,
         "_username: sync": f"_username: {endpoints.postgresql_username}",
         "_username=sync": f"_username={endpoints.postgresql_username}",
         "_database: shop": f"_database: {syncing.database}",
@@ -98,7 +97,7 @@ def _mongodb(syncing: MongodbSyncing) -> dict[str, str]:
     return {
         "mongodb_host: mongodb.example.com": f'mongodb_host: {endpoints.mongodb_host}\n  mongodb_port: "'
         f'{endpoints.mongodb_port}"\n  mongodb_username: {endpoints.mongodb_username}\n  mongodb_password: '
-        f"{endpoints.mongodb_password}",
+        "projects/my-project/secrets/mongodb-password/versions/latest",
         "mongodb_database: user_data": f"mongodb_database: {syncing.database}",
     }
 
@@ -230,13 +229,8 @@ def test_a_schedule_of_the_readme_loads_rows_and_does_not_overlap(syncing: Synci
     (made, _) = (block for block in _blocks("Schedule", "bash") if "--only=schedule" in block)
     create = re.search(r"^python -m \S+ \S+ --only=schedule \| bash", made, re.MULTILINE)
     assert create is not None
-    # A plain password is refused, and no Secret Manager is here: the local one's place is taken in what was printed.
-    replaced = _postgresql(syncing)
-    secret = "projects/my-project/secrets/postgresql-password/versions/latest"
-    password = replaced.pop(secret)
-    kept = f"projects/{syncing.endpoints.project}/secrets/postgresql-password/versions/latest"
-    (launching.folder / "orders-sync.yaml").write_text(_here(syncing, launching, written, replaced))
-    launching.succeed(create[0].replace("| bash", f"| sed 's#{kept}#{password}#' | bash"))
+    (launching.folder / "orders-sync.yaml").write_text(_here(syncing, launching, written, _postgresql(syncing)))
+    launching.succeed(create[0])
 
     schedule = f"/v1/projects/{syncing.endpoints.project}/locations/{REGION}/jobs/orders-sync"
     first = launching.succeed(f"gcloud scheduler jobs run orders-sync --location={REGION}")

@@ -1,4 +1,4 @@
-"""The local Dataflow and Cloud Scheduler answer as Google's: what they take, what they refuse, and how they say it."""
+"""The local Dataflow and its neighbours answer as Google's: what they take, what they refuse, and how they say it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import apache_beam
 import pytest
 
 import sandbox
 from sandbox import Endpoints
 from sandbox.discovery import read_body
-from tests.integration.launching import REGION, Launching
+from sync_pipeline.errors import ConfigError
+from sync_pipeline.secrets import Secret
+from tests.integration.launching import HAS_GCLOUD, REGION, Launching
 from tests.integration.syncing import Syncing
 
 PARAMETERS = {
@@ -156,10 +159,19 @@ def test_the_life_of_a_job(syncing: Syncing, launching: Launching, waiting: dict
     assert {key: whole.body[key] for key in ("name", "type", "labels", "location", "projectId")} == {
         "name": "waiting",
         "type": "JOB_TYPE_BATCH",
-        "labels": {"team": "data"},
+        "labels": {
+            "team": "data",
+            "data_source": "postgresql",
+            "destination_project": launching.endpoints.project,
+            "destination_dataset": syncing.dataset,
+            "destination_table": syncing.parameters()["destination_bigquery_table"],
+        },
         "location": REGION,
         "projectId": launching.endpoints.project,
     }
+    agent = whole.body["environment"]["userAgent"]
+    assert agent["name"].startswith("Apache Beam Python 3.")
+    assert agent["version"] == apache_beam.__version__
     options = whole.body["environment"]["sdkPipelineOptions"]["options"]
     assert (
         options.items()
@@ -241,6 +253,131 @@ def test_schedules(launching: Launching) -> None:
         assert launching.call("POST", f"/v1/{parent}/nightly:run", {}).body["status"] == {}
     assert launching.call("DELETE", f"/v1/{parent}/nightly").status == 200
     assert launching.call("GET", f"/v1/{parent}/nightly").message == "Job not found."
+
+
+def test_a_schedule_is_changed_paused_and_resumed(launching: Launching) -> None:
+    parent = f"projects/{launching.endpoints.project}/locations/{REGION}/jobs"
+    target = {
+        "uri": "https://dataflow.googleapis.com/v1b3/projects/p/locations/l/flexTemplates:launch",
+        "headers": {"a": "b"},
+        "oauthToken": {"serviceAccountEmail": "a@b.iam.gserviceaccount.com"},
+    }
+    job = {"name": f"{parent}/changing", "schedule": "0 2 * * *", "description": "old", "httpTarget": target}
+    launching.call("POST", f"/v1/{parent}", job)
+    path = f"/v1/{parent}/changing"
+    changes = {"schedule": "0 3 * * *", "timeZone": "UTC", "httpTarget": {"headers": {"c": "d"}}}
+    changed = launching.call("PATCH", f"{path}?updateMask=schedule,description,http_target.headers", changes)
+    check("cloudscheduler.v1", "Job", changed)
+    assert changed.body == {
+        "name": job["name"],
+        "schedule": "0 3 * * *",
+        "httpTarget": target | {"headers": {"c": "d"}},
+        "state": "ENABLED",
+    }
+    refused = launching.call("PATCH", path, {"httpTarget": target | {"oauthToken": {}}})
+    assert refused.message == "A request to Dataflow needs an OAuth token: name a service account."
+    for action, state in (("pause", "PAUSED"), ("resume", "ENABLED")):
+        assert launching.call("POST", f"{path}:{action}", {}).body["state"] == state
+    assert launching.call("GET", path).body == changed.body
+    launching.call("DELETE", path)
+
+
+@pytest.mark.parametrize("place", ["", f"/locations/{REGION}"], ids=["global", "regional"])
+def test_secrets(launching: Launching, place: str) -> None:
+    path = f"/v1/projects/{launching.endpoints.project}{place}/secrets"
+    body = {} if place else {"replication": {"automatic": {}}}
+    check("secretmanager.v1", "Secret", launching.call("POST", f"{path}?secretId=s", body))
+    assert launching.call("POST", f"{path}?secretId=s", body).status == 409
+    assert launching.call("GET", f"{path}/s/versions/latest").status == 404
+    for value in (b"first", b"second"):
+        payload = {"payload": {"data": base64.b64encode(value).decode()}}
+        check("secretmanager.v1", "SecretVersion", launching.call("POST", f"{path}/s:addVersion", payload))
+    answer = launching.call("GET", f"{path}/s/versions/latest:access")
+    check("secretmanager.v1", "AccessSecretVersionResponse", answer)
+    name = f"projects/{launching.endpoints.project}{place}/secrets/s/versions/2"
+    assert answer.body["name"] == name
+
+    # As the product asks, with Google's client.
+    assert Secret("postgresql_password", name.replace("/2", "/1")).resolve() == "first"
+    assert Secret("postgresql_password", name.replace("/2", "/latest")).resolve() == "second"
+    launching.call("POST", f"{path}/s/versions/2:disable", {})
+    with pytest.raises(ConfigError, match="the version is disabled or destroyed"):
+        Secret("postgresql_password", name).resolve()
+    with pytest.raises(ConfigError, match="there is no such secret or version"):
+        Secret("postgresql_password", name.replace("/2", "/3")).resolve()
+    listed = launching.call("GET", path)
+    check("secretmanager.v1", "ListSecretsResponse", listed)
+    assert [secret["name"].rpartition("/")[2] for secret in listed.body["secrets"]][-1] == "s"
+    assert launching.call("DELETE", f"{path}/s").status == 200
+    assert launching.call("GET", f"{path}/s").status == 404
+
+
+def test_logs_of_jobs_and_of_schedules(launching: Launching, syncing: Syncing) -> None:
+    launched = launching.launch(
+        "logged", syncing.parameters(postgresql_query="SELECT 1 AS a"), tempLocation=syncing.folder
+    )
+    launching.wait("logged", "DONE")
+    job = launched.body["job"]["id"]
+
+    def read(text: str) -> list[str]:
+        body = {
+            "resourceNames": [f"projects/{launching.endpoints.project}"],
+            "filter": text,
+            "orderBy": "timestamp desc",
+        }
+        answer = launching.call("POST", "/v2/entries:list", body)
+        check("logging.v2", "ListLogEntriesResponse", answer)
+        return [entry["jsonPayload"].get("message", "") for entry in answer.body["entries"]]
+
+    of_job = f'resource.type="dataflow_step" AND resource.labels.job_id="{job}"'
+    everything = read(of_job)
+    assert read(f'({of_job}) AND timestamp>="2020-01-01T00:00:00Z"') == everything
+    launcher = read(f'{of_job} AND log_id("dataflow.googleapis.com/launcher")')
+    assert launcher[-1].startswith("plan: run ")
+    assert launcher == everything[-len(launcher) :]
+    (report,) = read(f'{of_job} AND jsonPayload.message:"sync report:"')
+    assert report == everything[0]
+    assert read(f"{of_job} AND severity>=ERROR") == []
+    assert read(f'{of_job} AND NOT log_id("dataflow.googleapis.com/launcher")') == everything[: -len(launcher)]
+    wrong = {"resourceNames": [], "filter": 'a="1" OR b="2"'}
+    refused = launching.call("POST", "/v2/entries:list", wrong)
+    assert refused.message == 'The sandbox does not read this part of a filter: a="1" OR b="2"'
+
+
+GCLOUD = """
+gcloud scheduler jobs create http orders --location=us-central1 --schedule="0 2 * * *" --http-method=POST \\
+  --uri=https://dataflow.googleapis.com/v1b3/projects/p/locations/us-central1/flexTemplates:launch \\
+  --oauth-service-account-email=a@b.iam.gserviceaccount.com --message-body={} --max-retry-duration=600s
+gcloud scheduler jobs update http orders --location=us-central1 --schedule="0 */4 * * *" --clear-max-retry-duration
+gcloud scheduler jobs pause orders --location=us-central1
+gcloud scheduler jobs describe orders --location=us-central1 \\
+  --format="value(schedule,state,retryConfig.maxRetryDuration)"
+gcloud scheduler jobs resume orders --location=us-central1
+gcloud scheduler jobs run orders --location=us-central1
+gcloud logging read 'resource.type="cloud_scheduler_job" AND severity>=ERROR AND NOT httpRequest.status=409' \\
+  --format="value(resource.labels.job_id,httpRequest.status)"
+gcloud scheduler jobs delete orders --location=us-central1
+printf %s one | gcloud secrets create by-hand --data-file=-
+gcloud secrets add-iam-policy-binding by-hand --member=user:a@b.c --role=roles/secretmanager.secretAccessor >policy
+gcloud secrets versions access latest --secret=by-hand
+echo
+gcloud secrets delete by-hand
+gcloud dataflow jobs list --region=us-central1 --status=terminated --filter="state=Failed" --format="value(name)"
+if gcloud services list; then exit 1; fi
+"""
+
+
+@pytest.mark.skipif(not HAS_GCLOUD, reason="gcloud is not installed")
+def test_gcloud_is_served_or_refused_at_once(launching: Launching, syncing: Syncing) -> None:
+    launching.launch("broken", syncing.parameters(postgresql_query="SELEC"), tempLocation=syncing.folder)
+    launching.wait("broken", "FAILED")
+    done = launching.shell(GCLOUD.replace("\\\\", "\\"))
+    assert done.returncode == 0, done.stderr
+    words = done.stdout.split()
+    assert [word for word in ("PAUSED", "orders", "400", "one", "broken") if word not in words] == []
+    assert "0 */4 * * *\tPAUSED\t\n" in done.stdout
+    assert "waiting" not in words
+    assert "The sandbox does not serve this: GET " in done.stderr
 
 
 @pytest.mark.parametrize("path", ["/v1b3/projects/p/templates:launch", "/v1b3/projects/p/locations/l/jobs/unknown"])
