@@ -127,8 +127,11 @@ class SyncPlan:
         """What the timestamps of the rows must keep to; None without Smart Sync."""
         if self.interval is None or self.timestamp_column is None:
             return None
-        after = None if self.write_mode is WriteMode.MERGE else self.interval.start
-        return TimestampBounds(self.timestamp_column, after, self.interval.end)
+        smart_sync = self.config.smart_sync
+        if self.write_mode is WriteMode.MERGE or (smart_sync is not None and smart_sync.include_null_timestamps):
+            return TimestampBounds(self.timestamp_column, None, self.interval.end)
+        interval = self.interval
+        return TimestampBounds(self.timestamp_column, interval.after, interval.end, interval.is_everything)
 
     @property
     def publish_id(self) -> str | None:

@@ -16,13 +16,16 @@ from datetime import UTC, datetime, timedelta
 from sync_pipeline.parameters import END_PLACEHOLDER, START_PLACEHOLDER
 from sync_pipeline.wall_clock import WallClock
 
-# Where "all historical data" begins when the destination holds none.
+# How "all historical data" begins where a text has to say it; rows from before are read as well.
 BEGINNING = datetime(1900, 1, 1, tzinfo=UTC)
 
 _MICROSECOND = timedelta(microseconds=1)
 
-# The earliest timestamp that BigQuery holds, and how far a wall clock can be from UTC.
-_EARLIEST = datetime.min.replace(tzinfo=UTC)
+# The earliest and the latest timestamp that BigQuery holds.
+EARLIEST = datetime.min.replace(tzinfo=UTC)
+LATEST = datetime.max.replace(tzinfo=UTC)
+
+# More than a wall clock can be from UTC.
 _ZONES = timedelta(days=3)
 
 
@@ -31,14 +34,16 @@ class StartOrigin(enum.Enum):
 
     DESTINATION = "latest timestamp in the destination"
     LOOKBACK = "latest timestamp in the destination, less smart_sync_lookback_seconds"
-    EVERYTHING = "the destination is empty and sync_all_on_empty_table=true"
+    EVERYTHING = "the destination is empty and sync_all_on_empty_table=true; older rows are read too"
     FALLBACK = "the destination is empty and sync_all_on_empty_table=false: fallback_days back from the end"
-    REPLACED = "delete_existing_table=true: the table is loaded anew"
+    REPLACED = "delete_existing_table=true: the table is loaded anew, with older rows too"
 
 
 @dataclass(frozen=True)
 class SyncInterval:
     """(start, end]: `start` was loaded before, `end` is included. Both are aware, in UTC, to the microsecond.
+
+    The interval of everything has no start but for a text that has to name one: see `is_everything`.
 
     Attributes:
         latest: the destination's latest timestamp when the run was planned, None when it held none. Of runs that
@@ -62,6 +67,16 @@ class SyncInterval:
         return text if self.wall_clock is None or self.wall_clock.is_utc else text.replace("+00", "")
 
     @property
+    def is_everything(self) -> bool:
+        """Whether all rows up to the end are read, also those from before `start`."""
+        return self.origin in (StartOrigin.EVERYTHING, StartOrigin.REPLACED)
+
+    @property
+    def after(self) -> datetime | None:
+        """What the rows are later than; None where everything is read."""
+        return None if self.is_everything else self.start
+
+    @property
     def end_moment(self) -> datetime:
         """The moment of the end, which a wall clock may show twice: the first."""
         return self.end if self.wall_clock is None else self.wall_clock.earliest(self.end)
@@ -73,11 +88,15 @@ class TimestampBounds:
 
     A row beyond `until` would move the destination's latest timestamp past rows that are still to come. One that is not
     `after` was loaded before; rows that are merged may be, and may have none, so there `after` is None.
+
+    Attributes:
+        refuses_null: a row without a timestamp is refused even where `after` is None.
     """
 
     column: str
     after: datetime | None
     until: datetime
+    refuses_null: bool = False
 
     @property
     def problem(self) -> str:
@@ -196,8 +215,8 @@ def resolve_interval(
 
 
 def _less(latest: datetime, lookback: timedelta, wall_clock: WallClock | None) -> datetime:
-    if latest - _EARLIEST < lookback + _ZONES:
-        return _EARLIEST
+    if latest - EARLIEST < lookback + _ZONES:
+        return EARLIEST
     return latest - lookback if wall_clock is None else wall_clock.less(latest, lookback)
 
 
@@ -211,9 +230,12 @@ def has_placeholders(query: str) -> bool:
     return START_PLACEHOLDER in query or END_PLACEHOLDER in query
 
 
-def fill_placeholders(query: str, interval: SyncInterval) -> str:
-    """Return `query` with the two placeholders replaced, and nothing else: `'{a,b}'` is good SQL."""
-    return query.replace(START_PLACEHOLDER, timestamp_text(interval.start)).replace(
+def fill_placeholders(query: str, interval: SyncInterval, start: str | None = None) -> str:
+    """Return `query` with the two placeholders replaced, and nothing else: `'{a,b}'` is good SQL.
+
+    `start` is the text of the start where it is not the interval's own.
+    """
+    return query.replace(START_PLACEHOLDER, start or timestamp_text(interval.start)).replace(
         END_PLACEHOLDER, timestamp_text(interval.end)
     )
 

@@ -219,10 +219,9 @@ def destination_sql(
 
 
 def interval_condition(column: str, type_name: str, bounds: TimestampBounds) -> str:
-    """Return the condition that a timestamp lies in an interval; `after` is given."""
-    assert bounds.after is not None
-    after, until = _moment(bounds.after, type_name), _moment(bounds.until, type_name)
-    return f"{column} > {after} AND {column} <= {until}"
+    """Return the condition that a timestamp lies in an interval; for NULL it is NULL."""
+    until = f"{column} <= {_moment(bounds.until, type_name)}"
+    return until if bounds.after is None else f"{column} > {_moment(bounds.after, type_name)} AND {until}"
 
 
 def rebuilt(expression: str, field: Field) -> str:
@@ -293,9 +292,8 @@ def _text(expression: str, field: Field) -> str:
 
 
 def _within(value: str, type_name: str, bounds: TimestampBounds) -> str:
-    if bounds.after is not None:
-        return interval_condition(value, type_name, bounds)
-    return f"{value} IS NULL OR {value} <= {_moment(bounds.until, type_name)}"
+    condition = interval_condition(value, type_name, bounds)
+    return condition if bounds.after is not None or bounds.refuses_null else f"{value} IS NULL OR {condition}"
 
 
 def _moment(moment: datetime, type_name: str) -> str:

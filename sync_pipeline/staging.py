@@ -90,8 +90,9 @@ def check_bounds(rows: pa.Table, bounds: TimestampBounds) -> None:
     )
     extremes = pc.min_max(column)
     first, last = extremes["min"].as_py(), extremes["max"].as_py()
-    is_before = after is not None and (column.null_count > 0 or (first is not None and first <= after))
-    if is_before or (last is not None and last > until):
+    has_null = (after is not None or bounds.refuses_null) and column.null_count > 0
+    is_before = after is not None and first is not None and first <= after
+    if has_null or is_before or (last is not None and last > until):
         raise SourceQueryError(bounds.problem)
 
 

@@ -121,6 +121,12 @@ def test_bounds() -> None:
     assert plan(interval=INTERVAL, timestamp_column="changed").bounds == TimestampBounds(
         "changed", moment("2025-07-22 13:00"), end
     )
+    assert plan(interval=FIRST).bounds == TimestampBounds("updated_at", None, end, refuses_null=True)
+    assert plan(KEYED, interval=FIRST, write_mode=WriteMode.MERGE).bounds == TimestampBounds("updated_at", None, end)
+    with_nulls = KEYED | {"smart_sync_null_timestamps": "include"}
+    assert plan(with_nulls, interval=FIRST, write_mode=WriteMode.REPLACE).bounds == TimestampBounds(
+        "updated_at", None, end
+    )
 
 
 def test_run_ids_sort_by_time_and_are_unique() -> None:

@@ -129,6 +129,12 @@ def test_the_query_for_the_destination() -> None:
     )
 
 
+def test_of_everything_a_row_without_a_timestamp_is_outside() -> None:
+    bounds = TimestampBounds("updated_at", None, INTERVAL.end, refuses_null=True)
+    sql = destination_sql("SELECT 1", USERS, USERS, USERS, TransformationConfig(), bounds)
+    assert "IF(q.`updated_at` <= TIMESTAMP '2025-07-22 15:00:00.000000+00', q.`updated_at`, ERROR(" in sql
+
+
 @pytest.mark.parametrize("merges", [False, True], ids=["append", "merge"])
 def test_a_row_outside_the_interval_is_an_error(merges: bool) -> None:
     bounds = TimestampBounds("updated_at", None if merges else INTERVAL.start, INTERVAL.end)

@@ -98,6 +98,13 @@ APPENDED, MERGED = TimestampBounds("at", AFTER, UNTIL), TimestampBounds("at", No
 FITS, WRONG = True, False
 
 
+def test_check_bounds_of_everything() -> None:
+    bounds = TimestampBounds("at", None, UNTIL, refuses_null=True)
+    check_bounds(column(pa.timestamp("us", "UTC"), moment("0001-01-01"), UNTIL), bounds)
+    with pytest.raises(SourceQueryError):
+        check_bounds(column(pa.timestamp("us", "UTC"), UNTIL, None), bounds)
+
+
 @pytest.mark.parametrize("type_", [pa.timestamp("us", "UTC"), pa.timestamp("us")], ids=["TIMESTAMP", "DATETIME"])
 @pytest.mark.parametrize(
     ("texts", "appended", "merged"),

@@ -47,6 +47,16 @@ def test_only_new_rows_are_appended(items: BigquerySyncing) -> None:
     assert items.left_over() == []
 
 
+def test_everything_is_also_what_lies_before_1900(items: BigquerySyncing) -> None:
+    add(items, (3, "c", "1850-01-01"), (4, "d", "0001-01-01"))
+    items.at_source("INSERT INTO items (id, name) VALUES (9, 'timeless')")
+    assert items.smart().succeeded().rows_loaded == 4
+    assert names(items) == [(1, "a"), (2, "b"), (3, "c"), (4, "d")]
+    query = items.smart(source_bigquery_query=PLACEHOLDERS, destination_bigquery_table="others").succeeded()
+    assert query.rows_loaded == 3
+    assert [risk for risk in query.risks if "rows stamped 0001-01-01 00:00:00.000000+00 are not read" in risk]
+
+
 def test_rows_are_merged_by_their_key(items: BigquerySyncing) -> None:
     items.smart(**KEYED).succeeded()
     add(items, (3, "c", "2024-01-03"), (1, "old", "2024-01-03"), (1, "new", "2024-01-04"))

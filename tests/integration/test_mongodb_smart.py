@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from bson import Int64, ObjectId
+from bson import DatetimeMS, Int64, ObjectId
 
 from tests.integration.mongodb_syncing import MongodbSyncing
 
@@ -122,11 +122,15 @@ def test_documents_without_a_date_are_counted(syncing: MongodbSyncing) -> None:
         {"_id": 4, "updated_at": "2024-01-01"},
         {"_id": 5, "updated_at": [LONG_AGO]},
         {"_id": 6, "updated_at": Int64(5)},
+        {"_id": 7, "updated_at": datetime.min},  # noqa: DTZ901
+        {"_id": 8, "updated_at": DatetimeMS(-62135596800001)},
+        {"_id": 9, "updated_at": DatetimeMS(253402300800000)},
     )
     run = syncing.smart().succeeded()
-    assert syncing.column("SELECT _id FROM items") == [1]
+    assert syncing.column("SELECT _id FROM items ORDER BY _id") == [1, 7]
     assert run.risks[1] == (
-        "5 documents are not read: their updated_at is no date (1 array, 1 long, 1 missing, 1 null, 1 string)"
+        "7 documents are not read: their updated_at is no date (1 array, 2 date of a year that is not from 1 to 9999, "
+        "1 long, 1 missing, 1 null, 1 string)"
     )
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from sync_pipeline.schema import KEY_TYPES
-from sync_pipeline.sources import postgresql
+from sync_pipeline.sources.postgresql import unread
 from tests.integration.syncing import Syncing
 
 ITEMS = "CREATE TABLE items (id int, name text, updated_at timestamptz)"
@@ -179,13 +179,14 @@ def test_rows_without_a_timestamp_are_left_out_and_counted(syncing: Syncing) -> 
 def test_rows_without_a_timestamp_are_not_counted_where_that_reads_a_large_table(
     syncing: Syncing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgresql, "_MAX_COUNT_COST", 1)
+    monkeypatch.setattr(unread, "_MAX_COUNT_COST", 1)
     syncing.execute(ITEMS)
     write(syncing, (1, "a", "2024-01-01Z"), (2, "b", None), (3, "c", None))
     syncing.execute("ANALYZE items")
     run = syncing.smart(enable_auto_schema="true", source_table_for_schema="items").succeeded()
     assert (
-        "updated_at may be NULL, and such rows are not read; counting them would take too long: the server estimates 2"
+        "updated_at may be NULL, or beyond what BigQuery holds, and such rows are not read; counting them would take "
+        "too long: the server estimates 2"
     ) in run.risks
 
 

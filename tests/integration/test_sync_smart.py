@@ -192,6 +192,31 @@ def test_timestamps_without_a_zone_ahead_of_utc_come_later_and_are_not_lost(sync
     assert syncing.column(IDS) == [1, 2]
 
 
+@pytest.mark.parametrize("query", QUERIES)
+@pytest.mark.parametrize("type_name", ["timestamptz", "timestamp"])
+def test_everything_is_also_what_lies_before_1900(syncing: Syncing, query: dict[str, str], type_name: str) -> None:
+    syncing.execute(f"CREATE TABLE items (id int, updated_at {type_name})")
+    stamp(syncing, (1, "0001-01-01 00:00:00Z"), (2, "1850-01-01Z"), (3, "2024-01-01Z"), (4, "infinity"))
+    stamp(syncing, (5, "-infinity"), (6, "0044-03-15 BC"), (7, "12024-01-01"))
+    syncing.execute("INSERT INTO items VALUES (8, NULL)")
+    run = syncing.smart(**query, enable_auto_schema="true", source_table_for_schema="items").succeeded()
+    assert syncing.column(IDS) == [1, 2, 3]
+    (risk,) = [risk for risk in run.risks if "cannot hold" in risk]
+    assert risk == (
+        '4 rows of "items" have a updated_at that BigQuery cannot hold (infinity, or a year that is not from 1 to '
+        "9999) and are not read: correct them"
+    )
+    assert [risk for risk in run.risks if '1 rows of "items" have NULL in updated_at' in risk]
+    assert syncing.smart(**query).succeeded().rows_loaded == 0
+
+
+def test_what_no_interval_holds_is_counted_without_a_source_table(syncing: Syncing) -> None:
+    syncing.execute(ITEMS)
+    stamp(syncing, (1, "2024-01-01Z"), (2, "infinity"))
+    run = syncing.smart().succeeded()
+    assert [risk for risk in run.risks if risk.startswith("1 rows of the query have a updated_at that BigQuery cannot")]
+
+
 @contextlib.contextmanager
 def new_york(syncing: Syncing) -> Iterator[Any]:
     """A session of the application, in its own zone."""

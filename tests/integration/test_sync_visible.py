@@ -38,12 +38,12 @@ def test_a_dry_run_prints_the_plan(syncing: Syncing) -> None:
     postgresql to {syncing.table_id()} in US \(run {RUN_ID}\)
 Interval
     updated_at in \(1900-01-01 00:00:00\.000000\+00, {MOMENT}\]
-    start: the destination is empty and sync_all_on_empty_table=true
+    start: the destination is empty and sync_all_on_empty_table=true; older rows are read too
 Query
     SELECT \* FROM \(
     SELECT \* FROM items
     \) AS q
-    WHERE q\."updated_at" > '1900-01-01 00:00:00\.000000\+00' AND q\."updated_at" <= '{MOMENT}'
+    WHERE q\."updated_at" >= '0001-01-01 00:00:00\.000000\+00' AND q\."updated_at" <= '{MOMENT}'
 Rows
     about 2, as the source estimates
 Reading

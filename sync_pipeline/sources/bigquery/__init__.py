@@ -18,10 +18,12 @@ from sync_pipeline.layout import demanded_column
 from sync_pipeline.schema import ARROW_TYPES, INTERVAL, RANGE, REQUIRED, STRUCT, Field, Schema, quoted
 from sync_pipeline.smart_sync import (
     BEGINNING,
+    EARLIEST,
     StartOrigin,
     SyncInterval,
     fill_placeholders,
     has_placeholders,
+    timestamp_text,
     zone_without_effect,
 )
 from sync_pipeline.source import ReadPlan, Selection, SourceDescription
@@ -125,6 +127,7 @@ class BigquerySource:
             how=f"Storage Read API, {stored}{streams}",
             costs=self._costs(estimated),
             selection=selection,
+            risks=self._earliest_risk(interval),
         )
 
     def read(self, schema: Schema) -> beam.PTransform:
@@ -150,9 +153,7 @@ class BigquerySource:
         if self._query is None:
             relation = self._table(client)
         else:
-            relation = self._described_query(
-                client, fill_placeholders(self._query, interval) if interval else self._query
-            )
+            relation = self._described_query(client, _filled(self._query, interval) if interval else self._query)
         _check_columns(relation.schema)
         return relation
 
@@ -268,6 +269,12 @@ class BigquerySource:
             return f"reading the source: BigQuery does not say how many bytes; {limited}"
         return f"reading the source: {estimated:,} bytes, as BigQuery's dry run estimates; {limited}"
 
+    def _earliest_risk(self, interval: SyncInterval | None) -> tuple[str, ...]:
+        if interval is None or not interval.is_everything or not has_placeholders(self._query or ""):
+            return ()
+        problem = f"rows stamped {timestamp_text(EARLIEST)} are not read: no text is earlier that BigQuery would take"
+        return (f"{problem}. Leave the placeholders out, or compare with >= where rows are merged",)
+
     def _null_timestamps(self, relation: _Relation) -> Iterable[str]:
         smart_sync = self.config.smart_sync
         if smart_sync is None or smart_sync.include_null_timestamps or relation.table is None:
@@ -278,6 +285,10 @@ class BigquerySource:
                 f"{field.name} may be NULL, and such rows are not read: fill it in, or use primary_key with "
                 "smart_sync_null_timestamps=include"
             )
+
+
+def _filled(query: str, interval: SyncInterval) -> str:
+    return fill_placeholders(query, interval, timestamp_text(EARLIEST) if interval.is_everything else None)
 
 
 def open_source(config: SyncConfig) -> BigquerySource:

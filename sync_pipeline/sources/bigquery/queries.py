@@ -33,7 +33,7 @@ class Filter:
         conditions = []
         if self.interval is not None and self.timestamp_column is not None:
             column = f"{prefix}{quoted(self.timestamp_column)}"
-            bounds = TimestampBounds(self.timestamp_column, self.interval.start, self.interval.end)
+            bounds = TimestampBounds(self.timestamp_column, self.interval.after, self.interval.end)
             condition = interval_condition(column, self.timestamp_type, bounds)
             conditions.append(f"({condition} OR {column} IS NULL)" if self.includes_null else condition)
         if self.partition_column is not None and self.partition_column != self.timestamp_column:

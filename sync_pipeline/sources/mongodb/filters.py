@@ -13,13 +13,18 @@ from bson.errors import BSONError
 
 from sync_pipeline.errors import ConfigError
 from sync_pipeline.parameters import END_PLACEHOLDER, START_PLACEHOLDER
-from sync_pipeline.smart_sync import BEGINNING, SyncInterval
+from sync_pipeline.smart_sync import BEGINNING, EARLIEST, LATEST, SyncInterval
 from sync_pipeline.sources.mongodb.bson_texts import EXTENDED, moment_text
 
 Filter = dict[str, Any]
 
 # They run JavaScript on the server. https://www.mongodb.com/docs/manual/core/server-side-javascript/
 JAVASCRIPT_OPERATORS = frozenset({"$where", "$function", "$accumulator"})
+
+# The start of the interval where it is a date, and the millisecond before the first date that BigQuery holds: of
+# everything that is later than this, nothing is left out.
+_DATE_OF_START = re.compile(rf'(?P<key>"\$date"\s*:\s*)"{re.escape(START_PLACEHOLDER)}"')
+_BEFORE_EARLIEST = '{"$numberLong": "-62135596800001"}'
 
 # Stands in for the interval where only the filter's form is looked at.
 _ANY_MOMENT = moment_text(BEGINNING)
@@ -33,6 +38,9 @@ def parse_filter(text: str | None, parameter: str, interval: SyncInterval | None
     if text is None:
         return {}
     start, end = (_ANY_MOMENT, _ANY_MOMENT) if interval is None else (interval.start, interval.end)
+    if interval is not None and interval.is_everything:
+        text = _DATE_OF_START.sub(rf"\g<key>{_BEFORE_EARLIEST}", text)
+        start = EARLIEST
     filled = text.replace(START_PLACEHOLDER, _text(start)).replace(END_PLACEHOLDER, _text(end))
     document = json.loads(filled)
     refused = sorted(JAVASCRIPT_OPERATORS & set(_keys(document)))
@@ -58,8 +66,10 @@ def interval_filter(
         with_nulls: documents in which it is null or missing as well.
         after, until: a part of the interval instead of all of it.
     """
+    # Dates of earlier years than BigQuery's first can be in BSON, and in no column.
+    start = {"$gte": milliseconds(EARLIEST)} if interval.is_everything else {"$gt": milliseconds(interval.start)}
     bounds = {
-        "$gt": milliseconds(interval.start) if after is None else after,
+        **(start if after is None else {"$gt": after}),
         "$lte": milliseconds(interval.end) if until is None else until,
         "$not": {"$type": "array"},
     }
@@ -75,7 +85,14 @@ def null_filter(column: str) -> Filter:
 
 def not_a_date_filter(column: str) -> Filter:
     """Return the filter of the documents that no interval of `column` has."""
-    return {"$or": [{column: {"$not": {"$type": "date"}}}, {column: {"$type": "array"}}]}
+    return {
+        "$or": [
+            {column: {"$not": {"$type": "date"}}},
+            {column: {"$type": "array"}},
+            {column: {"$lt": milliseconds(EARLIEST)}},
+            {column: {"$gt": milliseconds(LATEST)}},
+        ]
+    }
 
 
 def both(first: Filter, second: Filter) -> Filter:

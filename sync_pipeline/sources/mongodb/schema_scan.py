@@ -202,5 +202,7 @@ def without_timestamp(
     counts = {str(entry["_id"]): int(entry["count"]) for entry in found}
     if not counts:
         return []
+    if "date" in counts:
+        counts["date of a year that is not from 1 to 9999"] = counts.pop("date")
     each = ", ".join(f"{count:,} {name}" for name, count in sorted(counts.items()))
     return [f"{sum(counts.values()):,} documents are not read: their {timestamp_column} is no date ({each})"]

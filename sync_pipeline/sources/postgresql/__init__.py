@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import apache_beam as beam
-import psycopg2.errors
 from psycopg2.extensions import Column
 from psycopg2.extensions import connection as Connection
 
@@ -15,6 +14,7 @@ from sync_pipeline.errors import SchemaError
 from sync_pipeline.schema import NULLABLE, REQUIRED, Schema
 from sync_pipeline.smart_sync import (
     BEGINNING,
+    EARLIEST,
     StartOrigin,
     SyncInterval,
     fill_placeholders,
@@ -30,15 +30,11 @@ from sync_pipeline.sources.postgresql.copy_read import ReadFromPostgresql
 from sync_pipeline.sources.postgresql.cut_points import ReadStatement, where
 from sync_pipeline.sources.postgresql.partitions import cut, cut_columns
 from sync_pipeline.sources.postgresql.time_zone import wall_clock
+from sync_pipeline.sources.postgresql.unread import Timestamps, text_of_start, unread_rows
 from sync_pipeline.wall_clock import WallClock
 
 # The largest that can be declared; the driver answers a larger one where none is.
 _MAX_PRECISION = 1000
-
-# What counting rows that are only reported may cost, as the planner counts, and how long it may take. With an index on
-# the column it is next to nothing; without one, a table of some hundred MiB is read.
-_MAX_COUNT_COST = 50_000
-_COUNT_MILLISECONDS = 10_000
 
 _QUERY_ALIAS = "q"
 _DESCRIBE_PREFIX = "SELECT * FROM (\n"
@@ -101,8 +97,8 @@ class PostgresqlSource:
             clock = self._clock(connection)
             columns, origins = _described_columns(connection, query)
             table = self._source_table(connection)
-            null_timestamps = self._null_timestamps(connection, table)
             wall_clock, zone_risks = self._wall_clock(connection, columns)
+            unread = self._unread_rows(connection, columns, table)
         by_origin = {(column.table_oid, column.number): column for column in table}
         catalog = [by_origin.get(origin) for origin in origins]
         fields = tuple(
@@ -123,7 +119,7 @@ class PostgresqlSource:
             risks=(
                 *(clock.safe.warnings if self.config.smart_sync else ()),
                 *zone_risks,
-                *null_timestamps,
+                *unread,
             ),
             wall_clock=wall_clock,
         )
@@ -132,8 +128,12 @@ class PostgresqlSource:
         """Return the statements that read the columns of `schema`, and the planner's estimate of their rows."""
         query = self._query(interval)
         fills_placeholders = has_placeholders(self._query_template)
+        start_risks: tuple[str, ...] = ()
         condition = "" if interval is None else self._interval_condition(interval)
         with connected(self.connection, self.config.max_retries) as connection:
+            if interval is not None and fills_placeholders:
+                start, start_risks = text_of_start(connection, self._query(None), self._timestamp_column, interval)
+                query = fill_placeholders(self._query(None), interval, start)
             columns, origins = _described_columns(connection, query)
             by_name = {column.name: column for column in columns}
             statement = ReadStatement(
@@ -159,7 +159,7 @@ class PostgresqlSource:
             partitions=tuple(Partition(index, count, part) for index, part in enumerate(result.statements, 1)),
             estimated_rows=result.estimated_rows,
             partitioning=result.reason,
-            risks=result.risks,
+            risks=(*start_risks, *result.risks),
         )
 
     def read(self, schema: Schema) -> beam.PTransform:
@@ -188,15 +188,20 @@ class PostgresqlSource:
         return fill_placeholders(query, interval) if interval else query
 
     @property
-    def _timestamp_reference(self) -> str:
+    def _timestamp_column(self) -> str:
         assert self.config.smart_sync is not None
-        return f"{_QUERY_ALIAS}.{quoted_identifier(self.config.smart_sync.timestamp_column)}"
+        return self.config.smart_sync.timestamp_column
+
+    @property
+    def _timestamp_reference(self) -> str:
+        return f"{_QUERY_ALIAS}.{quoted_identifier(self._timestamp_column)}"
 
     def _interval_condition(self, interval: SyncInterval) -> str:
         """Return what the timestamps of the interval's rows fulfil, with `{column}` for the column."""
         assert self.config.smart_sync is not None
-        start, end = timestamp_text(interval.start), timestamp_text(interval.end)
-        condition = f"{{column}} > '{start}' AND {{column}} <= '{end}'"
+        start, end = timestamp_text(interval.after or EARLIEST), timestamp_text(interval.end)
+        after = ">" if interval.after else ">="
+        condition = f"{{column}} {after} '{start}' AND {{column}} <= '{end}'"
         if self.config.smart_sync.include_null_timestamps:
             condition = f"{condition} OR {{column}} IS NULL"
         return condition
@@ -217,32 +222,27 @@ class PostgresqlSource:
             return None, ()
         return wall_clock(connection, column, smart_sync.time_zone)
 
-    def _null_timestamps(self, connection: Connection, table: list[_TableColumn]) -> list[str]:
-        """Return a sentence on rows that no interval contains, where the source table is known and there are any."""
+    def _unread_rows(self, connection: Connection, columns: list[SourceColumn], table: list[_TableColumn]) -> list[str]:
+        """Return sentences on rows that no interval contains: of the source table, where it is known, or the query."""
         smart_sync = self.config.smart_sync
-        column = next((column for column in table if smart_sync and column.name == smart_sync.timestamp_column), None)
-        if smart_sync is None or column is None or column.is_required or smart_sync.include_null_timestamps:
+        if smart_sync is None or not self._has_timestamps(columns):
             return []
-        missing = f"SELECT FROM {self._source_table_name} WHERE {quoted_identifier(column.name)} IS NULL"
-        with translated_errors(), connection.cursor() as cursor:
-            cursor.execute(f"EXPLAIN (FORMAT JSON) {missing}")
-            plan = cursor.fetchone()[0][0]["Plan"]
-            if plan["Total Cost"] > _MAX_COUNT_COST:
-                problem = f"{column.name} may be NULL, and such rows are not read; counting them would take too long"
-                return [f"{problem}: the server estimates {plan['Plan Rows']:,}"]
-            cursor.execute("SAVEPOINT counting")
-            cursor.execute(f"SET LOCAL statement_timeout = {_COUNT_MILLISECONDS}")
-            try:
-                cursor.execute(f"SELECT count(*) FROM ({missing}) AS missing")
-                (count,) = cursor.fetchone()
-            except psycopg2.errors.QueryCanceled:
-                return [f"{column.name} may be NULL, and such rows are not read; there was no time to count them"]
-            finally:
-                cursor.execute("ROLLBACK TO SAVEPOINT counting")
-        if not count:
+        name, takes_null = smart_sync.timestamp_column, smart_sync.include_null_timestamps
+        column = next((column for column in table if column.name == name), None)
+        if column is not None:
+            may_be_null = not (column.is_required or takes_null)
+            return unread_rows(
+                connection, Timestamps(self._source_table_name, self._source_table_name, name, may_be_null)
+            )
+        if has_placeholders(self._query_template):
             return []
-        problem = f"{count:,} rows of {self._source_table_name} have NULL in {column.name} and are not read"
-        return [f"{problem}: fill it in, or use primary_key with smart_sync_null_timestamps=include"]
+        query = f"(\n{self._query(None)}{_SUFFIX}"
+        return unread_rows(connection, Timestamps(query, "the query", name, not takes_null))
+
+    def _has_timestamps(self, columns: list[SourceColumn]) -> bool:
+        smart_sync = self.config.smart_sync
+        column = next((column for column in columns if smart_sync and column.name == smart_sync.timestamp_column), None)
+        return column is not None and not column.is_array and column.type.bigquery in ("DATETIME", "TIMESTAMP")
 
     @property
     def _source_table_name(self) -> str:

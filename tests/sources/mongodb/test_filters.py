@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from bson import Decimal128, Int64, ObjectId
+from bson import DatetimeMS, Decimal128, Int64, ObjectId
 
 from sync_pipeline.errors import ConfigError
-from sync_pipeline.smart_sync import StartOrigin, SyncInterval
+from sync_pipeline.smart_sync import BEGINNING, StartOrigin, SyncInterval
 from sync_pipeline.sources.mongodb.filters import both, interval_filter, milliseconds, parse_filter
 
 ID = "65f0c0ffee65f0c0ffee65f0"
@@ -39,6 +39,14 @@ INTERVAL = SyncInterval(START, START + timedelta(hours=1), StartOrigin.DESTINATI
 )
 def test_parsed(text: str, expected: dict[str, Any]) -> None:
     assert parse_filter(text, "mongodb_query", INTERVAL) == expected
+
+
+def test_everything_begins_before_the_first_date_that_bigquery_holds() -> None:
+    everything = SyncInterval(BEGINNING, INTERVAL.end, StartOrigin.EVERYTHING)
+    text = '{"a": {"$gt": {"$date": "{start_timestamp}"}}, "b": "since {start_timestamp}"}'
+    parsed = parse_filter(text, "mongodb_query", everything)
+    assert parsed == {"a": {"$gt": DatetimeMS(-62135596800001)}, "b": "since 0001-01-01T00:00:00.000Z"}
+    assert interval_filter("a", everything)["a"]["$gte"] == datetime.min  # noqa: DTZ901
 
 
 def test_nothing_is_the_empty_filter() -> None:
