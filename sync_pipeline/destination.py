@@ -44,11 +44,13 @@ class ExistingTable:
 
     Attributes:
         demanded_column: every query has to name it, or BigQuery refuses the query; None where it does not matter.
+        size: in logical bytes, which are what is billed.
     """
 
     schema: Schema
     layout: TableLayout
     demanded_column: str | None = None
+    size: int = 0
 
 
 @dataclass(frozen=True)
@@ -219,7 +221,9 @@ def _existing(table: bigquery.Table) -> ExistingTable:
         clustering_fields=tuple(table.clustering_fields or ()),
         primary_key=tuple(key),
     )
-    return ExistingTable(Schema.from_bigquery(table.schema), layout, demanded_column(table))
+    return ExistingTable(
+        Schema.from_bigquery(table.schema), layout, demanded_column(table), size=int(table.num_bytes or 0)
+    )
 
 
 def _widens(there: Field, field: Field) -> bool:

@@ -12,7 +12,7 @@ from datetime import datetime
 from sync_pipeline.config import DestinationConfig, SyncConfig
 from sync_pipeline.layout import TableLayout, create_table_sql
 from sync_pipeline.printable import on_one_line
-from sync_pipeline.schema import Schema
+from sync_pipeline.schema import Field, Schema
 from sync_pipeline.smart_sync import SyncInterval, TimestampBounds, timestamp_text
 from sync_pipeline.source import ReadPlan, Selection
 
@@ -70,6 +70,8 @@ class SyncPlan:
         notes: sentences worth a reader's while; `risks` are those that may surprise.
         selection: the rows as a query, where BigQuery moves them by itself and the workers read none; else None.
         way: why the rows go that way, for a source that has two; else empty.
+        pruned_by: the destination's partition column where a merge leaves partitions out by it; else None.
+        merge_costs: a sentence on what a merge costs, empty where there is none.
     """
 
     run_id: str
@@ -95,6 +97,8 @@ class SyncPlan:
     risks: tuple[str, ...] = ()
     selection: Selection | None = None
     way: str = ""
+    pruned_by: Field | None = None
+    merge_costs: str = ""
 
     @property
     def table_id(self) -> str:
@@ -155,6 +159,8 @@ class SyncPlan:
             lines.append(f"plan: {self.way}")
         if self.read.costs:
             lines.append(f"plan: {self.read.costs}")
+        if self.merge_costs:
+            lines.append(f"plan: {self.merge_costs}")
         if self.interval:
             lines.append(f"plan: interval {self.interval}: {self.interval.origin.value}{self._clock()}")
         if self.creates_table:
@@ -172,7 +178,7 @@ class SyncPlan:
             ("Reading", self._reading()),
             ("Columns", _column_table(self)),
             ("Table", self._table()),
-            ("Publishing", self._publishing()),
+            ("Publishing", "\n".join(filter(None, (self._publishing(), self.merge_costs)))),
             ("Notes", "\n".join(f"- {on_one_line(note)}" for note in self.notes) or "none"),
             ("Risks", "\n".join(f"- {on_one_line(risk)}" for risk in self.risks) or "none seen"),
         ]

@@ -21,6 +21,8 @@ from sync_pipeline.errors import SchemaError
 from sync_pipeline.hashing import key_risks
 from sync_pipeline.latest_timestamp import latest_timestamp
 from sync_pipeline.layout import TableLayout, chosen_layout, with_declared_key
+from sync_pipeline.merge_cost import MergeCosts, merge_costs
+from sync_pipeline.merge_statement import prunable_by
 from sync_pipeline.open_rows import open_schema, with_row_key, without_unseen_exclusions
 from sync_pipeline.plan import SyncPlan, WriteMode, new_run_id
 from sync_pipeline.row_security import check_table
@@ -70,6 +72,9 @@ def make_plan(
             )
         interval = _interval(config.smart_sync, latest, description, write_mode)
     _check_row_security(client, config, destination, columns, write_mode)
+    pruned_by, costs = _merge_costs(client, config, destination, columns, write_mode)
+    if costs is not None and costs.risk:
+        risks.append(costs.risk)
     dead_letters = describe_dead_letters(client, config.dead_letter_table) if config.dead_letter_table else None
     read_plan = source.plan_read(columns.read, interval)
     keeps_dead_letters = dead_letters is not None
@@ -107,6 +112,8 @@ def make_plan(
         risks=(*risks, *read_plan.risks),
         selection=way.selection,
         way=way.reason,
+        pruned_by=pruned_by,
+        merge_costs=str(costs or ""),
     )
 
 
@@ -291,6 +298,29 @@ def _table_risks(
         )
     if layout.primary_key and write_mode is WriteMode.APPEND:
         yield "the table declares a primary key, but append keeps every version: BigQuery trusts the key"
+
+
+def _merge_costs(
+    client: bigquery.Client,
+    config: SyncConfig,
+    destination: DestinationDescription,
+    columns: _Columns,
+    write_mode: WriteMode,
+) -> tuple[Field | None, MergeCosts | None]:
+    """Return the column by which a merge leaves partitions out, and its costs; None of what does not apply."""
+    table = destination.table
+    if table is None or write_mode is not WriteMode.MERGE:
+        return None, None
+    pruned_by = prunable_by(table.schema, table.layout.partition_field)
+    return pruned_by, merge_costs(
+        client,
+        config.destination.table_id,
+        table_size=table.size,
+        key=columns.primary_key,
+        pruned_by=pruned_by,
+        demanded_column=table.demanded_column,
+        location=destination.location,
+    )
 
 
 def _check_row_security(

@@ -273,6 +273,16 @@ class _Publication:
             ).result()
             return int(next(iter(rows))[0])
 
+    def changed_rows(self, job: Any) -> int:
+        """Count the rows that a statement, or those of a script, have written; a script itself has no count."""
+        with translated_errors(f"look at the statements of job {job.job_id}"):
+            statements = [job]
+            if job.statement_type == "SCRIPT":
+                statements = list(
+                    self.client.list_jobs(project=job.project, parent_job=job.job_id, retry=REQUEST_RETRY)
+                )
+            return sum(int(statement.num_dml_affected_rows or 0) for statement in statements)
+
     def _load_counted(
         self, table_id: str, files: Sequence[StagedFile], step: str, schema: Schema, location: str | None = None
     ) -> None:
@@ -390,7 +400,7 @@ _STATEMENTS: dict[WriteMode, Callable[[_Publication], FinishedJob]] = {
 _ROW_COUNTS: dict[WriteMode | None, Callable[[_Publication, Any], int]] = {
     None: lambda _publication, job: int(job.output_rows or 0),
     WriteMode.APPEND: lambda _publication, job: int(job.num_dml_affected_rows or 0),
-    WriteMode.MERGE: lambda _publication, job: int(job.num_dml_affected_rows or 0),
+    WriteMode.MERGE: _Publication.changed_rows,
     WriteMode.TRUNCATE: _Publication.rows_in_table,
     WriteMode.REPLACE: _Publication.rows_in_table,
 }

@@ -117,15 +117,17 @@ def analyze(language: LanguageOptions) -> Analyze:
         # Registered, because making the functions known takes longer than all else.
         return int(service.register_catalog(simple_catalog=catalog.build()).registered_id)
 
-    def run(sql: str, tables: dict[str, Schema], **parameters: str) -> str:
+    def run(sql: str, tables: dict[str, Schema], **parameters: str | Field) -> str:
         request = AnalyzeRequest(
             sql_statement=sql,
             registered_catalog_id=catalog(tuple(tables.items())),
             options=AnalyzerOptions(
                 language_options=language,
                 query_parameters=[
-                    AnalyzerOptions.QueryParameter(name=name, type=type_of(Field(name, type_name)))
-                    for name, type_name in parameters.items()
+                    AnalyzerOptions.QueryParameter(
+                        name=name, type=type_of(of if isinstance(of, Field) else Field(name, of))
+                    )
+                    for name, of in parameters.items()
                 ],
                 allowed_hints_and_options=options,
             ),
@@ -263,6 +265,36 @@ def test_merge(analyze: Analyze, plan: SyncPlan, filtered: bool) -> None:
     if filtered:
         plan = replace(plan, demanded_column="updated_at")
     assert analyze(merge_sql(plan), tables_of(plan)) == "ResolvedMergeStmtProto"
+
+
+@pytest.mark.parametrize("is_loaded", [True, False], ids=["loaded", "in the destination only"])
+@pytest.mark.parametrize(
+    ("type_name", "granularity"),
+    [(name, granularity) for name, granularities in PARTITION_GRANULARITIES.items() for granularity in granularities],
+)
+def test_merge_into_named_partitions(analyze: Analyze, type_name: str, granularity: str, is_loaded: bool) -> None:
+    column = Field(f"c_{type_name.lower()}" if is_loaded else "elsewhere", type_name)
+    pruned = replace(
+        KEYED["two columns"],
+        layout=TableLayout(column.name, granularity),
+        pruned_by=column,
+        demanded_column=column.name,
+    )
+    tables = tables_of(pruned)
+    if not is_loaded:
+        tables[pruned.table_id] = Schema((*pruned.schema, column))
+    # The analyzer takes one statement at a time, and the script's variables as parameters.
+    variables = {"sync_old_partitions": Field("old", type_name, REPEATED), "sync_old_is_null": "BOOL"}
+    sql = merge_sql(pruned)
+    for name in variables:
+        sql = sql.replace(name, f"@{name}")
+    statements = [statement.strip() for statement in sql.split(";\n")]
+    [found] = [statement for statement in statements if statement.startswith("SET sync_old = ")]
+    [checked] = [statement for statement in statements if statement.startswith("ASSERT ")]
+    [merged] = [statement for statement in statements if statement.startswith("MERGE ")]
+    assert analyze(found.removeprefix("SET sync_old = "), tables) == "ResolvedQueryStmtProto"
+    assert analyze(checked, tables, **variables) == "ResolvedAssertStmtProto"
+    assert analyze(merged, tables, **variables) == "ResolvedMergeStmtProto"
 
 
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.keys())

@@ -110,6 +110,42 @@ def test_merge_names_the_partition_column_where_it_must() -> None:
     assert f"{on}\n" in merge_sql(plan(KEYED, layout=TableLayout("updated_at")))
 
 
+def test_merge_names_the_partitions_that_hold_older_versions() -> None:
+    pruned = plan(
+        KEYED,
+        interval=INTERVAL,
+        write_mode=WriteMode.MERGE,
+        layout=TableLayout("updated_at", "DAY"),
+        pruned_by=USERS.field("updated_at"),
+        demanded_column="updated_at",
+    )
+    old = "TIMESTAMP_TRUNC(t.`updated_at`, DAY)"
+    filters = "(t.`updated_at` IS NOT NULL OR t.`updated_at` IS NULL)"
+    lines = merge_sql(pruned).splitlines()
+    assert lines[:14] == [
+        "BEGIN",
+        "DECLARE sync_old STRUCT<partitions ARRAY<TIMESTAMP>, has_null BOOL>;",
+        "DECLARE sync_old_partitions ARRAY<TIMESTAMP>;",
+        "DECLARE sync_old_is_null BOOL;",
+        "BEGIN TRANSACTION;",
+        "SET sync_old = (",
+        (
+            f"SELECT AS STRUCT ARRAY_AGG(DISTINCT {old} IGNORE NULLS) AS partitions, "
+            "LOGICAL_OR(t.`updated_at` IS NULL) AS has_null"
+        ),
+        "FROM `my-project.production.users` AS t",
+        f"JOIN (SELECT DISTINCT `id` FROM {STAGING}) AS s",
+        "ON t.`id` = s.`id`",
+        f"WHERE {filters}",
+        ");",
+        "SET sync_old_partitions = IFNULL(sync_old.partitions, []);",
+        "SET sync_old_is_null = IFNULL(sync_old.has_null, FALSE);",
+    ]
+    condition = f"({old} IN UNNEST(sync_old_partitions) OR (sync_old_is_null AND t.`updated_at` IS NULL))"
+    assert f"ON t.`id` = s.`id` AND {filters} AND {condition}" in lines
+    assert lines[-2:] == ["COMMIT TRANSACTION;", "END"]
+
+
 def test_replace() -> None:
     layout = TableLayout("updated_at", "DAY", ("id",))
     assert replace_sql(plan(write_mode=WriteMode.REPLACE, layout=layout)) == (
