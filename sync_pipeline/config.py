@@ -17,18 +17,27 @@ from sync_pipeline.values import ParameterValues, read_values
 
 @dataclass(frozen=True)
 class PostgresqlConfig:
-    """The server and what is asked of it: `base_query` with Smart Sync where there is one, else `query`."""
+    """The server and what is asked of it: `base_query` with Smart Sync where there is one, else `query`.
+
+    Attributes:
+        sslmode: libpq's word for how the connection is encrypted and the server verified.
+        sslrootcert, sslcert: where the certificates are, as `Secret.resolve` reads them.
+        require_auth: libpq's word for how the server must ask for the password; None for whatever it asks.
+    """
 
     host: str
     port: int
     database: str
     username: str
-    password: Secret
+    password: Secret | None
     query: str | None
     base_query: str | None
     sslmode: str
     sslrootcert: str | None
     partition_column: str | None
+    sslcert: str | None = None
+    sslkey: Secret | None = None
+    require_auth: str | None = None
 
 
 @dataclass(frozen=True)
@@ -50,6 +59,9 @@ class MongodbConfig:
     projection: str | None
     sample_size: int | None = None
     document_mode: bool = False
+    tls: bool = False
+    tls_ca: str | None = None
+    tls_certificate_key: Secret | None = None
 
 
 @dataclass(frozen=True)
@@ -224,6 +236,9 @@ def _postgresql(values: ParameterValues) -> PostgresqlConfig:
         sslmode=values["postgresql_sslmode"],
         sslrootcert=values["postgresql_sslrootcert"],
         partition_column=values["partition_column"],
+        sslcert=values["postgresql_sslcert"],
+        sslkey=values["postgresql_sslkey"],
+        require_auth=None if values["postgresql_require_auth"] == "any" else values["postgresql_require_auth"],
     )
 
 
@@ -240,6 +255,9 @@ def _mongodb(values: ParameterValues) -> MongodbConfig:
         projection=values["mongodb_projection"],
         sample_size=values["mongodb_schema_sample_size"],
         document_mode=values["mongodb_document_mode"],
+        tls=values["mongodb_tls"],
+        tls_ca=values["mongodb_tls_ca"],
+        tls_certificate_key=values["mongodb_tls_certificate_key"],
     )
 
 

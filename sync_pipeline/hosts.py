@@ -46,3 +46,13 @@ def parse_host(text: str, port: str, *, has_sockets: bool, several: str) -> str:
     if not _NAME.fullmatch(text) or len(text) > 253:
         raise ValueError("a host name has letters, digits, dashes and points")
     return text
+
+
+def is_this_machine(host: str) -> bool:
+    """Whether what is sent to `host` does not leave the machine: a loopback address, or a Unix socket."""
+    if host.startswith("/") or host.lower().rstrip(".") == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

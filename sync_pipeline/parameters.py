@@ -23,6 +23,7 @@ class ParameterType(StrEnum):
 
     TEXT = "Text"
     HOST = "Host"
+    PEM = "Certificate or key"
     BOOLEAN = "Boolean"
     INTEGER = "Integer"
     CHOICE = "Choice"
@@ -120,6 +121,9 @@ _BIGQUERY = partial(Parameter, group=Group.BIGQUERY_SOURCE, source=BIGQUERY)
 _SMART_SYNC = partial(Parameter, group=Group.SMART_SYNC)
 _AUTO_SCHEMA = partial(Parameter, group=Group.AUTO_SCHEMA)
 
+_PEM_PLACES = (
+    "Give the name of a version in Secret Manager, a gs:// object, or the path of a file that the workers have."
+)
 _VERSION_NAME = (
     "Give the name of a secret in Secret Manager, projects/PROJECT/secrets/SECRET/versions/VERSION, or, outside "
     "Dataflow, env:VARIABLE; the secret itself works too, but is then kept with the launch request."
@@ -204,7 +208,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         ParameterType.TEXT,
         example="projects/my-project/secrets/postgresql-password/versions/latest",
         secret=True,
-        required=(_when(data_source=POSTGRESQL),),
+        required=(_when(data_source=POSTGRESQL, unless="postgresql_sslcert"),),
     ),
     _POSTGRESQL(
         "postgresql_query",
@@ -229,10 +233,36 @@ PARAMETERS: tuple[Parameter, ...] = (
     _POSTGRESQL(
         "postgresql_sslrootcert",
         "PostgreSQL root certificate",
-        "Certificate of the authority that signed the server's: a path the workers can read, or a gs:// object.",
-        ParameterType.TEXT,
+        f"Certificate of the authority that signed the server's, in PEM form. {_PEM_PLACES}",
+        ParameterType.PEM,
         example="gs://my-bucket/server-ca.pem",
         required=(_when(data_source=POSTGRESQL, postgresql_sslmode="verify-ca|verify-full"),),
+    ),
+    _POSTGRESQL(
+        "postgresql_sslcert",
+        "PostgreSQL client certificate",
+        f"Certificate that this client shows to the server, in PEM form. {_PEM_PLACES}",
+        ParameterType.PEM,
+        example="gs://my-bucket/client-cert.pem",
+        required=(_when(data_source=POSTGRESQL, given="postgresql_sslkey"),),
+    ),
+    _POSTGRESQL(
+        "postgresql_sslkey",
+        "PostgreSQL client key",
+        f"Private key of postgresql_sslcert, in PEM form and without a passphrase. {_PEM_PLACES}",
+        ParameterType.PEM,
+        example="projects/my-project/secrets/postgresql-client-key/versions/latest",
+        secret=True,
+        required=(_when(data_source=POSTGRESQL, given="postgresql_sslcert"),),
+    ),
+    _POSTGRESQL(
+        "postgresql_require_auth",
+        "PostgreSQL authentication",
+        "How the server must ask for the password: by scram-sha-256, which does not show it to the server, or any way.",
+        ParameterType.CHOICE,
+        example="scram-sha-256",
+        default="any",
+        choices=("any", "scram-sha-256"),
     ),
     _SMART_SYNC(
         "enable_smart_sync",
@@ -431,6 +461,31 @@ PARAMETERS: tuple[Parameter, ...] = (
         f"Servers, user, password and options in one; it counts where mongodb_host differs. {_VERSION_NAME}",
         ParameterType.TEXT,
         example="projects/my-project/secrets/mongodb-uri/versions/latest",
+        secret=True,
+    ),
+    _MONGODB(
+        "mongodb_tls",
+        "MongoDB TLS",
+        "Encrypt the connection and verify the server's certificate and name; a connection string may say so itself.",
+        ParameterType.BOOLEAN,
+        example="true",
+        default="false",
+    ),
+    _MONGODB(
+        "mongodb_tls_ca",
+        "MongoDB root certificate",
+        "Certificate of the authority that signed the server's, in PEM form, where it is none that the workers know; "
+        f"turns TLS on. {_PEM_PLACES}",
+        ParameterType.PEM,
+        example="gs://my-bucket/mongodb-ca.pem",
+    ),
+    _MONGODB(
+        "mongodb_tls_certificate_key",
+        "MongoDB client certificate",
+        "Certificate that this client shows to the server and its private key, both in one text in PEM form, without a "
+        f"passphrase; turns TLS on, and without a user it is the login (MONGODB-X509). {_PEM_PLACES}",
+        ParameterType.PEM,
+        example="projects/my-project/secrets/mongodb-client/versions/latest",
         secret=True,
     ),
     _MONGODB(

@@ -72,6 +72,7 @@ class SyncPlan:
         way: why the rows go that way, for a source that has two; else empty.
         pruned_by: the destination's partition column where a merge leaves partitions out by it; else None.
         merge_costs: a sentence on what a merge costs, empty where there is none.
+        transport: what protects the connection to the source, empty where it is not ours.
     """
 
     run_id: str
@@ -99,6 +100,7 @@ class SyncPlan:
     way: str = ""
     pruned_by: Field | None = None
     merge_costs: str = ""
+    transport: str = ""
 
     @property
     def table_id(self) -> str:
@@ -155,6 +157,8 @@ class SyncPlan:
             f"plan: run {self.run_id}: {self.config.data_source} to {self.table_id}, {self._publishing()}",
             f"plan: {len(self.schema)} columns, {self._parts()}, rows: {self._rows()}",
         ]
+        if self.transport:
+            lines.append(f"plan: connection: {self.transport}")
         if self.way:
             lines.append(f"plan: {self.way}")
         if self.read.costs:
@@ -171,7 +175,7 @@ class SyncPlan:
     def render(self) -> str:
         """Return the plan as a page for a person; `dry_run=true` prints it."""
         sections = [
-            ("Sync", f"{self.config.data_source} to {self.table_id} in {self.location} (run {self.run_id})"),
+            ("Sync", self._sync()),
             ("Interval", self._interval()),
             ("Query", self.read.query),
             ("Rows", self._rows()),
@@ -183,6 +187,10 @@ class SyncPlan:
             ("Risks", "\n".join(f"- {on_one_line(risk)}" for risk in self.risks) or "none seen"),
         ]
         return "\n".join(f"{title}\n{textwrap.indent(text, '    ')}" for title, text in sections)
+
+    def _sync(self) -> str:
+        connection = f"\nconnection: {self.transport}" if self.transport else ""
+        return f"{self.config.data_source} to {self.table_id} in {self.location} (run {self.run_id}){connection}"
 
     def _rows(self) -> str:
         estimated = self.read.estimated_rows

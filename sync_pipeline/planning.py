@@ -114,6 +114,7 @@ def make_plan(
         way=way.reason,
         pruned_by=pruned_by,
         merge_costs=str(costs or ""),
+        transport=description.transport,
     )
 
 

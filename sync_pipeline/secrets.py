@@ -1,7 +1,8 @@
 """Secret parameters: a plain value, or the name of one that is resolved where it is used.
 
 A name is that of a version in Secret Manager, `projects/P/secrets/S/versions/V` or, of a regional secret,
-`projects/P/locations/L/secrets/S/versions/V`; or `env:NAME`, a variable of the environment.
+`projects/P/locations/L/secrets/S/versions/V`; or `env:NAME`, a variable of the environment. A certificate or a key may
+also be in a file: `gs://BUCKET/OBJECT`, or a path.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sync_pipeline.errors import ConfigError, SourceUnavailableError
+from sync_pipeline.parameters import BY_NAME, ParameterType
 
 if TYPE_CHECKING:
     from google.cloud.secretmanager import SecretManagerServiceClient
@@ -71,17 +73,27 @@ class Secret:
     @property
     def is_plain(self) -> bool:
         """Whether the value is the secret itself."""
-        return not self.is_name and self.variable is None
+        return not self.is_name and self.variable is None and not self.is_location
+
+    @property
+    def is_location(self) -> bool:
+        """Whether the value says in which file a certificate or a key is; of passwords none does."""
+        parameter = BY_NAME.get(self.parameter)
+        may_be = parameter is not None and parameter.type is ParameterType.PEM
+        return may_be and self._value.startswith(("gs://", "/"))
 
     def resolve(self, connect: Callable[[], SecretManagerServiceClient] | None = None) -> str:
-        """Return the secret: the plain value, or what the environment or Secret Manager holds under the name.
+        """Return the secret: the plain value, or what is found under the name.
 
         Raises:
-            ConfigError: there is no such variable, or Secret Manager refused; names the parameter and the remedy.
+            ConfigError: there is no such variable or file, or Secret Manager refused; names the parameter and the
+                remedy.
             SourceUnavailableError: Secret Manager could not be reached, or failed.
         """
         if self.variable is not None:
             return _variable(self.parameter, self.variable)
+        if self.is_location:
+            return _file(self.parameter, self._value)
         match = _NAME.fullmatch(self._value)
         if match is None:
             return self._value
@@ -119,6 +131,20 @@ def _variable(parameter: str, name: str) -> str:
     if not value:
         raise ConfigError([f"{parameter}: the environment has no variable {name}: set it where the run is started"])
     return value
+
+
+def _file(parameter: str, location: str) -> str:
+    from apache_beam.io.filesystem import CompressionTypes
+    from apache_beam.io.filesystems import FileSystems
+
+    try:
+        with FileSystems.open(location, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+            content: bytes = file.read()
+    except OSError as error:
+        kind = type(error).__name__
+        problem = f"{parameter}: {location} cannot be read ({kind}): check its name and rights"
+        raise ConfigError([problem]) from None
+    return content.decode(errors="replace")
 
 
 def _connect(location: str | None) -> SecretManagerServiceClient:

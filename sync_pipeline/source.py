@@ -36,6 +36,7 @@ class SourceDescription:
             read too, and each value is checked, so that an existing column's type wins whichever it is.
         scan: where the columns can only be told once it is known which rows are read: gives the description of those in
             an interval. `schema` is empty until then.
+        transport: what protects the connection to the source; empty where Google's own clients do.
     """
 
     schema: Schema
@@ -48,6 +49,7 @@ class SourceDescription:
     is_open: bool = False
     scan: Callable[[SyncInterval], SourceDescription] | None = None
     wall_clock: WallClock | None = None
+    transport: str = ""
 
 
 class RecordBatchCoder(beam.coders.Coder):

@@ -122,7 +122,15 @@ def _read_secret(parameter: Parameter, text: str) -> Secret:
             f"it looks like the name of a secret, which is written {NAME_FORM} (a regional one "
             f"{REGIONAL_NAME_FORM}), or env:VARIABLE outside Dataflow"
         )
+    if parameter.type is ParameterType.PEM and secret.is_plain and "-----BEGIN" not in text:
+        raise ValueError(f"write {NAME_FORM}, gs://BUCKET/OBJECT, or the absolute path of a file")
     return secret
+
+
+def _read_pem(_: Parameter, text: str) -> str:
+    if "-----BEGIN" in text:
+        raise ValueError("give the place where it is: a version in Secret Manager, a gs:// object, or a path")
+    return text
 
 
 def _read_text(_: Parameter, text: str) -> str:
@@ -237,6 +245,7 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 READERS: Mapping[ParameterType, Callable[[Parameter, str], Any]] = {
     ParameterType.TEXT: _read_text,
     ParameterType.HOST: _read_host,
+    ParameterType.PEM: _read_pem,
     ParameterType.BOOLEAN: _read_boolean,
     ParameterType.INTEGER: _read_integer,
     ParameterType.CHOICE: _read_choice,

@@ -603,10 +603,15 @@ def test_names_of_the_greatest_length() -> None:
         *(
             pytest.param(
                 {key: value for key, value in POSTGRESQL.items() if key != name},
-                f"{name} is missing: it is required when data_source is postgresql",
+                f"{name} is missing: it is required when data_source is postgresql{alternatives}",
                 id=name,
             )
-            for name in ("postgresql_host", "postgresql_database", "postgresql_username", "postgresql_password")
+            for name, alternatives in (
+                ("postgresql_host", ""),
+                ("postgresql_database", ""),
+                ("postgresql_username", ""),
+                ("postgresql_password", " (or postgresql_sslcert in its place)"),
+            )
         ),
         pytest.param(
             {key: value for key, value in POSTGRESQL.items() if key != "destination_bigquery_table"},

@@ -49,6 +49,12 @@ PUBLISHED = {
 ADDED = {
     "postgresql_sslmode": "prefer",
     "postgresql_sslrootcert": None,
+    "postgresql_sslcert": None,
+    "postgresql_sslkey": None,
+    "postgresql_require_auth": "any",
+    "mongodb_tls": "false",
+    "mongodb_tls_ca": None,
+    "mongodb_tls_certificate_key": None,
     "partition_granularity": "DAY",
     "smart_sync_lookback_seconds": "0",
     "smart_sync_settle_seconds": "1",
@@ -103,9 +109,11 @@ def test_always_required() -> None:
 def test_secrets() -> None:
     assert {parameter.name for parameter in PARAMETERS if parameter.secret} == {
         "postgresql_password",
+        "postgresql_sslkey",
         "mongodb_password",
         "mongodb_connection_string",
         "hash_key",
+        "mongodb_tls_certificate_key",
     }
 
 

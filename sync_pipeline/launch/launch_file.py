@@ -184,7 +184,8 @@ def _text_of(name: str, value: Any) -> str | None:
 def _launch_problems(name: str, text: str) -> Iterator[str]:
     """Yield what is right for a run at a keyboard, and wrong for one that is launched."""
     parameter = BY_NAME.get(name)
-    if parameter is not None and parameter.secret and not Secret(name, text).is_name:
+    secret = Secret(name, text)
+    if parameter is not None and parameter.secret and (secret.is_plain or secret.variable):
         yield (
             f"{name} is not the name of a secret: a launch is kept, with its parameters, by Dataflow and by Cloud "
             "Scheduler; store the value in Secret Manager and give projects/PROJECT/secrets/SECRET/versions/VERSION"

@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import grpc
 import pytest
@@ -27,8 +28,10 @@ from sync_pipeline.config import SyncConfig
 from sync_pipeline.errors import SyncError
 from sync_pipeline.options import BEAM_NAMES, IMAGE_VARIABLE
 from sync_pipeline.parameters import BY_NAME
+from tests.certificates import Authority, written
 from tests.integration.mongodb_syncing import MongodbSyncing
 from tests.integration.syncing import Syncing, _Messages
+from tests.integration.tls_servers import mongodb_with_tls
 from tests.secret_manager import secret_manager
 
 IMAGE = "us-central1-docker.pkg.dev/my-project/sync/sync-to-bigquery:1.0.0"
@@ -94,11 +97,38 @@ def mongodb_connection_string(mongodb_user: Planted) -> Planted:
     return Planted(mongodb_user.password.replace("@", "%40"), parameters, around)
 
 
+@pytest.fixture
+def postgresql_key(postgresql_user: Planted, tmp_path: Path) -> Planted:
+    """A private key, for a server that would ask for a certificate."""
+    pair = Authority().sign("reader")
+    location = written(tmp_path, "client.pem", pair.certificate)
+    parameters = {**postgresql_user.parameters, "postgresql_password": postgresql_user.value}
+    return _planted_key(pair.key, {**parameters, "postgresql_sslcert": location})
+
+
+@pytest.fixture
+def mongodb_certificate_key(mongodb_user: Planted, tmp_path: Path) -> Iterator[Planted]:
+    """A client's certificate and its key, with which one logs in at a server that speaks TLS."""
+    with mongodb_with_tls(tmp_path) as server:
+        address = {"mongodb_host": "127.0.0.1", "mongodb_port": str(server.port), "mongodb_username": None}
+        collection = {"mongodb_database": "shop", "mongodb_collection": "items"}
+        authority = written(tmp_path, "authority.pem", server.authority.certificate)
+        parameters = {**mongodb_user.parameters, **address, **collection, "mongodb_tls_ca": authority}
+        yield _planted_key(server.client.both, parameters)
+
+
+def _planted_key(text: str, parameters: dict[str, str | None]) -> Planted:
+    line = text[text.index("PRIVATE KEY-----") :].splitlines()[1]
+    return Planted(line, parameters, text.replace(line, "{}"))
+
+
 # One row for each secret parameter: its name, and the fixture that plants its value.
 SECRETS = [
     pytest.param("postgresql_password", "postgresql_user", id="postgresql_password"),
     pytest.param("mongodb_password", "mongodb_user", id="mongodb_password"),
     pytest.param("mongodb_connection_string", "mongodb_connection_string", id="mongodb_connection_string"),
+    pytest.param("postgresql_sslkey", "postgresql_key", id="postgresql_sslkey"),
+    pytest.param("mongodb_tls_certificate_key", "mongodb_certificate_key", id="mongodb_tls_certificate_key"),
 ]
 
 

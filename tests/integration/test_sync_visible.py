@@ -36,6 +36,7 @@ def test_a_dry_run_prints_the_plan(syncing: Syncing) -> None:
     assert (run.exit_code, run.errors, run.report) == (0, (), {})
     pattern = rf"""Sync
     postgresql to {syncing.table_id()} in US \(run {RUN_ID}\)
+    connection: not encrypted
 Interval
     updated_at in \(1900-01-01 00:00:00\.000000\+00, {MOMENT}\]
     start: the destination is empty and sync_all_on_empty_table=true; older rows are read too
@@ -122,6 +123,7 @@ def test_the_plan_and_the_report_in_the_log(syncing: Syncing) -> None:
             r"plan: 3 columns, 1 partition\(s\) \(one is enough for about 2 rows, 0 MiB\), "
             r"rows: about 2, as the source estimates"
         ),
+        "plan: connection: not encrypted",
         rf"plan: interval \(1900-01-01 00:00:00\.000000\+00, {MOMENT}\]: the destination is empty and .*",
         r"plan: the table will be created, partitioned by updated_at \(DAY\)",
         r"plan: note: the source's primary key \(id\) is not declared: .*",

@@ -39,6 +39,7 @@ from sync_pipeline.sources.mongodb.schema_scan import (
     schema_of,
     without_timestamp,
 )
+from sync_pipeline.sources.mongodb.transport import protection, resolved, transport_risks
 
 # They mean something else to the aggregation by which the columns are found, or nothing.
 # https://www.mongodb.com/docs/manual/reference/operator/projection/
@@ -62,9 +63,16 @@ class MongodbSource:
             now, newest, risks = _clock(collection)
         settle = self._smart_sync.settle if self._smart_sync else timedelta()
         end = milliseconds(min(now, newest) - settle).replace(tzinfo=UTC)
-        connection_risks = address_risks(self.connection)
+        uri = resolved(self.connection)
+        connection_risks = (*address_risks(self.connection, uri), *transport_risks(self.connection, uri))
         description = SourceDescription(
-            Schema(()), now, end, risks=tuple(connection_risks), row_key=(ID,), is_open=True
+            Schema(()),
+            now,
+            end,
+            risks=connection_risks,
+            row_key=(ID,),
+            is_open=True,
+            transport=protection(self.connection, uri),
         )
         if self._smart_sync is None:
             return self._scanned(description, None)

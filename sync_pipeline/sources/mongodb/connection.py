@@ -18,6 +18,7 @@ from sync_pipeline.errors import ConfigError, SourceError, SourceQueryError, Sou
 from sync_pipeline.source_access import ErrorMeaning, connect_with_retries
 from sync_pipeline.sources.mongodb.bson_texts import DECODING
 from sync_pipeline.sources.mongodb.connection_string import check_uri, refusal, without_credentials
+from sync_pipeline.sources.mongodb.transport import encrypts, logs_in_by_certificate, resolved, tls_options
 
 APPLICATION_NAME = "dataflow-bigquery-sync"
 # How long a server, or the right member of a replica set, is looked for in one attempt.
@@ -32,7 +33,14 @@ _NO_CREDENTIALS = (
     "no credentials were given: set mongodb_username and mongodb_password, or put them in mongodb_connection_string"
 )
 _UNAUTHORIZED = 13
+_CERTIFICATE_USER = "create the user that the certificate names in the database $external, or give mongodb_username"
 _AGAIN = "run the job again"
+_CLOSED_WITHOUT_TLS = "a server that requires TLS closes connections without it"
+# With TLS 1.3 the handshake is over for the client before the server has seen its certificate.
+_CLOSED_WITH_TLS = (
+    "a server closes the connection when it asks for a client's certificate and does not take it: check "
+    "mongodb_tls_certificate_key, which may be missing, expired, revoked, or of another authority"
+)
 _TOO_LARGE = "a document is larger than MongoDB returns: leave it out with mongodb_query"
 
 # By the server's code. https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml
@@ -86,11 +94,26 @@ DRIVER_ERRORS: tuple[tuple[type[Exception], type[SyncError], str], ...] = (
 
 # Why no server was found, in the driver's words, where to wait would not help.
 REFUSALS: tuple[tuple[str, str], ...] = (
-    ("CERTIFICATE_VERIFY_FAILED|certificate verify failed", "check tlsCAFile in mongodb_connection_string"),
     ("[Hh]ostname mismatch|doesn't match|IP address mismatch", "give the name in the server's certificate as the host"),
+    ("certificate has expired", "renew the server's certificate"),
+    (
+        "CERTIFICATE_VERIFY_FAILED|certificate verify failed",
+        (
+            "check mongodb_tls_ca, or tlsCAFile in mongodb_connection_string: it must be of the authority that signed "
+            "the server's certificate"
+        ),
+    ),
+    ("CERTIFICATE_REQUIRED|certificate required", "the server asks for one: give mongodb_tls_certificate_key"),
+    (
+        "ALERT_(CERTIFICATE_(REVOKED|EXPIRED|UNKNOWN)|UNKNOWN_CA|BAD_CERTIFICATE)|alert (certificate|unknown ca|bad)",
+        (
+            "the server does not take the client's certificate: check mongodb_tls_certificate_key, which may be "
+            "expired, revoked, or of an authority that the server does not know"
+        ),
+    ),
     (
         "WRONG_VERSION_NUMBER|SSL handshake failed|EOF occurred in violation|record layer",
-        "the server may not speak TLS: check tls in mongodb_connection_string",
+        "the server may not speak TLS: check mongodb_tls, or tls in mongodb_connection_string",
     ),
     (
         "No replica set members available for replica set name|replica set name",
@@ -152,24 +175,26 @@ def _open_client(config: MongodbConfig) -> pymongo.MongoClient[Document]:
         "connectTimeoutMS": CONNECT_TIMEOUT_SECONDS * 1000,
         "appname": APPLICATION_NAME,
     }
-    if config.connection_string is None:
-        with translated_errors(config):
-            return pymongo.MongoClient(
-                _bracketed(config.host or ""),
-                config.port,
-                username=config.username,
-                password=config.password.resolve() if config.password else None,
-                **defaults,
-            )
-    uri = config.connection_string.resolve()
-    check_uri(uri)
-    given = uri.lower()
-    options = {name: value for name, value in defaults.items() if f"{name.lower()}=" not in given}
-    try:
-        with translated_errors(config):
-            return pymongo.MongoClient(uri, **options)
-    except (ValueError, TypeError, OSError) as error:
-        raise ConfigError([refusal(error, uri)]) from None
+    with tls_options(config) as tls:
+        if config.connection_string is None:
+            with translated_errors(config):
+                return pymongo.MongoClient(
+                    _bracketed(config.host or ""),
+                    config.port,
+                    username=config.username,
+                    password=config.password.resolve() if config.password else None,
+                    **defaults,
+                    **tls,
+                )
+        uri = resolved(config)
+        check_uri(uri)
+        given = uri.lower()
+        options = {name: value for name, value in defaults.items() if f"{name.lower()}=" not in given}
+        try:
+            with translated_errors(config):
+                return pymongo.MongoClient(uri, **options, **tls)
+        except (ValueError, TypeError, OSError) as error:
+            raise ConfigError([refusal(error, uri)]) from None
 
 
 def _bracketed(host: str) -> str:
@@ -177,7 +202,7 @@ def _bracketed(host: str) -> str:
 
 
 def _translated(error: Exception, config: MongodbConfig, is_reading: bool) -> SyncError:
-    uri = config.connection_string.resolve() if config.connection_string else ""
+    uri = resolved(config)
     reason = without_credentials(_on_one_line(str(error)))
     if isinstance(error, pymongo.errors.OperationFailure):
         meaning = ERROR_MEANINGS.get(error.code or 0, ANY_OTHER_CODE)
@@ -189,12 +214,13 @@ def _translated(error: Exception, config: MongodbConfig, is_reading: bool) -> Sy
         elif error.code == _UNAUTHORIZED and "requires authentication" in said:
             # The server's own words for a connection that has not logged in.
             return SourceQueryError(f"MongoDB: {said} ({name}): {_NO_CREDENTIALS}")
-        return meaning.error(f"MongoDB: {said} ({name}): {meaning.remedy}")
+        by_certificate = meaning.remedy == _CREDENTIALS and logs_in_by_certificate(config, uri)
+        return meaning.error(f"MongoDB: {said} ({name}): {_CERTIFICATE_USER if by_certificate else meaning.remedy}")
     kind, remedy = next((kind, remedy) for known, kind, remedy in DRIVER_ERRORS if isinstance(error, known))
     if kind is ConfigError:
         return ConfigError([refusal(error, uri)])
     if isinstance(error, pymongo.errors.ServerSelectionTimeoutError):
-        return _gone(reason) if is_reading else _unreachable(reason, config)
+        return _gone(reason) if is_reading else _unreachable(reason, config, uri)
     return kind(f"MongoDB: {reason}: {remedy}")
 
 
@@ -202,7 +228,7 @@ def _gone(reason: str) -> SourceError:
     return SourceUnavailableError(f"MongoDB went away during the read: {_short(reason)}: {_AGAIN} when it is back")
 
 
-def _unreachable(reason: str, config: MongodbConfig) -> SourceError:
+def _unreachable(reason: str, config: MongodbConfig, uri: str) -> SourceError:
     reason = _short(reason)
     for words, remedy in REFUSALS:
         if re.search(words, reason):
@@ -211,7 +237,9 @@ def _unreachable(reason: str, config: MongodbConfig) -> SourceError:
         f"{config.host}:{config.port}" if config.connection_string is None else "the hosts of mongodb_connection_string"
     )
     parameters = "mongodb_host, mongodb_port" if config.connection_string is None else "them"
-    closed = " (a server that requires TLS closes connections without it)" if "connection closed" in reason else ""
+    closed = ""
+    if re.search("connection closed|Connection reset", reason):
+        closed = f" ({_CLOSED_WITH_TLS if encrypts(config, uri) else _CLOSED_WITHOUT_TLS})"
     return SourceUnavailableError(
         f"MongoDB cannot be reached at {where}: {reason}{closed}: check {parameters}, the firewall and the network of "
         "the job"

@@ -53,18 +53,30 @@ def check_uri(uri: str) -> None:
         raise ConfigError([f"mongodb_connection_string cannot be used: {_ESCAPE}"])
 
 
-def address_risks(config: MongodbConfig) -> list[str]:
+def address_risks(config: MongodbConfig, uri: str) -> list[str]:
     """Return a sentence for the plan where `mongodb_host` is none of the servers in the connection string."""
-    if config.connection_string is None or config.host is None:
-        return []
-    _, _, rest = config.connection_string.resolve().partition("://")
-    authority, _, _ = _split(rest)
-    servers = authority.rpartition("@")[2].split(",")
-    if config.host.lower() in [urlsplit(f"//{server}").hostname for server in servers]:
+    if not uri or config.host is None or config.host.lower() in hosts(uri):
         return []
     return [
         f"mongodb_host is {config.host}, which mongodb_connection_string does not name: the connection string counts"
     ]
+
+
+def hosts(uri: str) -> list[str]:
+    """Return the servers of a connection string that can be used, in lower case and without their ports."""
+    servers = _split(uri.partition("://")[2])[0].rpartition("@")[2].split(",")
+    return [urlsplit(f"//{server}").hostname or "" for server in servers]
+
+
+def has_user(uri: str) -> bool:
+    """Whether a connection string names a user."""
+    return "@" in _split(uri.partition("://")[2])[0]
+
+
+def uri_options(uri: str) -> dict[str, str]:
+    """Return the options of a connection string, by their names in lower case."""
+    pairs = (item.partition("=") for item in re.split("[&;]", uri.partition("?")[2]) if item)
+    return {name.lower(): unquote_plus(value) for name, _, value in pairs}
 
 
 def refusal(error: Exception, uri: str) -> str:

@@ -30,6 +30,7 @@ from sync_pipeline.sources.postgresql.copy_read import ReadFromPostgresql
 from sync_pipeline.sources.postgresql.cut_points import ReadStatement, where
 from sync_pipeline.sources.postgresql.partitions import cut, cut_columns
 from sync_pipeline.sources.postgresql.time_zone import wall_clock
+from sync_pipeline.sources.postgresql.transport import protection, transport_risks
 from sync_pipeline.sources.postgresql.unread import Timestamps, text_of_start, unread_rows
 from sync_pipeline.wall_clock import WallClock
 
@@ -99,6 +100,8 @@ class PostgresqlSource:
             table = self._source_table(connection)
             wall_clock, zone_risks = self._wall_clock(connection, columns)
             unread = self._unread_rows(connection, columns, table)
+            protects = protection(self.connection, connection)
+            dangers = transport_risks(self.connection, connection)
         by_origin = {(column.table_oid, column.number): column for column in table}
         catalog = [by_origin.get(origin) for origin in origins]
         fields = tuple(
@@ -116,7 +119,9 @@ class PostgresqlSource:
             clock.safe.end if wall_clock is None else wall_clock.passed(clock.safe.end),
             tuple(names[number] for number in key) if all(number in names for number in key) else (),
             single_table=all(catalog),
+            transport=protects,
             risks=(
+                *dangers,
                 *(clock.safe.warnings if self.config.smart_sync else ()),
                 *zone_risks,
                 *unread,

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import re
-import tempfile
 from collections.abc import Iterator
 
 import psycopg2
-from apache_beam.io.filesystems import FileSystems
 from psycopg2.extensions import connection as Connection
 
 from sync_pipeline.config import PostgresqlConfig
-from sync_pipeline.errors import ConfigError, SourceError, SourceQueryError, SourceUnavailableError
+from sync_pipeline.errors import SourceError, SourceQueryError, SourceUnavailableError
 from sync_pipeline.source_access import ErrorMeaning, connect_with_retries
+from sync_pipeline.sources.postgresql.transport import login
 
 CONNECT_TIMEOUT_SECONDS = 30
 
@@ -83,6 +82,17 @@ ERROR_MEANINGS: dict[str, ErrorMeaning] = {
 # is recognised, and the user is told at once; one that answers in another language is tried again, in vain.
 # "too many connections for role", "the database system is starting up" and the like are no refusals: they pass.
 REFUSALS: tuple[tuple[str, str], ...] = (
+    (
+        "authentication method requirement .* failed",
+        (
+            "let the server keep the password as SCRAM (password_encryption, then ALTER ROLE … PASSWORD) and ask for "
+            "it so (pg_hba.conf), or use postgresql_require_auth=any"
+        ),
+    ),
+    (
+        "certificate authentication failed for user",
+        "give the user in postgresql_sslcert as postgresql_username, or map them in the server's pg_ident.conf",
+    ),
     ("authentication failed for user", "check postgresql_username and postgresql_password"),
     ("no password supplied", "give postgresql_password"),
     ('role ".*" (does not exist|is not permitted to log in)', "check postgresql_username"),
@@ -93,12 +103,30 @@ REFUSALS: tuple[tuple[str, str], ...] = (
     ),
     ("permission denied for database", "grant the user CONNECT on the database"),
     ("server does not support SSL", "use postgresql_sslmode=prefer or disable, or turn on TLS at the server"),
-    ("certificate verify failed", "check postgresql_sslrootcert"),
+    (
+        "certificate verify failed",
+        (
+            "check postgresql_sslrootcert, which must be of the authority that signed the server's certificate, and "
+            "that the server's certificate has not expired"
+        ),
+    ),
     (
         "does not match host name",
         "give the name in the server's certificate as postgresql_host, or use postgresql_sslmode=verify-ca",
     ),
     ("root certificate file", "give postgresql_sslrootcert, or another postgresql_sslmode"),
+    (
+        "requires a valid client certificate|alert certificate required",
+        "the server asks for a client certificate: give postgresql_sslcert and postgresql_sslkey",
+    ),
+    (
+        "alert (certificate (revoked|expired|unknown)|unknown ca|bad certificate|unsupported certificate)",
+        (
+            "the server does not take the client's certificate: check postgresql_sslcert, which may be expired, "
+            "revoked, or of an authority that the server does not know"
+        ),
+    ),
+    ("private key file|load certificate|certificate file", "check postgresql_sslcert and postgresql_sslkey"),
     ("could not translate host name (?!.*: Temporary failure)", "check postgresql_host"),
 )
 
@@ -124,15 +152,13 @@ def connected(config: PostgresqlConfig, max_retries: int) -> Iterator[Connection
 
 def _connect(config: PostgresqlConfig) -> Connection:
     try:
-        with _certificate_file(config.sslrootcert) as certificate:
+        with login(config) as settings:
             connection = psycopg2.connect(
                 host=config.host,
                 port=config.port,
                 dbname=config.database,
                 user=config.username,
-                password=config.password.resolve(),
-                sslmode=config.sslmode,
-                sslrootcert=certificate,
+                **settings,
                 connect_timeout=CONNECT_TIMEOUT_SECONDS,
                 application_name="dataflow-bigquery-sync",
                 client_encoding="UTF8",
@@ -170,24 +196,6 @@ def _on_one_line(said: str) -> str:
         else:
             text += f"; {words}"
     return text.removesuffix(".")
-
-
-@contextlib.contextmanager
-def _certificate_file(location: str | None) -> Iterator[str | None]:
-    """Give libpq a local file for a certificate that may lie in Cloud Storage."""
-    if location is None or not location.startswith("gs://"):
-        yield location
-        return
-    with tempfile.NamedTemporaryFile(suffix=".pem") as local:
-        try:
-            with FileSystems.open(location) as remote:
-                local.write(remote.read())
-        except OSError as error:
-            kind = type(error).__name__
-            problem = f"postgresql_sslrootcert: {location} cannot be read ({kind}): check its name and rights"
-            raise ConfigError([problem]) from None
-        local.flush()
-        yield local.name
 
 
 @contextlib.contextmanager

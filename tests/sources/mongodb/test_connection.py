@@ -86,14 +86,16 @@ def test_every_code_is_translated() -> None:
             pymongo.errors.ServerSelectionTimeoutError("h:1: connection closed, Timeout: 30s"),
             SourceUnavailableError,
             "MongoDB cannot be reached at the hosts of mongodb_connection_string: h:1: connection closed (a server "
-            "that requires TLS closes connections without it): check them, the firewall and the network of the job",
+            "closes the connection when it asks for a client's certificate and does not take it: check "
+            "mongodb_tls_certificate_key, which may be missing, expired, revoked, or of another authority): check "
+            "them, the firewall and the network of the job",
             id="connection closed",
         ),
         pytest.param(
             pymongo.errors.ServerSelectionTimeoutError("SSL handshake failed: certificate verify failed, Timeout: 30s"),
             SourceQueryError,
-            "MongoDB refused the connection: SSL handshake failed: certificate verify failed: check tlsCAFile in "
-            "mongodb_connection_string",
+            "MongoDB refused the connection: SSL handshake failed: certificate verify failed: check mongodb_tls_ca, or "
+            "tlsCAFile in mongodb_connection_string: it must be of the authority that signed the server's certificate",
             id="certificate",
         ),
         pytest.param(
@@ -202,7 +204,7 @@ def test_a_short_or_common_password_is_not_shown_by_what_replaces_it(password: s
 def test_host_beside_a_connection_string(host: str | None, port: int, uri: str, risks: list[str]) -> None:
     secret = Secret("mongodb_connection_string", uri)
     config = dataclasses.replace(CONFIG, host=host, port=port, connection_string=secret)
-    assert address_risks(config) == risks
+    assert address_risks(config, uri) == risks
 
 
 def test_all_problems_are_told_at_once() -> None:

@@ -147,36 +147,50 @@ SERVER = 'connection to server at "db.example.com" (10.0.0.1), port 5432 failed:
 
 # What libpq and the server say → the row of REFUSALS, by its position.
 REFUSED = [
-    pytest.param(f'{SERVER}FATAL:  password authentication failed for user "reader"\n', 0, id="password"),
-    pytest.param(f'{SERVER}FATAL:  LDAP authentication failed for user "reader"\n', 0, id="ldap"),
-    pytest.param(f"{SERVER}fe_sendauth: no password supplied\n", 1, id="no password"),
-    pytest.param(f'{SERVER}FATAL:  role "reader" does not exist\n', 2, id="role"),
-    pytest.param(f'{SERVER}FATAL:  role "reader" is not permitted to log in\n', 2, id="nologin"),
-    pytest.param(f'{SERVER}FATAL:  database "shop" does not exist\n', 3, id="database"),
-    pytest.param(f'{SERVER}FATAL:  database "shop" is not currently accepting connections\n', 3, id="closed database"),
+    pytest.param(f'{SERVER}FATAL:  password authentication failed for user "reader"\n', 2, id="password"),
+    pytest.param(f'{SERVER}FATAL:  LDAP authentication failed for user "reader"\n', 2, id="ldap"),
+    pytest.param(f"{SERVER}fe_sendauth: no password supplied\n", 3, id="no password"),
+    pytest.param(f'{SERVER}FATAL:  role "reader" does not exist\n', 4, id="role"),
+    pytest.param(f'{SERVER}FATAL:  role "reader" is not permitted to log in\n', 4, id="nologin"),
+    pytest.param(f'{SERVER}FATAL:  database "shop" does not exist\n', 5, id="database"),
+    pytest.param(f'{SERVER}FATAL:  database "shop" is not currently accepting connections\n', 5, id="closed database"),
     pytest.param(
         f'{SERVER}FATAL:  no pg_hba.conf entry for host "10.0.0.2", user "reader", database "shop", no encryption\n',
-        4,
+        6,
         id="no pg_hba.conf entry",
     ),
     pytest.param(
         f'{SERVER}FATAL:  pg_hba.conf rejects connection for host "10.0.0.2", user "reader", database "shop"\n',
-        4,
+        6,
         id="pg_hba.conf rejects",
     ),
     pytest.param(
         f'{SERVER}FATAL:  permission denied for database "shop"\nDETAIL:  User does not have CONNECT privilege.\n',
-        5,
+        7,
         id="connect privilege",
     ),
-    pytest.param(f"{SERVER}server does not support SSL, but SSL was required\n", 6, id="no tls"),
-    pytest.param(f"{SERVER}SSL error: certificate verify failed\n", 7, id="certificate"),
+    pytest.param(f"{SERVER}server does not support SSL, but SSL was required\n", 8, id="no tls"),
+    pytest.param(f"{SERVER}SSL error: certificate verify failed\n", 9, id="certificate"),
     pytest.param(
-        f'{SERVER}server certificate for "sql" does not match host name "db.example.com"\n', 8, id="host name"
+        f'{SERVER}server certificate for "sql" does not match host name "db.example.com"\n', 10, id="host name"
     ),
-    pytest.param(f'{SERVER}root certificate file "/home/sync/.postgresql/root.crt" does not exist\n', 9, id="no root"),
+    pytest.param(f'{SERVER}root certificate file "/home/sync/.postgresql/root.crt" does not exist\n', 11, id="no root"),
     pytest.param(
-        'could not translate host name "db.example.com" to address: Name or service not known\n', 10, id="unknown host"
+        'could not translate host name "db.example.com" to address: Name or service not known\n', 15, id="unknown host"
+    ),
+    pytest.param(
+        f'{SERVER}authentication method requirement "scram-sha-256" failed: server requested MD5 authentication\n',
+        0,
+        id="not SCRAM",
+    ),
+    pytest.param(
+        f'{SERVER}FATAL:  certificate authentication failed for user "reader"\n', 1, id="certificate of another user"
+    ),
+    pytest.param(f"{SERVER}FATAL:  connection requires a valid client certificate\n", 12, id="no client certificate"),
+    pytest.param(f"{SERVER}SSL error: tlsv1 alert unknown ca\n", 13, id="unknown client certificate"),
+    pytest.param(f"{SERVER}SSL error: sslv3 alert certificate revoked\n", 13, id="revoked client certificate"),
+    pytest.param(
+        f'{SERVER}could not load private key file "/tmp/k.pem": key values mismatch\n', 14, id="key of another"
     ),
 ]
 
@@ -318,7 +332,7 @@ def test_certificate_on_the_worker(monkeypatch: pytest.MonkeyPatch, location: st
     seen: list[object] = []
 
     def connect(**settings: object) -> None:
-        seen.append(settings["sslrootcert"])
+        seen.append(settings.get("sslrootcert"))
         raise psycopg2.OperationalError("Connection refused")
 
     monkeypatch.setattr(psycopg2, "connect", connect)
@@ -333,9 +347,7 @@ def test_certificate_on_the_worker(monkeypatch: pytest.MonkeyPatch, location: st
 def test_certificate_in_cloud_storage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     remote = tmp_path / "ca.pem"
     remote.write_bytes(b"-----BEGIN CERTIFICATE-----")
-    monkeypatch.setattr(
-        "sync_pipeline.sources.postgresql.connection.FileSystems.open", lambda location: remote.open("rb")
-    )
+    monkeypatch.setattr("apache_beam.io.filesystems.FileSystems.open", lambda location, **_: remote.open("rb"))
     seen: list[tuple[str, bytes]] = []
 
     def connect(**settings: object) -> None:
@@ -350,15 +362,15 @@ def test_certificate_in_cloud_storage(monkeypatch: pytest.MonkeyPatch, tmp_path:
     ):
         pass
     [(local, content)] = seen
-    assert content == b"-----BEGIN CERTIFICATE-----"
+    assert content == b"-----BEGIN CERTIFICATE-----\n"
     assert not Path(local).exists()
 
 
 def test_certificate_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_such_object(location: str) -> None:
+    def no_such_object(location: str, **_: object) -> None:
         raise FileNotFoundError(location)
 
-    monkeypatch.setattr("sync_pipeline.sources.postgresql.connection.FileSystems.open", no_such_object)
+    monkeypatch.setattr("apache_beam.io.filesystems.FileSystems.open", no_such_object)
     with (
         pytest.raises(ConfigError) as caught,
         connected(dataclasses.replace(CONFIG, sslrootcert="gs://bucket/ca.pem"), 0),

@@ -1,0 +1,86 @@
+"""How the connection to PostgreSQL is encrypted, who is verified, and who logs in: libpq's settings for it.
+
+https://www.postgresql.org/docs/current/libpq-ssl.html
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from psycopg2.extensions import connection as Connection
+
+from sync_pipeline.config import PostgresqlConfig
+from sync_pipeline.hosts import is_this_machine
+from sync_pipeline.pem_files import CERTIFICATE, KEY, pem_files
+from sync_pipeline.secrets import Secret
+
+# libpq's word for the authorities that OpenSSL knows; it is no file.
+_SYSTEM = "system"
+_VERIFIED = {
+    "verify-full": "the server's certificate and name are verified",
+    "verify-ca": "the server's certificate is verified, not its name",
+}
+
+
+@contextlib.contextmanager
+def login(config: PostgresqlConfig) -> Iterator[dict[str, str]]:
+    """Yield libpq's settings for encryption and login; the files that they name are there until this ends.
+
+    Raises ConfigError or SourceUnavailableError.
+    """
+    settings = {"sslmode": config.sslmode}
+    if config.password is not None:
+        settings["password"] = config.password.resolve()
+    if config.require_auth is not None:
+        settings["require_auth"] = config.require_auth
+    wanted: dict[Secret, tuple[str, ...]] = {}
+    if config.sslrootcert is not None:
+        if config.sslrootcert == _SYSTEM or not _is_elsewhere(config.sslrootcert):
+            settings["sslrootcert"] = config.sslrootcert
+        else:
+            wanted[Secret("postgresql_sslrootcert", config.sslrootcert)] = (CERTIFICATE,)
+    if config.sslcert is not None:
+        wanted[Secret("postgresql_sslcert", config.sslcert)] = (CERTIFICATE,)
+    if config.sslkey is not None:
+        wanted[config.sslkey] = (KEY,)
+    with pem_files(wanted) as paths:
+        yield settings | {parameter.removeprefix("postgresql_"): path for parameter, path in paths.items()}
+
+
+def protection(config: PostgresqlConfig, connection: Connection) -> str:
+    """Return what protects the connection, as the plan says it."""
+    if config.host.startswith("/"):
+        return "a Unix socket of this machine"
+    if not connection.info.ssl_in_use:
+        return "not encrypted"
+    protocol = connection.info.ssl_attribute("protocol")
+    return f"{protocol}, {_VERIFIED.get(_effective_mode(config), 'the server is not verified')}"
+
+
+def transport_risks(config: PostgresqlConfig, connection: Connection) -> list[str]:
+    """Return a sentence where somebody between here and the server could read or change what is sent."""
+    mode = _effective_mode(config)
+    if mode in _VERIFIED or is_this_machine(config.host):
+        return []
+    danger = (
+        "whoever redirects the connection reads the rows and the login"
+        if connection.info.ssl_in_use
+        else "the rows and the login can be read on the way"
+    )
+    protects = protection(config, connection)
+    return [
+        (
+            f"postgresql_sslmode is {config.sslmode}, and the connection is {protects}: {danger}; use verify-full, or "
+            "verify-ca, with postgresql_sslrootcert"
+        )
+    ]
+
+
+def _is_elsewhere(location: str) -> bool:
+    return location.startswith("gs://") or not Secret("postgresql_password", location).is_plain
+
+
+def _effective_mode(config: PostgresqlConfig) -> str:
+    # As libpq does, for the sake of programs that were written before there were the other words.
+    return "verify-ca" if config.sslmode == "require" and config.sslrootcert is not None else config.sslmode
