@@ -37,6 +37,7 @@ SECRETS = {
     "postgresql_password": "hunter2",
     "mongodb_password": "projects/hunter3/secrets/s/versions/1",
     "mongodb_connection_string": "mongodb://u:hunter4@h",
+    "hash_key": "hunter7",
     "postgresql_sslkey": "-----BEGIN PRIVATE KEY-----hunter5",
     "mongodb_tls_certificate_key": "-----BEGIN PRIVATE KEY-----hunter6",
 }
