@@ -6,6 +6,7 @@ README.md beside this file lists what stays different.
 
 import contextlib
 import contextvars
+import dataclasses
 import functools
 import itertools
 import tempfile
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from local_bigquery.catalog import datasets, names, tables
+from local_bigquery.catalog import datasets, names, options, tables
 from local_bigquery.engine import database, types
 from local_bigquery.grpc import read
 from local_bigquery.jobs import extract, load, merge, query, runner
@@ -39,6 +40,7 @@ def apply(storage_url: str) -> None:
     replace_a_table_atomically()
     refuse_duplicate_job_ids_under_concurrency()
     create_tables_one_by_one()
+    take_an_expiration_away()
     read_nested_texts_from_the_storage_api()
     tell_the_location_of_a_table()
     if storage_url:
@@ -247,6 +249,16 @@ def create_tables_one_by_one() -> None:
             return create(*arguments, **options)
 
     tables.create = create_alone
+
+
+def take_an_expiration_away() -> None:
+    """ALTER TABLE … SET OPTIONS (expiration_timestamp = NULL) ended in an error of the emulator's own."""
+    option = options.OPTIONS["expiration_timestamp"]
+
+    def milliseconds_or_none(node, evaluate):
+        return None if isinstance(node, exp.Null) else option.parse(node, evaluate)
+
+    options.TABLE_OPTIONS["expiration_timestamp"] = dataclasses.replace(option, parse=milliseconds_or_none)
 
 
 def read_nested_texts_from_the_storage_api() -> None:

@@ -44,13 +44,24 @@ class ExistingTable:
 
     Attributes:
         demanded_column: every query has to name it, or BigQuery refuses the query; None where it does not matter.
+        has_other_partitions: it is partitioned by the time of loading, or by ranges of integers, which no
+            `TableLayout` tells.
         size: in logical bytes, which are what is billed.
     """
 
     schema: Schema
     layout: TableLayout
     demanded_column: str | None = None
+    has_other_partitions: bool = False
     size: int = 0
+
+    def has_layout(self, layout: TableLayout) -> bool:
+        """Whether the table is partitioned and clustered just so."""
+        return (
+            not self.has_other_partitions
+            and _partitioning(self.layout) == _partitioning(layout)
+            and _clustering(self.layout) == _clustering(layout)
+        )
 
 
 @dataclass(frozen=True)
@@ -62,12 +73,14 @@ class DestinationDescription:
         table: None when there is none.
         observed_at: BigQuery's clock before the table was looked at.
         partitions_expire: the dataset deletes partitions by age, also while a load is writing them.
+        ignores_case: the dataset does not tell names of tables apart that differ in case.
     """
 
     location: str
     table: ExistingTable | None
     observed_at: datetime
     partitions_expire: bool = False
+    ignores_case: bool = False
 
 
 @dataclass(frozen=True)
@@ -115,6 +128,7 @@ def describe_destination(client: bigquery.Client, config: DestinationConfig) -> 
         table=_existing(table) if table is not None else None,
         observed_at=observed_at,
         partitions_expire=dataset.default_partition_expiration_ms is not None,
+        ignores_case=bool(dataset.is_case_insensitive),
     )
 
 
@@ -204,7 +218,8 @@ def layout_notes(wanted: TableLayout, existing: TableLayout) -> list[str]:
 
 
 def _partitioning(layout: TableLayout) -> tuple[str, str]:
-    return (layout.partition_field or "").lower(), layout.partition_granularity
+    field = (layout.partition_field or "").lower()
+    return field, layout.partition_granularity if field else ""
 
 
 def _clustering(layout: TableLayout) -> list[str]:
@@ -221,8 +236,13 @@ def _existing(table: bigquery.Table) -> ExistingTable:
         clustering_fields=tuple(table.clustering_fields or ()),
         primary_key=tuple(key),
     )
+    has_other_partitions = (partitioning is not None and not partitioning.field) or table.range_partitioning is not None
     return ExistingTable(
-        Schema.from_bigquery(table.schema), layout, demanded_column(table), size=int(table.num_bytes or 0)
+        Schema.from_bigquery(table.schema),
+        layout,
+        demanded_column(table),
+        has_other_partitions,
+        size=int(table.num_bytes or 0),
     )
 
 

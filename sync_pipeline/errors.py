@@ -8,7 +8,10 @@
     ├── SchemaError                   a column that cannot be mapped, partitioned, clustered or reconciled
     ├── RecordError                   a value does not fit its column; names column and type, never the value
     └── PublishError                  the destination refused; nothing was published
+        ├── PublishUnavailableError   transient: BigQuery or Cloud Storage did not answer, or could not do it
         └── ConcurrentSyncError       another run is at the same interval, and it cannot be known how it ended
+
+Transient errors may pass when the step is attempted again, and the runner does that. All others are final.
 
 Every error takes positional arguments only: Beam sends exceptions between processes by pickle.
 """
@@ -22,10 +25,13 @@ from collections.abc import Sequence
 class SyncError(Exception):
     """Base of every error this package raises on purpose. Its text is one message for a person.
 
-    `exit_code` is 2 where the parameters, the query or the data have to change before another run can succeed.
+    Attributes:
+        exit_code: 2 where the parameters, the query or the data have to change before another run can succeed, else 1.
+        is_transient: the same step may succeed when it is attempted again.
     """
 
     exit_code = 1
+    is_transient = False
 
 
 class ConfigError(SyncError):
@@ -48,6 +54,8 @@ class SourceError(SyncError):
 class SourceUnavailableError(SourceError):
     """The source could not be reached, or went away; the same run may succeed later."""
 
+    is_transient = True
+
 
 class SourceQueryError(SourceError):
     """The source answered no: credentials, names, privileges, SQL, or a limit of its own."""
@@ -69,6 +77,15 @@ class RecordError(SyncError):
 
 class PublishError(SyncError):
     """BigQuery refused the load or the merge; the destination is as it was."""
+
+
+class PublishUnavailableError(PublishError):
+    """BigQuery or Cloud Storage did not answer, or could not do what was asked; what was begun may still take effect.
+
+    Whoever raises it leaves in place what another attempt needs.
+    """
+
+    is_transient = True
 
 
 class ConcurrentSyncError(PublishError):

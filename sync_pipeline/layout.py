@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from google.cloud import bigquery
@@ -28,8 +28,10 @@ from sync_pipeline.schema import (
 # The pseudo column of a table that is partitioned by the time at which rows came.
 _INGESTION_TIME = "_PARTITIONTIME"
 
-# One job may change no more partitions than this. https://cloud.google.com/bigquery/quotas#partitioned_tables
-MAX_PARTITIONS_PER_JOB = 4000
+# One job, or statement, may change no more partitions than this, and a table can have no more than that.
+# https://cloud.google.com/bigquery/quotas#partitioned_tables
+MAX_PARTITIONS_PER_JOB = 4_000
+MAX_PARTITIONS_PER_TABLE = 10_000
 
 
 @dataclass(frozen=True)
@@ -136,17 +138,26 @@ def new_table(table_id: str, schema: Schema, layout: TableLayout) -> bigquery.Ta
     return table
 
 
-def create_table_sql(table_id: str, schema: Schema, layout: TableLayout, *, replace: bool = False) -> str:
-    """Return the table as GoogleSQL creates it; `replace` makes it `CREATE OR REPLACE TABLE`."""
+def create_table_sql(
+    table_id: str,
+    schema: Schema,
+    layout: TableLayout,
+    *,
+    create: str = "CREATE TABLE",
+    options: Mapping[str, str] | None = None,
+) -> str:
+    """Return the table as GoogleSQL creates it, by `create`; `options` are the table's, as expressions."""
     columns = [_column_sql(field) for field in schema]
     if layout.primary_key:
         columns.append(f"PRIMARY KEY ({', '.join(map(quoted, layout.primary_key))}) NOT ENFORCED")
-    lines = [f"CREATE {'OR REPLACE ' if replace else ''}TABLE {quoted(table_id)} ("]
+    lines = [f"{create} {quoted(table_id)} ("]
     lines += [",\n".join(f"  {column}" for column in columns), ")"]
     if layout.partition_field:
         lines.append(f"PARTITION BY {_partition_sql(schema, layout)}")
     if layout.clustering_fields:
         lines.append(f"CLUSTER BY {', '.join(map(quoted, layout.clustering_fields))}")
+    if options:
+        lines.append(f"OPTIONS ({', '.join(f'{name} = {value}' for name, value in options.items())})")
     return "\n".join(lines)
 
 
@@ -166,20 +177,36 @@ def drop_not_null_sql(table_id: str, field: Field) -> str:
     return f"ALTER TABLE {quoted(table_id)} ALTER COLUMN {quoted(field.name)} DROP NOT NULL"
 
 
-def check_partitions(partitions: frozenset[str | None], schema: Schema, layout: TableLayout) -> None:
-    """Raise SchemaError when one job cannot write to so many partitions."""
-    if len(partitions) <= MAX_PARTITIONS_PER_JOB:
+def check_partitions(partitions: frozenset[str | None], schema: Schema, layout: TableLayout, most: int) -> None:
+    """Raise SchemaError when the rows belong to more than `most` partitions."""
+    if len(partitions) <= most:
         return
     field = schema.find(layout.partition_field or "")
     assert field is not None
     allowed = PARTITION_GRANULARITIES[field.type]
     wider = allowed[allowed.index(layout.partition_granularity) + 1 :]
     remedy = f"set partition_granularity={wider[0]} for a new table, or " if wider else ""
+    limit = "the most that a table has"
+    if most == MAX_PARTITIONS_PER_JOB:
+        limit = "the most that BigQuery changes in one job"
     raise SchemaError(
-        f"the rows belong to more than {MAX_PARTITIONS_PER_JOB:,} partitions of {field.name} by "
-        f"{layout.partition_granularity}, the most that BigQuery changes in one job: {remedy}"
-        "load a shorter interval a run"
+        f"the rows belong to more than {most:,} partitions of {field.name} by "
+        f"{layout.partition_granularity}, {limit}: {remedy}load a shorter interval a run"
     )
+
+
+def partition_groups(partitions: frozenset[str | None]) -> list[frozenset[str | None]]:
+    """Return the partitions in as few groups as one job each can change, each group before the next.
+
+    The partition of rows without a moment is in the first group, where they sort.
+    """
+    moments = sorted(moment for moment in partitions if moment is not None)
+    # One place is left for the rows without a moment.
+    size = MAX_PARTITIONS_PER_JOB - 1
+    groups = [frozenset[str | None](moments[first : first + size]) for first in range(0, len(moments), size)]
+    if None in partitions:
+        groups = [(groups[0] if groups else frozenset()) | {None}, *groups[1:]]
+    return groups
 
 
 def _destination_name(name: str, schema: Schema, renamed: dict[str, str]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import logging
 import os
@@ -21,6 +20,7 @@ from sync_pipeline.command_line import parse_command_line
 from sync_pipeline.config import SyncConfig
 from sync_pipeline.dead_letters import DescribeDeadLetters, dead_letter_target
 from sync_pipeline.errors import ConfigError, SyncError, error_from_worker, message_of
+from sync_pipeline.failures import FAILURES
 from sync_pipeline.options import complete_job_options, pipeline_options, runs_here, runs_on_dataflow
 from sync_pipeline.plan import SyncPlan
 from sync_pipeline.planning import make_plan
@@ -29,7 +29,8 @@ from sync_pipeline.publish import PublishStagedFiles
 from sync_pipeline.run_log import show_own_lines_only, start_logging
 from sync_pipeline.source import BATCHES, DEAD_LETTERS, Source
 from sync_pipeline.sources import open_source
-from sync_pipeline.staging import WriteStagedFiles, check_staging, delete_staged_files, rows_target
+from sync_pipeline.staging import WriteStagedFiles, check_staging, rows_target
+from sync_pipeline.sweep import remove_staged
 from sync_pipeline.transformation import ApplyTransformation
 
 _LOGGER = logging.getLogger(__name__)
@@ -68,22 +69,20 @@ def build_pipeline(plan: SyncPlan, source: Source, options: PipelineOptions) -> 
         # One query moves the rows: there is nothing to read, and nothing to stage.
         pipeline | "NoFiles" >> beam.Create([]) | "Publish" >> PublishStagedFiles(plan)
         return pipeline
-    rows = (
-        pipeline
-        | "Partitions" >> beam.Create(list(plan.read.partitions))
+    partitions = pipeline | "Partitions" >> beam.Create(list(plan.read.partitions), reshuffle=False)
+    if len(plan.read.partitions) > 1:
         # Without it Beam would read all partitions on the worker that made the list.
-        | "SpreadPartitions" >> beam.Reshuffle()
-        | "Read" >> source.read(plan.read_schema)
-    )
+        partitions |= "SpreadPartitions" >> beam.Reshuffle()
+    rows = partitions | "Read" >> source.read(plan.read_schema, plan.run_id)
     files = rows[BATCHES] | "Transform" >> ApplyTransformation(
         plan.config.transformation, plan.schema, plan.config.hash_key
     )
-    files |= "Stage" >> WriteStagedFiles(rows_target(plan))
+    files |= "Stage" >> WriteStagedFiles(rows_target(plan), plan.run_id)
+    staged = [files, rows[FAILURES]]
     if plan.dead_letters is not None:
         letters = rows[DEAD_LETTERS] | "DescribeDeadLetters" >> DescribeDeadLetters(plan)
-        letters |= "StageDeadLetters" >> WriteStagedFiles(dead_letter_target(plan))
-        files = (files, letters) | "AllFiles" >> beam.Flatten()
-    files | "Publish" >> PublishStagedFiles(plan)
+        staged.append(letters | "StageDeadLetters" >> WriteStagedFiles(dead_letter_target(plan), plan.run_id))
+    staged | "Staged" >> beam.Flatten() | "Publish" >> PublishStagedFiles(plan)
     return pipeline
 
 
@@ -98,7 +97,7 @@ def run(config: SyncConfig, options: PipelineOptions) -> PipelineResult | None:
     source = open_source(config)
     root = staging_root(options, config.destination.table_id)
     check_staging(root)
-    client = open_client(options.view_as(GoogleCloudOptions).project or config.destination.project)
+    client = open_client(config.destination.project)
     plan = make_plan(config, source, client, root, datetime.now(UTC))
     if config.dry_run:
         print(printable(plan.render()))
@@ -117,9 +116,8 @@ def run(config: SyncConfig, options: PipelineOptions) -> PipelineResult | None:
             result.wait_until_finish()
         return result
     except BaseException:
-        # The step that cleans up has not been reached, or has done it. What cannot be removed must not hide the error.
-        with contextlib.suppress(OSError):
-            delete_staged_files(plan.staging_folder)
+        # Nobody attempts the steps of this process again. What cannot be removed is logged, and hides no error.
+        remove_staged(client, plan)
         raise
 
 

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import enum
 import hashlib
+import re
 import textwrap
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
 
 from sync_pipeline.config import DestinationConfig, SyncConfig
-from sync_pipeline.layout import TableLayout, create_table_sql
+from sync_pipeline.layout import (
+    MAX_PARTITIONS_PER_JOB,
+    MAX_PARTITIONS_PER_TABLE,
+    TableLayout,
+    create_table_sql,
+)
 from sync_pipeline.printable import on_one_line
 from sync_pipeline.schema import Field, Schema
 from sync_pipeline.smart_sync import SyncInterval, TimestampBounds, timestamp_text
 from sync_pipeline.source import ReadPlan, Selection
+
+# What `new_run_id` makes.
+RUN_ID = re.compile(r"(?P<began>\d{8}T\d{6})_[0-9a-f]{8}")
 
 # In place of a timestamp, for runs that do not depend on one.
 NO_START = "none"
@@ -56,7 +65,8 @@ class SyncPlan:
         read_schema: the columns that are read, by their source names.
         schema: the columns that are written.
         interval: what Smart Sync reads, None without it.
-        job_project: the project whose BigQuery jobs load the rows.
+        job_project: the project whose BigQuery jobs publish the rows: always the destination's, as BigQuery takes an id
+            once in each project. https://cloud.google.com/bigquery/docs/reference/rest/v2/JobReference
         location: of the destination's dataset.
         creates_table: the destination does not exist.
         write_mode: what happens to the rows that are there.
@@ -65,6 +75,9 @@ class SyncPlan:
         alterations: statements that make the table fit the columns, before the rows are published.
         primary_key: by which rows are merged, of the destination's names; empty where they are not.
         timestamp_column: Smart Sync's, by its name in the destination; None without it.
+        loads_all_columns: the existing table has no columns besides those that are written.
+        changes_layout: the table that is replaced is partitioned or clustered otherwise.
+        ignores_case: the dataset does not tell names of tables apart that differ in case.
         dead_letters: where rows that do not fit go; None fails the run instead.
         staging_root: `gs://…/`, under which all runs into this destination stage their files.
         notes: sentences worth a reader's while; `risks` are those that may surprise.
@@ -101,6 +114,9 @@ class SyncPlan:
     pruned_by: Field | None = None
     merge_costs: str = ""
     transport: str = ""
+    loads_all_columns: bool = True
+    changes_layout: bool = False
+    ignores_case: bool = False
 
     @property
     def table_id(self) -> str:
@@ -124,9 +140,35 @@ class SyncPlan:
         return staging_table_id(self.config.destination, self.run_id)
 
     @property
+    def replacement_table_id(self) -> str:
+        """The table that is built beside the destination, to take its place."""
+        return self._beside("_replacement")
+
+    @property
+    def replaced_table_id(self) -> str:
+        """What the destination is called while its replacement takes its place."""
+        return self._beside("_replaced")
+
+    def _beside(self, kind: str) -> str:
+        destination = self.config.destination
+        return f"{destination.project}.{destination.dataset}.{kind}_{self.run_id}"
+
+    @property
     def needs_staging_table(self) -> bool:
-        """Whether one load job cannot publish: JSON is parsed on the way; a query merges rows, or replaces a table."""
-        return bool(self.schema.rebuilt_columns) or self.write_mode in (WriteMode.MERGE, WriteMode.REPLACE)
+        """Whether one load job cannot publish: JSON is parsed on the way; a query merges rows, or replaces a table.
+
+        A load job that replaces all rows has to load all columns, and each of its partitions counts towards the 30,000
+        that load jobs may change a day. https://cloud.google.com/bigquery/quotas#partitioned_tables
+        """
+        if self.schema.rebuilt_columns or self.write_mode in (WriteMode.MERGE, WriteMode.REPLACE):
+            return True
+        is_partial = not self.loads_all_columns or self.layout.partition_field is not None
+        return self.write_mode is WriteMode.TRUNCATE and not self.creates_table and is_partial
+
+    @property
+    def max_partitions(self) -> int:
+        """The most partitions of the destination the run may write to: a MERGE is one statement, rows can be parted."""
+        return MAX_PARTITIONS_PER_JOB if self.write_mode is WriteMode.MERGE else MAX_PARTITIONS_PER_TABLE
 
     @property
     def bounds(self) -> TimestampBounds | None:
@@ -148,7 +190,8 @@ class SyncPlan:
         if self.interval is None or self.write_mode not in (WriteMode.APPEND, WriteMode.MERGE):
             return None
         latest = "empty" if self.interval.latest is None else timestamp_text(self.interval.latest)
-        identity = "\n".join((self.table_id, self.timestamp_column or "", latest))
+        table_id = self.table_id.lower() if self.ignores_case else self.table_id
+        identity = "\n".join((table_id, self.timestamp_column or "", latest))
         return f"sync-{hashlib.sha256(identity.encode()).hexdigest()[:32]}"
 
     def lines(self) -> list[str]:
@@ -219,9 +262,8 @@ class SyncPlan:
 
     def _table(self) -> str:
         if self.creates_table or self.write_mode is WriteMode.REPLACE:
-            return create_table_sql(
-                self.table_id, self.schema, self.layout, replace=self.write_mode is WriteMode.REPLACE
-            )
+            create = "CREATE TABLE" if self.creates_table else "CREATE OR REPLACE TABLE"
+            return create_table_sql(self.table_id, self.schema, self.layout, create=create)
         return "\n".join((f"exists, {self.layout}", *self.alterations))
 
     def _publishing(self) -> str:
@@ -231,6 +273,8 @@ class SyncPlan:
         elif self.needs_staging_table:
             parses = " that parses JSON" if self.schema.rebuilt_columns else ""
             how = f"one load job into a staging table, then one query job{parses}"
+        if self.write_mode is WriteMode.REPLACE and self.changes_layout:
+            how += "; the layout changes, so a new table is built and then renamed: for a moment there is no table"
         key = f" by {', '.join(self.primary_key)}" if self.primary_key else ""
         letters = f"; rows that do not fit go to {self.dead_letters.table_id}" if self.dead_letters else ""
         return f"{self.write_mode.value}{key}: {how}{letters}"

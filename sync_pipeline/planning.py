@@ -115,7 +115,18 @@ def make_plan(
         pruned_by=pruned_by,
         merge_costs=str(costs or ""),
         transport=description.transport,
+        loads_all_columns=_loads_all_columns(columns.schema, destination),
+        changes_layout=write_mode is WriteMode.REPLACE and _changes_layout(columns.layout, destination),
+        ignores_case=destination.ignores_case,
     )
+
+
+def _loads_all_columns(schema: Schema, destination: DestinationDescription) -> bool:
+    return destination.table is None or all(schema.find(field.name) for field in destination.table.schema)
+
+
+def _changes_layout(layout: TableLayout, destination: DestinationDescription) -> bool:
+    return destination.table is not None and not destination.table.has_layout(layout)
 
 
 @dataclass(frozen=True)

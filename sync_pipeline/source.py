@@ -179,9 +179,9 @@ class Source(Protocol):
     def plan_read(self, schema: Schema, interval: SyncInterval | None) -> ReadPlan:
         """Return how the columns of `schema`, of the rows in `interval`, will be read."""
 
-    def read(self, schema: Schema) -> beam.PTransform:
-        """Return the transform from `Partition`s to two outputs: `BATCHES` and `DEAD_LETTERS`.
+    def read(self, schema: Schema, run_id: str = "") -> beam.PTransform:
+        """Return the transform from `Partition`s to three outputs: `BATCHES`, `DEAD_LETTERS` and `FAILURES`.
 
         Batches are `pyarrow.RecordBatch`es with `schema.arrow`. Where the run has no dead letter table, a row that does
-        not fit raises RecordError.
+        not fit is a failure, a RecordError. Without a run all errors are raised.
         """

@@ -24,10 +24,12 @@ from apache_beam.metrics import Metrics
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 from google.api_core import exceptions
+from google.auth.exceptions import GoogleAuthError
 from google.cloud.storage import exceptions as storage_exceptions
 
-from sync_pipeline.errors import ConfigError, PublishError, SourceQueryError
-from sync_pipeline.layout import TableLayout, check_partitions
+from sync_pipeline.errors import ConfigError, PublishError, PublishUnavailableError, SourceQueryError
+from sync_pipeline.failures import FAILURES, CatchFinalErrors
+from sync_pipeline.layout import MAX_PARTITIONS_PER_TABLE, TableLayout, check_partitions
 from sync_pipeline.plan import SyncPlan
 from sync_pipeline.schema import Schema
 from sync_pipeline.smart_sync import TimestampBounds
@@ -41,6 +43,10 @@ ROW_GROUP_BYTES = 32 * 1024 * 1024
 
 # Bytes on disk after which a file is closed and another begun; one more row group may be on its way then.
 FILE_BYTES = 256 * 1024 * 1024
+
+
+# The output of the step that writes files.
+_FILES = "files"
 
 
 @dataclass(frozen=True)
@@ -105,6 +111,7 @@ class StagingTarget:
         schema: the columns of the batches and of the files.
         layout: of the table they are for; its partitions are counted, as BigQuery limits them.
         bounds: what the rows' timestamps must keep to, None where anything goes.
+        max_partitions: the most partitions of that table the rows may belong to.
         is_dead_letters: the rows are for the dead letter table.
     """
 
@@ -112,6 +119,7 @@ class StagingTarget:
     schema: Schema
     layout: TableLayout
     bounds: TimestampBounds | None = None
+    max_partitions: int = MAX_PARTITIONS_PER_TABLE
     is_dead_letters: bool = False
 
 
@@ -119,16 +127,18 @@ class StagingTarget:
 def _translated_storage_errors(uri: str) -> Iterator[None]:
     try:
         yield
-    except (OSError, exceptions.GoogleAPICallError, storage_exceptions.InvalidResponse) as error:
-        raise PublishError(
-            f"Cloud Storage: cannot write {uri} ({_cause(error)}): check temp_location, and that the job's service "
-            "account has roles/storage.objectAdmin on the bucket; nothing was published"
+    except (OSError, exceptions.GoogleAPIError, GoogleAuthError, storage_exceptions.InvalidResponse) as error:
+        cause = _cause(error)
+        refused = isinstance(cause, exceptions.ClientError) and not isinstance(cause, exceptions.TooManyRequests)
+        raise (PublishError if refused else PublishUnavailableError)(
+            f"Cloud Storage: cannot write {uri} ({type(cause).__name__}): check temp_location, and that the job's "
+            "service account has roles/storage.objectAdmin on the bucket; nothing was published"
         ) from None
 
 
 def rows_target(plan: SyncPlan) -> StagingTarget:
     """Return where the rows of the run are staged."""
-    return StagingTarget(plan.staging_folder, plan.schema, plan.layout, plan.bounds)
+    return StagingTarget(plan.staging_folder, plan.schema, plan.layout, plan.bounds, plan.max_partitions)
 
 
 def check_staging(root: str) -> None:
@@ -136,16 +146,16 @@ def check_staging(root: str) -> None:
     try:
         FileSystems.match([f"{root}*"], limits=[1])
     except OSError as error:
-        problem = f"temp_location: {root} cannot be listed ({_cause(error)})"
+        problem = f"temp_location: {root} cannot be listed ({type(_cause(error)).__name__})"
         remedy = "the bucket must exist, and the job's service account needs roles/storage.objectAdmin on it"
         raise ConfigError([f"{problem}: {remedy}"]) from None
 
 
-def _cause(error: Exception) -> str:
-    """Return the name of the innermost error that Beam has packed, which is all that is worth reading of it."""
+def _cause(error: Exception) -> Exception:
+    """Return the innermost error that Beam has packed, which is all that is worth reading of it."""
     details = getattr(error, "exception_details", None) or {}
     inner = next((detail for detail in details.values() if isinstance(detail, Exception)), None)
-    return type(error).__name__ if inner is None else _cause(inner)
+    return error if inner is None else _cause(inner)
 
 
 def delete_staged_files(folder: str) -> None:
@@ -157,13 +167,19 @@ def delete_staged_files(folder: str) -> None:
 
 @dataclass
 class WriteStagedFiles(beam.PTransform):
-    """Write batches with the target's columns to Parquet files, and emit a `StagedFile` for each file."""
+    """Write batches with the target's columns to Parquet files, and emit a `StagedFile` for each file.
+
+    Rows that are not what the target allows are a `Failure`; without a run their error is raised.
+    """
 
     target: StagingTarget
+    run_id: str = ""
 
     def expand(self, batches: beam.PCollection) -> beam.PCollection:
-        """Turn RecordBatches into StagedFiles."""
-        return batches | "WriteParquet" >> beam.ParDo(_WriteParquetFn(self.target))
+        """Turn RecordBatches into StagedFiles and Failures."""
+        write = beam.ParDo(CatchFinalErrors(_WriteParquetFn(self.target), self.run_id))
+        written = batches | "WriteParquet" >> write.with_outputs(FAILURES, main=_FILES)
+        return (written[_FILES], written[FAILURES]) | "FilesAndFailures" >> beam.Flatten()
 
 
 class _WriteParquetFn(beam.DoFn):
@@ -296,7 +312,7 @@ class _OpenFile:
         if target.bounds is not None:
             check_bounds(rows, target.bounds)
         self._partitions |= partitions_of(rows, target.layout)
-        check_partitions(self._partitions, target.schema, target.layout)
+        check_partitions(self._partitions, target.schema, target.layout, target.max_partitions)
         with _translated_storage_errors(self._uri):
             self._writer.write_table(rows, row_group_size=rows.num_rows)
             return int(self._handle.tell())

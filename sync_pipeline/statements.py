@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 from sync_pipeline import merge_statement
-from sync_pipeline.layout import create_table_sql
+from sync_pipeline.layout import create_table_sql, string_literal
 from sync_pipeline.merge_statement import alias, columns
 from sync_pipeline.plan import SyncPlan
 from sync_pipeline.schema import quoted
 from sync_pipeline.source import Selection
 from sync_pipeline.sql_transformation import destination_sql, rebuilt
+
+# A table that is staged or built expires by itself: later than a load job may run, and a query job may wait.
+STAGING_TABLE_HOURS = 24
 
 
 def select_sql(plan: SyncPlan) -> str:
@@ -35,9 +40,72 @@ def select_sql(plan: SyncPlan) -> str:
     )
 
 
-def insert_sql(plan: SyncPlan) -> str:
-    """Return the statement that appends the rows of `select_sql` to the destination."""
-    return f"INSERT INTO {quoted(plan.table_id)} ({columns(plan)})\n{select_sql(plan)}"
+def append_sql(plan: SyncPlan, rows: int, partitions: Sequence[frozenset[str | None]] = ()) -> str:
+    """Return the statements that append the rows of `select_sql` to the destination, all of them or none.
+
+    Args:
+        rows: how many rows the staging table must hold.
+        partitions: the groups of partitions that one statement each writes to, where one cannot write to all of them.
+
+    The last statement is the one that changes the table: when a script fails, it has changed nothing.
+    """
+    inserts = _inserts(plan, plan.table_id, partitions)
+    if len(inserts) > 1:
+        inserts = ["BEGIN TRANSACTION", *inserts, "COMMIT TRANSACTION"]
+    return _script(*_staged_rows(plan, rows), *inserts)
+
+
+def refill_sql(plan: SyncPlan, rows: int, partitions: Sequence[frozenset[str | None]] = ()) -> str:
+    """Return the transaction that replaces all rows of the destination by those of `select_sql`; see `append_sql`."""
+    return _script(*_staged_rows(plan, rows), *_refill(plan, plan.table_id, partitions))
+
+
+def replace_sql(plan: SyncPlan, rows: int) -> str:
+    """Return the statement that puts a new table, with the rows of `select_sql`, in the destination's place.
+
+    BigQuery does that only for a table of the same layout; `build_sql` and `swap_sql` do it for another one.
+    https://cloud.google.com/bigquery/docs/reference/standard-sql/data-definition-language#create_table_statement
+    """
+    create = create_table_sql(plan.table_id, plan.schema, plan.layout, create="CREATE OR REPLACE TABLE")
+    return _script(*_staged_rows(plan, rows), f"{create}\nAS {select_sql(plan)}")
+
+
+def build_sql(plan: SyncPlan, rows: int, partitions: Sequence[frozenset[str | None]] = ()) -> str:
+    """Return the statements that build the table that is to take the destination's place; it expires unless it does."""
+    table_id = plan.replacement_table_id
+    create = create_table_sql(
+        table_id,
+        plan.schema,
+        plan.layout,
+        create="CREATE TABLE IF NOT EXISTS",
+        options={"expiration_timestamp": f"TIMESTAMP_ADD(CURRENT_TIMESTAMP(), INTERVAL {STAGING_TABLE_HOURS} HOUR)"},
+    )
+    return _script(*_staged_rows(plan, rows), create, *_refill(plan, table_id, partitions))
+
+
+def swap_sql(plan: SyncPlan) -> str:
+    """Return the script that puts the built table in the destination's place.
+
+    No table has the destination's name for the moment between the two renamings; if the second one fails, the first is
+    taken back. Once the built table is gone the script does nothing, so that it can be repeated.
+    """
+    destination, built, old = (
+        quoted(name) for name in (plan.table_id, plan.replacement_table_id, plan.replaced_table_id)
+    )
+    old_name, built_name = (name.rpartition(".")[2] for name in (plan.replaced_table_id, plan.replacement_table_id))
+    dataset = quoted(plan.table_id.rpartition(".")[0])
+    return f"""\
+IF EXISTS (SELECT 1 FROM {dataset}.INFORMATION_SCHEMA.TABLES WHERE table_name = {string_literal(built_name)}) THEN
+  ALTER TABLE {built} SET OPTIONS (expiration_timestamp = NULL);
+  BEGIN
+    ALTER TABLE IF EXISTS {destination} RENAME TO {quoted(old_name)};
+    ALTER TABLE {built} RENAME TO {quoted(plan.config.destination.table)};
+  EXCEPTION WHEN ERROR THEN
+    ALTER TABLE IF EXISTS {old} RENAME TO {quoted(plan.config.destination.table)};
+    RAISE;
+  END;
+END IF;
+DROP TABLE IF EXISTS {old}"""
 
 
 def truncate_sql(plan: SyncPlan) -> str:
@@ -45,19 +113,56 @@ def truncate_sql(plan: SyncPlan) -> str:
     return f"TRUNCATE TABLE {quoted(plan.table_id)}"
 
 
-def count_sql(plan: SyncPlan) -> str:
-    """Return the query for the number of rows in the destination."""
-    return f"SELECT COUNT(*) FROM {quoted(plan.table_id)}"
-
-
-def replace_sql(plan: SyncPlan) -> str:
-    """Return the statement that puts a new table, with the rows of `select_sql`, in the destination's place."""
-    return f"{create_table_sql(plan.table_id, plan.schema, plan.layout, replace=True)}\nAS {select_sql(plan)}"
+def publish_merge_sql(plan: SyncPlan, rows: int) -> str:
+    """Return `merge_sql`, which fails unless the staging table holds so many rows."""
+    return _script(*_staged_rows(plan, rows), merge_sql(plan))
 
 
 def merge_sql(plan: SyncPlan) -> str:
     """Return the statement that updates rows by their primary key and inserts those that are new."""
     return merge_statement.merge_sql(plan, select_sql(plan))
+
+
+def _script(*statements: str) -> str:
+    return ";\n".join(statements)
+
+
+def _staged_rows(plan: SyncPlan, rows: int) -> list[str]:
+    """Return the statement that fails unless the staging table holds so many rows; none where there is no table."""
+    if plan.selection is not None:
+        return []
+    staging = quoted(plan.staging_table_id)
+    problem = string_literal(f"the staging table does not hold the {rows} rows that were staged")
+    return [f"ASSERT (SELECT COUNT(*) FROM {staging}) = {rows} AS {problem}"]
+
+
+def _refill(plan: SyncPlan, table_id: str, partitions: Sequence[frozenset[str | None]]) -> list[str]:
+    inserts = _inserts(plan, table_id, partitions)
+    return ["BEGIN TRANSACTION", f"TRUNCATE TABLE {quoted(table_id)}", *inserts, "COMMIT TRANSACTION"]
+
+
+def _inserts(plan: SyncPlan, table_id: str, partitions: Sequence[frozenset[str | None]]) -> list[str]:
+    insert = f"INSERT INTO {quoted(table_id)} ({columns(plan)})\n"
+    if len(partitions) < 2:
+        return [f"{insert}{select_sql(plan)}"]
+    rows = alias("r", plan)
+    selected = f"{insert}SELECT {columns(plan)} FROM (\n{select_sql(plan)}\n) AS {rows}\nWHERE "
+    return [selected + condition for condition in _conditions(plan, rows, partitions)]
+
+
+def _conditions(plan: SyncPlan, rows: str, partitions: Sequence[frozenset[str | None]]) -> Iterator[str]:
+    """Yield a condition for each group; together they hold for every row, and each row for one of them."""
+    field = plan.schema.field(plan.layout.partition_field or "")
+    column = f"{rows}.{quoted(field.name)}"
+    starts = [min(moment for moment in group if moment is not None) for group in partitions]
+    for number, start in enumerate(starts):
+        bounds = []
+        if number:
+            bounds.append(f"{column} >= {field.type} {string_literal(start)}")
+        if number + 1 < len(starts):
+            bounds.append(f"{column} < {field.type} {string_literal(starts[number + 1])}")
+        condition = " AND ".join(bounds)
+        yield condition if number else f"({condition} OR {column} IS NULL)"
 
 
 def _source_sql(plan: SyncPlan, selection: Selection) -> str:

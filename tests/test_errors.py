@@ -32,6 +32,7 @@ def test_the_tree() -> None:
         "SchemaError": "SyncError",
         "RecordError": "SyncError",
         "PublishError": "SyncError",
+        "PublishUnavailableError": "PublishError",
         "ConcurrentSyncError": "PublishError",
     }
     drawn = errors.__doc__ or ""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import chain
@@ -57,7 +58,16 @@ from sync_pipeline.source import Selection
 from sync_pipeline.sources.bigquery.queries import Filter, rows_sql
 from sync_pipeline.sources.bigquery.storage_read import SERVICE_COLUMNS
 from sync_pipeline.sql_transformation import CHECKED_CASTS, SURE_CASTS, reading_sql
-from sync_pipeline.statements import count_sql, insert_sql, merge_sql, replace_sql, select_sql, truncate_sql
+from sync_pipeline.statements import (
+    append_sql,
+    build_sql,
+    merge_sql,
+    refill_sql,
+    replace_sql,
+    select_sql,
+    swap_sql,
+    truncate_sql,
+)
 from sync_pipeline.transformation import read_schema, transform_schema
 from tests.plans import EVERY_TYPE, INTERVAL, USERS, plan
 
@@ -101,7 +111,10 @@ def analyze(language: LanguageOptions) -> Analyze:
     options = AllowedHintsAndOptions(
         disallow_unknown_options=True,
         disallow_duplicate_option_names=True,
-        option=[AllowedHintsAndOptions.Option(name="description", type=type_of(Field("description", "STRING")))],
+        option=[
+            AllowedHintsAndOptions.Option(name=name, type=type_of(Field(name, type_name)))
+            for name, type_name in {"description": "STRING", "expiration_timestamp": "TIMESTAMP"}.items()
+        ],
     )
 
     @functools.cache
@@ -156,9 +169,23 @@ def type_of(field: Field) -> Type:
     return TypeFactory.create_array_type(element) if field.mode == REPEATED else element
 
 
+def kinds(analyze: Analyze, script: str, tables: dict[str, Schema]) -> list[str]:
+    """Analyze each statement of a script; what only a script has is not the analyzer's."""
+    return [
+        analyze(statement, tables).removeprefix("Resolved").removesuffix("StmtProto")
+        for statement in script.split(";\n")
+        if not statement.startswith(("BEGIN TRANSACTION", "COMMIT TRANSACTION"))
+    ]
+
+
 def tables_of(plan: SyncPlan) -> dict[str, Schema]:
-    """Return the destination and the run's staging table."""
-    return {plan.table_id: plan.schema, plan.staging_table_id: Schema.from_bigquery(plan.schema.staged)}
+    """Return the destination, the run's staging table, and what may take the destination's place."""
+    return {
+        plan.table_id: plan.schema,
+        plan.staging_table_id: Schema.from_bigquery(plan.schema.staged),
+        plan.replacement_table_id: plan.schema,
+        plan.replaced_table_id: plan.schema,
+    }
 
 
 EMPTY: dict[str, Schema] = {}
@@ -183,7 +210,8 @@ LAYOUTS = {
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.keys())
 @pytest.mark.parametrize("replaces", [False, True], ids=["create", "replace"])
 def test_create_table(analyze: Analyze, layout: TableLayout, replaces: bool) -> None:
-    sql = create_table_sql("my-project.production.users", EVERY_TYPE, layout, replace=replaces)
+    create = "CREATE OR REPLACE TABLE" if replaces else "CREATE TABLE"
+    sql = create_table_sql("my-project.production.users", EVERY_TYPE, layout, create=create)
     assert analyze(sql, EMPTY) == "ResolvedCreateTableStmtProto"
 
 
@@ -222,6 +250,8 @@ AWKWARD = Schema(
     )
 )
 
+GRANULARITIES = [(name, each) for name in ("DATE", "DATETIME", "TIMESTAMP") for each in PARTITION_GRANULARITIES[name]]
+
 PLANS = {
     "plain": plan(schema=USERS, interval=INTERVAL),
     "every type": plan(schema=EVERY_TYPE, interval=INTERVAL),
@@ -233,11 +263,20 @@ PLANS = {
 
 
 @pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS.keys())
-def test_select_insert_truncate_and_count(analyze: Analyze, plan: SyncPlan) -> None:
+def test_select_append_refill_and_truncate(analyze: Analyze, plan: SyncPlan) -> None:
     assert analyze(select_sql(plan), tables_of(plan)) == "ResolvedQueryStmtProto"
-    assert analyze(insert_sql(plan), tables_of(plan)) == "ResolvedInsertStmtProto"
+    assert kinds(analyze, append_sql(plan, 3), tables_of(plan)) == ["Assert", "Insert"]
+    assert kinds(analyze, refill_sql(plan, 3), tables_of(plan)) == ["Assert", "Truncate", "Insert"]
     assert analyze(truncate_sql(plan), tables_of(plan)) == "ResolvedTruncateStmtProto"
-    assert analyze(count_sql(plan), tables_of(plan)) == "ResolvedQueryStmtProto"
+
+
+@pytest.mark.parametrize(("type_name", "granularity"), GRANULARITIES)
+def test_one_insert_for_each_group_of_partitions(analyze: Analyze, type_name: str, granularity: str) -> None:
+    name = f"c_{type_name.lower()}"
+    parted = plan(schema=EVERY_TYPE, layout=TableLayout(name, granularity))
+    zone = {"DATE": "", "DATETIME": "T00:00:00", "TIMESTAMP": "T00:00:00+00:00"}[type_name]
+    groups = [frozenset({f"20{decade}-01-01{zone}"}) for decade in (10, 20, 30)]
+    assert kinds(analyze, append_sql(parted, 3, groups), tables_of(parted)) == ["Assert", *["Insert"] * 3]
 
 
 KEYED = {
@@ -300,13 +339,17 @@ def test_merge_into_named_partitions(analyze: Analyze, type_name: str, granulari
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.keys())
 def test_replace(analyze: Analyze, layout: TableLayout) -> None:
     replacing = plan(schema=EVERY_TYPE, interval=INTERVAL, write_mode=WriteMode.REPLACE, layout=layout)
-    assert analyze(replace_sql(replacing), tables_of(replacing)) == "ResolvedCreateTableAsSelectStmtProto"
+    tables = tables_of(replacing)
+    assert kinds(analyze, replace_sql(replacing, 3), tables) == ["Assert", "CreateTableAsSelect"]
+    assert kinds(analyze, build_sql(replacing, 3), tables) == ["Assert", "CreateTable", "Truncate", "Insert"]
+    renamed = ";\n".join(re.findall(r"(?:ALTER|DROP) TABLE [^;]*", swap_sql(replacing)))
+    assert kinds(analyze, renamed, tables) == ["AlterTableSetOptions", *["AlterTable"] * 3, "Drop"]
 
 
 @pytest.mark.parametrize("keyed", KEYED.values(), ids=KEYED.keys())
 def test_replace_by_the_newest_of_each_key(analyze: Analyze, keyed: SyncPlan) -> None:
     replacing = replace(keyed, write_mode=WriteMode.REPLACE)
-    assert analyze(replace_sql(replacing), tables_of(replacing)) == "ResolvedCreateTableAsSelectStmtProto"
+    assert kinds(analyze, replace_sql(replacing, 3), tables_of(replacing)) == ["Assert", "CreateTableAsSelect"]
 
 
 @pytest.mark.parametrize("type_name", ["TIMESTAMP", "DATETIME"])
@@ -432,15 +475,16 @@ def analyze_all(analyze: Analyze, moved: SyncPlan, source: Schema) -> None:
     """Analyze each statement by which rows of `source` can come to the destination, read by workers or not."""
     tables = {**tables_of(moved), SOURCE: source}
     key = {"primary_key": ("id",)}
-    assert analyze(insert_sql(moved), tables) == "ResolvedInsertStmtProto"
+    assert analyze(append_sql(moved, 0), tables) == "ResolvedInsertStmtProto"
+    assert kinds(analyze, refill_sql(moved, 0), tables) == ["Truncate", "Insert"]
     assert analyze(merge_sql(replace(moved, **key)), tables) == "ResolvedMergeStmtProto"
-    assert analyze(replace_sql(moved), tables) == "ResolvedCreateTableAsSelectStmtProto"
+    assert analyze(replace_sql(moved, 0), tables) == "ResolvedCreateTableAsSelectStmtProto"
     assert moved.selection is not None
     reading = functools.partial(reading_sql, moved.selection.sql, moved.selection.schema, moved.read_schema)
     assert analyze(reading(), tables) == "ResolvedQueryStmtProto"
     assert analyze(reading(service_columns=SERVICE_COLUMNS), tables) == "ResolvedQueryStmtProto"
     staged = replace(moved, selection=None)
-    assert analyze(insert_sql(staged), tables) == "ResolvedInsertStmtProto"
+    assert kinds(analyze, append_sql(staged, 3), tables) == ["Assert", "Insert"]
     assert analyze(merge_sql(replace(staged, **key)), tables) == "ResolvedMergeStmtProto"
 
 
@@ -478,7 +522,7 @@ def test_fewer_digits_than_a_source_in_bigquery(analyze: Analyze) -> None:
     )
     read = Schema(tuple(replace(field, parameters="10, 2") if "NUMERIC" in field.type else field for field in source))
     moved = selected(source, read)
-    assert insert_sql(moved).count("would be rounded") == 3
+    assert append_sql(moved, 0).count("would be rounded") == 3
     analyze_all(analyze, moved, source)
 
 

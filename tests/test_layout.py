@@ -17,6 +17,7 @@ from sync_pipeline.layout import (
     demanded_column,
     drop_not_null_sql,
     new_table,
+    partition_groups,
     set_type_sql,
     string_literal,
     with_declared_key,
@@ -208,7 +209,7 @@ def test_create_table_sql() -> None:
 
 
 def test_create_or_replace_table_sql() -> None:
-    sql = create_table_sql("p.d.t", Schema((Field("a`b", "JSON"),)), TableLayout(), replace=True)
+    sql = create_table_sql("p.d.t", Schema((Field("a`b", "JSON"),)), TableLayout(), create="CREATE OR REPLACE TABLE")
     assert sql == "CREATE OR REPLACE TABLE `p.d.t` (\n  `a\\`b` JSON\n)"
 
 
@@ -287,13 +288,20 @@ def partitions(number: int) -> frozenset[str | None]:
 )
 def test_too_many_partitions(field: str, granularity: str, remedy: str) -> None:
     layout = TableLayout(field, granularity)
-    check_partitions(partitions(MAX_PARTITIONS_PER_JOB), SCHEMA, layout)
+    check_partitions(partitions(MAX_PARTITIONS_PER_JOB), SCHEMA, layout, MAX_PARTITIONS_PER_JOB)
     with pytest.raises(SchemaError) as caught:
-        check_partitions(partitions(MAX_PARTITIONS_PER_JOB + 1), SCHEMA, layout)
+        check_partitions(partitions(MAX_PARTITIONS_PER_JOB + 1), SCHEMA, layout, MAX_PARTITIONS_PER_JOB)
     assert str(caught.value) == (
         f"the rows belong to more than 4,000 partitions of {field} by {granularity}, the most that BigQuery changes in "
         f"one job: {remedy}load a shorter interval a run"
     )
+
+
+def test_partitions_are_grouped_as_one_job_can_change_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sync_pipeline.layout.MAX_PARTITIONS_PER_JOB", 3)
+    assert partition_groups(frozenset({"2", None, "1", "5", "4"})) == [{"1", "2", None}, {"4", "5"}]
+    assert partition_groups(frozenset({None})) == [{None}]
+    assert partition_groups(frozenset()) == []
 
 
 @pytest.mark.parametrize(

@@ -280,10 +280,9 @@ def test_rows_outside_the_bounds_are_refused_before_they_are_written(tmp_path: P
 
 @ABANDONS
 def test_too_many_partitions_are_refused_before_they_are_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr("sync_pipeline.layout.MAX_PARTITIONS_PER_JOB", 2)
-    target = StagingTarget(folder(tmp_path), SCHEMA, TableLayout("day"))
+    target = StagingTarget(folder(tmp_path), SCHEMA, TableLayout("day"), max_partitions=2)
     assert written(target, batch(1, 2))
     with pytest.raises(SchemaError, match=r"^the rows belong to more than 2 partitions of day by DAY"):
         written(target, batch(1, 2, 3))

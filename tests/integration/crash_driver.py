@@ -52,7 +52,7 @@ STEPS = {
     "table created": Step("sync_pipeline.publish._Publication._prepare_table"),
     "table altered": Step("sync_pipeline.publish._Publication._prepare_table"),
     "staging table created": Step("google.cloud.bigquery.Client.create_table", is_meant=_is_of_staging_table),
-    "staging table loaded": Step("sync_pipeline.publish.merge_sql", is_done=False),
+    "staging table loaded": Step("sync_pipeline.publish.publish_merge_sql", is_done=False),
     "load job begun": Step("google.cloud.bigquery.Client.load_table_from_uri", is_meant=_is_publishing),
     "merge begun": Step("google.cloud.bigquery.Client.query", is_meant=_is_publishing),
     "published": Step("sync_pipeline.publish.clean_up", is_done=False),

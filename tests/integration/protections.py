@@ -62,12 +62,14 @@ def with_start_included_by_the_query() -> AbstractContextManager[Any]:
 def without_newer_wins() -> AbstractContextManager[Any]:
     """A merge replaces a row by any other of its key."""
 
-    def merge_sql(plan: SyncPlan) -> str:
-        sql, count = re.subn(r"WHEN MATCHED AND \(.*\) THEN", "WHEN MATCHED THEN", statements.merge_sql(plan))
+    def publish_merge_sql(plan: SyncPlan, rows: int) -> str:
+        sql, count = re.subn(
+            r"WHEN MATCHED AND \(.*\) THEN", "WHEN MATCHED THEN", statements.publish_merge_sql(plan, rows)
+        )
         assert count == 1
         return sql
 
-    return mock.patch("sync_pipeline.publish.merge_sql", merge_sql)
+    return mock.patch("sync_pipeline.publish.publish_merge_sql", publish_merge_sql)
 
 
 def with_a_lost_file() -> AbstractContextManager[Any]:

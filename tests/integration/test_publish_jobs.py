@@ -13,8 +13,8 @@ import pytest
 from google.api_core import exceptions
 from google.cloud import bigquery
 
-from sync_pipeline import bigquery_client as jobs
-from sync_pipeline.bigquery_client import FinishedJob, JobRequest, find_rival, finish_job, job_labels
+from sync_pipeline import bigquery_jobs as jobs
+from sync_pipeline.bigquery_jobs import FinishedJob, JobRequest, find_rival, finish_job, job_labels
 from sync_pipeline.destination import clock
 from sync_pipeline.errors import ConcurrentSyncError, PublishError
 
@@ -203,8 +203,10 @@ class FailedJob:
         self.job_id = job_id
         self.error_result = {"reason": reason, "message": "try later"}
 
-    def result(self) -> None:
-        raise exceptions.InternalServerError("try later")
+    state = "DONE"
+
+    def exception(self) -> Exception:
+        return exceptions.InternalServerError("try later")
 
 
 @pytest.fixture

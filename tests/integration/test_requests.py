@@ -339,10 +339,11 @@ def test_too_many_partitions_are_refused_before_anything_is_sent(
 ) -> None:
     running = publishing.plan(mode, PLAIN, layout=TableLayout("updated_at"))
     files = [
-        StagedFile(f"{running.staging_folder}{number}.parquet", 1, 1, frozenset(map(str, range(first, first + 2500))))
-        for number, first in enumerate((0, 2000))
+        StagedFile(f"{running.staging_folder}{number}.parquet", 1, 1, frozenset(map(str, range(first, first + 6000))))
+        for number, first in enumerate((0, 5000))
     ]
-    with pytest.raises(SchemaError, match=r"^the rows belong to more than 4,000 partitions of updated_at by DAY"):
+    most = "4,000" if mode is WriteMode.MERGE else "10,000"
+    with pytest.raises(SchemaError, match=rf"^the rows belong to more than {most} partitions of updated_at by DAY"):
         publish(publishing.client, running, files)
     assert sent.writes() == []
 

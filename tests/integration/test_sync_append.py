@@ -213,7 +213,9 @@ def one_less(count: Callable[[Any], int]) -> property:
         pytest.param(DIRECT.values[0], TRUNCATE, LoadJob, "output_rows", "compare the table", id="truncate direct"),
         pytest.param(STAGED.values[0], {}, LoadJob, "output_rows", "nothing was published", id="staging"),
         pytest.param(STAGED.values[0], {}, QueryJob, "num_dml_affected_rows", "compare the table", id="insert"),
-        pytest.param(STAGED.values[0], TRUNCATE, None, "", "compare the table", id="truncate staged"),
+        pytest.param(
+            STAGED.values[0], TRUNCATE, QueryJob, "num_dml_affected_rows", "compare the table", id="truncate staged"
+        ),
         pytest.param(
             DIRECT.values[0],
             {"delete_existing_table": "true"},
@@ -235,7 +237,7 @@ def test_a_run_whose_rows_do_not_all_arrive_fails(
 ) -> None:
     syncing.run(postgresql_query=query).succeeded()
     if job is None:
-        monkeypatch.setattr("sync_pipeline.publish.count_sql", lambda _: "SELECT 2")
+        monkeypatch.setattr("sync_pipeline.publish._Publication._rows_in_table", lambda _: 2)
     else:
         monkeypatch.setattr(job, counter, one_less(getattr(job, counter).fget))
     run = syncing.run(postgresql_query=query, **parameters)
@@ -291,6 +293,7 @@ def test_more_files_than_one_job_takes_go_by_way_of_a_staging_table(
     monkeypatch.setattr("sync_pipeline.staging.FILE_BYTES", 1)
     monkeypatch.setattr("sync_pipeline.staging.ROW_GROUP_BYTES", 1)
     monkeypatch.setattr("sync_pipeline.publish.MAX_FILES_PER_JOB", 2)
+    monkeypatch.setattr("sync_pipeline.publishing_jobs.MAX_FILES_PER_JOB", 2)
     for _ in range(2):
         assert syncing.run(batch_size="1", **TRUNCATE).succeeded().rows_loaded == 3
     assert syncing.column(IDS) == [1, 2, 3]

@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from google.api_core import exceptions
 from google.cloud import bigquery
-from google.cloud.bigquery.job import LoadJob
 
 from sync_pipeline import pipeline, planning
 from sync_pipeline.plan import SyncPlan
@@ -152,20 +150,21 @@ def test_a_run_after_one_that_failed_to_publish_is_not_blocked(syncing: Syncing)
 
 
 def test_a_job_that_fails_for_the_moment_is_tried_again(syncing: Syncing, monkeypatch: pytest.MonkeyPatch) -> None:
-    result, failures = LoadJob.result, iter([True, True])
+    load, failures = bigquery.Client.load_table_from_uri, iter([True, True])
 
-    def fail_twice(self: LoadJob, *arguments: Any, **options: Any) -> Any:
+    def fail_twice(client: bigquery.Client, *arguments: Any, job_id: str, **options: Any) -> Any:
         if next(failures, False):
-            # The job itself has failed; the emulator cannot be asked to.
-            self._properties["status"] = {"state": "DONE", "errorResult": {"reason": "backendError", "message": "x"}}
-            raise exceptions.InternalServerError("x")
-        return result(self, *arguments, **options)
+            # The job itself fails; the emulator cannot be asked to.
+            job = client.query("SELECT 1", job_id=f"{job_id}-failing", job_retry=None)
+            job._properties["status"] = {"state": "DONE", "errorResult": {"reason": "backendError", "message": "x"}}
+            return job
+        return load(client, *arguments, job_id=job_id, **options)
 
-    monkeypatch.setattr(LoadJob, "result", fail_twice)
-    monkeypatch.setattr("sync_pipeline.bigquery_client.time.sleep", lambda _: None)
+    monkeypatch.setattr(bigquery.Client, "load_table_from_uri", fail_twice)
+    monkeypatch.setattr("sync_pipeline.bigquery_jobs.time.sleep", lambda _: None)
     run = syncing.smart(max_retries="2")
     assert run.exit_code == 0, run.everything
-    assert len([line for line in run.log if "failed (backendError); trying again" in line]) == 2
+    assert len([line for line in run.log if "failed by a transient failure; trying again" in line]) == 2
 
 
 def test_two_processes_at_the_same_moment(syncing: Syncing) -> None:

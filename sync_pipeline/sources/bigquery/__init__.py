@@ -130,10 +130,13 @@ class BigquerySource:
             risks=self._earliest_risk(interval),
         )
 
-    def read(self, schema: Schema) -> beam.PTransform:
-        """Return the transform from partitions to batches of `schema` and dead letters."""
+    def read(self, schema: Schema, run_id: str = "") -> beam.PTransform:
+        """Return the transform from partitions to batches of `schema`, dead letters and failures."""
         return ReadFromBigquery(
-            schema, batch_size=self.config.batch_size, keeps_dead_letters=self.config.dead_letter_table is not None
+            schema,
+            batch_size=self.config.batch_size,
+            keeps_dead_letters=self.config.dead_letter_table is not None,
+            run_id=run_id,
         )
 
     @property

@@ -19,8 +19,10 @@ import pyarrow.compute as pc
 from apache_beam.metrics import Metrics
 from google.cloud.bigquery_storage_v1 import BigQueryReadClient, types
 
-from sync_pipeline.bigquery_client import REQUEST_RETRY, JobRequest, finish_job, job_labels, query_config
+from sync_pipeline.bigquery_client import REQUEST_RETRY, query_config
+from sync_pipeline.bigquery_jobs import JobRequest, finish_job, job_labels
 from sync_pipeline.errors import RecordError
+from sync_pipeline.failures import FAILURES, CatchFinalErrors
 from sync_pipeline.schema import REQUIRED, Schema
 from sync_pipeline.source import BATCHES, DEAD_LETTERS, DeadLetter, Partition, Selection
 from sync_pipeline.sources.bigquery.client import (
@@ -66,6 +68,10 @@ class BigqueryRead(Partition):
     selection: Selection
     max_retries: int
     checks: tuple[Check, ...] = ()
+
+
+# The output of the step that opens the session.
+_STREAMS = "streams"
 
 
 @dataclass(frozen=True)
@@ -202,21 +208,27 @@ class ReadFromBigquery(beam.PTransform):
         schema: the columns that are read.
         batch_size: the largest number of rows in one batch.
         keeps_dead_letters: a row that does not fit is an element of the output `DEAD_LETTERS`, instead of an error.
+        run_id: see `CatchFinalErrors`.
     """
 
     schema: Schema
     batch_size: int
     keeps_dead_letters: bool = False
+    run_id: str = ""
 
-    def expand(self, partitions: beam.PCollection) -> beam.pvalue.DoOutputsTuple:
-        """Turn the partition into RecordBatches and DeadLetters."""
-        return (
-            partitions
-            | "OpenSession" >> beam.ParDo(_OpenSessionFn(self.schema))
+    def expand(self, partitions: beam.PCollection) -> dict[str, beam.PCollection]:
+        """Turn the partition into RecordBatches, DeadLetters and Failures."""
+        open_session = CatchFinalErrors(_OpenSessionFn(self.schema), self.run_id)
+        opened = partitions | "OpenSession" >> beam.ParDo(open_session).with_outputs(FAILURES, main=_STREAMS)
+        read_stream = beam.ParDo(CatchFinalErrors(_ReadStreamFn(self), self.run_id)).with_output_types(pa.RecordBatch)
+        read = (
+            opened[_STREAMS]
             # It keeps the streams: from here on no repetition can open another session. And it spreads them.
             | "SpreadStreams" >> beam.Reshuffle()
-            | "ReadStream" >> beam.ParDo(_ReadStreamFn(self)).with_outputs(DEAD_LETTERS, main=BATCHES)
+            | "ReadStream" >> read_stream.with_outputs(DEAD_LETTERS, FAILURES, main=BATCHES)
         )
+        failures = (opened[FAILURES], read[FAILURES]) | "Failures" >> beam.Flatten()
+        return {BATCHES: read[BATCHES], DEAD_LETTERS: read[DEAD_LETTERS], FAILURES: failures}
 
 
 class _OpenSessionFn(beam.DoFn):

@@ -15,6 +15,7 @@ from pymongo.collection import Collection
 
 from sync_pipeline.config import MongodbConfig
 from sync_pipeline.errors import SourceUnavailableError
+from sync_pipeline.failures import FAILURES, CatchFinalErrors
 from sync_pipeline.read_output import ReadOutput, fitting_batches
 from sync_pipeline.source import BATCHES, DEAD_LETTERS, DeadLetter, Partition
 from sync_pipeline.sources.mongodb.bson_batches import DocumentColumns, read_documents
@@ -115,6 +116,7 @@ class ReadFromMongodb(beam.PTransform):
         batch_size: the largest number of rows in one batch.
         max_retries: how often connecting is tried again.
         keeps_dead_letters: a document that does not fit is an element of `DEAD_LETTERS`, instead of an error.
+        run_id: see `CatchFinalErrors`.
     """
 
     config: MongodbConfig
@@ -122,12 +124,12 @@ class ReadFromMongodb(beam.PTransform):
     batch_size: int
     max_retries: int
     keeps_dead_letters: bool = False
+    run_id: str = ""
 
     def expand(self, partitions: beam.PCollection) -> beam.pvalue.DoOutputsTuple:
-        """Turn Partitions into RecordBatches and DeadLetters."""
-        return partitions | "ReadPartition" >> beam.ParDo(_ReadPartitionFn(self)).with_outputs(
-            DEAD_LETTERS, main=BATCHES
-        )
+        """Turn Partitions into RecordBatches, DeadLetters and Failures."""
+        read = beam.ParDo(CatchFinalErrors(_ReadPartitionFn(self), self.run_id)).with_output_types(pa.RecordBatch)
+        return partitions | "ReadPartition" >> read.with_outputs(DEAD_LETTERS, FAILURES, main=BATCHES)
 
 
 class _ReadPartitionFn(beam.DoFn):

@@ -167,14 +167,15 @@ class PostgresqlSource:
             risks=(*start_risks, *result.risks),
         )
 
-    def read(self, schema: Schema) -> beam.PTransform:
-        """Return the transform from partitions to batches of `schema` and dead letters."""
+    def read(self, schema: Schema, run_id: str = "") -> beam.PTransform:
+        """Return the transform from partitions to batches of `schema`, dead letters and failures."""
         return ReadFromPostgresql(
             self.connection,
             schema,
             batch_size=self.config.batch_size,
             max_retries=self.config.max_retries,
             keeps_dead_letters=self.config.dead_letter_table is not None,
+            run_id=run_id,
         )
 
     @property

@@ -16,6 +16,7 @@ from psycopg2.extensions import connection as Connection
 
 from sync_pipeline.config import PostgresqlConfig
 from sync_pipeline.errors import RecordError, SourceError
+from sync_pipeline.failures import FAILURES, CatchFinalErrors
 from sync_pipeline.read_output import ReadOutput, fitting_batches
 from sync_pipeline.schema import Schema
 from sync_pipeline.source import BATCHES, DEAD_LETTERS, DeadLetter, Partition
@@ -164,6 +165,7 @@ class ReadFromPostgresql(beam.PTransform):
         batch_size: the largest number of rows in one batch.
         max_retries: how often connecting is tried again.
         keeps_dead_letters: a row that does not fit is an element of the output `DEAD_LETTERS`, instead of an error.
+        run_id: see `CatchFinalErrors`.
     """
 
     config: PostgresqlConfig
@@ -171,11 +173,12 @@ class ReadFromPostgresql(beam.PTransform):
     batch_size: int
     max_retries: int
     keeps_dead_letters: bool = False
+    run_id: str = ""
 
     def expand(self, partitions: beam.PCollection) -> beam.pvalue.DoOutputsTuple:
-        """Turn Partitions into RecordBatches and DeadLetters."""
-        read = beam.ParDo(_ReadPartitionFn(self)).with_output_types(pa.RecordBatch)
-        return partitions | "ReadPartition" >> read.with_outputs(DEAD_LETTERS, main=BATCHES)
+        """Turn Partitions into RecordBatches, DeadLetters and Failures."""
+        read = beam.ParDo(CatchFinalErrors(_ReadPartitionFn(self), self.run_id)).with_output_types(pa.RecordBatch)
+        return partitions | "ReadPartition" >> read.with_outputs(DEAD_LETTERS, FAILURES, main=BATCHES)
 
 
 class _ReadPartitionFn(beam.DoFn):

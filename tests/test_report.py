@@ -1,40 +1,10 @@
 from __future__ import annotations
 
 import pytest
-from google.cloud.bigquery import SchemaField
 
-from sync_pipeline.bigquery_client import job_labels
 from sync_pipeline.plan import WriteMode
-from sync_pipeline.publish import SyncReport, _outcome_of_nothing, load_job_config
+from sync_pipeline.report import SyncReport, outcome_of_nothing
 from tests.plans import plan
-
-FIELDS = [
-    SchemaField("id", "INT64", "REQUIRED", description="the key"),
-    SchemaField("local", "DATETIME"),
-    SchemaField("tags", "STRING", "REPEATED"),
-]
-
-
-@pytest.mark.parametrize("disposition", ["WRITE_APPEND", "WRITE_TRUNCATE_DATA"])
-def test_load_job_config(disposition: str) -> None:
-    config = load_job_config(FIELDS, disposition, job_labels("20250722T150000_0A1B2C3D", "postgresql"))
-    assert config.to_api_repr() == {
-        "load": {
-            "sourceFormat": "PARQUET",
-            "parquetOptions": {"enableListInference": True},
-            "createDisposition": "CREATE_NEVER",
-            "writeDisposition": disposition,
-            "schema": {
-                "fields": [
-                    {"name": "id", "type": "INT64", "mode": "REQUIRED", "description": "the key"},
-                    {"name": "local", "type": "DATETIME", "mode": "NULLABLE"},
-                    {"name": "tags", "type": "STRING", "mode": "REPEATED"},
-                ]
-            },
-        },
-        "labels": {"sync_source": "postgresql", "sync_run": "20250722t150000_0a1b2c3d"},
-    }
-
 
 REPORT = SyncReport(
     run_id="r1",
@@ -77,4 +47,4 @@ def test_a_report_without_smart_sync() -> None:
     ],
 )
 def test_the_outcome_of_no_rows(mode: WriteMode, creates: bool, outcome: str) -> None:
-    assert _outcome_of_nothing(plan(write_mode=mode, creates_table=creates)) == outcome
+    assert outcome_of_nothing(plan(write_mode=mode, creates_table=creates)) == outcome
