@@ -505,7 +505,8 @@ PARAMETERS: tuple[Parameter, ...] = (
     _MONGODB(
         "mongodb_schema_sample_size",
         "MongoDB schema sample",
-        "How many documents, chosen at random, tell the columns. Without it all that the run reads are looked at.",
+        "How many documents, chosen at random, tell the columns. Without it all that the run reads are looked at, or "
+        "a sample where these are more than a million.",
         ParameterType.INTEGER,
         example="10000",
         minimum=1,

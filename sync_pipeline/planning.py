@@ -171,10 +171,7 @@ def _scanned(
     existing = destination.table.schema if destination.table is not None and stays else Schema(())
     scanned = replace(scanned, schema=open_schema(scanned, existing, config.transformation))
     if not len(scanned.schema):
-        raise SchemaError(
-            "the source has no rows for this run, so that nobody can tell the columns of the table: run again when "
-            "there are some"
-        )
+        raise SchemaError(scanned.nothing_seen)
     return scanned, latest
 
 

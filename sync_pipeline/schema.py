@@ -85,6 +85,9 @@ RANGE_BOUNDS = ("start", "end")
 # https://cloud.google.com/bigquery/docs/schemas#column_descriptions
 MAX_DESCRIPTION_CHARACTERS = 1024
 
+# https://cloud.google.com/bigquery/quotas#all_tables
+MAX_COLUMNS = 10_000
+
 # Types a time partition can be cut by, each with its granularities, and types a table can be clustered by.
 # https://cloud.google.com/bigquery/docs/partitioned-tables, https://cloud.google.com/bigquery/docs/clustered-tables
 PARTITION_GRANULARITIES: Mapping[str, tuple[str, ...]] = {

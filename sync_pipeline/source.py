@@ -37,6 +37,7 @@ class SourceDescription:
         scan: where the columns can only be told once it is known which rows are read: gives the description of those in
             an interval. `schema` is empty until then.
         transport: what protects the connection to the source; empty where Google's own clients do.
+        nothing_seen: why no column is known, where none is, and what to do.
     """
 
     schema: Schema
@@ -50,6 +51,10 @@ class SourceDescription:
     scan: Callable[[SyncInterval], SourceDescription] | None = None
     wall_clock: WallClock | None = None
     transport: str = ""
+    nothing_seen: str = (
+        "the source has no rows for this run, so that nobody can tell the columns of the table: run again when there "
+        "are some"
+    )
 
 
 class RecordBatchCoder(beam.coders.Coder):

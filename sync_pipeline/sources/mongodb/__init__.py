@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -13,8 +13,8 @@ from pymongo.collection import Collection
 
 from sync_pipeline.config import MongodbConfig, SmartSyncConfig, SyncConfig
 from sync_pipeline.errors import ConfigError
-from sync_pipeline.schema import Field, Schema
-from sync_pipeline.smart_sync import SyncInterval, has_placeholders
+from sync_pipeline.schema import MAX_COLUMNS, Field, Schema
+from sync_pipeline.smart_sync import StartOrigin, SyncInterval, has_placeholders
 from sync_pipeline.source import Partition, ReadPlan, SourceDescription
 from sync_pipeline.sources.mongodb.bson_batches import DocumentColumns
 from sync_pipeline.sources.mongodb.bson_types import DOCUMENT, ID
@@ -26,24 +26,26 @@ from sync_pipeline.sources.mongodb.partitions import (
     Sample,
     by_id,
     by_timestamp,
-    has_index,
     partition_count,
     take_sample,
 )
 from sync_pipeline.sources.mongodb.raw_read import ReadFromMongodb
+from sync_pipeline.sources.mongodb.schema_inference import LOOK_SECONDS, infer_types
 from sync_pipeline.sources.mongodb.schema_scan import (
     CollectionKind,
     check_ids_are_distinct,
-    field_types,
     look_up,
     schema_of,
-    without_timestamp,
 )
+from sync_pipeline.sources.mongodb.timestamp_field import check_timestamp_field, has_index, without_timestamp
 from sync_pipeline.sources.mongodb.transport import protection, resolved, transport_risks
 
 # They mean something else to the aggregation by which the columns are found, or nothing.
 # https://www.mongodb.com/docs/manual/reference/operator/projection/
 _FIND_ONLY = ("$elemMatch", "$meta", "$slice")
+
+# How long the launch waits for an answer. What may take longer has a limit of its own, which the server is told.
+ANSWER_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,8 @@ class MongodbSource:
 
         Raises SourceUnavailableError, SourceQueryError, also when there is no such collection, or SchemaError.
         """
-        with self._connected() as collection, translated_errors(self.connection):
-            look_up(collection)
+        with self._connected() as collection:
+            kind = look_up(collection)
             now, newest, risks = _clock(collection)
         settle = self._smart_sync.settle if self._smart_sync else timedelta()
         end = milliseconds(min(now, newest) - settle).replace(tzinfo=UTC)
@@ -75,14 +77,14 @@ class MongodbSource:
             transport=protection(self.connection, uri),
         )
         if self._smart_sync is None:
-            return self._scanned(description, None)
+            return self._scanned(description, kind, None)
         description = replace(description, risks=(*connection_risks, *risks))
-        return replace(description, scan=partial(self._scanned, description))
+        return replace(description, scan=partial(self._scanned, description, kind))
 
     def plan_read(self, schema: Schema, interval: SyncInterval | None) -> ReadPlan:
         """Return the finds that read the documents of `interval`, or all of the query."""
         # Which fields of a document are wanted is decided when it is read, so that none is lost.
-        with self._connected() as collection, translated_errors(self.connection):
+        with self._connected() as collection:
             kind = look_up(collection)
             id_risks = self._id_risks(collection, schema)
             query = self._query(interval)
@@ -119,19 +121,42 @@ class MongodbSource:
             has_document=self.connection.document_mode,
         )
 
-    def _scanned(self, description: SourceDescription, interval: SyncInterval | None) -> SourceDescription:
+    def _scanned(
+        self, description: SourceDescription, kind: CollectionKind, interval: SyncInterval | None
+    ) -> SourceDescription:
         """Return the description with the columns of the documents in `interval`, or of all."""
-        with self._connected() as collection, translated_errors(self.connection):
+        risks = list(description.risks)
+        nothing_seen = description.nothing_seen
+        with self._connected(LOOK_SECONDS) as collection:
+            column = self._timestamp_column
+            if interval is not None and column is not None and not self._says_interval:
+                query = parse_filter(self.connection.query, "mongodb_query", interval)
+                if not self._includes_null:
+                    check_timestamp_field(collection, query, column)
+                is_increment = interval.origin in (StartOrigin.DESTINATION, StartOrigin.LOOKBACK)
+                risks += without_timestamp(
+                    collection, query, column, includes_null=self._includes_null, is_increment=is_increment
+                )
             if self.connection.document_mode:
                 schema = self._document_schema()
             else:
-                query = self._query(interval)
-                schema = schema_of(field_types(collection, query, self._projection, self.connection.sample_size))
-            risks: list[str] = []
-            if self._timestamp_column is not None and not self._says_interval:
-                query = parse_filter(self.connection.query, "mongodb_query", interval)
-                risks = without_timestamp(collection, query, self._timestamp_column, self._includes_null)
-        return replace(description, schema=schema, risks=(*description.risks, *risks))
+                inference = infer_types(
+                    collection,
+                    kind,
+                    self._query(interval),
+                    self._projection,
+                    self.connection.sample_size,
+                    max_fields=None if self.config.transformation.include_fields else MAX_COLUMNS,
+                )
+                schema = schema_of(inference.types)
+                risks += inference.risks
+                if inference.sampled:
+                    nothing_seen = (
+                        f"{inference.sampled} were looked at, and the run reads none of them, so that nobody can tell "
+                        "the columns of the table: set a larger mongodb_schema_sample_size, add an index for the "
+                        "filter, or set mongodb_document_mode=true"
+                    )
+        return replace(description, schema=schema, risks=tuple(risks), nothing_seen=nothing_seen)
 
     def _id_risks(self, collection: Collection[Document], schema: Schema) -> list[str]:
         if ID not in schema or schema.field(ID).type != "STRING":
@@ -205,8 +230,15 @@ class MongodbSource:
             return query
         return both(query, interval_filter(self._timestamp_column, interval, with_nulls=self._includes_null))
 
-    def _connected(self) -> AbstractContextManager[Collection[Document]]:
-        return connected(self.connection, self.config.max_retries)
+    @contextmanager
+    def _connected(self, more_seconds: float = 0) -> Iterator[Collection[Document]]:
+        """Connect for the launch's questions, each to be answered within ANSWER_SECONDS and `more_seconds`."""
+        seconds = ANSWER_SECONDS + more_seconds
+        with (
+            connected(self.connection, self.config.max_retries, answer_seconds=seconds) as collection,
+            translated_errors(self.connection),
+        ):
+            yield collection
 
 
 def open_source(config: SyncConfig) -> MongodbSource:

@@ -27,6 +27,9 @@ CONNECT_TIMEOUT_SECONDS = 10
 
 Document = dict[str, Any]
 
+# Raised when the server, or the network, took longer than what was asked for allows.
+TIME_IS_UP = (pymongo.errors.ExecutionTimeout, pymongo.errors.NetworkTimeout)
+
 
 _CREDENTIALS = "check mongodb_username and mongodb_password, or those in mongodb_connection_string and its authSource"
 _NO_CREDENTIALS = (
@@ -84,6 +87,7 @@ ANY_OTHER_CODE = ErrorMeaning(SourceQueryError, "check mongodb_query and mongodb
 # The driver's errors by class, the most specific first; OperationFailure is looked up by its code.
 DRIVER_ERRORS: tuple[tuple[type[Exception], type[SyncError], str], ...] = (
     (pymongo.errors.ServerSelectionTimeoutError, SourceUnavailableError, ""),
+    (pymongo.errors.NetworkTimeout, SourceUnavailableError, f"the server did not answer in time: {_AGAIN}"),
     (pymongo.errors.ConnectionFailure, SourceUnavailableError, f"the connection was lost: {_AGAIN}"),
     (pymongo.errors.ConfigurationError, ConfigError, ""),
     (pymongo.errors.InvalidName, SourceQueryError, "check mongodb_database and mongodb_collection"),
@@ -127,13 +131,20 @@ REFUSALS: tuple[tuple[str, str], ...] = (
 
 
 @contextlib.contextmanager
-def connected(config: MongodbConfig, max_retries: int) -> Iterator[Collection[Document]]:
+def connected(
+    config: MongodbConfig, max_retries: int, *, answer_seconds: float | None = None
+) -> Iterator[Collection[Document]]:
     """Connect, and yield the collection; what it reads, a majority of a replica set has, and so cannot be rolled back.
 
     A server that cannot be reached is tried `max_retries` times more, waiting 1, 2, 4 … seconds; a refusal is final.
+
+    Args:
+        answer_seconds: how long the server may take for an answer. None is for ever: a find answers when it has found
+            documents, which may take hours; that the other side is gone is found out by TCP's keep-alive.
+
     Raises SourceUnavailableError, SourceQueryError or ConfigError.
     """
-    client = connect_with_retries(lambda: _connect(config), max_retries)
+    client = connect_with_retries(lambda: _connect(config, answer_seconds), max_retries)
     try:
         with translated_errors(config):
             concern = client.read_concern if client.read_concern.level else ReadConcern("majority")
@@ -157,8 +168,8 @@ def translated_errors(config: MongodbConfig, *, is_reading: bool = False) -> Ite
         raise _translated(error, config, is_reading) from None
 
 
-def _connect(config: MongodbConfig) -> pymongo.MongoClient[Document]:
-    client = _open_client(config)
+def _connect(config: MongodbConfig, answer_seconds: float | None) -> pymongo.MongoClient[Document]:
+    client = _open_client(config, answer_seconds)
     try:
         with translated_errors(config):
             # The client connects on first use; this also logs in.
@@ -169,12 +180,14 @@ def _connect(config: MongodbConfig) -> pymongo.MongoClient[Document]:
     return client
 
 
-def _open_client(config: MongodbConfig) -> pymongo.MongoClient[Document]:
+def _open_client(config: MongodbConfig, answer_seconds: float | None) -> pymongo.MongoClient[Document]:
     defaults: dict[str, Any] = {
         "serverSelectionTimeoutMS": SELECTION_SECONDS * 1000,
         "connectTimeoutMS": CONNECT_TIMEOUT_SECONDS * 1000,
         "appname": APPLICATION_NAME,
     }
+    if answer_seconds is not None:
+        defaults["socketTimeoutMS"] = int(answer_seconds * 1000)
     with tls_options(config) as tls:
         if config.connection_string is None:
             with translated_errors(config):

@@ -23,12 +23,11 @@ from bson.binary import UUID_SUBTYPE
 from bson.datetime_ms import DatetimeMS
 from bson.errors import BSONError
 from pymongo.collection import Collection
-from pymongo.errors import OperationFailure
 
 from sync_pipeline.smart_sync import SyncInterval
 from sync_pipeline.sources.mongodb.bson_texts import DECODING, EXTENDED, LENIENT, extended_json
 from sync_pipeline.sources.mongodb.bson_types import ID
-from sync_pipeline.sources.mongodb.connection import Document
+from sync_pipeline.sources.mongodb.connection import TIME_IS_UP, Document
 from sync_pipeline.sources.mongodb.filters import Filter, both, interval_filter, null_filter
 from sync_pipeline.sources.mongodb.index_operators import chooses_index
 
@@ -39,6 +38,9 @@ MAX_PARTITIONS = 100
 # A range's ends are as even as the sample is large; the server takes one at random where it is below a twentieth.
 SAMPLES_PER_PARTITION = 50
 MIN_SAMPLE = 1000
+
+# A view may have to be computed for it.
+_SAMPLE_MILLISECONDS = 30_000
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ class Sample:
 
     Attributes:
         documents: how many the collection has, about.
-        share: of them that the query matches; None where nobody can tell, as the query chooses its own index.
+        share: of them that the query matches; None where nobody can tell without reading them.
         size: of a matching document, in bytes.
         ids, moments: of matching documents, in order.
     """
@@ -105,8 +107,17 @@ class Sample:
 def take_sample(
     collection: Collection[Document], query: Filter, timestamp_column: str | None, num_partitions: int | None
 ) -> Sample:
-    """Look at random documents of the collection that match `query`."""
-    documents = collection.estimated_document_count()
+    """Look at random documents of the collection that match `query`; at none where that takes the server long."""
+    try:
+        return _sample(collection, query, timestamp_column, num_partitions)
+    except TIME_IS_UP:
+        return Sample(0, None, 0.0, (), ())
+
+
+def _sample(
+    collection: Collection[Document], query: Filter, timestamp_column: str | None, num_partitions: int | None
+) -> Sample:
+    documents = collection.estimated_document_count(maxTimeMS=_SAMPLE_MILLISECONDS)
     size = max(MIN_SAMPLE, (num_partitions or 0) * SAMPLES_PER_PARTITION)
     if chooses_index(query):
         return Sample(documents, None, 0.0, (), ())
@@ -124,6 +135,7 @@ def take_sample(
                 {"$sort": {ID: 1}},
             ],
             allowDiskUse=True,
+            maxTimeMS=_SAMPLE_MILLISECONDS,
         )
     )
     looked_at = min(size, documents)
@@ -137,7 +149,7 @@ def take_sample(
 
 
 def partition_count(sample: Sample, num_partitions: int | None) -> int:
-    """Return how many parts to read in: what is asked for, or by size; one where the query chooses its own index."""
+    """Return how many parts to read in: what is asked for, or by size; one where there is no sample."""
     if sample.rows is None:
         return 1
     if num_partitions is not None:
@@ -206,15 +218,6 @@ def by_timestamp(
     if with_nulls:
         finds.append(Find(both(query, null_filter(column)), projection))
     return finds
-
-
-def has_index(collection: Collection[Document], column: str) -> bool:
-    """Whether an index begins with the field."""
-    try:
-        return any(next(iter(index["key"])) == column for index in collection.list_indexes())
-    except OperationFailure:
-        # A view has none, and the user may not be allowed to know.
-        return False
 
 
 def _quantiles(values: Sequence[Any], count: int) -> list[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +17,7 @@ from sync_pipeline.schema import Field, Schema
 from sync_pipeline.sources.mongodb.bson_texts import AMBIGUOUS_ID, LENIENT
 from sync_pipeline.sources.mongodb.bson_types import BSON_TYPES, ID, UUID, column
 from sync_pipeline.sources.mongodb.connection import Document
-from sync_pipeline.sources.mongodb.filters import Filter, both, not_a_date_filter, null_filter
-from sync_pipeline.sources.mongodb.index_operators import for_aggregation
+from sync_pipeline.sources.mongodb.filters import Filter, both
 from sync_pipeline.suggestions import did_you_mean
 
 # How long the server may count what is only reported, or look for what is hardly there.
@@ -29,11 +28,11 @@ _UUID_SUBTYPE = 4
 
 # What `LENIENT` makes of bytes that are not UTF-8.
 _NOT_UTF8 = re.compile("[\ud800-\udfff]")
-_BINARY = "binData"
 
 # binData is ordered by length, subtype and bytes: between these two lie all UUIDs and nothing else.
 _FIRST_UUID, _LAST_UUID = Binary(bytes(16), _UUID_SUBTYPE), Binary(bytes([255] * 16), _UUID_SUBTYPE)
 _IS_UUID = {"$and": [{"$gte": ["$$this.v", _FIRST_UUID]}, {"$lte": ["$$this.v", _LAST_UUID]}]}
+_TYPE = {"$cond": [_IS_UUID, UUID, {"$type": "$$this.v"}]}
 
 
 @dataclass(frozen=True)
@@ -86,52 +85,49 @@ def _nothing_there(collection: Collection[Document], known: Iterable[str]) -> st
 
 
 def field_types(
-    collection: Collection[Document], query: Filter, projection: Filter, sample_size: int | None
+    collection: Collection[Document],
+    stages: Sequence[Mapping[str, Any]],
+    projection: Filter,
+    *,
+    milliseconds: int,
+    max_fields: int | None = None,
 ) -> Mapping[str, frozenset[str]]:
-    """Return the types that each field has in the documents of `query`, or in a random sample of these.
+    """Return the types that each field has in the documents that the `stages` give.
 
-    Fields are in the order of their names, `_id` first.
+    Fields are in the order of their names, `_id` first. A name that is not UTF-8 can be no column: it is left to the
+    read, whose documents with it do not fit.
+
+    Args:
+        milliseconds: how long the server may take; then it raises ExecutionTimeout.
+
+    Raises SchemaError when there are more than `max_fields`.
     """
-    stages: list[Mapping[str, Any]] = [{"$match": for_aggregation(query)}]
-    if sample_size is not None:
-        stages.append({"$sample": {"size": sample_size}})
-    if projection:
-        stages.append({"$project": projection})
-    fields: Mapping[str, Any] = {"$objectToArray": "$$ROOT"}
-    types = _types(collection, stages, fields, {"$type": "$$this.v"})
-    binary = [key for key, names in types.items() if _BINARY in names]
-    if binary:
-        # Asked for separately: to compare every value would take the server half as long again.
-        fields = {"$filter": {"input": fields, "cond": {"$in": ["$$this.k", {"$literal": binary}]}}}
-        subtypes = _types(collection, stages, fields, {"$cond": [_IS_UUID, UUID, {"$type": "$$this.v"}]})
-        types |= {key: types[key] - {_BINARY} | subtypes.get(key, {_BINARY}) for key in binary}
-    return {key: frozenset(types[key]) for key in sorted(types, key=lambda key: (key != ID, key))}
-
-
-def _types(
-    collection: Collection[Document], stages: list[Mapping[str, Any]], fields: Mapping[str, Any], type_name: Any
-) -> dict[str, set[str]]:
-    """Return the values of the expression `type_name` for each of the `fields`, over the documents of `stages`.
-
-    A name that is not UTF-8 can be no column: it is left to the read, whose documents with it do not fit.
-    """
-    pairs = {"$map": {"input": fields, "in": ["$$this.k", type_name]}}
+    # An array of pairs, in which a value's type stands behind its name.
+    pairs = {"$map": {"input": {"$objectToArray": "$$ROOT"}, "in": ["$$this.k", _TYPE]}}
     found = collection.with_options(codec_options=LENIENT).aggregate(
         [
             *stages,
+            *([{"$project": projection}] if projection else []),
             # Most documents have one of a few shapes: only those are taken apart.
             {"$group": {"_id": pairs}},
             {"$unwind": "$_id"},
             {"$group": {"_id": "$_id"}},
         ],
         allowDiskUse=True,
+        maxTimeMS=milliseconds,
     )
     types: dict[str, set[str]] = {}
     for document in found:
         key, name = document["_id"]
         if not _NOT_UTF8.search(key):
             types.setdefault(key, set()).add(name)
-    return types
+        if max_fields is not None and len(types) > max_fields:
+            raise SchemaError(
+                f"the documents have more than {max_fields:,} different fields, and a BigQuery table has no more "
+                "columns: where names of fields are data, load whole documents (mongodb_document_mode=true); else "
+                "choose fields with mongodb_projection or transformation_config.include_fields"
+            )
+    return {key: frozenset(types[key]) for key in sorted(types, key=lambda key: (key != ID, key))}
 
 
 def schema_of(types: Mapping[str, frozenset[str]]) -> Schema:
@@ -179,30 +175,3 @@ def check_ids_are_distinct(collection: Collection[Document], query: Filter) -> l
         "digits: two documents could become one row. Read one type at a time into a table of its own, with "
         'mongodb_query={"_id": {"$type": "string"}} and the like'
     )
-
-
-def without_timestamp(
-    collection: Collection[Document], query: Filter, timestamp_column: str, includes_null: bool
-) -> list[str]:
-    """Return a sentence on the documents of `query` that no interval has, if there are any."""
-    no_date: list[Filter] = [query, not_a_date_filter(timestamp_column)]
-    if includes_null:
-        no_date.append({"$nor": [null_filter(timestamp_column)]})
-    stages: list[Mapping[str, Any]] = [
-        {"$match": for_aggregation({"$and": no_date})},
-        {"$group": {"_id": {"$type": f"${timestamp_column}"}, "count": {"$sum": 1}}},
-    ]
-    try:
-        found = list(collection.aggregate(stages, maxTimeMS=COUNT_MILLISECONDS))
-    except OperationFailure as error:
-        if error.code != _TIME_LIMIT_EXCEEDED:
-            raise
-        problem = f"documents whose {timestamp_column} is no date are not read; there was no time to count them"
-        return [f"{problem}: an index on {timestamp_column} helps"]
-    counts = {str(entry["_id"]): int(entry["count"]) for entry in found}
-    if not counts:
-        return []
-    if "date" in counts:
-        counts["date of a year that is not from 1 to 9999"] = counts.pop("date")
-    each = ", ".join(f"{count:,} {name}" for name, count in sorted(counts.items()))
-    return [f"{sum(counts.values()):,} documents are not read: their {timestamp_column} is no date ({each})"]

@@ -1,0 +1,103 @@
+"""The field by which Smart Sync reads: whether the documents have it, and which of them have no date there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pymongo.collection import Collection
+from pymongo.errors import OperationFailure
+
+from sync_pipeline.errors import SchemaError
+from sync_pipeline.smart_sync import EARLIEST, LATEST
+from sync_pipeline.sources.mongodb.bson_types import NO_VALUE
+from sync_pipeline.sources.mongodb.connection import TIME_IS_UP, Document
+from sync_pipeline.sources.mongodb.filters import Filter, both, milliseconds, not_a_date_filter, null_filter
+from sync_pipeline.sources.mongodb.index_operators import for_aggregation
+from sync_pipeline.sources.mongodb.schema_scan import COUNT_MILLISECONDS, field_types
+from sync_pipeline.suggestions import did_you_mean
+
+# How many documents tell what fields there are, where the one that was named is not.
+_LOOKED_AT = 1_000
+
+# How many documents without a date are counted where the others of the collection are not read.
+_MOST_COUNTED = 10_000
+
+# The dates that an interval can have. What is no date is before or behind them in an index.
+_FIRST, _LAST = milliseconds(EARLIEST), milliseconds(LATEST)
+
+
+def check_timestamp_field(collection: Collection[Document], query: Filter, column: str) -> None:
+    """Raise SchemaError when there are documents and none has a date there. A search that takes long is given up."""
+    try:
+        if _has(collection, both(query, {column: {"$type": "date"}})) or not _has(collection, query):
+            return
+        stages: list[Mapping[str, Any]] = [{"$match": for_aggregation(query)}, {"$limit": _LOOKED_AT}]
+        types = field_types(collection, stages, {}, milliseconds=COUNT_MILLISECONDS)
+    except TIME_IS_UP:
+        return
+    dates = [name for name, names in types.items() if "date" in names]
+    there = f"fields with dates: {', '.join(dates[:10])}" if dates else "no field at the top of them has dates"
+    if not types.get(column, frozenset()) - NO_VALUE:
+        raise SchemaError(
+            f"smart_sync_timestamp_column: no document has a value in {column}{did_you_mean(column, dates or types)} "
+            f"({there})"
+        )
+    known = " and ".join(sorted(types[column] - NO_VALUE))
+    raise SchemaError(
+        f"smart_sync_timestamp_column: {column} is {known} in the documents, and never a date, so that no interval has "
+        f"any of them: store dates in it, or name another field ({there})"
+    )
+
+
+def without_timestamp(
+    collection: Collection[Document], query: Filter, column: str, *, includes_null: bool, is_increment: bool
+) -> list[str]:
+    """Return a sentence on the documents of `query` that no interval has, if there are any.
+
+    A run that reads everything counts them all, for ten seconds at most. An increment counts them where an index has
+    them side by side (arrays with a date among others are not there); else it would read the collection for it.
+    """
+    filters: list[Filter] = [query, not_a_date_filter(column)]
+    if is_increment:
+        if not has_index(collection, column, of_all=True):
+            return []
+        filters[1] = {"$or": [{column: {"$not": {"$gte": _FIRST}}}, {column: {"$gt": _LAST}}]}
+    if includes_null:
+        filters.append({"$nor": [null_filter(column)]})
+    stages: list[Mapping[str, Any]] = [
+        {"$match": for_aggregation({"$and": filters})},
+        *([{"$limit": _MOST_COUNTED}] if is_increment else []),
+        {"$group": {"_id": {"$type": f"${column}"}, "count": {"$sum": 1}}},
+    ]
+    try:
+        found = list(collection.aggregate(stages, maxTimeMS=COUNT_MILLISECONDS))
+    except TIME_IS_UP:
+        problem = f"documents whose {column} is no date are not read; there was no time to count them"
+        return [f"{problem}: an index on {column} helps"]
+    counts = {str(entry["_id"]): int(entry["count"]) for entry in found}
+    total = sum(counts.values())
+    if not total:
+        return []
+    if "date" in counts:
+        counts["date of a year that is not from 1 to 9999"] = counts.pop("date")
+    each = ", ".join(f"{count:,} {name}" for name, count in sorted(counts.items()))
+    more = " or more" if is_increment and total == _MOST_COUNTED else ""
+    return [f"{total:,}{more} documents are not read: their {column} is no date ({each})"]
+
+
+def has_index(collection: Collection[Document], column: str, *, of_all: bool = False) -> bool:
+    """Whether an index begins with the field, and with `of_all`, whether all documents are in it."""
+    try:
+        return any(
+            next(iter(index["key"])) == column
+            and not (of_all and any(index.get(option) for option in ("sparse", "partialFilterExpression", "hidden")))
+            for index in collection.list_indexes()
+        )
+    except OperationFailure:
+        # A view has none, and the user may not be allowed to know.
+        return False
+
+
+def _has(collection: Collection[Document], query: Filter) -> bool:
+    return collection.find_one(query, {"_id": 1}, max_time_ms=COUNT_MILLISECONDS) is not None
