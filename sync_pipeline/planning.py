@@ -8,6 +8,7 @@ from datetime import datetime
 
 from google.cloud import bigquery
 
+from sync_pipeline.bucket_location import check_bucket
 from sync_pipeline.config import SmartSyncConfig, SyncConfig
 from sync_pipeline.destination import (
     TIMESTAMP_TYPES,
@@ -88,6 +89,10 @@ def make_plan(
         keeps_dead_letters=keeps_dead_letters,
         has_hash_key=has_hash_key,
     )
+    bucket_notes = []
+    if way.selection is None:
+        locations = {destination.location, *([dead_letters.location] if dead_letters is not None else [])}
+        bucket_notes = check_bucket(staging_root, client.project, locations)
     return SyncPlan(
         run_id=new_run_id(started_at),
         started_at=started_at,
@@ -108,7 +113,7 @@ def make_plan(
         timestamp_column=columns.timestamp_column,
         dead_letters=dead_letters,
         staging_root=staging_root,
-        notes=columns.notes,
+        notes=(*columns.notes, *bucket_notes),
         risks=(*risks, *read_plan.risks),
         selection=way.selection,
         way=way.reason,
