@@ -32,6 +32,7 @@ from sync_pipeline.sources import open_source
 from sync_pipeline.staging import WriteStagedFiles, check_staging, rows_target
 from sync_pipeline.sweep import remove_staged
 from sync_pipeline.transformation import ApplyTransformation
+from sync_pipeline.worker_count import choose_worker_count, parts_of
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -102,7 +103,10 @@ def run(config: SyncConfig, options: PipelineOptions) -> PipelineResult | None:
     if config.dry_run:
         print(printable(plan.render()))
         return None
-    for line in plan.lines():
+    lines = plan.lines()
+    if runs_on_dataflow(options) and (chosen := choose_worker_count(options, parts_of(plan))) is not None:
+        lines.append(chosen)
+    for line in lines:
         _LOGGER.info("%s", line)
     if not runs_here(options):
         return build_pipeline(plan, source, options).run()

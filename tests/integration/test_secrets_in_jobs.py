@@ -28,6 +28,7 @@ from sync_pipeline.config import SyncConfig
 from sync_pipeline.errors import SyncError
 from sync_pipeline.options import BEAM_NAMES, IMAGE_VARIABLE
 from sync_pipeline.parameters import BY_NAME
+from sync_pipeline.secrets import EMULATOR_VARIABLE
 from tests.certificates import Authority, written
 from tests.integration.mongodb_syncing import MongodbSyncing
 from tests.integration.syncing import Syncing, _Messages
@@ -243,6 +244,7 @@ def test_name_is_all_that_travels(
 ) -> None:
     planted: Planted = request.getfixturevalue(plant)
     with secret_manager({NAME: planted.value.encode()}.__getitem__) as connect:
+        monkeypatch.delenv(EMULATOR_VARIABLE)
         monkeypatch.setattr("google.cloud.secretmanager.SecretManagerServiceClient", connect)
         job = launcher.build(**planted.given(parameter, NAME))
     assert not holds(job.everything, planted.password)
@@ -306,6 +308,10 @@ def test_job_is_one_that_dataflow_takes(launcher: Launcher, postgresql_user: Pla
         "destination_table": "items",
         "team": "shop",
     }
+    # The read has one part, which Dataflow cannot see.
+    (pool,) = job.description["environment"]["workerPools"]  # type: ignore[index]
+    assert (pool["numWorkers"], pool["autoscalingSettings"]["maxNumWorkers"]) == (1, 1)
+    assert "plan: workers: 1 at the start, at most 1, for 1 part(s)" in job.said
 
 
 def test_workers_run_the_launchers_image_and_install_nothing(launcher: Launcher, postgresql_user: Planted) -> None:
@@ -331,6 +337,7 @@ def test_secret_is_resolved_in_the_launcher_and_on_the_worker(
         return postgresql_user.value.encode()
 
     with secret_manager(answer) as connect:
+        monkeypatch.delenv(EMULATOR_VARIABLE)
         monkeypatch.setattr("google.cloud.secretmanager.SecretManagerServiceClient", connect)
         run = syncing.run(**postgresql_user.given("postgresql_password", NAME)).succeeded()
     assert run.rows_loaded == 2
@@ -370,6 +377,7 @@ def test_refused_secret_ends_the_run(
 
     monkeypatch.setattr(pipeline, "build_pipeline", launched)
     with secret_manager(answer) as connect:
+        monkeypatch.delenv(EMULATOR_VARIABLE)
         monkeypatch.setattr("google.cloud.secretmanager.SecretManagerServiceClient", connect)
         run = syncing.run(**postgresql_user.given("postgresql_password", NAME))
     run.refused(f"postgresql_password: {NAME} cannot be read: ", remedy)
