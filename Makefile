@@ -14,6 +14,10 @@ INGESTR := .venv-ingestr
 PEERS := .venv-peers
 PYTHON := $(VENV)/bin/python
 UV := .uv/bin/uv
+# uv would bring a list of authorities of its own, and fail behind a proxy that has another; pip may, before its 24.2.
+export UV_SYSTEM_CERTS ?= 1
+SYSTEM_CERTS := $(wildcard /etc/ssl/certs/ca-certificates.crt)
+PIP_WITH_CERTS = $(if $(PIP_CERT),,$(if $(SYSTEM_CERTS),PIP_CERT=$(SYSTEM_CERTS)))
 # uv's own files stay in this folder when there is no home to put them in.
 HOMELESS := $(shell test -w "$$HOME" || echo yes)
 UV_RUN := $(if $(HOMELESS),UV_CACHE_DIR=$(CURDIR)/.uv/cache UV_PYTHON_INSTALL_DIR=$(CURDIR)/.uv/python) $(UV)
@@ -145,4 +149,4 @@ $(UV):
 	@command -v python3 >/dev/null || { echo "make: install Python first: apt-get install python3-venv" >&2; exit 1; }
 	@python3 -m venv .uv 2>/dev/null || { rm -rf .uv; \
 		echo "make: python3 cannot make environments; do: apt-get install python3-venv" >&2; exit 1; }
-	@.uv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-uv.txt
+	@$(PIP_WITH_CERTS) .uv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-uv.txt

@@ -31,6 +31,8 @@ from sandbox.endpoints import Endpoints
 ROOT = demo_run.ROOT
 PEERS = ROOT / ".venv-peers" / "bin" / "python"
 RESULTS = Path(__file__).with_name("results") / "postgresql.json"
+# What is only tried is no result that is kept; `make clean` removes it.
+QUICK_RESULTS = ROOT / "build" / "benchmarks" / "postgresql.json"
 # Python programs of the peers and ours alike: the first run compiles them, the others should not.
 BYTECODE = "PYTHONDONTWRITEBYTECODE"
 
@@ -48,11 +50,7 @@ class Run:
 
 def main(argv: Sequence[str]) -> int:
     """Measure everything and write the results; 1 when an aim is missed, 2 when a run failed."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.postgresql", description="Measure reading PostgreSQL.")
-    parser.add_argument("--quick", action="store_true", help="small tables, once: to try the benchmark itself")
-    parser.add_argument("--output", type=Path, default=RESULTS, help="the file that is written (%(default)s)")
-    parser.add_argument("--rounds", type=int, help="how often everything is measured")
-    given = parser.parse_args(argv)
+    given = arguments(argv)
     scale = QUICK if given.quick else FULL
     if given.rounds:
         scale = replace(scale, rounds=given.rounds)
@@ -80,6 +78,19 @@ def main(argv: Sequence[str]) -> int:
     missed = misses(document)
     print("\n".join([f"written: {given.output} and {chart}", *(f"MISSED: {miss}" for miss in missed)]))
     return 1 if missed else 0
+
+
+def arguments(argv: Sequence[str]) -> argparse.Namespace:
+    """Return what the command line asks for; what is measured quickly is not written over the results that are kept."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.postgresql", description="Measure reading PostgreSQL.")
+    parser.add_argument("--quick", action="store_true", help="small tables, once: to try the benchmark itself")
+    parser.add_argument(
+        "--output", type=Path, help="the file that is written; by default the results, or a file in build/"
+    )
+    parser.add_argument("--rounds", type=int, help="how often everything is measured")
+    given = parser.parse_args(argv)
+    given.output = given.output or (QUICK_RESULTS if given.quick else RESULTS)
+    return given
 
 
 def measure_all(scale: Scale, endpoints: Endpoints) -> dict[str, list[Run]]:

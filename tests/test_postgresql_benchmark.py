@@ -135,3 +135,9 @@ def test_the_readme_has_the_tables_of_the_recorded_result() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert postgresql_report.replace_tables(readme, recorded) == readme
     assert postgresql.RESULTS.with_suffix(".png").stat().st_size > 10_000
+
+
+def test_what_is_only_tried_is_not_written_over_the_results(tmp_path: Path) -> None:
+    assert postgresql.arguments([]).output == postgresql.RESULTS
+    assert postgresql.arguments(["--quick"]).output.is_relative_to(ROOT / "build")
+    assert postgresql.arguments(["--quick", f"--output={tmp_path}"]).output == tmp_path
