@@ -201,6 +201,42 @@ def test_new_type_that_does_not_fit(syncing: MongodbSyncing) -> None:
     assert syncing.query("SELECT column_name FROM letters") == [("count",)]
 
 
+def test_view_that_repeats_ids(syncing: MongodbSyncing) -> None:
+    lines = [{"line": number} for number in range(3)]
+    syncing.insert(*({"_id": number, "updated_at": LONG_AGO, "lines": lines[: number % 2 * 3]} for number in range(10)))
+    syncing.mongodb.create_collection("lines", viewOn="items", pipeline=[{"$unwind": "$lines"}])
+    message = (
+        "lines is a view that repeats _ids: 15 documents have only 5 different ones, and a merge by _id would keep one "
+        "of each. Give primary_key"
+    )
+    syncing.smart(mongodb_collection="lines").refused(message)
+    run = syncing.smart(mongodb_collection="lines", mongodb_projection='{"_id": 0}').succeeded()
+    assert run.rows_loaded == 15
+    assert syncing.column("SELECT COUNT(*) FROM items") == [15]
+    syncing.mongodb.create_collection("some", viewOn="items", pipeline=[{"$match": {"_id": {"$lt": 3}}}])
+    run = syncing.smart(mongodb_collection="some", destination_bigquery_table="some").succeeded()
+    assert run.rows_loaded == 3
+
+
+def test_whole_number_that_becomes_a_double(syncing: MongodbSyncing) -> None:
+    """The way out that the message names works."""
+    syncing.insert({"_id": 1, "updated_at": LONG_AGO, "n": 1}, {"_id": 2, "updated_at": LONG_AGO, "n": 3.0})
+    syncing.client.query_and_wait(
+        f"CREATE TABLE `{syncing.table_id()}` (_id INT64 NOT NULL, n INT64, updated_at TIMESTAMP)"
+    )
+    syncing.smart().succeeded()
+    assert syncing.rows("_id, n") == [(1, 1), (2, 3)]
+    syncing.insert({"_id": 3, "updated_at": now() - HOUR, "n": 2.5})
+    message = syncing.smart(schema_evolution="add").refused(
+        "column 'n' (double to INT64)", "delete_existing_table=true"
+    )
+    assert "type_overrides" not in message
+    assert "ALTER COLUMN `n` SET DATA TYPE FLOAT64" in message
+    syncing.client.query_and_wait(f"ALTER TABLE `{syncing.table_id()}` ALTER COLUMN `n` SET DATA TYPE FLOAT64")
+    syncing.smart().succeeded()
+    assert syncing.rows("_id, n") == [(1, 1.0), (2, 3.0), (3, 2.5)]
+
+
 def test_new_field(syncing: MongodbSyncing) -> None:
     syncing.insert({"_id": 1, "updated_at": LONG_AGO})
     syncing.smart().succeeded()

@@ -34,6 +34,7 @@ from sync_pipeline.sources.mongodb.schema_inference import LOOK_SECONDS, infer_t
 from sync_pipeline.sources.mongodb.schema_scan import (
     CollectionKind,
     check_ids_are_distinct,
+    check_view_has_distinct_ids,
     look_up,
     schema_of,
 )
@@ -88,6 +89,8 @@ class MongodbSource:
             kind = look_up(collection)
             id_risks = self._id_risks(collection, schema)
             query = self._query(interval)
+            if kind.name == "view" and interval is not None and not self.config.primary_key and ID in schema:
+                id_risks += check_view_has_distinct_ids(collection, query)
             sample = take_sample(collection, query, self._timestamp_column, self.config.num_partitions)
             finds, risks = self._finds(collection, kind, interval, sample)
         count = len(finds)

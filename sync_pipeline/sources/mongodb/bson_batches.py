@@ -188,10 +188,19 @@ def _shown(name: str) -> str:
 def _misfit(field: Field, code: int) -> str:
     overrides = json.dumps({"type_overrides": {field.name: "STRING"}}, ensure_ascii=False)
     limit = field.digits_limit if field.digits else LIMITS[field.type]
+    problem = (
+        f"column {field.name!r} ({_TYPE_NAMES[code]} to {field.type_name}) has a value that does not fit: {limit}."
+    )
+    if code == codes.DOUBLE and field.type == "INT64":
+        # https://cloud.google.com/bigquery/docs/reference/standard-sql/data-definition-language#alter_column_set_data_type_statement
+        return (
+            f"{problem} Run ALTER TABLE … ALTER COLUMN `{field.name}` SET DATA TYPE FLOAT64, which holds whole numbers "
+            "up to 2^53 exactly, or load the table anew by the types that the documents have now "
+            "(delete_existing_table=true), or leave such documents out with mongodb_query"
+        )
     return (
-        f"column {field.name!r} ({_TYPE_NAMES[code]} to {field.type_name}) has a value that does not fit: {limit}. "
-        f"Load the field as text with transformation_config={overrides} into a column that is STRING, or leave such "
-        "documents out with mongodb_query"
+        f"{problem} Load the field as text with transformation_config={overrides} (an existing table has to be loaded "
+        "anew for it, with delete_existing_table=true), or leave such documents out with mongodb_query"
     )
 
 

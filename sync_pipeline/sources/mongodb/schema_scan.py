@@ -16,14 +16,15 @@ from sync_pipeline.errors import SchemaError, SourceQueryError
 from sync_pipeline.schema import Field, Schema
 from sync_pipeline.sources.mongodb.bson_texts import AMBIGUOUS_ID, LENIENT
 from sync_pipeline.sources.mongodb.bson_types import BSON_TYPES, ID, UUID, column
-from sync_pipeline.sources.mongodb.connection import Document
+from sync_pipeline.sources.mongodb.connection import TIME_IS_UP, Document
 from sync_pipeline.sources.mongodb.filters import Filter, both
+from sync_pipeline.sources.mongodb.index_operators import for_aggregation
 from sync_pipeline.suggestions import did_you_mean
 
 # How long the server may count what is only reported, or look for what is hardly there.
 COUNT_MILLISECONDS = 10_000
 
-_UNAUTHORIZED, _TIME_LIMIT_EXCEEDED = 13, 50
+_UNAUTHORIZED = 13
 _UUID_SUBTYPE = 4
 
 # What `LENIENT` makes of bytes that are not UTF-8.
@@ -150,6 +151,31 @@ def schema_of(types: Mapping[str, frozenset[str]]) -> Schema:
     return Schema(tuple(fields))
 
 
+def check_view_has_distinct_ids(collection: Collection[Document], query: Filter) -> list[str]:
+    """Return a risk where nobody can tell whether the documents of a view repeat an `_id`, as those of `$unwind` do.
+
+    Of documents with one `_id` a merge by it would keep one. Raises SchemaError when there are any.
+    """
+    stages: list[Mapping[str, Any]] = [
+        {"$match": for_aggregation(query)},
+        {"$group": {"_id": f"${ID}", "documents": {"$sum": 1}}},
+        {"$match": {"documents": {"$gt": 1}}},
+        {"$group": {"_id": None, "ids": {"$sum": 1}, "documents": {"$sum": "$documents"}}},
+    ]
+    try:
+        found = list(collection.aggregate(stages, allowDiskUse=True, maxTimeMS=COUNT_MILLISECONDS))
+    except TIME_IS_UP:
+        problem = f"{collection.name} is a view, and there was no time to look whether it repeats an _id"
+        return [f"{problem}: of documents with one _id the merge by _id keeps one, unless primary_key is given"]
+    if not found:
+        return []
+    raise SchemaError(
+        f"{collection.name} is a view that repeats _ids: {found[0]['documents']:,} documents have only "
+        f"{found[0]['ids']:,} different ones, and a merge by _id would keep one of each. Give primary_key with the "
+        'columns that tell them apart, or leave _id out (mongodb_projection={"_id": 0}) so that rows are appended'
+    )
+
+
 def check_ids_are_distinct(collection: Collection[Document], query: Filter) -> list[str]:
     """Return risks of `_id`s of several types as texts. Raises SchemaError when two may have the same text.
 
@@ -164,9 +190,7 @@ def check_ids_are_distinct(collection: Collection[Document], query: Filter) -> l
 
     try:
         are_ambiguous = has(others) and has(ambiguous)
-    except OperationFailure as error:
-        if error.code != _TIME_LIMIT_EXCEEDED:
-            raise
+    except TIME_IS_UP:
         return ["_id may have several types, and there was no time to look for texts that read like another type's"]
     if not are_ambiguous:
         return []

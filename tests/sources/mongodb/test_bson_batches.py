@@ -67,8 +67,8 @@ def test_values_that_do_not_fit() -> None:
     assert letter.row == {"_id": "2", "a": "secret", "b": None}
     assert letter.reason == (
         "column 'a' (string to INT64) has a value that does not fit: INT64 holds whole numbers from -2^63 to 2^63-1. "
-        'Load the field as text with transformation_config={"type_overrides": {"a": "STRING"}} into a column that is '
-        "STRING, or leave such documents out with mongodb_query"
+        'Load the field as text with transformation_config={"type_overrides": {"a": "STRING"}} (an existing table has '
+        "to be loaded anew for it, with delete_existing_table=true), or leave such documents out with mongodb_query"
     )
 
 
