@@ -36,19 +36,12 @@ def open_schema(description: SourceDescription, existing: Schema, transformation
     return Schema((*seen, *more))
 
 
-def without_unseen_exclusions(config: SyncConfig, description: SourceDescription) -> SyncConfig:
-    """Return the configuration without exclusions of columns that just none of these rows has."""
-    transformation = config.transformation
-    seen = [name for name in transformation.exclude_fields if name in description.schema]
-    return replace(config, transformation=transformation.model_copy(update={"exclude_fields": tuple(seen)}))
-
-
 def with_row_key(config: SyncConfig, description: SourceDescription) -> tuple[SyncConfig, tuple[str, ...]]:
     """Return the configuration with the key of rows that are updated in place, where none was given."""
     if config.smart_sync is None or config.primary_key or not description.row_key:
         return config, ()
     key = ", ".join(description.row_key)
-    read = read_schema(description.schema, config.transformation)
+    read = read_schema(description.schema, config.transformation, is_open=description.is_open)
     if all(name in read for name in description.row_key):
         note = f"merged by {key}, as rows of this source are updated in place and no primary_key was given"
         return replace(config, primary_key=description.row_key), (note,)

@@ -24,7 +24,7 @@ from sync_pipeline.latest_timestamp import latest_timestamp
 from sync_pipeline.layout import TableLayout, chosen_layout, with_declared_key
 from sync_pipeline.merge_cost import MergeCosts, merge_costs
 from sync_pipeline.merge_statement import prunable_by
-from sync_pipeline.open_rows import open_schema, with_row_key, without_unseen_exclusions
+from sync_pipeline.open_rows import open_schema, with_row_key
 from sync_pipeline.plan import SyncPlan, WriteMode, new_run_id
 from sync_pipeline.row_security import check_table
 from sync_pipeline.schema import (
@@ -53,10 +53,10 @@ def make_plan(
     Raises SourceError, SchemaError or PublishError.
     """
     description = source.describe()
+    if description.transformation is not None:
+        config = replace(config, transformation=description.transformation)
     destination = describe_destination(client, config.destination)
     description, latest = _scanned(client, config, description, destination)
-    if description.is_open:
-        config = without_unseen_exclusions(config, description)
     config, key_notes = with_row_key(config, description)
     write_mode = _write_mode(config, destination)
     columns = _columns(config, description, destination, write_mode)
@@ -197,7 +197,7 @@ def _columns(
     config: SyncConfig, description: SourceDescription, destination: DestinationDescription, write_mode: WriteMode
 ) -> _Columns:
     """Decide what is read and written, and how a new table is laid out. Raises SchemaError naming all that is wrong."""
-    read = read_schema(description.schema, config.transformation)
+    read = read_schema(description.schema, config.transformation, is_open=description.is_open)
     schema = transform_schema(read, config.transformation)
     renamed = {name: destination_name(name, config.transformation) for name in read.names}
     key = _primary_key(config, schema, renamed)
@@ -218,7 +218,10 @@ def _columns(
         config.destination.table_id,
         schema,
         destination.table.schema,
-        fixed=frozenset({renamed[name] for name in transformation.hash_fields} | set(transformation.constant_fields)),
+        fixed=frozenset(
+            {renamed[name] for name in transformation.hash_fields if name in renamed}
+            | set(transformation.constant_fields)
+        ),
         evolution=config.schema_evolution,
         takes_any_type=description.is_open,
     )

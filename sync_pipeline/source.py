@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from sync_pipeline.schema import Schema
 from sync_pipeline.smart_sync import SyncInterval
+from sync_pipeline.transformation_config import TransformationConfig
 from sync_pipeline.wall_clock import WallClock
 
 
@@ -34,6 +35,8 @@ class SourceDescription:
             them when no primary_key is given; empty where it appends then.
         is_open: rows may have columns, and values of types, that nobody has seen yet. Columns of the destination are
             read too, and each value is checked, so that an existing column's type wins whichever it is.
+        transformation: what is left to do with the columns, by their names, where the source itself chooses and hashes
+            fields of its rows, whose names need not be columns'.
         scan: where the columns can only be told once it is known which rows are read: gives the description of those in
             an interval. `schema` is empty until then.
         transport: what protects the connection to the source; empty where Google's own clients do.
@@ -48,6 +51,7 @@ class SourceDescription:
     risks: tuple[str, ...] = ()
     row_key: tuple[str, ...] = ()
     is_open: bool = False
+    transformation: TransformationConfig | None = None
     scan: Callable[[SyncInterval], SourceDescription] | None = None
     wall_clock: WallClock | None = None
     transport: str = ""

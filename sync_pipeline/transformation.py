@@ -26,15 +26,16 @@ from sync_pipeline.transformation_config import Constant, TransformationConfig
 _CONSTANT_TYPES: tuple[tuple[type, str], ...] = ((bool, "BOOL"), (int, "INT64"), (float, "FLOAT64"), (str, "STRING"))
 
 
-def read_schema(source: Schema, config: TransformationConfig) -> Schema:
+def read_schema(source: Schema, config: TransformationConfig, *, is_open: bool = False) -> Schema:
     """Return the columns to read, by their source names and in the source's order, with the types to read them as.
 
-    A hashed column is read as STRING, which is what is hashed; BYTES stay BYTES.
+    A hashed column is read as STRING, which is what is hashed; BYTES stay BYTES. Where rows are open
+    (`SourceDescription.is_open`), they may lack what is chosen or hashed.
 
     Raises:
         SchemaError: `config` names columns the source does not have, or asks for a type they cannot be read as.
     """
-    problems = list(_unknown_columns(source, config))
+    problems = list(_unknown_columns(source, config, is_open=is_open))
     chosen = [
         field
         for field in source
@@ -120,7 +121,7 @@ class ApplyTransformation(beam.PTransform[PCollection[pa.RecordBatch], PCollecti
         return transformed
 
 
-def _unknown_columns(source: Schema, config: TransformationConfig) -> Iterator[str]:
+def _unknown_columns(source: Schema, config: TransformationConfig, *, is_open: bool) -> Iterator[str]:
     keys = {
         "field_mappings": config.field_mappings,
         "include_fields": config.include_fields,
@@ -129,8 +130,10 @@ def _unknown_columns(source: Schema, config: TransformationConfig) -> Iterator[s
         "hash_fields": config.hash_fields,
     }
     for key, names in keys.items():
+        if is_open and key in ("include_fields", "exclude_fields", "hash_fields"):
+            continue
         for name in names:
-            if name not in source:
+            if name not in source and not (is_open and name in config.exclude_fields):
                 yield f"transformation_config.{key} names {name}, which the source does not have" + did_you_mean(
                     name, source.names
                 )

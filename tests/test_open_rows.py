@@ -8,7 +8,7 @@ import pytest
 
 from sync_pipeline.config import SyncConfig
 from sync_pipeline.errors import SchemaError
-from sync_pipeline.open_rows import open_schema, with_row_key, without_unseen_exclusions
+from sync_pipeline.open_rows import open_schema, with_row_key
 from sync_pipeline.schema import REPEATED, Field, Schema
 from sync_pipeline.source import SourceDescription
 
@@ -80,11 +80,6 @@ def description(schema: Schema) -> SourceDescription:
 def test_columns(seen: Schema, transformation: str, columns: str) -> None:
     schema = open_schema(description(seen), EXISTING, config(transformation).transformation)
     assert ", ".join(f"{field.name} {field.type}" for field in schema) == columns
-
-
-def test_exclusions_of_what_no_row_has() -> None:
-    given = config('{"exclude_fields": ["n", "rare"]}')
-    assert without_unseen_exclusions(given, description(SEEN)).transformation.exclude_fields == ("n",)
 
 
 def test_rows_are_merged_by_their_key() -> None:

@@ -20,6 +20,8 @@ from sync_pipeline.sources.mongodb.bson_batches import DocumentColumns
 from sync_pipeline.sources.mongodb.bson_types import DOCUMENT, ID
 from sync_pipeline.sources.mongodb.connection import Document, connected, translated_errors
 from sync_pipeline.sources.mongodb.connection_string import address_risks, check_connection_string
+from sync_pipeline.sources.mongodb.field_check import check_fields
+from sync_pipeline.sources.mongodb.field_choice import FieldChoice, choose_fields
 from sync_pipeline.sources.mongodb.filters import Filter, both, interval_filter, milliseconds, parse_filter
 from sync_pipeline.sources.mongodb.partitions import (
     Find,
@@ -76,6 +78,7 @@ class MongodbSource:
             row_key=(ID,),
             is_open=True,
             transport=protection(self.connection, uri),
+            transformation=self._fields.transformation,
         )
         if self._smart_sync is None:
             return self._scanned(description, kind, None)
@@ -84,7 +87,6 @@ class MongodbSource:
 
     def plan_read(self, schema: Schema, interval: SyncInterval | None) -> ReadPlan:
         """Return the finds that read the documents of `interval`, or all of the query."""
-        # Which fields of a document are wanted is decided when it is read, so that none is lost.
         with self._connected() as collection:
             kind = look_up(collection)
             id_risks = self._id_risks(collection, schema)
@@ -115,13 +117,17 @@ class MongodbSource:
 
     def columns(self, schema: Schema) -> DocumentColumns:
         """Return what documents are read into; what is left out on purpose is no loss."""
-        transformation = self.config.transformation
+        fields = self._fields
         return DocumentColumns(
             schema,
-            parsed=frozenset(transformation.type_overrides),
-            left_out=frozenset(transformation.exclude_fields),
-            ignores_unknown=bool(transformation.include_fields) or self.config.schema_evolution == "ignore",
+            parsed=frozenset(fields.transformation.type_overrides),
+            left_out=frozenset(fields.transformation.exclude_fields),
+            ignores_unknown=bool(fields.transformation.include_fields) or self.config.schema_evolution == "ignore",
             has_document=self.connection.document_mode,
+            removed=fields.removed,
+            hashed=fields.hashed,
+            hashed_in_document=fields.hashed_in_document,
+            hash_key=self.config.hash_key,
         )
 
     def _scanned(
@@ -140,6 +146,7 @@ class MongodbSource:
                 risks += without_timestamp(
                     collection, query, column, includes_null=self._includes_null, is_increment=is_increment
                 )
+            types: Mapping[str, frozenset[str]] = {}
             if self.connection.document_mode:
                 schema = self._document_schema()
             else:
@@ -147,11 +154,13 @@ class MongodbSource:
                     collection,
                     kind,
                     self._query(interval),
-                    self._projection,
+                    # With excluded fields, so that a misspelt name is found: only names and types are asked for.
+                    self._user_projection,
                     self.connection.sample_size,
                     max_fields=None if self.config.transformation.include_fields else MAX_COLUMNS,
                 )
-                schema = schema_of(inference.types)
+                types = inference.types
+                schema = schema_of(self._fields.columns(types))
                 risks += inference.risks
                 if inference.sampled:
                     nothing_seen = (
@@ -159,6 +168,7 @@ class MongodbSource:
                         "the columns of the table: set a larger mongodb_schema_sample_size, add an index for the "
                         "filter, or set mongodb_document_mode=true"
                     )
+            risks += self._field_risks(collection, types, interval)
         return replace(description, schema=schema, risks=tuple(risks), nothing_seen=nothing_seen)
 
     def _id_risks(self, collection: Collection[Document], schema: Schema) -> list[str]:
@@ -169,8 +179,9 @@ class MongodbSource:
         return check_ids_are_distinct(collection, {ID: query[ID]} if ID in query else {})
 
     def _document_schema(self) -> Schema:
-        fields = [Field(ID, "STRING", source_type="any")] if self._projection.get(ID, 1) else []
-        if self._timestamp_column and self._timestamp_column != ID:
+        choice = self._fields
+        fields = [Field(ID, "STRING", source_type="any")] if choice.sends_id else []
+        if self._timestamp_column and self._timestamp_column != ID and choice.has_column(self._timestamp_column):
             fields.append(Field(self._timestamp_column, "TIMESTAMP", source_type="date"))
         return Schema((*fields, Field(DOCUMENT, "JSON", source_type="object")))
 
@@ -223,9 +234,26 @@ class MongodbSource:
         """Whether the query says itself where the interval's bounds go."""
         return has_placeholders(self.connection.query or "")
 
+    def _field_risks(
+        self, collection: Collection[Document], types: Mapping[str, frozenset[str]], interval: SyncInterval | None
+    ) -> list[str]:
+        query = parse_filter(self.connection.query, "mongodb_query", interval)
+        risks = check_fields(collection, query, self.config.transformation, types)
+        return [*risks, *self._fields.sent_notes(types)]
+
+    @property
+    def _user_projection(self) -> Filter:
+        return parse_filter(self.connection.projection, "mongodb_projection")
+
+    @property
+    def _fields(self) -> FieldChoice:
+        return choose_fields(
+            self.config.transformation, self._user_projection, document_mode=self.connection.document_mode
+        )
+
     @property
     def _projection(self) -> Filter:
-        return parse_filter(self.connection.projection, "mongodb_projection")
+        return self._fields.projection
 
     def _query(self, interval: SyncInterval | None) -> Filter:
         query = parse_filter(self.connection.query, "mongodb_query", interval)
@@ -258,8 +286,13 @@ def open_source(config: SyncConfig) -> MongodbSource:
         except ConfigError as error:
             problems += error.problems
             continue
-        if parameter == "mongodb_projection":
-            problems += _projection_problems(parsed)
+        if parameter == "mongodb_projection" and not (found := _projection_problems(parsed)):
+            try:
+                choose_fields(config.transformation, parsed, document_mode=source.document_mode)
+            except ConfigError as error:
+                problems += error.problems
+        elif parameter == "mongodb_projection":
+            problems += found
     if problems:
         raise ConfigError(problems)
     return MongodbSource(config, source)

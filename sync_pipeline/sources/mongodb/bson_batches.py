@@ -15,9 +15,11 @@ import pyarrow as pa
 from bson.errors import InvalidBSON
 
 from sync_pipeline.schema import REQUIRED, Field, Schema
+from sync_pipeline.secrets import Secret
 from sync_pipeline.source import DeadLetter
 from sync_pipeline.sources.mongodb import bson_elements as codes
 from sync_pipeline.sources.mongodb.bson_columns import Values, convert, convert_ids, decoded_one_by_one, within_digits
+from sync_pipeline.sources.mongodb.bson_edits import edited
 from sync_pipeline.sources.mongodb.bson_elements import Documents, Elements, take_apart
 from sync_pipeline.sources.mongodb.bson_texts import DECODING, id_text, json_bytes, plain_text
 from sync_pipeline.sources.mongodb.bson_types import BSON_TYPES, DOCUMENT, ID, column_name
@@ -39,6 +41,9 @@ class DocumentColumns:
         left_out: columns that are not wanted.
         ignores_unknown: fields without a column are not wanted either; else their documents do not fit.
         has_document: the last column holds the whole document, and the others are only copies of its fields.
+        removed, hashed: paths of fields that are removed from the documents before, or whose values become hashes.
+        hashed_in_document: paths whose values become hashes in the column for documents only.
+        hash_key: see `hashing.digest`.
     """
 
     schema: Schema
@@ -46,6 +51,10 @@ class DocumentColumns:
     left_out: frozenset[str] = frozenset()
     ignores_unknown: bool = False
     has_document: bool = False
+    removed: tuple[str, ...] = ()
+    hashed: tuple[str, ...] = ()
+    hashed_in_document: tuple[str, ...] = ()
+    hash_key: Secret | None = None
 
 
 def read_documents(documents: Documents, columns: DocumentColumns) -> tuple[pa.Table, list[DeadLetter]]:
@@ -53,6 +62,7 @@ def read_documents(documents: Documents, columns: DocumentColumns) -> tuple[pa.T
 
     A field that is missing or null is NULL. Raises MalformedBsonError.
     """
+    documents = edited(documents, columns.removed, columns.hashed, columns.hash_key)
     reading = _Reading(documents, columns)
     # Of two fields for one column the one of its very name comes first, and counts.
     for elements in sorted(take_apart(documents), key=_is_renamed):
@@ -119,9 +129,10 @@ class _Reading:
 
     def add_documents(self) -> None:
         """Take the documents themselves in, as values of the column for them."""
-        starts = self._documents.starts
-        rows = np.arange(len(self._documents))
-        values = convert(self._documents, Elements(b"", codes.OBJECT, rows, starts[:-1], starts[1:]), "JSON")
+        documents = edited(self._documents, (), self._columns.hashed_in_document, self._columns.hash_key)
+        starts = documents.starts
+        rows = np.arange(len(documents))
+        values = convert(documents, Elements(b"", codes.OBJECT, rows, starts[:-1], starts[1:]), "JSON")
         self._values[DOCUMENT].append(values)
         if values.misfits:
             self._refuse(values.misfits, DOCUMENT, "the document has a text or a name that is not UTF-8")
@@ -237,7 +248,7 @@ def _dead_letter(document: bytes, columns: DocumentColumns, problems: Mapping[st
             column_of[name] = column
         texts[name] = _text(documents, elements, kinds.get(column))
     if columns.has_document:
-        texts[DOCUMENT] = _document_text(documents)
+        texts[DOCUMENT] = _document_text(edited(documents, (), columns.hashed_in_document, columns.hash_key))
     reasons = [reason for reason in problems.values() if reason]
     if len(reasons) < len(problems):
         reasons.append(f"and {len(problems) - len(reasons):,} more columns")

@@ -1,0 +1,167 @@
+"""Raw BSON with fields removed, or their values replaced by hashes, at any depth; all else stays byte for byte.
+
+A path goes through arrays, as in a projection of MongoDB: every document in an array is looked into, and a number in a
+path is a field's name, not a place. What is left of a path may also be one field's name.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import orjson
+
+from sync_pipeline.hashing import digest
+from sync_pipeline.secrets import Secret
+from sync_pipeline.sources.mongodb import bson_elements as codes
+from sync_pipeline.sources.mongodb.bson_columns import decoded_one_by_one
+from sync_pipeline.sources.mongodb.bson_elements import Documents, Elements, Positions, take_extents_apart
+from sync_pipeline.sources.mongodb.bson_texts import id_text, plain_text
+from sync_pipeline.sources.mongodb.bson_types import ID
+from sync_pipeline.sources.mongodb.bson_values import MisfitError
+
+_LENGTH = struct.Struct("<i")
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Values at the end of a path.
+
+    Attributes:
+        elements: the values; `rows` counts the documents that they are directly in.
+        owners: for each level, from the outermost document, where the document or array around each value begins.
+    """
+
+    elements: Elements
+    owners: list[Positions]
+
+
+@dataclass(frozen=True)
+class _Edit:
+    """New bytes in place of those from `begin` to `end`, within the documents that begin at `owners`."""
+
+    begin: int
+    end: int
+    new: bytes
+    owners: tuple[int, ...]
+
+
+def edited(
+    documents: Documents, removed: tuple[str, ...], hashed: tuple[str, ...], hash_key: Secret | None
+) -> Documents:
+    """Return the documents without the fields `removed`, and with hashes in place of the values of `hashed`.
+
+    null stays null. Raises MalformedBsonError, and what `hashing.digest` raises.
+    """
+    edits: dict[int, _Edit] = {}
+    for paths, new in ((hashed, lambda found: _hashes(documents, found, hash_key)), (removed, _removals)):
+        for path in paths:
+            for found in _find(documents, documents.starts[:-1], documents.starts[1:], [], path):
+                edits |= {edit.begin: edit for edit in _edits(found, new)}
+    if not edits:
+        return documents
+    return _with_edits(documents, [edits[begin] for begin in sorted(edits)])
+
+
+def _find(
+    documents: Documents,
+    begins: Positions,
+    ends: Positions,
+    owners: list[Positions],
+    path: str,
+    *,
+    is_array: bool = False,
+) -> Iterator[_Found]:
+    first, _, rest = path.partition(".")
+    for elements in take_extents_apart(documents, begins, ends):
+        around = [*(owner[elements.rows] for owner in owners), begins[elements.rows]]
+        key = elements.key.decode(errors="surrogateescape")
+        nested = elements.code in (codes.OBJECT, codes.ARRAY)
+        if is_array:
+            if nested:
+                yield from _inside(documents, elements, around, path)
+            continue
+        if key == path:
+            yield _Found(elements, around)
+        elif rest and key == first and nested:
+            yield from _inside(documents, elements, around, rest)
+
+
+def _inside(documents: Documents, elements: Elements, owners: list[Positions], path: str) -> Iterator[_Found]:
+    is_array = elements.code == codes.ARRAY
+    yield from _find(documents, elements.begins, elements.ends, owners, path, is_array=is_array)
+
+
+def _edits(found: _Found, new: Callable[[_Found], list[tuple[int, bytes]] | None]) -> Iterator[_Edit]:
+    replaced = new(found)
+    if replaced is None:
+        return
+    elements = found.elements
+    # In front of a value: its type byte, its name and a zero.
+    starts = elements.begins - len(elements.key) - 2
+    for place, (start, end) in enumerate(zip(starts.tolist(), elements.ends.tolist(), strict=True)):
+        code, value = replaced[place]
+        header = bytes([code]) + elements.key + b"\0" if code else b""
+        yield _Edit(start, end, header + value, tuple(int(owner[place]) for owner in found.owners))
+
+
+def _removals(found: _Found) -> list[tuple[int, bytes]]:
+    return [(0, b"")] * len(found.elements.rows)
+
+
+def _hashes(documents: Documents, found: _Found, hash_key: Secret | None) -> list[tuple[int, bytes]] | None:
+    """Return the type byte and the bytes of each value's hash; None where there is no value."""
+    elements = found.elements
+    if elements.code in (codes.NULL, codes.UNDEFINED):
+        return None
+    is_id = elements.key == ID.encode() and len(found.owners) == 1
+    texts = []
+    for place, value in enumerate(decoded_one_by_one(documents, elements)):
+        plain: bytes
+        if isinstance(value, MisfitError):
+            plain = documents.raw[int(elements.begins[place]) : int(elements.ends[place])]
+        elif isinstance(value, bytes) and not is_id:
+            plain = bytes(value)
+        else:
+            try:
+                plain = (id_text(value) if is_id else plain_text(value)).encode(errors="surrogatepass")
+            except (orjson.JSONEncodeError, RecursionError):
+                # Nested too deeply for JSON.
+                plain = documents.raw[int(elements.begins[place]) : int(elements.ends[place])]
+        hashed = digest(plain, hash_key).encode()
+        texts.append((codes.STRING, _LENGTH.pack(len(hashed) + 1) + hashed + b"\0"))
+    return texts
+
+
+def _with_edits(documents: Documents, edits: list[_Edit]) -> Documents:
+    """Return the documents with the edits, which are in the order of their places, made."""
+    outermost: list[_Edit] = []
+    for edit in edits:
+        # A value within one that is removed or hashed is gone with it.
+        if not outermost or edit.begin >= outermost[-1].end:
+            outermost.append(edit)
+    grown: dict[int, int] = {}
+    for edit in outermost:
+        growth = len(edit.new) - (edit.end - edit.begin)
+        for owner in edit.owners:
+            grown[owner] = grown.get(owner, 0) + growth
+    raw = bytearray(documents.raw[int(documents.starts[0]) : int(documents.starts[-1])])
+    first = int(documents.starts[0])
+    for owner, growth in grown.items():
+        (length,) = _LENGTH.unpack_from(raw, owner - first)
+        _LENGTH.pack_into(raw, owner - first, length + growth)
+    parts, position = [], first
+    for edit in outermost:
+        parts += [bytes(raw[position - first : edit.begin - first]), edit.new]
+        position = edit.end
+    parts.append(bytes(raw[position - first :]))
+    sizes = np.diff(documents.starts)
+    begins = {int(begin): row for row, begin in enumerate(documents.starts[:-1])}
+    for owner, growth in grown.items():
+        if owner in begins:
+            sizes[begins[owner]] += growth
+    starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    changed = b"".join(parts)
+    return Documents(changed, changed + bytes(len(documents.padded) - len(documents.raw)), starts)

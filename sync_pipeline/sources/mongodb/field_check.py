@@ -1,0 +1,110 @@
+"""Whether the fields that `transformation_config` names are there: a name that is misspelt would leave a value in.
+
+Only names leave the server. A document may lack any field, so that an unknown name is a risk; one that differs from a
+field's in nothing but its case is an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import pymongo.collection
+from pymongo.errors import OperationFailure
+
+from sync_pipeline.errors import SchemaError
+from sync_pipeline.sources.mongodb.bson_types import column_name
+from sync_pipeline.sources.mongodb.connection import Document
+from sync_pipeline.sources.mongodb.filters import Filter, both
+from sync_pipeline.sources.mongodb.index_operators import for_aggregation
+from sync_pipeline.suggestions import did_you_mean
+from sync_pipeline.transformation_config import TransformationConfig
+
+# How long the server may look for one field, and in how many documents for the names beside it.
+LOOK_MILLISECONDS, LOOK_DOCUMENTS = 3_000, 1_000
+
+_Collection = pymongo.collection.Collection[Document]
+_KEYS = ("exclude_fields", "include_fields", "hash_fields")
+
+
+def check_fields(
+    collection: _Collection, query: Filter, config: TransformationConfig, types: Collection[str]
+) -> list[str]:
+    """Return risks of fields that are named and not found in the documents of `query`.
+
+    `types`: fields that are known to be there. Raises SchemaError naming the fields whose case is wrong.
+    """
+    known = set(types) | {column_name(key) for key in types}
+    problems: list[str] = []
+    risks: list[str] = []
+    for key in _KEYS:
+        for path in getattr(config, key):
+            if path in types or (path in known and key != "include_fields"):
+                continue
+            if path not in known and _exists(collection, query, path):
+                continue
+            similar, hint = _similar(collection, query, path, types)
+            if similar is not None:
+                problems.append(f"transformation_config.{key} names {path!r}, but the documents call it {similar!r}")
+            elif hint is not None:
+                risks.append(f"transformation_config.{key} names {path}, which no document looked at has{hint}")
+    if problems:
+        raise SchemaError("; ".join(problems))
+    return risks
+
+
+def _exists(collection: _Collection, query: Filter, path: str) -> bool:
+    if path.startswith("$"):
+        return False
+    try:
+        found = collection.find_one(both(query, {path: {"$exists": True}}), {"_id": 1}, max_time_ms=LOOK_MILLISECONDS)
+    except OperationFailure:
+        # No time, or a path that the server takes for something else.
+        return False
+    return found is not None
+
+
+def _similar(
+    collection: _Collection, query: Filter, path: str, types: Collection[str]
+) -> tuple[str | None, str | None]:
+    """Return the field that is meant, when only the case differs, and a hint; nothing where there is no document."""
+    parts, before = path.split("."), ""
+    for place, part in enumerate(parts):
+        names = _names(collection, query, before)
+        if not place:
+            names |= set(types)
+        if not names:
+            return None, None if not place else ""
+        whole = {name.casefold(): name for name in names} | {column_name(name): name for name in names if not before}
+        left = ".".join(parts[place:])
+        for candidate, rest in ((left, ""), (part, ".".join(parts[place + 1 :]))):
+            meant = whole.get(candidate) or whole.get(candidate.casefold())
+            if meant is not None and meant != candidate:
+                return ".".join(filter(None, (before, meant, rest))), None
+        if part not in names:
+            return None, did_you_mean(part, names)
+        before = f"{before}.{part}" if before else part
+    return None, ""
+
+
+def _names(collection: _Collection, query: Filter, path: str) -> set[str]:
+    """Return the names of the fields at a path, of some documents, through arrays."""
+    value = f"${path}" if path else "$$ROOT"
+    names = {"$map": {"input": {"$objectToArray": "$$each"}, "in": "$$this.k"}}
+    stages: list[Mapping[str, Any]] = [
+        {"$match": for_aggregation(both(query, {path: {"$exists": True}}) if path else query)},
+        {"$limit": LOOK_DOCUMENTS},
+        {"$project": {"_id": 0, "v": {"$cond": [{"$isArray": value}, value, [value]]}}},
+        {"$unwind": "$v"},
+        # An array in an array.
+        {"$unwind": "$v"},
+        {"$match": {"$expr": {"$eq": [{"$type": "$v"}, "object"]}}},
+        {"$project": {"k": {"$let": {"vars": {"each": "$v"}, "in": names}}}},
+        {"$unwind": "$k"},
+        {"$group": {"_id": "$k"}},
+        {"$limit": 10 * LOOK_DOCUMENTS},
+    ]
+    try:
+        return {str(found["_id"]) for found in collection.aggregate(stages, maxTimeMS=LOOK_MILLISECONDS)}
+    except OperationFailure:
+        return set()

@@ -1,0 +1,196 @@
+"""Which fields of a document leave the server, which are removed by the worker, and which are hashed.
+
+`exclude_fields`, `include_fields` and `hash_fields` name fields by their paths, such as `customer.address.city`, as a
+projection of MongoDB does: a path goes through arrays. A name with dots also means a field of that very name, which
+MongoDB allows, and which no projection can name: the worker removes it.
+https://www.mongodb.com/docs/manual/core/dot-dollar-considerations/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bson.decimal128 import Decimal128
+
+from sync_pipeline.errors import ConfigError
+from sync_pipeline.sources.mongodb.bson_types import DOCUMENT, ID, column_name
+from sync_pipeline.sources.mongodb.filters import Filter
+from sync_pipeline.transformation_config import TransformationConfig
+
+
+@dataclass(frozen=True)
+class FieldChoice:
+    """What becomes of the fields of documents.
+
+    Attributes:
+        projection: what the server sends.
+        removed: paths that the server may send, and the worker removes.
+        hashed: paths whose values the worker replaces by their hashes.
+        hashed_in_document: the same for the column that holds whole documents only.
+        transformation: what is left to do with columns, by their names.
+    """
+
+    projection: Filter
+    removed: tuple[str, ...]
+    hashed: tuple[str, ...]
+    hashed_in_document: tuple[str, ...]
+    transformation: TransformationConfig
+    _excluded: frozenset[str]
+    _included: frozenset[str]
+
+    @property
+    def sends_id(self) -> bool:
+        """Whether the server sends `_id`, or a part of it."""
+        if ID in self.projection:
+            return not _is_zero(self.projection[ID])
+        return True
+
+    def has_column(self, key: str) -> bool:
+        """Whether the field of this name, in the document itself, is wanted."""
+        names = {key, column_name(key)}
+        return names.isdisjoint(self._excluded) and (not self._included or key in self._included)
+
+    def sent_notes(self, types: Mapping[str, frozenset[str]]) -> list[str]:
+        """Return a sentence on excluded fields that the server sends nevertheless, of those that `types` has."""
+        keys = [key for key in types if not self.has_column(key) and not self._is_projected_away(key)]
+        keys += [path for path in self.removed if any(_is_below(path, field) for field in self.projection)]
+        if not keys:
+            return []
+        reason = (
+            "excluded by the workers, but sent by the server: a projection cannot leave out a name with a dot, one "
+            "that begins with a dollar, a column's name that is not the field's, or a part of what it chooses"
+        )
+        return [f"{', '.join(dict.fromkeys(keys))}: {reason}"]
+
+    def _is_projected_away(self, key: str) -> bool:
+        chooses = any(not _is_zero(value) for value in self.projection.values())
+        if chooses:
+            return not any(field == key or _is_below(field, key) for field in self.projection)
+        return key in self.projection and "." not in key
+
+    def columns(self, types: Mapping[str, frozenset[str]]) -> dict[str, frozenset[str]]:
+        """Return the fields that are wanted with their types; a hash is a string."""
+        return {
+            key: frozenset({"string"}) if key in self.hashed else names
+            for key, names in types.items()
+            if self.has_column(key)
+        }
+
+
+def choose_fields(config: TransformationConfig, projection: Filter, *, document_mode: bool) -> FieldChoice:
+    """Return what becomes of the fields of documents. Raises ConfigError when none is left, or MongoDB has no way."""
+    # In document mode the column for documents can be named as well: it is all of them.
+    is_column_choice = document_mode and DOCUMENT in config.include_fields
+    included = () if is_column_choice else config.include_fields
+    if wrong := [path for path in included if not _can_be_projected(path)]:
+        named = f"transformation_config.include_fields names {', '.join(map(repr, wrong))}, which MongoDB cannot choose"
+        raise ConfigError([f"{named}: name the fields that are not wanted in exclude_fields"])
+    combined, removed = _combined(projection, included, config.exclude_fields)
+    nested = tuple(path for path in config.hash_fields if "." in path)
+    plain = [path for path in config.hash_fields if "." not in path]
+    heads = tuple(path.split(".")[0] for path in included)
+    if document_mode and included:
+        heads = (*heads, DOCUMENT)
+    transformation = config.model_copy(
+        update={
+            "exclude_fields": _column_names(path for path in config.exclude_fields if "." not in path),
+            "include_fields": config.include_fields if is_column_choice else _column_names(heads),
+            "hash_fields": _column_names(plain),
+        }
+    )
+    return FieldChoice(
+        combined,
+        removed,
+        hashed=nested,
+        hashed_in_document=tuple(plain) if document_mode else (),
+        transformation=transformation,
+        _excluded=frozenset(config.exclude_fields),
+        _included=frozenset(path.split(".")[0] for path in included),
+    )
+
+
+def _combined(user: Filter, included: Iterable[str], excluded: Iterable[str]) -> tuple[Filter, tuple[str, ...]]:
+    """Return the user's projection less what is not wanted, and the paths that the worker has to remove."""
+    included, excluded = _outermost(included), tuple(excluded)
+    if not included and not excluded:
+        return user, ()
+    removed = [path for path in excluded if "." in path or not _can_be_projected(path)]
+    fields = _flattened(user)
+    has_id = not _is_zero(fields.pop(ID, 1))
+    unwanted = [path for path in excluded if _can_be_projected(path)]
+    chosen = {path: value for path, value in fields.items() if not _is_zero(value)}
+    unwanted += [path for path, value in fields.items() if _is_zero(value)]
+    if not has_id:
+        unwanted.append(ID)
+    if not chosen and not (ID in user and has_id and not fields):
+        if not included:
+            return dict.fromkeys(_outermost(unwanted), 0), tuple(removed)
+        chosen = dict.fromkeys(included, 1)
+    else:
+        if has_id and not any(_is_below(field, ID) for field in chosen):
+            chosen = {ID: 1} | chosen
+        if included:
+            chosen = _intersection(chosen, included)
+    for path in unwanted:
+        removed += [path for field in chosen if _is_below(path, field)]
+        chosen = {field: value for field, value in chosen.items() if field != path and not _is_below(field, path)}
+    if not chosen:
+        raise ConfigError(
+            ["mongodb_projection, include_fields and exclude_fields leave no field to read: leave one of them out"]
+        )
+    if not any(field == ID or _is_below(field, ID) for field in chosen):
+        chosen[ID] = 0
+    return chosen, tuple(dict.fromkeys(removed))
+
+
+def _intersection(chosen: Filter, included: Iterable[str]) -> Filter:
+    """Return what the user's projection and `include_fields` both choose."""
+    both: Filter = {}
+    for field, value in chosen.items():
+        for path in included:
+            if field == path or _is_below(field, path):
+                both[field] = value
+            elif _is_below(path, field):
+                if not isinstance(value, bool | int | float):
+                    problem = f"mongodb_projection computes {field!r}, and include_fields names a part of it, {path!r}"
+                    raise ConfigError([f"{problem}: include all of it, or choose in the projection"])
+                both[path] = 1
+    return both
+
+
+def _flattened(projection: Filter, prefix: str = "") -> Filter:
+    """Return the projection with paths in place of nested fields."""
+    flat: Filter = {}
+    for key, value in projection.items():
+        if isinstance(value, Mapping) and value and not any(str(name).startswith("$") for name in value):
+            flat |= _flattened(dict(value), f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def _outermost(paths: Iterable[str]) -> tuple[str, ...]:
+    """Return the paths without those below another: MongoDB takes no two of which one is in the other."""
+    distinct = tuple(dict.fromkeys(paths))
+    return tuple(path for path in distinct if not any(_is_below(path, other) for other in distinct))
+
+
+def _is_below(path: str, other: str) -> bool:
+    return path.startswith(f"{other}.")
+
+
+def _can_be_projected(path: str) -> bool:
+    return all(part and not part.startswith("$") and "\0" not in part for part in path.split("."))
+
+
+def _is_zero(value: Any) -> bool:
+    if isinstance(value, Decimal128):
+        return value.to_decimal() == 0
+    return isinstance(value, bool | int | float) and not value
+
+
+def _column_names(keys: Iterable[str]) -> tuple[str, ...]:
+    """Return the names of the fields and of the columns they go to."""
+    return tuple(dict.fromkeys(name for key in keys for name in (key, column_name(key))))
