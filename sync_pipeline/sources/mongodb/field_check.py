@@ -14,7 +14,7 @@ from pymongo.errors import OperationFailure
 
 from sync_pipeline.errors import SchemaError
 from sync_pipeline.sources.mongodb.bson_types import column_name
-from sync_pipeline.sources.mongodb.connection import Document
+from sync_pipeline.sources.mongodb.connection import TIME_IS_UP, Document
 from sync_pipeline.sources.mongodb.filters import Filter, both
 from sync_pipeline.sources.mongodb.index_operators import for_aggregation
 from sync_pipeline.suggestions import did_you_mean
@@ -58,7 +58,7 @@ def _exists(collection: _Collection, query: Filter, path: str) -> bool:
         return False
     try:
         found = collection.find_one(both(query, {path: {"$exists": True}}), {"_id": 1}, max_time_ms=LOOK_MILLISECONDS)
-    except OperationFailure:
+    except (OperationFailure, *TIME_IS_UP):
         # No time, or a path that the server takes for something else.
         return False
     return found is not None
@@ -106,5 +106,5 @@ def _names(collection: _Collection, query: Filter, path: str) -> set[str]:
     ]
     try:
         return {str(found["_id"]) for found in collection.aggregate(stages, maxTimeMS=LOOK_MILLISECONDS)}
-    except OperationFailure:
+    except (OperationFailure, *TIME_IS_UP):
         return set()
