@@ -20,12 +20,15 @@ class PostgresqlConfig:
     """The server and what is asked of it: `base_query` with Smart Sync where there is one, else `query`.
 
     Attributes:
+        host: None where `instance` is set.
         sslmode: libpq's word for how the connection is encrypted and the server verified.
         sslrootcert, sslcert: where the certificates are, as `Secret.resolve` reads them.
+        instance: of Cloud SQL or AlloyDB, by its name.
+        iam_login: whether a token of the job's service account is the password.
         require_auth: libpq's word for how the server must ask for the password; None for whatever it asks.
     """
 
-    host: str
+    host: str | None
     port: int
     database: str
     username: str
@@ -38,6 +41,13 @@ class PostgresqlConfig:
     sslcert: str | None = None
     sslkey: Secret | None = None
     require_auth: str | None = None
+    instance: str | None = None
+    iam_login: bool = False
+
+    @property
+    def server(self) -> str:
+        """The host or the instance, as messages name it."""
+        return self.instance or self.host or ""
 
 
 @dataclass(frozen=True)
@@ -238,6 +248,8 @@ def _postgresql(values: ParameterValues) -> PostgresqlConfig:
         partition_column=values["partition_column"],
         sslcert=values["postgresql_sslcert"],
         sslkey=values["postgresql_sslkey"],
+        instance=values["postgresql_instance"],
+        iam_login=values["postgresql_iam_login"],
         require_auth=None if values["postgresql_require_auth"] == "any" else values["postgresql_require_auth"],
     )
 

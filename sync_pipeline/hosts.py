@@ -1,4 +1,4 @@
-"""Hosts: one server's name or address, and nothing that may carry a password."""
+"""Hosts and managed instances: the name or address of one server, and nothing that may carry a password."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import re
 
 # At the start only: a query may well compare with such an address.
 _ADDRESS_WITH_PASSWORD = re.compile(r"\s*(?!gs://)[A-Za-z][A-Za-z0-9+.-]*://\S*:\S*@")
+_CLOUD_SQL = re.compile("([a-z0-9.-]+:)?[a-z0-9-]+:[a-z0-9-]+:[a-z0-9-]+")
+_ALLOYDB = re.compile("projects/[a-z0-9.:-]+/locations/[a-z0-9-]+/clusters/[a-z0-9-]+/instances/[a-z0-9-]+")
 _NAME = re.compile(r"[^\W_]([\w.-]*\w)?\.?")
 
 
@@ -52,7 +54,25 @@ def is_this_machine(host: str) -> bool:
     """Whether what is sent to `host` does not leave the machine: a loopback address, or a Unix socket."""
     if host.startswith("/") or host.lower().rstrip(".") == "localhost":
         return True
+    return is_address(host) and ipaddress.ip_address(host).is_loopback
+
+
+def is_address(host: str) -> bool:
+    """Whether `host` is an address and no name."""
     try:
-        return ipaddress.ip_address(host).is_loopback
+        ipaddress.ip_address(host)
     except ValueError:
         return False
+    return True
+
+
+def check_instance(name: str) -> str | None:
+    """Return what is wrong with the name of a managed instance, worded to follow it, or None."""
+    if _CLOUD_SQL.fullmatch(name) or is_alloydb(name):
+        return None
+    return "write PROJECT:REGION:INSTANCE, or of AlloyDB projects/P/locations/L/clusters/C/instances/I"
+
+
+def is_alloydb(instance: str) -> bool:
+    """Whether the name of a managed instance is one of AlloyDB; else it is one of Cloud SQL."""
+    return _ALLOYDB.fullmatch(instance) is not None

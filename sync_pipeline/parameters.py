@@ -24,6 +24,7 @@ class ParameterType(StrEnum):
     TEXT = "Text"
     HOST = "Host"
     PEM = "Certificate or key"
+    INSTANCE = "Managed instance"
     BOOLEAN = "Boolean"
     INTEGER = "Integer"
     CHOICE = "Choice"
@@ -173,7 +174,16 @@ PARAMETERS: tuple[Parameter, ...] = (
         "Address or name of the server, as the workers reach it.",
         ParameterType.HOST,
         example="db.example.com",
-        required=(_when(data_source=POSTGRESQL),),
+        required=(_when(data_source=POSTGRESQL, unless="postgresql_instance"),),
+    ),
+    _POSTGRESQL(
+        "postgresql_instance",
+        "Cloud SQL or AlloyDB instance",
+        "Instance in place of postgresql_host, PROJECT:REGION:INSTANCE of Cloud SQL or "
+        "projects/P/locations/L/clusters/C/instances/I of AlloyDB: its address is looked up, and Cloud SQL's "
+        "certificate is verified.",
+        ParameterType.INSTANCE,
+        example="my-project:us-central1:shop",
     ),
     _POSTGRESQL(
         "postgresql_port",
@@ -208,7 +218,18 @@ PARAMETERS: tuple[Parameter, ...] = (
         ParameterType.TEXT,
         example="projects/my-project/secrets/postgresql-password/versions/latest",
         secret=True,
-        required=(_when(data_source=POSTGRESQL, unless="postgresql_sslcert"),),
+        required=(
+            Requirement((("data_source", (POSTGRESQL,)),), unless=("postgresql_iam_login", "postgresql_sslcert")),
+        ),
+    ),
+    _POSTGRESQL(
+        "postgresql_iam_login",
+        "IAM login",
+        "Log in to Cloud SQL or AlloyDB as the job's service account, in place of a password; postgresql_username is "
+        "its address.",
+        ParameterType.BOOLEAN,
+        example="true",
+        default="false",
     ),
     _POSTGRESQL(
         "postgresql_query",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from sync_pipeline.hosts import is_alloydb, is_this_machine
 from sync_pipeline.identifiers import check_column
 from sync_pipeline.parameters import (
     BIGQUERY,
@@ -73,6 +74,8 @@ def contradictions(values: ParameterValues) -> Iterator[str]:
         yield from _null_timestamps_problems(values)
     if source == MONGODB:
         yield from _mongodb_contradictions(values)
+    if source == POSTGRESQL:
+        yield from _login_contradictions(values)
     if str(values["dead_letter_table"]) == ".".join(str(values[name]) for name in _DESTINATION):
         yield "dead_letter_table is the destination table itself: name another"
     if values["delete_existing_table"] and values["create_disposition"] == "CREATE_NEVER":
@@ -94,6 +97,29 @@ def contradictions(values: ParameterValues) -> Iterator[str]:
             yield f"{' and '.join(both)} cannot be given with mongodb_connection_string, which says the same"
     if source in _QUERIES:
         yield from _placeholder_problems(values)
+
+
+def _login_contradictions(values: ParameterValues) -> Iterator[str]:
+    host, instance = values["postgresql_host"], values["postgresql_instance"]
+    is_cloud_sql = instance is not None and not is_alloydb(instance)
+    if instance is not None and host is not None:
+        yield "postgresql_host and postgresql_instance are both given: leave one of them out"
+    if is_cloud_sql:
+        both = [name for name in ("postgresql_sslmode", "postgresql_sslrootcert") if name in values.given]
+        if both:
+            yield f"postgresql_instance brings the certificate to verify the server by: leave {' and '.join(both)} out"
+    if not values["postgresql_iam_login"]:
+        return
+    if "postgresql_password" in values.given:
+        yield "postgresql_iam_login is true, and postgresql_password is given: leave one of them out"
+    if values["postgresql_require_auth"] != "any":
+        yield "postgresql_iam_login is true, and its token is no password for postgresql_require_auth: leave it out"
+    is_weak = values["postgresql_sslmode"] in ("disable", "allow", "prefer")
+    if is_weak and not is_cloud_sql and not (host is not None and is_this_machine(host)):
+        yield (
+            f"postgresql_iam_login is true, and postgresql_sslmode is {values['postgresql_sslmode']}: the token must "
+            "not be sent in the clear; use verify-full or verify-ca with postgresql_sslrootcert, or at least require"
+        )
 
 
 def _mongodb_contradictions(values: ParameterValues) -> Iterator[str]:
@@ -156,7 +182,7 @@ def _text(value: object) -> object:
 def _missing_sentence(parameter: Parameter, requirement: Requirement) -> str:
     if not requirement.when:
         return f"{parameter.name} is missing: give, for example, --{parameter.name}={parameter.example}"
-    alternatives = "".join(f" (or {name} in its place)" for name in requirement.unless)
+    alternatives = f" (or {' or '.join(requirement.unless)} in its place)" if requirement.unless else ""
     condition = str(Requirement(requirement.when, requirement.given))
     return f"{parameter.name} is missing: it is required when {condition}{alternatives}"
 

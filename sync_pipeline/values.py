@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sync_pipeline.hosts import holds_password, parse_host
+from sync_pipeline.hosts import check_instance, holds_password, parse_host
 from sync_pipeline.identifiers import (
     TableId,
     check_column,
@@ -246,6 +246,7 @@ READERS: Mapping[ParameterType, Callable[[Parameter, str], Any]] = {
     ParameterType.TEXT: _read_text,
     ParameterType.HOST: _read_host,
     ParameterType.PEM: _read_pem,
+    ParameterType.INSTANCE: _checked(check_instance),
     ParameterType.BOOLEAN: _read_boolean,
     ParameterType.INTEGER: _read_integer,
     ParameterType.CHOICE: _read_choice,

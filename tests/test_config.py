@@ -607,10 +607,13 @@ def test_names_of_the_greatest_length() -> None:
                 id=name,
             )
             for name, alternatives in (
-                ("postgresql_host", ""),
+                ("postgresql_host", " (or postgresql_instance in its place)"),
                 ("postgresql_database", ""),
                 ("postgresql_username", ""),
-                ("postgresql_password", " (or postgresql_sslcert in its place)"),
+                (
+                    "postgresql_password",
+                    " (or postgresql_iam_login or postgresql_sslcert in its place)",
+                ),
             )
         ),
         pytest.param(

@@ -125,3 +125,70 @@ def test_repeated_parameter_is_not_quoted_with_a_password() -> None:
     with pytest.raises(ConfigError) as caught:
         parse_command_line([*arguments, "--postgresql_host=u:hunter2@h"])
     assert caught.value.problems == ("postgresql_host is given 2 times with different values: 'db.example.com', '***'",)
+
+
+CLOUD_SQL = "my-project:us-central1:shop"
+INSTANCE = {**POSTGRESQL, "postgresql_host": "", "postgresql_instance": CLOUD_SQL}
+IAM = {**INSTANCE, "postgresql_password": "", "postgresql_iam_login": "true"}
+CLUSTER = "projects/my-project/locations/us-central1/clusters/c/instances/shop"
+IN_THE_CLEAR = (
+    "postgresql_iam_login is true, and postgresql_sslmode is prefer: the token must not be sent in the clear; use "
+    "verify-full or verify-ca with postgresql_sslrootcert, or at least require"
+)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        pytest.param(INSTANCE, id="Cloud SQL"),
+        pytest.param(INSTANCE | {"postgresql_instance": CLUSTER}, id="AlloyDB"),
+        pytest.param(IAM, id="login"),
+        pytest.param(IAM | {"postgresql_instance": CLUSTER, "postgresql_sslmode": "require"}, id="login at AlloyDB"),
+        pytest.param(
+            IAM | {"postgresql_instance": "", "postgresql_host": "h", "postgresql_sslmode": "require"},
+            id="login at a host",
+        ),
+        pytest.param(IAM | {"postgresql_instance": "", "postgresql_host": "127.0.0.1"}, id="login by a proxy"),
+    ],
+)
+def test_managed_instances(parameters: dict[str, str]) -> None:
+    source = SyncConfig.from_parameters(parameters).source
+    assert isinstance(source, PostgresqlConfig)
+    assert source.server == (parameters["postgresql_instance"] or parameters["postgresql_host"])
+
+
+@pytest.mark.parametrize(
+    ("parameters", "problem"),
+    [
+        pytest.param(
+            INSTANCE | {"postgresql_instance": "shop"},
+            "postgresql_instance is 'shop': write PROJECT:REGION:INSTANCE, or of AlloyDB "
+            "projects/P/locations/L/clusters/C/instances/I",
+            id="no instance",
+        ),
+        pytest.param(
+            INSTANCE | {"postgresql_host": "h"},
+            "postgresql_host and postgresql_instance are both given: leave one of them out",
+            id="host",
+        ),
+        pytest.param(
+            INSTANCE | {"postgresql_sslmode": "require"},
+            "postgresql_instance brings the certificate to verify the server by: leave postgresql_sslmode out",
+            id="TLS mode",
+        ),
+        pytest.param(
+            IAM | {"postgresql_password": "env:PASSWORD"},
+            "postgresql_iam_login is true, and postgresql_password is given: leave one of them out",
+            id="password",
+        ),
+        pytest.param(
+            IAM | {"postgresql_require_auth": "scram-sha-256"},
+            "postgresql_iam_login is true, and its token is no password for postgresql_require_auth: leave it out",
+            id="SCRAM",
+        ),
+        pytest.param(IAM | {"postgresql_instance": CLUSTER}, IN_THE_CLEAR, id="AlloyDB in the clear"),
+        pytest.param(IAM | {"postgresql_instance": "", "postgresql_host": "h"}, IN_THE_CLEAR, id="host in the clear"),
+    ],
+)
+def test_contradictions_of_managed_instances(parameters: dict[str, str], problem: str) -> None:
+    assert problems(parameters) == [problem]

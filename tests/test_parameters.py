@@ -49,6 +49,8 @@ PUBLISHED = {
 ADDED = {
     "postgresql_sslmode": "prefer",
     "postgresql_sslrootcert": None,
+    "postgresql_instance": None,
+    "postgresql_iam_login": "false",
     "postgresql_sslcert": None,
     "postgresql_sslkey": None,
     "postgresql_require_auth": "any",

@@ -16,7 +16,9 @@ from sync_pipeline.secrets import Secret
 from sync_pipeline.sources.mongodb import connection as of_mongodb
 from sync_pipeline.sources.mongodb import transport as mongodb_transport
 from sync_pipeline.sources.postgresql import connection as of_postgresql
+from sync_pipeline.sources.postgresql import managed
 from sync_pipeline.sources.postgresql import transport as postgresql_transport
+from tests.admin_api import admin_api
 from tests.certificates import Authority, Pair, written
 from tests.integration import tls_servers
 from tests.integration.tls_servers import PASSWORD, TlsServer
@@ -162,6 +164,42 @@ def test_postgresql_login_by_certificate(
         assert cursor.fetchone() == ("certified",)
 
 
+@pytest.mark.parametrize("mode", ["GOOGLE_MANAGED_INTERNAL_CA", "GOOGLE_MANAGED_CAS_CA"])
+def test_cloud_sql_with_iam_login(
+    postgresql_server: TlsServer, tmp_path: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    settings = {
+        "databaseVersion": "POSTGRES_15",
+        "region": "us-central1",
+        "serverCaCert": {"cert": postgresql_server.authority.certificate},
+        "serverCaMode": mode,
+        "dnsName": "localhost.",
+        "ipAddresses": [{"type": "PRIVATE", "ipAddress": "127.0.0.1"}],
+    }
+    config = postgresql_config(
+        postgresql_server.port,
+        tmp_path,
+        postgresql_server.authority,
+        host=None,
+        username="plain.gserviceaccount.com",
+        password=None,
+        sslmode="prefer",
+        sslrootcert=None,
+        instance="my-project:us-central1:shop",
+        iam_login=True,
+    )
+    with admin_api(monkeypatch, login=PASSWORD) as api:
+        api.cloud_sql("my-project", "shop", settings)
+        with of_postgresql.connected(config, 0) as connection:
+            verified = "certificate and name are" if mode == "GOOGLE_MANAGED_CAS_CA" else "certificate is"
+            assert f"TLSv1.3, the server's {verified}" in postgresql_transport.protection(config, connection)
+            assert postgresql_transport.transport_risks(config, connection) == []
+        # Another server at that address is not believed.
+        managed.find_instance.cache_clear()
+        api.cloud_sql("my-project", "shop", settings | {"serverCaCert": {"cert": Authority().certificate}})
+        assert "check postgresql_sslrootcert" in str(refused(config))
+
+
 AUTHORITY = (
     "SSL error: certificate verify failed: check postgresql_sslrootcert, which must be of the authority that signed "
     "the server's certificate, and that the server's certificate has not expired"
@@ -173,6 +211,11 @@ AUTHORITY = (
     [
         pytest.param(lambda good: good.sign("s", hosts=("127.0.0.1",), valid=EXPIRED), AUTHORITY, id="expired"),
         pytest.param(lambda _: Authority("Other").sign("s", hosts=("127.0.0.1",)), AUTHORITY, id="other authority"),
+        pytest.param(
+            lambda _: Authority().sign("s", hosts=("127.0.0.1",)),
+            AUTHORITY.replace("certificate verify failed", "provider signature failure", 1),
+            id="other authority of the same name",
+        ),
         pytest.param(
             lambda good: good.sign("s", hosts=("db.example.com",)),
             'server certificate for "db.example.com" (and 1 other name) does not match host name "127.0.0.1": give the '

@@ -104,7 +104,8 @@ REFUSALS: tuple[tuple[str, str], ...] = (
     ("permission denied for database", "grant the user CONNECT on the database"),
     ("server does not support SSL", "use postgresql_sslmode=prefer or disable, or turn on TLS at the server"),
     (
-        "certificate verify failed",
+        # The latter where another authority has the same name.
+        "certificate verify failed|SSL error: .*signature failure",
         (
             "check postgresql_sslrootcert, which must be of the authority that signed the server's certificate, and "
             "that the server's certificate has not expired"
@@ -154,10 +155,8 @@ def _connect(config: PostgresqlConfig) -> Connection:
     try:
         with login(config) as settings:
             connection = psycopg2.connect(
-                host=config.host,
                 port=config.port,
                 dbname=config.database,
-                user=config.username,
                 **settings,
                 connect_timeout=CONNECT_TIMEOUT_SECONDS,
                 application_name="dataflow-bigquery-sync",
@@ -178,7 +177,7 @@ def _connect(config: PostgresqlConfig) -> Connection:
                 "server says"
             ) from None
         raise SourceUnavailableError(
-            f"PostgreSQL cannot be reached at {config.host}:{config.port}: {reason}: check postgresql_host, "
+            f"PostgreSQL cannot be reached at {config.server}:{config.port}: {reason}: check postgresql_host, "
             "postgresql_port, the firewall and the network of the job"
         ) from None
     return connection

@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from psycopg2.extensions import connection as Connection
 
 from sync_pipeline.config import PostgresqlConfig
-from sync_pipeline.hosts import is_this_machine
+from sync_pipeline.hosts import is_address, is_alloydb, is_this_machine
 from sync_pipeline.pem_files import CERTIFICATE, KEY, pem_files
 from sync_pipeline.secrets import Secret
+from sync_pipeline.sources.postgresql.managed import database_user, find_instance, login_token
 
 # libpq's word for the authorities that OpenSSL knows; it is no file.
 _SYSTEM = "system"
@@ -25,16 +26,28 @@ _VERIFIED = {
 
 @contextlib.contextmanager
 def login(config: PostgresqlConfig) -> Iterator[dict[str, str]]:
-    """Yield libpq's settings for encryption and login; the files that they name are there until this ends.
+    """Yield libpq's settings for host, encryption and login; the files that they name are there until this ends.
 
     Raises ConfigError or SourceUnavailableError.
     """
-    settings = {"sslmode": config.sslmode}
+    settings = {"host": config.host or "", "user": config.username, "sslmode": config.sslmode}
+    wanted: dict[Secret, tuple[str, ...]] = {}
+    if config.instance is not None:
+        instance = find_instance(config.instance)
+        settings["host"] = instance.address
+        if instance.certificate is not None:
+            settings["sslmode"] = "verify-ca"
+            wanted[Secret("postgresql_sslrootcert", instance.certificate)] = (CERTIFICATE,)
+        if instance.name is not None:
+            settings |= {"host": instance.name, "sslmode": "verify-full"}
+            if is_address(instance.address):
+                settings["hostaddr"] = instance.address
+    if config.iam_login:
+        settings |= {"user": database_user(config.username), "password": login_token(config.instance)}
     if config.password is not None:
         settings["password"] = config.password.resolve()
     if config.require_auth is not None:
         settings["require_auth"] = config.require_auth
-    wanted: dict[Secret, tuple[str, ...]] = {}
     if config.sslrootcert is not None:
         if config.sslrootcert == _SYSTEM or not _is_elsewhere(config.sslrootcert):
             settings["sslrootcert"] = config.sslrootcert
@@ -50,7 +63,7 @@ def login(config: PostgresqlConfig) -> Iterator[dict[str, str]]:
 
 def protection(config: PostgresqlConfig, connection: Connection) -> str:
     """Return what protects the connection, as the plan says it."""
-    if config.host.startswith("/"):
+    if (config.host or "").startswith("/"):
         return "a Unix socket of this machine"
     if not connection.info.ssl_in_use:
         return "not encrypted"
@@ -61,7 +74,7 @@ def protection(config: PostgresqlConfig, connection: Connection) -> str:
 def transport_risks(config: PostgresqlConfig, connection: Connection) -> list[str]:
     """Return a sentence where somebody between here and the server could read or change what is sent."""
     mode = _effective_mode(config)
-    if mode in _VERIFIED or is_this_machine(config.host):
+    if mode in _VERIFIED or is_this_machine(config.host or ""):
         return []
     danger = (
         "whoever redirects the connection reads the rows and the login"
@@ -82,5 +95,7 @@ def _is_elsewhere(location: str) -> bool:
 
 
 def _effective_mode(config: PostgresqlConfig) -> str:
+    if config.instance is not None and not is_alloydb(config.instance):
+        return "verify-full" if find_instance(config.instance).name is not None else "verify-ca"
     # As libpq does, for the sake of programs that were written before there were the other words.
     return "verify-ca" if config.sslmode == "require" and config.sslrootcert is not None else config.sslmode

@@ -1,0 +1,149 @@
+"""Instances of Cloud SQL and AlloyDB by their names, and the login with an identity of Google's (IAM).
+
+The Admin API tells an instance's addresses and, for Cloud SQL, the authority that signed its certificate; libpq
+connects to the address itself. Google's connectors open connections for their own drivers, and psycopg2 is none:
+https://github.com/GoogleCloudPlatform/cloud-sql-python-connector/issues/214
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import google.auth
+from google.auth.exceptions import GoogleAuthError, TransportError
+from google.auth.transport.requests import AuthorizedSession, Request
+from requests.exceptions import RequestException
+
+from sync_pipeline.errors import ConfigError, SourceUnavailableError
+from sync_pipeline.hosts import is_alloydb
+
+PARAMETER, LOGIN = "postgresql_instance", "postgresql_iam_login"
+CLOUD_SQL_API = "https://sqladmin.googleapis.com"
+ALLOYDB_API = "https://alloydb.googleapis.com"
+# By which a token opens the database, and nothing else of Google's.
+_CLOUD_SQL_LOGIN = "https://www.googleapis.com/auth/sqlservice.login"
+_ALLOYDB_LOGIN = "https://www.googleapis.com/auth/alloydb.login"
+_CLOUD_PLATFORM = "https://www.googleapis.com/auth/cloud-platform"
+_TIMEOUT_SECONDS = 30
+
+_REMEDIES = {
+    401: "run the job with a service account, or with application default credentials",
+    403: "grant {role} to the job's service account, and enable {api}",
+    404: "there is no such instance: check project, region and name",
+}
+
+
+@dataclass(frozen=True)
+class Instance:
+    """Where an instance is.
+
+    Attributes:
+        address: a private one where it has one.
+        certificate: of the authority that signed the server's, in PEM form; None where the API does not tell it.
+        name: in the server's certificate; None where the authority is the instance's own, which proves as much.
+    """
+
+    address: str
+    certificate: str | None = None
+    name: str | None = None
+
+
+@functools.cache
+def find_instance(instance: str) -> Instance:
+    """Return where an instance is; it is asked once in a process.
+
+    Raises:
+        ConfigError: there is no such instance, or it may not be seen.
+        SourceUnavailableError: the API could not be reached, or failed.
+    """
+    if is_alloydb(instance):
+        url = f"{ALLOYDB_API}/v1/{instance}/connectionInfo"
+        found = _get(url, instance, "roles/alloydb.client", "alloydb.googleapis.com")
+        return _address(instance, [found.get("ipAddress"), found.get("publicIpAddress")])
+    # An old project's id has a colon of its own.
+    project, region, name = instance.rsplit(":", 2)
+    url = f"{CLOUD_SQL_API}/v1/projects/{project}/instances/{name}/connectSettings"
+    found = _get(url, instance, "roles/cloudsql.client", "sqladmin.googleapis.com")
+    return _cloud_sql(instance, region, found)
+
+
+def login_token(instance: str | None) -> str:
+    """Return a token that logs in, for a connection that is opened now.
+
+    Raises:
+        ConfigError: there are no credentials, or they may not have such a token.
+        SourceUnavailableError: whoever gives tokens could not be reached.
+    """
+    try:
+        scope = _ALLOYDB_LOGIN if instance is not None and is_alloydb(instance) else _CLOUD_SQL_LOGIN
+        credentials, _ = google.auth.default(scopes=[scope])
+        credentials.refresh(Request())
+    except TransportError as error:
+        raise SourceUnavailableError(
+            f"{LOGIN}: Google's tokens could not be reached ({type(error).__name__})"
+        ) from None
+    except GoogleAuthError as error:
+        raise ConfigError([f"{LOGIN}: there is no token ({type(error).__name__}): {_REMEDIES[401]}"]) from None
+    return str(credentials.token)
+
+
+def database_user(username: str) -> str:
+    """Return the name that the database has for an identity: a service account's is without its ending."""
+    return username.removesuffix(".gserviceaccount.com")
+
+
+def _cloud_sql(instance: str, region: str, found: Mapping[str, Any]) -> Instance:
+    version, actual = found.get("databaseVersion", ""), found.get("region", "")
+    if not version.startswith("POSTGRES"):
+        raise ConfigError([f"{PARAMETER} is {instance}, which is no PostgreSQL but {version or 'of no known version'}"])
+    if actual != region:
+        raise ConfigError([f"{PARAMETER} is {instance}, which is in {actual}: write that region"])
+    addresses = {each.get("type"): each.get("ipAddress") for each in found.get("ipAddresses", [])}
+    names = {
+        each.get("connectionType"): str(each.get("name", "")).rstrip(".")
+        for each in found.get("dnsNames", [])
+        if each.get("dnsScope") == "INSTANCE"
+    }
+    by_endpoint = names.get("PRIVATE_SERVICE_CONNECT") if found.get("pscEnabled") else None
+    where = _address(instance, [addresses.get("PRIVATE"), by_endpoint, addresses.get("PRIMARY")])
+    certificate = found.get("serverCaCert", {}).get("cert")
+    if not certificate:
+        raise ConfigError([f"{PARAMETER} is {instance}, whose certificate the API does not tell: use postgresql_host"])
+    name = None
+    if found.get("serverCaMode") in ("GOOGLE_MANAGED_CAS_CA", "CUSTOMER_MANAGED_CAS_CA"):
+        # Others have certificates of this authority, so that only the name tells one instance from another.
+        name = by_endpoint or str(found.get("dnsName", "")).rstrip(".")
+        if not name:
+            raise ConfigError([f"{PARAMETER} is {instance}, which has no DNS name to verify: use postgresql_host"])
+    return Instance(where.address, certificate, name)
+
+
+def _address(instance: str, addresses: list[str | None]) -> Instance:
+    address = next(filter(None, addresses), None)
+    if address is None:
+        raise ConfigError([f"{PARAMETER} is {instance}, which has no address: give it a private one"])
+    return Instance(address)
+
+
+def _get(url: str, instance: str, role: str, api: str) -> Mapping[str, Any]:
+    try:
+        credentials, _ = google.auth.default(scopes=[_CLOUD_PLATFORM])
+        with AuthorizedSession(credentials) as session:
+            response = session.get(url, timeout=_TIMEOUT_SECONDS)
+        if response.ok:
+            content: Mapping[str, Any] = response.json()
+            return content
+    except (TransportError, RequestException) as error:
+        kind = type(error).__name__
+        raise SourceUnavailableError(f"{PARAMETER}: {api} could not be reached for {instance} ({kind})") from None
+    except GoogleAuthError as error:
+        kind = type(error).__name__
+        raise ConfigError([f"{PARAMETER}: {instance} cannot be looked up ({kind}): {_REMEDIES[401]}"]) from None
+    status = response.status_code
+    if status in _REMEDIES:
+        remedy = _REMEDIES[status].format(role=role, api=api)
+        raise ConfigError([f"{PARAMETER}: {instance} cannot be looked up (HTTP {status}): {remedy}"])
+    raise SourceUnavailableError(f"{PARAMETER}: {api} failed for {instance} (HTTP {status})")
