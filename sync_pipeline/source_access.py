@@ -1,4 +1,4 @@
-"""What sources do alike to reach their rows: connect with patience, understand errors, look at a query."""
+"""What sources do alike to reach their rows: connect with patience, understand errors, look at columns' names."""
 
 from __future__ import annotations
 
@@ -8,10 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-import sqlglot
-from sqlglot.tokens import TokenType
-
-from sync_pipeline.errors import SchemaError, SourceError, SourceQueryError, SourceUnavailableError
+from sync_pipeline.errors import SchemaError, SourceError, SourceUnavailableError
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -44,25 +41,6 @@ def connect_with_retries[Connection](connect: Callable[[], Connection], max_retr
             _LOGGER.warning("%s; trying again in %d s (%d of %d)", error, wait, attempt + 1, max_retries)
             time.sleep(wait)
     return connect()
-
-
-def single_statement(query: str, parameter: str, dialect: str) -> str:
-    """Return `query` without the semicolon and comments that may end it, so that it can stand in brackets.
-
-    `dialect` is sqlglot's name of it. Raises SourceQueryError when it holds more than one statement, or none.
-    """
-    try:
-        tokens = sqlglot.tokenize(query, read=dialect)
-    except sqlglot.errors.TokenError:
-        # The server knows best what is wrong with it.
-        return query.strip()
-    while tokens and tokens[-1].token_type == TokenType.SEMICOLON:
-        tokens.pop()
-    if any(token.token_type == TokenType.SEMICOLON for token in tokens):
-        raise SourceQueryError(f"{parameter} holds more than one statement: give one SELECT")
-    if not tokens:
-        raise SourceQueryError(f"{parameter} holds no statement: give one SELECT")
-    return query[: tokens[-1].end + 1].strip()
 
 
 def check_names(names: Iterable[str]) -> None:

@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from sync_pipeline.errors import SchemaError, SourceQueryError, SourceUnavailableError
-from sync_pipeline.source_access import MAX_BACKOFF_SECONDS, check_names, connect_with_retries, single_statement
+from sync_pipeline.source_access import MAX_BACKOFF_SECONDS, check_names, connect_with_retries
 
 
 @pytest.fixture
@@ -47,42 +47,6 @@ def test_a_refusal_is_not_tried_again(waits: list[float]) -> None:
     with pytest.raises(SourceQueryError):
         connect_with_retries(refuse, 7)
     assert waits == []
-
-
-@pytest.mark.parametrize(
-    ("dialect", "query", "kept"),
-    [
-        pytest.param("bigquery", "SELECT 1", "SELECT 1", id="plain"),
-        pytest.param("bigquery", " SELECT 1 ; -- done\n", "SELECT 1", id="semicolon and comment"),
-        pytest.param("bigquery", "SELECT ';' AS `a;b` # no end\n", "SELECT ';' AS `a;b`", id="quoted semicolons"),
-        pytest.param(
-            "bigquery", "WITH x AS (SELECT 1) SELECT * FROM x;;", "WITH x AS (SELECT 1) SELECT * FROM x", id="WITH"
-        ),
-        pytest.param("bigquery", 'SELECT r"\\d;", """a\n;"""', 'SELECT r"\\d;", """a\n;"""', id="strings of GoogleSQL"),
-        pytest.param("bigquery", "SELECT 'open", "SELECT 'open", id="left to BigQuery"),
-        pytest.param("postgres", " SELECT 1 ; ", "SELECT 1", id="semicolon"),
-        pytest.param("postgres", "SELECT 'a;b' -- c", "SELECT 'a;b'", id="comment"),
-        pytest.param("postgres", "SELECT $$;$$; /* ; */", "SELECT $$;$$", id="dollar quotes"),
-        pytest.param("postgres", "SELECT '🎉' /* 🎉 */;", "SELECT '🎉'", id="emoji"),
-        pytest.param("postgres", "SELECT 'never ends;", "SELECT 'never ends;", id="left to PostgreSQL"),
-    ],
-)
-def test_single_statement(dialect: str, query: str, kept: str) -> None:
-    assert single_statement(query, "a_query", dialect) == kept
-
-
-@pytest.mark.parametrize("dialect", ["bigquery", "postgres"])
-@pytest.mark.parametrize(
-    ("query", "problem"),
-    [
-        pytest.param("SELECT 1; SELECT 2", "more than one statement", id="two"),
-        pytest.param("-- SELECT 1", "no statement", id="a comment"),
-        pytest.param(";", "no statement", id="a semicolon"),
-    ],
-)
-def test_queries_that_are_not_one(query: str, problem: str, dialect: str) -> None:
-    with pytest.raises(SourceQueryError, match=f"^a_query holds {problem}: give one SELECT$"):
-        single_statement(query, "a_query", dialect)
 
 
 @pytest.mark.parametrize(

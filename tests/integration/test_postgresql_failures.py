@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import socket
 import threading
 import time
@@ -15,6 +16,7 @@ from psycopg2.extensions import connection as Connection
 
 from sandbox import Endpoints
 from sync_pipeline.errors import SourceError, SourceQueryError, SourceUnavailableError
+from sync_pipeline.sources.postgresql import connection
 from sync_pipeline.sources.postgresql.connection import connected
 from sync_pipeline.sources.postgresql.copy_read import copy_batches
 from tests.integration.postgresql_reading import (
@@ -216,6 +218,27 @@ def test_a_password_of_any_letters_works(reader: Reader, role: str) -> None:
             id="a cast that fails",
         ),
         pytest.param(
+            "SELECT (t || ' &')::tsquery FROM private",
+            "SyntaxError (SQLSTATE 42601): correct the query",
+            id="a value with bad syntax",
+        ),
+        pytest.param(
+            "SELECT t::regclass FROM private",
+            "UndefinedTable (SQLSTATE 42P01): correct the table's name in the query, or name its schema",
+            id="a value that names no table",
+        ),
+        pytest.param(
+            "SELECT current_setting(t) FROM private",
+            "UndefinedObject (SQLSTATE 42704): correct the query",
+            id="a value that names no setting",
+        ),
+        pytest.param(
+            "SELECT t, 'x'::int AS n FROM private",
+            'invalid input syntax for type integer: "x" (SQLSTATE 22P02) at line 1, column 11 of the query: correct '
+            "the query",
+            id="a value of the query's own",
+        ),
+        pytest.param(
             "SELECT n / (n - 1) FROM private",
             "DivisionByZero (SQLSTATE 22012): a value of the data does not suit the query: check its casts and "
             "divisions",
@@ -239,6 +262,8 @@ def test_a_query_that_fails(reader: Reader, query: str, message: str) -> None:
         pytest.param("P0001", "RaiseException (SQLSTATE P0001): a function that the query calls", id="raised"),
         pytest.param("ABC12", "DatabaseError (SQLSTATE ABC12): see the server's log", id="a state of their own"),
         pytest.param("22012", "DivisionByZero (SQLSTATE 22012): a value of the data", id="data"),
+        pytest.param("42501", "InsufficientPrivilege (SQLSTATE 42501): grant", id="a state that has no values else"),
+        pytest.param("XX000", "InternalError_ (SQLSTATE XX000): the server met", id="internal"),
     ],
 )
 def test_what_a_user_s_function_says_is_not_repeated(
@@ -252,6 +277,23 @@ def test_what_a_user_s_function_says_is_not_repeated(
     error = failure(reader, lambda: reader.rows("SELECT refuse(t) FROM private"))
     assert type(error) is SourceQueryError
     assert str(error).startswith(f"PostgreSQL: {message}")
+
+
+def test_a_lock_against_readers_ends_the_run_and_is_named(
+    reader: Reader, administrator: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(connection.SESSION_SETTINGS, "lock_timeout", "300ms")
+    execute(administrator, "BEGIN; LOCK TABLE private IN ACCESS EXCLUSIVE MODE")
+    try:
+        error = failure(reader, lambda: reader.rows("SELECT * FROM private"))
+    finally:
+        execute(administrator, "ROLLBACK")
+    assert type(error) is SourceUnavailableError
+    assert re.fullmatch(
+        r"PostgreSQL: canceling statement due to lock timeout \(SQLSTATE 55P03\)( at .* query)?; locked: private "
+        rf"by pid {administrator.info.backend_pid} \(.* since .*\): run the job again when the lock is gone, .*",
+        str(error),
+    )
 
 
 def test_a_missing_privilege(reader: Reader, role: str) -> None:

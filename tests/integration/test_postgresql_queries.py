@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import apache_beam as beam
+import psycopg2
 import pytest
 from apache_beam.metrics import MetricsFilter
 from apache_beam.testing.test_pipeline import TestPipeline as Pipeline
@@ -19,6 +20,7 @@ from sync_pipeline.errors import RecordError, SchemaError, SourceQueryError, Syn
 from sync_pipeline.schema import NULLABLE, REPEATED, REQUIRED, Field
 from sync_pipeline.smart_sync import StartOrigin, SyncInterval
 from sync_pipeline.source import BATCHES, Partition
+from sync_pipeline.sources.postgresql.connection import connected
 from tests.integration.postgresql_reading import Reader, execute, fresh_database, rows_of
 
 SHOP = '''
@@ -252,15 +254,27 @@ def test_only_the_chosen_columns_are_read(shop: Reader) -> None:
         pytest.param(
             "SHOW timezone",
             SourceQueryError,
-            'PostgreSQL: syntax error at or near ")" (SQLSTATE 42601): correct the query',
+            "PostgreSQL: syntax error at the end of the query (SQLSTATE 42601): correct the query",
             id="no SELECT",
         ),
         pytest.param(
             "SELECT 1 AS a; /* never ends",
             SourceQueryError,
-            'PostgreSQL: syntax error at or near ";" (SQLSTATE 42601) at line 1, column 14 of the query: correct the '
-            "query",
+            "postgresql_query: the comment that begins at line 1, column 16 does not end",
             id="a comment that never ends",
+        ),
+        pytest.param(
+            "SELECT B'2'; COMMIT; DELETE FROM customers",
+            SourceQueryError,
+            "postgresql_query holds more than one statement: give one SELECT",
+            id="statements behind bits",
+        ),
+        pytest.param(
+            "SELECT B'2' AS bits",
+            SourceQueryError,
+            'PostgreSQL: "2" is not a valid binary digit (SQLSTATE 22P02) at line 1, column 8 of the query: correct '
+            "the query",
+            id="bits that are none",
         ),
     ],
 )
@@ -270,6 +284,13 @@ def test_refused(shop: Reader, connection: Connection, query: str, error: type[S
     assert (type(caught.value), str(caught.value)) == (error, message)
     assert execute(connection, "SELECT count(*) FROM customers") == [(3,)]
     assert execute(connection, "SELECT is_called FROM numbers") == [(False,)]
+
+
+def test_the_session_itself_only_reads(shop: Reader) -> None:
+    with connected(shop.source("SELECT 1").connection, 0) as session, pytest.raises(psycopg2.Error) as caught:
+        # What a second statement could do, were there one.
+        execute(session, "COMMIT; CREATE TABLE written ()")
+    assert caught.value.pgcode == "25006"
 
 
 JANUARY_1 = datetime(2024, 1, 1, tzinfo=UTC)

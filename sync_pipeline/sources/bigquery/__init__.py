@@ -27,7 +27,7 @@ from sync_pipeline.smart_sync import (
     zone_without_effect,
 )
 from sync_pipeline.source import ReadPlan, Selection, SourceDescription
-from sync_pipeline.source_access import check_names, single_statement
+from sync_pipeline.source_access import check_names
 from sync_pipeline.sources.bigquery.client import (
     JOBS_CREATE,
     TABLES_GET,
@@ -37,6 +37,7 @@ from sync_pipeline.sources.bigquery.client import (
 )
 from sync_pipeline.sources.bigquery.clock import read_clock
 from sync_pipeline.sources.bigquery.queries import Filter, rows_sql
+from sync_pipeline.sources.bigquery.query_text import single_statement
 from sync_pipeline.sources.bigquery.storage_read import MAX_STREAMS, SERVICE_COLUMNS, BigqueryRead, ReadFromBigquery
 from sync_pipeline.sql_transformation import all_checks, is_plain, reading_sql
 from sync_pipeline.suggestions import did_you_mean
@@ -146,11 +147,7 @@ class BigquerySource:
 
     @property
     def _query(self) -> str | None:
-        return (
-            single_statement(self.connection.query, "source_bigquery_query", "bigquery")
-            if self.connection.query
-            else None
-        )
+        return single_statement(self.connection.query, "source_bigquery_query") if self.connection.query else None
 
     def _relation(self, client: bigquery.Client, interval: SyncInterval | None) -> _Relation:
         if self._query is None:

@@ -22,13 +22,14 @@ from sync_pipeline.smart_sync import (
     timestamp_text,
 )
 from sync_pipeline.source import Partition, ReadPlan, SourceDescription
-from sync_pipeline.source_access import check_names, single_statement
+from sync_pipeline.source_access import check_names
 from sync_pipeline.sources.postgresql.clock import ServerClock, read_clock
 from sync_pipeline.sources.postgresql.column_types import SourceColumn, quoted_identifier
 from sync_pipeline.sources.postgresql.connection import connected, translated_errors
 from sync_pipeline.sources.postgresql.copy_read import ReadFromPostgresql
 from sync_pipeline.sources.postgresql.cut_points import ReadStatement, where
 from sync_pipeline.sources.postgresql.partitions import cut, cut_columns
+from sync_pipeline.sources.postgresql.query_text import single_statement
 from sync_pipeline.sources.postgresql.time_zone import wall_clock
 from sync_pipeline.sources.postgresql.transport import protection, transport_risks
 from sync_pipeline.sources.postgresql.unread import Timestamps, text_of_start, unread_rows
@@ -190,7 +191,7 @@ class PostgresqlSource:
         """Return the one statement of the user's query, without what follows it."""
         query = self._query_template
         parameter = "postgresql_base_query" if query == self.connection.base_query else "postgresql_query"
-        query = single_statement(query, parameter, "postgres")
+        query = single_statement(query, parameter)
         return fill_placeholders(query, interval) if interval else query
 
     @property

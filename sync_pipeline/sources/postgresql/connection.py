@@ -16,6 +16,26 @@ from sync_pipeline.sources.postgresql.transport import login
 
 CONNECT_TIMEOUT_SECONDS = 30
 
+# How long a session waits for a lock that somebody holds against all readers; long enough for most of ALTER TABLE.
+LOCK_TIMEOUT_SECONDS = 60
+LOCK_NOT_AVAILABLE = "55P03"
+
+# The server takes this from whoever connects to it directly. A pooler may refuse it: see `_connect`.
+_READ_ONLY = "-c default_transaction_read_only=on"
+
+# What poolers say that do not pass settings on.
+_REFUSED_SETTINGS = re.compile("unsupported startup parameter|command-line options", re.IGNORECASE)
+
+_LOCKS_SQL = """
+    SELECT l.relation::regclass::text, l.pid, a.state, a.xact_start AT TIME ZONE 'UTC'
+    FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+    WHERE l.locktype = 'relation' AND l.granted AND l.mode = 'AccessExclusiveLock' AND l.relation::regclass::text <> ''
+      AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+      AND l.relation IN (SELECT oid FROM pg_class WHERE relkind IN ('r', 'p', 'm', 'v', 'f'))
+    ORDER BY a.xact_start
+    LIMIT 3
+"""
+
 # What a session is told before it reads, so that text means the same whatever the server's defaults are.
 SESSION_SETTINGS = {
     "timezone": "UTC",
@@ -24,24 +44,24 @@ SESSION_SETTINGS = {
     "extra_float_digits": "1",
     "bytea_output": "hex",
     "xmloption": "content",
+    # A backslash in a text is a backslash, as the check takes it that a query is one statement.
+    "standard_conforming_strings": "on",
+    "lock_timeout": f"{LOCK_TIMEOUT_SECONDS}s",
 }
 
 
 # By SQLSTATE, the longest matching prefix wins. https://www.postgresql.org/docs/current/errcodes-appendix.html
 ERROR_MEANINGS: dict[str, ErrorMeaning] = {
     # A state we do not know may come from a function of the user's, with any text.
-    "": ErrorMeaning(SourceQueryError, "see the server's log for the statement", quotes_data=True),
+    "": ErrorMeaning(SourceQueryError, "see the server's log for the statement"),
     "08": ErrorMeaning(SourceUnavailableError, "run the job again"),
     "0A": ErrorMeaning(SourceQueryError, "rewrite the query as one SELECT"),
     "21": ErrorMeaning(SourceQueryError, "correct the query"),
-    "22": ErrorMeaning(
-        SourceQueryError, "a value of the data does not suit the query: check its casts and divisions", quotes_data=True
-    ),
+    "22": ErrorMeaning(SourceQueryError, "a value of the data does not suit the query: check its casts and divisions"),
     "22021": ErrorMeaning(
         SourceQueryError,
         "a text is not UTF-8, as a database with the encoding SQL_ASCII may hold it: select the column as bytes, "
         "convert_to(column, 'SQL_ASCII')",
-        quotes_data=True,
     ),
     "25": ErrorMeaning(SourceQueryError, "the query must only read"),
     "25P04": ErrorMeaning(
@@ -63,6 +83,9 @@ ERROR_MEANINGS: dict[str, ErrorMeaning] = {
         SourceUnavailableError, "the server is out of a resource: run the job again, or at another time"
     ),
     "55": ErrorMeaning(SourceQueryError, "make it readable, or correct the query"),
+    "55P03": ErrorMeaning(
+        SourceUnavailableError, "run the job again when the lock is gone, or at a time when nobody alters the table"
+    ),
     "57": ErrorMeaning(SourceUnavailableError, "run the job again when the server is back"),
     "57014": ErrorMeaning(
         SourceQueryError,
@@ -73,10 +96,18 @@ ERROR_MEANINGS: dict[str, ErrorMeaning] = {
     "P0": ErrorMeaning(
         SourceQueryError,
         "a function that the query calls raised an error: see the server's log for its message",
-        quotes_data=True,
     ),
     "XX": ErrorMeaning(SourceQueryError, "the server met an error of its own: see its log"),
 }
+
+# States whose texts name settings and objects of the database, never a value of a row. The text of any other may quote
+# one: 'syntax error in tsquery: "…"' is 42601, and 'relation "…" does not exist' comes from a cast to regclass too.
+# It is shown only where the server says at which place of the statement it stumbled: then it had not begun to run it.
+_STATES_WITHOUT_VALUES = ("08", "21", "25", "28", "3D", "40", "42501", "53", "55", "57", "XX001", "XX002")
+
+# What the server adds to the error of a process that only helps it. Any other context is of a function that was called,
+# which may have raised the state itself, with any text.
+_PARALLEL_WORKER = "parallel worker"
 
 # libpq gives no SQLSTATE for a refused connection, only the server's words. A server that answers in English
 # is recognised, and the user is told at once; one that answers in another language is tried again, in vain.
@@ -152,35 +183,54 @@ def connected(config: PostgresqlConfig, max_retries: int) -> Iterator[Connection
 
 
 def _connect(config: PostgresqlConfig) -> Connection:
+    """Open a connection whose every transaction only reads, also one that a query would begin.
+
+    A pooler that refuses the setting is asked without it: there the session's own transaction is read-only, and the
+    check that a query is one statement keeps it. To set it afterwards would leave it to the pooler's next client.
+    """
     try:
-        with login(config) as settings:
-            connection = psycopg2.connect(
-                port=config.port,
-                dbname=config.database,
-                **settings,
-                connect_timeout=CONNECT_TIMEOUT_SECONDS,
-                application_name="dataflow-bigquery-sync",
-                client_encoding="UTF8",
-                # A firewall that drops idle connections without a word would leave us waiting for ever.
-                keepalives_idle=60,
-                keepalives_interval=10,
-                keepalives_count=6,
-            )
+        return _open(config, _READ_ONLY)
     except psycopg2.Error as error:
-        reason = _on_one_line(str(error))
-        for words, remedy in REFUSALS:
-            if re.search(words, reason):
-                raise SourceQueryError(f"PostgreSQL refused the connection: {reason}: {remedy}") from None
-        if "FATAL: " in reason:
-            raise SourceUnavailableError(
-                f"PostgreSQL does not take the connection: {reason}: run the job again later, or correct what the "
-                "server says"
-            ) from None
-        raise SourceUnavailableError(
-            f"PostgreSQL cannot be reached at {config.server}:{config.port}: {reason}: check postgresql_host, "
-            "postgresql_port, the firewall and the network of the job"
-        ) from None
-    return connection
+        if _REFUSED_SETTINGS.search(str(error)) is None:
+            raise _refusal(config, error) from None
+    try:
+        return _open(config, "")
+    except psycopg2.Error as error:
+        raise _refusal(config, error) from None
+
+
+def _open(config: PostgresqlConfig, options: str) -> Connection:
+    with login(config) as settings:
+        return psycopg2.connect(
+            port=config.port,
+            dbname=config.database,
+            **settings,
+            options=options,
+            connect_timeout=CONNECT_TIMEOUT_SECONDS,
+            application_name="dataflow-bigquery-sync",
+            client_encoding="UTF8",
+            # A firewall that drops connections without a word would leave us waiting for ever.
+            keepalives_idle=60,
+            keepalives_interval=10,
+            keepalives_count=6,
+            tcp_user_timeout=120_000,
+        )
+
+
+def _refusal(config: PostgresqlConfig, error: psycopg2.Error) -> SourceError:
+    reason = _on_one_line(str(error))
+    for words, remedy in REFUSALS:
+        if re.search(words, reason):
+            return SourceQueryError(f"PostgreSQL refused the connection: {reason}: {remedy}")
+    if "FATAL: " in reason:
+        return SourceUnavailableError(
+            f"PostgreSQL does not take the connection: {reason}: run the job again later, or correct what the server "
+            "says"
+        )
+    return SourceUnavailableError(
+        f"PostgreSQL cannot be reached at {config.server}:{config.port}: {reason}: check postgresql_host, "
+        "postgresql_port, the firewall and the network of the job"
+    )
 
 
 def _on_one_line(said: str) -> str:
@@ -222,11 +272,43 @@ def _translated(error: psycopg2.Error, query_offset: int, query: str) -> SourceE
         ((prefix, meaning) for prefix, meaning in ERROR_MEANINGS.items() if sqlstate.startswith(prefix)),
         key=lambda item: len(item[0]),
     )[1]
-    # The text of a data exception quotes the value, which may be anything from the table.
     name = type(error).__name__
-    said = name if meaning.quotes_data else " ".join((error.diag.message_primary or name).split())
-    place = _place(error.diag.statement_position, query_offset, query)
-    return meaning.error(f"PostgreSQL: {said} (SQLSTATE {sqlstate}){place}: {meaning.remedy}")
+    said = " ".join((error.diag.message_primary or name).split()) if _is_without_values(error, sqlstate) else name
+    position = error.diag.statement_position
+    if query and position is not None and int(position) - 1 - query_offset > len(query):
+        # What stands there is ours.
+        said = "syntax error at the end of the query"
+    place = _place(position, query_offset, query)
+    holders = _lock_holders(error) if sqlstate == LOCK_NOT_AVAILABLE else ""
+    # A value that the query itself has is refused before it runs.
+    remedy = "correct the query" if place and sqlstate.startswith("22") else meaning.remedy
+    return meaning.error(f"PostgreSQL: {said} (SQLSTATE {sqlstate}){place}{holders}: {remedy}")
+
+
+def _is_without_values(error: psycopg2.Error, sqlstate: str) -> bool:
+    """Whether the server's text cannot hold a value of a row."""
+    if error.diag.internal_query or error.diag.context not in (None, _PARALLEL_WORKER):
+        return False
+    return error.diag.statement_position is not None or sqlstate.startswith(_STATES_WITHOUT_VALUES)
+
+
+def _lock_holders(error: psycopg2.Error) -> str:
+    """Return which tables are locked against reading and by whom, as far as it can be seen."""
+    if error.cursor is None:
+        return ""
+    connection = error.cursor.connection
+    try:
+        connection.rollback()
+        with connection.cursor() as cursor:
+            cursor.execute(_LOCKS_SQL)
+            found = cursor.fetchall()
+    except psycopg2.Error:
+        return ""
+    named = [
+        f"{table} by pid {pid} ({state or 'active'}{f' since {started:%Y-%m-%d %H:%M:%S}+00' if started else ''})"
+        for table, pid, state, started in found
+    ]
+    return f"; locked: {', '.join(named)}" if named else ""
 
 
 def _place(statement_position: str | None, query_offset: int, query: str) -> str:

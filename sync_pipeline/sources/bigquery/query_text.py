@@ -1,0 +1,37 @@
+"""The text of a query in GoogleSQL: whether it is one statement."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import sqlglot
+from sqlglot.tokens import TokenType
+
+from sync_pipeline.errors import SourceQueryError
+from sync_pipeline.parameters import END_PLACEHOLDER, START_PLACEHOLDER
+
+
+def single_statement(query: str, parameter: str) -> str:
+    """Return `query` without the semicolon and comments that may end it, so that it can stand in brackets.
+
+    Raises SourceQueryError when it holds more than one statement, or none, when a text or a comment does not end, and
+    when a placeholder is in no text.
+    """
+    try:
+        tokens = sqlglot.tokenize(query, read="bigquery")
+    except sqlglot.errors.TokenError:
+        raise SourceQueryError(
+            f"{parameter}: a text, a quoted name or a comment does not end, or is malformed: correct the query"
+        ) from None
+    for before, token in pairwise(tokens):
+        placeholder = f"{{{token.text}}}"
+        if before.token_type == TokenType.L_BRACE and placeholder in (START_PLACEHOLDER, END_PLACEHOLDER):
+            place = f"line {before.line}, column {before.col}"
+            raise SourceQueryError(f"{parameter}: {placeholder} at {place} is not in quotes: write '{placeholder}'")
+    while tokens and tokens[-1].token_type == TokenType.SEMICOLON:
+        tokens.pop()
+    if any(token.token_type == TokenType.SEMICOLON for token in tokens):
+        raise SourceQueryError(f"{parameter} holds more than one statement: give one SELECT")
+    if not tokens:
+        raise SourceQueryError(f"{parameter} holds no statement: give one SELECT")
+    return query[: tokens[-1].end + 1].strip()

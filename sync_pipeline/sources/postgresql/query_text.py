@@ -1,0 +1,136 @@
+"""The text of a query, as PostgreSQL's lexer reads it: whether it is one statement, and where its texts begin and end.
+
+https://www.postgresql.org/docs/current/sql-syntax-lexical.html, with standard_conforming_strings on. What cannot be
+read is refused: a statement that hides behind it would be run.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sync_pipeline.errors import SourceQueryError
+from sync_pipeline.parameters import END_PLACEHOLDER, START_PLACEHOLDER
+
+# To PostgreSQL every character beyond ASCII is a letter, a space too.
+_LETTER = r"[A-Za-z_\x80-\U0010ffff]"
+_SPACE = r"[ \t\n\r\f\v]"
+_TOKEN = re.compile(
+    rf"""
+    (?P<space>     {_SPACE}+ )
+  | (?P<comment>   --[^\n\r]* | /\* )
+  | (?P<escapes>   [eE]' )
+  | (?P<text>      (?: [bBxXnN] | [uU]& )? ' )
+  | (?P<name>      (?: [uU]& )? " )
+  | (?P<dollar>    \$ (?: {_LETTER} (?: {_LETTER} | [0-9] )* )? \$ )
+  | (?P<word>      (?: {_LETTER} | [0-9] ) (?: {_LETTER} | [0-9$] )* )
+  | (?P<end>       ; )
+  | (?P<bracket>   [()] )
+  | (?P<other>     . )
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_END_OF_TEXT = re.compile(r"[^']*(?:''[^']*)*'")
+_END_OF_ESCAPES = re.compile(r"[^'\\]*(?:(?:''|\\.)[^'\\]*)*'", re.DOTALL)
+_END_OF_NAME = re.compile(r'[^"]*(?:""[^"]*)*"')
+# Two texts with a line break between them are one, with the escapes of the first.
+_CONTINUATION = re.compile(rf"(?:[ \t\f\v]|--[^\n\r]*)*[\n\r](?:{_SPACE}|--[^\n\r]*[\n\r])*'")
+_COMMENT_MARK = re.compile(r"/\*|\*/")
+
+_KINDS = {"comment": "comment", "escapes": "text", "text": "text", "name": "quoted name", "dollar": "text"}
+
+
+@dataclass(frozen=True)
+class _Token:
+    kind: str
+    begin: int
+    end: int
+
+
+def single_statement(query: str, parameter: str) -> str:
+    """Return `query` without the semicolon and comments that may end it, so that it can stand in brackets.
+
+    Raises SourceQueryError when it holds more than one statement, or none, when a text or a comment does not end, and
+    when a placeholder is in no text.
+    """
+    tokens = list(_tokens(query, parameter))
+    _check_placeholders(query, tokens, parameter)
+    tokens = [token for token in tokens if token.kind not in ("space", "comment")]
+    while tokens and tokens[-1].kind == "end":
+        tokens.pop()
+    if any(token.kind == "end" for token in tokens):
+        raise SourceQueryError(f"{parameter} holds more than one statement: give one SELECT")
+    if not tokens:
+        raise SourceQueryError(f"{parameter} holds no statement: give one SELECT")
+    _check_brackets(query, tokens, parameter)
+    return query[: tokens[-1].end].strip()
+
+
+def _tokens(query: str, parameter: str) -> Iterator[_Token]:
+    position = 0
+    while match := _TOKEN.match(query, position):
+        kind = str(match.lastgroup)
+        end = _end(query, match, kind)
+        if end is None:
+            raise SourceQueryError(
+                f"{parameter}: the {_KINDS[kind]} that begins{_place(query, match.start())} does not end"
+            )
+        yield _Token(kind, position, end)
+        position = end
+
+
+def _end(query: str, match: re.Match[str], kind: str) -> int | None:
+    """Return where the token ends, None when it does not."""
+    if kind == "comment" and match[0] == "/*":
+        return _end_of_comment(query, match.end())
+    if kind == "dollar":
+        found = query.find(match[0], match.end())
+        return None if found < 0 else found + len(match[0])
+    if kind not in ("escapes", "text", "name"):
+        return match.end()
+    pattern = {"escapes": _END_OF_ESCAPES, "text": _END_OF_TEXT, "name": _END_OF_NAME}[kind]
+    ended = pattern.match(query, match.end())
+    while ended and kind == "escapes" and (more := _CONTINUATION.match(query, ended.end())):
+        ended = pattern.match(query, more.end())
+    return ended.end() if ended else None
+
+
+def _end_of_comment(query: str, position: int) -> int | None:
+    depth = 1
+    for mark in _COMMENT_MARK.finditer(query, position):
+        depth += 1 if mark[0] == "/*" else -1
+        if not depth:
+            return mark.end()
+    return None
+
+
+def _check_brackets(query: str, tokens: list[_Token], parameter: str) -> None:
+    # The query stands in brackets of ours: one of its own may not end them.
+    opened: list[int] = []
+    for token in tokens:
+        if token.kind != "bracket":
+            continue
+        if query[token.begin] == "(":
+            opened.append(token.begin)
+        elif opened:
+            opened.pop()
+        else:
+            raise SourceQueryError(f"{parameter}: the bracket{_place(query, token.begin)} closes none that is open")
+    if opened:
+        raise SourceQueryError(f"{parameter}: the bracket that opens{_place(query, opened[-1])} is not closed")
+
+
+def _check_placeholders(query: str, tokens: list[_Token], parameter: str) -> None:
+    for placeholder in (START_PLACEHOLDER, END_PLACEHOLDER):
+        for match in re.finditer(re.escape(placeholder), query):
+            token = next(token for token in tokens if token.begin <= match.start() < token.end)
+            if token.kind not in ("escapes", "text", "dollar", "comment"):
+                raise SourceQueryError(
+                    f"{parameter}: {placeholder}{_place(query, match.start())} is not in quotes: write '{placeholder}'"
+                )
+
+
+def _place(query: str, position: int) -> str:
+    before = query[:position]
+    return f" at line {before.count(chr(10)) + 1}, column {position - before.rfind(chr(10))}"
