@@ -135,7 +135,12 @@ class AutoSchemaConfig:
 
 @dataclass(frozen=True)
 class DestinationConfig:
-    """The table that is written, and how."""
+    """The table that is written, and how.
+
+    Attributes:
+        staging_dataset: of the same project; None stages beside the destination.
+        kms_key: encrypts the tables that the run creates; None leaves them the destination's, or the dataset's, key.
+    """
 
     project: str
     dataset: str
@@ -143,6 +148,8 @@ class DestinationConfig:
     write_disposition: str
     create_disposition: str
     delete_existing_table: bool
+    staging_dataset: str | None = None
+    kms_key: str | None = None
 
     @property
     def table_id(self) -> str:
@@ -159,6 +166,7 @@ class SyncConfig:
         hash_key: the key of the hashes; None for hashes without one.
         schema_evolution: `fail`, `add` or `ignore`.
         dead_letter_table: where rows that do not fit go; None fails the run.
+        dead_letter_expiration_days: how long such a table keeps them, where the run creates it; None for ever.
         num_partitions: into how many parts the read is cut; None leaves it to the source.
         warnings: sentences about what was given and has no effect, or is unwise.
     """
@@ -172,6 +180,7 @@ class SyncConfig:
     primary_key: tuple[str, ...]
     schema_evolution: str
     dead_letter_table: TableId | None
+    dead_letter_expiration_days: int | None
     batch_size: int
     num_partitions: int | None
     max_retries: int
@@ -208,6 +217,8 @@ class SyncConfig:
                 write_disposition=values["write_disposition"],
                 create_disposition=values["create_disposition"],
                 delete_existing_table=values["delete_existing_table"],
+                staging_dataset=values["staging_dataset"],
+                kms_key=values["destination_kms_key"],
             ),
             smart_sync=_smart_sync(values) if values["enable_smart_sync"] else None,
             auto_schema=_auto_schema(values) if values["enable_auto_schema"] else None,
@@ -216,6 +227,7 @@ class SyncConfig:
             primary_key=values["primary_key"] or (),
             schema_evolution=values["schema_evolution"],
             dead_letter_table=values["dead_letter_table"],
+            dead_letter_expiration_days=values["dead_letter_expiration_days"],
             batch_size=values["batch_size"],
             num_partitions=values["num_partitions"],
             max_retries=values["max_retries"],

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from google.api_core import exceptions
 from google.cloud import bigquery
@@ -27,6 +27,7 @@ from sync_pipeline.layout import (
 )
 from sync_pipeline.plan import DeadLetterTable
 from sync_pipeline.schema import ARROW_TYPES, EXPLICIT_CASTS, LOSSLESS_CASTS, REPEATED, REQUIRED, Field, Schema
+from sync_pipeline.table_options import NO_OPTIONS, TableOptions
 
 TIMESTAMP_TYPES = ("TIMESTAMP", "DATETIME")
 
@@ -47,6 +48,7 @@ class ExistingTable:
         has_other_partitions: it is partitioned by the time of loading, or by ranges of integers, which no
             `TableLayout` tells.
         size: in logical bytes, which are what is billed.
+        options: what a table in its place has as well.
     """
 
     schema: Schema
@@ -54,6 +56,7 @@ class ExistingTable:
     demanded_column: str | None = None
     has_other_partitions: bool = False
     size: int = 0
+    options: TableOptions = NO_OPTIONS
 
     def has_layout(self, layout: TableLayout) -> bool:
         """Whether the table is partitioned and clustered just so."""
@@ -73,6 +76,7 @@ class DestinationDescription:
         table: None when there is none.
         observed_at: BigQuery's clock before the table was looked at.
         partitions_expire: the dataset deletes partitions by age, also while a load is writing them.
+        new_tables_expire: after so long the dataset deletes a table that is created in it; None for never.
         ignores_case: the dataset does not tell names of tables apart that differ in case.
     """
 
@@ -80,6 +84,7 @@ class DestinationDescription:
     table: ExistingTable | None
     observed_at: datetime
     partitions_expire: bool = False
+    new_tables_expire: timedelta | None = None
     ignores_case: bool = False
 
 
@@ -112,6 +117,7 @@ def describe_destination(client: bigquery.Client, config: DestinationConfig) -> 
     dataset_id = f"{config.project}.{config.dataset}"
     dataset = _dataset(client, dataset_id, "destination_bigquery_dataset")
     location = dataset.location or "US"
+    _check_staging_dataset(client, config, location)
     observed_at = clock(client, location)
     with translated_errors(f"look at the table {config.table_id}"):
         try:
@@ -123,13 +129,27 @@ def describe_destination(client: bigquery.Client, config: DestinationConfig) -> 
             f"destination_bigquery_table: {config.table_id} is a {table.table_type.lower().replace('_', ' ')}, "
             "which cannot be loaded: name a table"
         )
+    expiration = dataset.default_table_expiration_ms
     return DestinationDescription(
         location=location,
         table=_existing(table) if table is not None else None,
         observed_at=observed_at,
         partitions_expire=dataset.default_partition_expiration_ms is not None,
+        new_tables_expire=None if expiration is None else timedelta(milliseconds=expiration),
         ignores_case=bool(dataset.is_case_insensitive),
     )
+
+
+def _check_staging_dataset(client: bigquery.Client, config: DestinationConfig, location: str) -> None:
+    """Raise ConfigError unless the query that publishes can read the dataset of the staging table."""
+    if config.staging_dataset is None:
+        return
+    dataset = _dataset(client, f"{config.project}.{config.staging_dataset}", "staging_dataset")
+    if (dataset.location or "US").upper() != location.upper():
+        problem = (
+            f"staging_dataset: {config.staging_dataset} is in {dataset.location}, and the destination in {location}"
+        )
+        raise ConfigError([f"{problem}: a query has one location; name a dataset in the same one"])
 
 
 def compare(
@@ -243,6 +263,7 @@ def _existing(table: bigquery.Table) -> ExistingTable:
         demanded_column(table),
         has_other_partitions,
         size=int(table.num_bytes or 0),
+        options=TableOptions.of(table),
     )
 
 

@@ -31,6 +31,10 @@ FORBIDDEN_COLUMN_PREFIXES = (
     "_CHANGE_TIMESTAMP",
 )
 MAX_COLUMN_LENGTH = 300
+# https://cloud.google.com/kms/docs/getting-resource-ids
+KMS_KEY_PATTERN = (
+    f"projects/{PROJECT_PATTERN}/locations/[a-z0-9-]+/keyRings/[A-Za-z0-9_-]{{1,63}}/cryptoKeys/[A-Za-z0-9_-]{{1,63}}"
+)
 # https://cloud.google.com/bigquery/docs/tables#table_naming
 MAX_TABLE_BYTES = 1024
 TABLE_CATEGORIES = ("L", "M", "N", "Pc", "Pd", "Zs")
@@ -77,6 +81,13 @@ def check_dataset(name: str) -> str | None:
     if "." in name or ":" in name:
         return "give the dataset alone; the project has a parameter of its own"
     return "a dataset name has letters, digits and underscores, at most 1,024"
+
+
+def check_kms_key(name: str) -> str | None:
+    """Return what is wrong with the name of a key in Cloud KMS, worded to follow it, or None."""
+    if re.fullmatch(KMS_KEY_PATTERN, name):
+        return None
+    return "write projects/PROJECT/locations/LOCATION/keyRings/RING/cryptoKeys/KEY, without a version"
 
 
 def check_table(name: str) -> str | None:

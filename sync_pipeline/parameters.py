@@ -34,6 +34,7 @@ class ParameterType(StrEnum):
     TABLE = "Table"
     TABLE_ID = "Table with project and dataset"
     TIME_ZONE = "Time zone"
+    KMS_KEY = "Key in Cloud KMS"
     COLUMN = "Column"
     COLUMNS = "List of columns"
     SOURCE_TABLE = "Table of the source"
@@ -640,6 +641,34 @@ PARAMETERS: tuple[Parameter, ...] = (
         ParameterType.TABLE_ID,
         Group.ADDITIONAL,
         example="my-analytics-project.production_data.organizations_dead_letters",
+    ),
+    Parameter(
+        "dead_letter_expiration_days",
+        "Expiration of dead letters",
+        "Days after which rows in a dead letter table that we create are deleted. Without it they are kept.",
+        ParameterType.INTEGER,
+        Group.ADDITIONAL,
+        example="30",
+        minimum=1,
+        maximum=10_000,
+    ),
+    Parameter(
+        "staging_dataset",
+        "Staging dataset",
+        "Dataset of the destination's project, in the same location, in which rows that are merged, or have JSON, lie "
+        "until they are published. Without it they lie beside the destination.",
+        ParameterType.DATASET,
+        Group.ADDITIONAL,
+        example="staging",
+    ),
+    Parameter(
+        "destination_kms_key",
+        "Cloud KMS key of the tables",
+        "Cloud KMS key that encrypts the tables we create: destination, staging and dead letters. Without it a staging "
+        "table has the key of the destination, and a new table that of its dataset.",
+        ParameterType.KMS_KEY,
+        Group.ADDITIONAL,
+        example="projects/my-project/locations/us/keyRings/analytics/cryptoKeys/tables",
     ),
     Parameter(
         "write_disposition",

@@ -7,7 +7,8 @@ import hashlib
 import re
 import textwrap
 import uuid
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sync_pipeline.config import DestinationConfig, SyncConfig
@@ -21,6 +22,7 @@ from sync_pipeline.printable import on_one_line
 from sync_pipeline.schema import Field, Schema
 from sync_pipeline.smart_sync import SyncInterval, TimestampBounds, timestamp_text
 from sync_pipeline.source import ReadPlan, Selection
+from sync_pipeline.table_options import NO_OPTIONS, TableOptions
 
 # What `new_run_id` makes.
 RUN_ID = re.compile(r"(?P<began>\d{8}T\d{6})_[0-9a-f]{8}")
@@ -85,6 +87,7 @@ class SyncPlan:
         way: why the rows go that way, for a source that has two; else empty.
         pruned_by: the destination's partition column where a merge leaves partitions out by it; else None.
         merge_costs: a sentence on what a merge costs, empty where there is none.
+        options: of the existing table, which one in its place has as well.
         transport: what protects the connection to the source, empty where it is not ours.
     """
 
@@ -113,6 +116,7 @@ class SyncPlan:
     way: str = ""
     pruned_by: Field | None = None
     merge_costs: str = ""
+    options: TableOptions = NO_OPTIONS
     transport: str = ""
     loads_all_columns: bool = True
     changes_layout: bool = False
@@ -138,6 +142,16 @@ class SyncPlan:
     @property
     def staging_table_id(self) -> str:
         return staging_table_id(self.config.destination, self.run_id)
+
+    @property
+    def kms_key(self) -> str | None:
+        """The key of the tables that the run creates, but for dead letters; None for their dataset's default."""
+        return self.config.destination.kms_key or self.options.kms_key
+
+    @property
+    def replacement_options(self) -> Mapping[str, str]:
+        """The options of a table that takes the destination's place, as expressions of GoogleSQL."""
+        return replace(self.options, kms_key=self.kms_key).sql(self.layout)
 
     @property
     def replacement_table_id(self) -> str:
@@ -263,7 +277,8 @@ class SyncPlan:
     def _table(self) -> str:
         if self.creates_table or self.write_mode is WriteMode.REPLACE:
             create = "CREATE TABLE" if self.creates_table else "CREATE OR REPLACE TABLE"
-            return create_table_sql(self.table_id, self.schema, self.layout, create=create)
+            options = self.replacement_options if self.write_mode is WriteMode.REPLACE else None
+            return create_table_sql(self.table_id, self.schema, self.layout, create=create, options=options)
         return "\n".join((f"exists, {self.layout}", *self.alterations))
 
     def _publishing(self) -> str:
@@ -281,8 +296,8 @@ class SyncPlan:
 
 
 def staging_table_id(destination: DestinationConfig, run_id: str) -> str:
-    """Return the name of a run's staging table, which lies beside the destination."""
-    return f"{destination.project}.{destination.dataset}._staging_{run_id}"
+    """Return the name of a run's staging table, which lies beside the destination unless another dataset was given."""
+    return f"{destination.project}.{destination.staging_dataset or destination.dataset}._staging_{run_id}"
 
 
 def new_run_id(started_at: datetime) -> str:

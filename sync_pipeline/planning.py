@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -18,6 +18,7 @@ from sync_pipeline.destination import (
     describe_destination,
     layout_notes,
 )
+from sync_pipeline.destination_risks import staging_risks, table_risks
 from sync_pipeline.errors import SchemaError
 from sync_pipeline.hashing import key_risks
 from sync_pipeline.latest_timestamp import latest_timestamp
@@ -38,6 +39,8 @@ from sync_pipeline.short_way import choose_way
 from sync_pipeline.smart_sync import LatestTimestamp, SyncInterval, resolve_interval
 from sync_pipeline.source import Source, SourceDescription
 from sync_pipeline.suggestions import did_you_mean
+from sync_pipeline.table_limits import check_columns
+from sync_pipeline.table_options import NO_OPTIONS
 from sync_pipeline.transformation import destination_name, read_schema, transform_schema
 
 
@@ -61,7 +64,11 @@ def make_plan(
     write_mode = _write_mode(config, destination)
     columns = _columns(config, description, destination, write_mode)
     columns = replace(columns, notes=(*key_notes, *columns.notes))
-    risks = [*config.warnings, *description.risks, *_table_risks(config, destination, columns.layout, write_mode)]
+    risks = [
+        *config.warnings,
+        *description.risks,
+        *table_risks(config, destination, columns.schema, columns.layout, write_mode),
+    ]
     interval = None
     if config.smart_sync is not None:
         _check_timestamp_column(config.smart_sync, description, columns)
@@ -93,7 +100,7 @@ def make_plan(
     if way.selection is None:
         locations = {destination.location, *([dead_letters.location] if dead_letters is not None else [])}
         bucket_notes = check_bucket(staging_root, client.project, locations)
-    return SyncPlan(
+    plan = SyncPlan(
         run_id=new_run_id(started_at),
         started_at=started_at,
         observed_at=destination.observed_at,
@@ -119,11 +126,14 @@ def make_plan(
         way=way.reason,
         pruned_by=pruned_by,
         merge_costs=str(costs or ""),
+        options=destination.table.options if destination.table is not None else NO_OPTIONS,
         transport=description.transport,
         loads_all_columns=_loads_all_columns(columns.schema, destination),
         changes_layout=write_mode is WriteMode.REPLACE and _changes_layout(columns.layout, destination),
         ignores_case=destination.ignores_case,
     )
+    existing = destination.table.schema if destination.table is not None else None
+    return replace(plan, risks=(*plan.risks, *staging_risks(plan, existing)))
 
 
 def _loads_all_columns(schema: Schema, destination: DestinationDescription) -> bool:
@@ -202,10 +212,14 @@ def _columns(
     renamed = {name: destination_name(name, config.transformation) for name in read.names}
     key = _primary_key(config, schema, renamed)
     wanted, remarks = chosen_layout(schema, config.auto_schema, renamed)
-    if write_mode is WriteMode.REPLACE and (tagged := [field.name for field in schema if field.policy_tags]):
+    check_columns(schema, config.data_source)
+    existing = destination.table.schema if destination.table is not None else Schema(())
+    tagged = dict.fromkeys((*schema.tagged_columns, *existing.tagged_columns))
+    if write_mode is WriteMode.REPLACE and tagged:
         raise SchemaError(
             f"delete_existing_table: {', '.join(tagged)} have policy tags, and the statement that replaces a table "
-            "cannot set them: anybody could read the columns. Drop the table yourself, and it is created with them"
+            "cannot set them: anybody could read the columns. Use write_disposition=WRITE_TRUNCATE, which keeps the "
+            "table; or drop it yourself, and create it with the tags"
         )
     if destination.table is None or write_mode is WriteMode.REPLACE:
         read = read.with_required(name for name, new_name in renamed.items() if new_name in key)
@@ -303,18 +317,6 @@ def _keyed_layout(
         f"and BigQuery trusts a declared key. With primary_key={','.join(source_key)} rows are merged instead"
     )
     return layout, notes
-
-
-def _table_risks(
-    config: SyncConfig, destination: DestinationDescription, layout: TableLayout, write_mode: WriteMode
-) -> Iterable[str]:
-    if destination.partitions_expire and layout.partition_field:
-        yield (
-            f"the dataset {config.destination.dataset} expires partitions by age: rows in older ones vanish while they "
-            "are loaded, and the run then fails"
-        )
-    if layout.primary_key and write_mode is WriteMode.APPEND:
-        yield "the table declares a primary key, but append keeps every version: BigQuery trusts the key"
 
 
 def _merge_costs(

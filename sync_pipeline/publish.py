@@ -45,6 +45,7 @@ from sync_pipeline.statements import (
     truncate_sql,
 )
 from sync_pipeline.sweep import clean_up
+from sync_pipeline.table_options import encrypted
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -243,7 +244,8 @@ class _Publication:
         """Create the destination, or change its columns; only now, so that a run that fails earlier leaves no trace."""
         plan = self.plan
         if plan.creates_table:
-            self._create(new_table(plan.table_id, plan.schema, plan.layout), "table")
+            table = new_table(plan.table_id, plan.schema, plan.layout)
+            self._create(encrypted(table, plan.kms_key), "table")
         for number, statement in enumerate(plan.alterations):
             if number >= _ALTERATIONS_AT_ONCE:
                 time.sleep(_ALTERATION_SECONDS)
@@ -252,13 +254,16 @@ class _Publication:
     def _publish_dead_letters(self) -> None:
         table = self.plan.dead_letters
         assert table is not None, "only a plan with a dead letter table lets rows go there"
-        self._create(new_table(table.table_id, DEAD_LETTER_SCHEMA, DEAD_LETTER_LAYOUT), "dead letter table")
+        letters = new_table(table.table_id, DEAD_LETTER_SCHEMA, DEAD_LETTER_LAYOUT)
+        if (days := self.plan.config.dead_letter_expiration_days) is not None:
+            letters.time_partitioning.expiration_ms = int(timedelta(days=days) / timedelta(milliseconds=1))
+        self._create(encrypted(letters, self.plan.config.destination.kms_key), "dead letter table")
         self.jobs.append_files(table.table_id, self.dead_letters, "dead-letters", DEAD_LETTER_SCHEMA, table.location)
 
     def _fill_staging_table(self) -> None:
         staging = bigquery.Table(self.plan.staging_table_id, schema=self.plan.schema.staged)
         staging.expires = datetime.now(UTC) + timedelta(hours=STAGING_TABLE_HOURS)
-        self._create(staging, "staging table")
+        self._create(encrypted(staging, self.plan.kms_key), "staging table")
         self.jobs.append_files(self.plan.staging_table_id, self.rows_files, "stage")
 
     def _create(self, table: bigquery.Table, kind: str) -> None:

@@ -12,7 +12,7 @@ from sync_pipeline.bigquery_client import REQUEST_RETRY, query_config, translate
 from sync_pipeline.bigquery_jobs import FinishedJob, JobRequest, find_rival, finish_job, job_labels
 from sync_pipeline.errors import PublishError
 from sync_pipeline.plan import SyncPlan
-from sync_pipeline.schema import Schema
+from sync_pipeline.schema import Schema, without_policy_tags
 from sync_pipeline.staging import StagedFile
 
 # The most files one load job takes. https://cloud.google.com/bigquery/quotas#load_jobs
@@ -139,14 +139,15 @@ def load_job_config(
     """Return the settings of a load job of Parquet files.
 
     The full schema is sent, as the table has it: without it BigQuery guesses DATETIME to be TIMESTAMP and refuses to
-    append to REQUIRED columns. Without list inference it loads every array empty, and says nothing.
+    append to REQUIRED columns. Without list inference it loads every array empty, and says nothing. Policy tags are not
+    sent: the table keeps its own, and sending them takes the right to set them.
     """
     parquet = bigquery.ParquetOptions()
     parquet.enable_list_inference = True
     return bigquery.LoadJobConfig(
         source_format=bigquery.SourceFormat.PARQUET,
         parquet_options=parquet,
-        schema=list(fields),
+        schema=without_policy_tags(fields),
         create_disposition="CREATE_NEVER",
         write_disposition=write_disposition,
         labels=labels,

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sync_pipeline.identifiers import COLUMN_PATTERN, DATASET_PATTERN, PROJECT_PATTERN
+from sync_pipeline.identifiers import COLUMN_PATTERN, DATASET_PATTERN, KMS_KEY_PATTERN, PROJECT_PATTERN
 from sync_pipeline.parameters import ALWAYS, BIGQUERY, MONGODB, PARAMETERS, POSTGRESQL, Group, Parameter, ParameterType
 
 ROOT = Path(__file__).parent.parent
@@ -41,6 +41,7 @@ _PATTERNS: Mapping[ParameterType, str] = {
     ParameterType.TABLE: _TABLE_PATTERN,
     ParameterType.COLUMN: COLUMN_PATTERN,
     ParameterType.COLUMNS: f" *{COLUMN_PATTERN}( *, *{COLUMN_PATTERN})* *",
+    ParameterType.KMS_KEY: KMS_KEY_PATTERN,
     ParameterType.TABLE_ID: f"({PROJECT_PATTERN})[.]({DATASET_PATTERN})[.]({_TABLE_PATTERN})",
 }
 

@@ -139,6 +139,11 @@ class Field:
     policy_tags: tuple[str, ...] = ()
 
     @property
+    def is_tagged(self) -> bool:
+        """Whether policy tags say who may see the column, or a field inside of it."""
+        return bool(self.policy_tags) or any(field.is_tagged for field in self.fields)
+
+    @property
     def arrow_type(self) -> pa.DataType:
         """The column's type in the staged files."""
         element = self._element_arrow_type
@@ -253,6 +258,11 @@ class Schema:
         return [_schema_field(_staged(field)) for field in self.fields]
 
     @property
+    def tagged_columns(self) -> tuple[str, ...]:
+        """Columns with policy tags, their own or of a field inside of them."""
+        return tuple(field.name for field in self.fields if field.is_tagged)
+
+    @property
     def rebuilt_columns(self) -> tuple[str, ...]:
         """Columns that a Parquet load cannot fill."""
         return tuple(field.name for field in self.fields if field.is_rebuilt)
@@ -279,6 +289,16 @@ def numeric_type(precision: int | None, scale: int | None) -> str:
 def quoted(name: str) -> str:
     """Return a column or table name as GoogleSQL reads it whatever its letters."""
     return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"
+
+
+def without_policy_tags(fields: Iterable[SchemaField]) -> list[SchemaField]:
+    """Return the fields as a job sends them that leaves the tags of a table's columns alone."""
+    return [SchemaField.from_api_repr(_untagged(field.to_api_repr())) for field in fields]
+
+
+def _untagged(field: dict[str, Any]) -> dict[str, Any]:
+    kept = {name: value for name, value in field.items() if name != "policyTags"}
+    return {**kept, "fields": [_untagged(part) for part in kept["fields"]]} if "fields" in kept else kept
 
 
 def _field(field: SchemaField) -> Field:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from sync_pipeline import merge_statement
 from sync_pipeline.layout import create_table_sql, string_literal
@@ -66,7 +67,9 @@ def replace_sql(plan: SyncPlan, rows: int) -> str:
     BigQuery does that only for a table of the same layout; `build_sql` and `swap_sql` do it for another one.
     https://cloud.google.com/bigquery/docs/reference/standard-sql/data-definition-language#create_table_statement
     """
-    create = create_table_sql(plan.table_id, plan.schema, plan.layout, create="CREATE OR REPLACE TABLE")
+    create = create_table_sql(
+        plan.table_id, plan.schema, plan.layout, create="CREATE OR REPLACE TABLE", options=plan.replacement_options
+    )
     return _script(*_staged_rows(plan, rows), f"{create}\nAS {select_sql(plan)}")
 
 
@@ -76,9 +79,14 @@ def build_sql(plan: SyncPlan, rows: int, partitions: Sequence[frozenset[str | No
     create = create_table_sql(
         table_id,
         plan.schema,
-        plan.layout,
+        # Declared when the table has its name: one with a key cannot be renamed.
+        # https://cloud.google.com/bigquery/docs/information-schema-table-constraints#limitations
+        replace(plan.layout, primary_key=()),
         create="CREATE TABLE IF NOT EXISTS",
-        options={"expiration_timestamp": f"TIMESTAMP_ADD(CURRENT_TIMESTAMP(), INTERVAL {STAGING_TABLE_HOURS} HOUR)"},
+        options={
+            **plan.replacement_options,
+            "expiration_timestamp": f"TIMESTAMP_ADD(CURRENT_TIMESTAMP(), INTERVAL {STAGING_TABLE_HOURS} HOUR)",
+        },
     )
     return _script(*_staged_rows(plan, rows), create, *_refill(plan, table_id, partitions))
 
@@ -87,24 +95,28 @@ def swap_sql(plan: SyncPlan) -> str:
     """Return the script that puts the built table in the destination's place.
 
     No table has the destination's name for the moment between the two renamings; if the second one fails, the first is
-    taken back. Once the built table is gone the script does nothing, so that it can be repeated.
+    taken back. Once the built table is gone the script does nothing, so that it can be repeated. A declared key is
+    dropped before, as it would forbid the renaming, and declared after it.
     """
     destination, built, old = (
         quoted(name) for name in (plan.table_id, plan.replacement_table_id, plan.replaced_table_id)
     )
     old_name, built_name = (name.rpartition(".")[2] for name in (plan.replaced_table_id, plan.replacement_table_id))
     dataset = quoted(plan.table_id.rpartition(".")[0])
+    key = ", ".join(map(quoted, plan.layout.primary_key))
+    declare = f"  ALTER TABLE {destination} ADD PRIMARY KEY ({key}) NOT ENFORCED;\n" if key else ""
     return f"""\
 IF EXISTS (SELECT 1 FROM {dataset}.INFORMATION_SCHEMA.TABLES WHERE table_name = {string_literal(built_name)}) THEN
-  ALTER TABLE {built} SET OPTIONS (expiration_timestamp = NULL);
+  ALTER TABLE {built} SET OPTIONS (expiration_timestamp = {plan.options.expiration_sql});
   BEGIN
+    ALTER TABLE IF EXISTS {destination} DROP PRIMARY KEY IF EXISTS;
     ALTER TABLE IF EXISTS {destination} RENAME TO {quoted(old_name)};
     ALTER TABLE {built} RENAME TO {quoted(plan.config.destination.table)};
   EXCEPTION WHEN ERROR THEN
     ALTER TABLE IF EXISTS {old} RENAME TO {quoted(plan.config.destination.table)};
     RAISE;
   END;
-END IF;
+{declare}END IF;
 DROP TABLE IF EXISTS {old}"""
 
 

@@ -14,6 +14,7 @@ from sync_pipeline.identifiers import (
     TableId,
     check_column,
     check_dataset,
+    check_kms_key,
     check_project,
     check_table,
     parse_source_table,
@@ -258,5 +259,6 @@ READERS: Mapping[ParameterType, Callable[[Parameter, str], Any]] = {
     ParameterType.COLUMNS: _read_columns,
     ParameterType.TABLE_ID: _read_table_id,
     ParameterType.TIME_ZONE: _read_time_zone,
+    ParameterType.KMS_KEY: _checked(check_kms_key),
     ParameterType.SOURCE_TABLE: lambda _, text: parse_source_table(text),
 }

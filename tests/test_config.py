@@ -93,6 +93,7 @@ def test_postgresql() -> None:
         primary_key=(),
         schema_evolution="fail",
         dead_letter_table=None,
+        dead_letter_expiration_days=None,
         batch_size=1000,
         num_partitions=None,
         max_retries=3,

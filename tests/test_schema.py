@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 import pytest
-from google.cloud.bigquery import SchemaField
+from google.cloud.bigquery import PolicyTagList, SchemaField
 from google.cloud.bigquery.enums import TimestampPrecision
 
 from sync_pipeline.schema import (
@@ -22,6 +22,7 @@ from sync_pipeline.schema import (
     Schema,
     numeric_type,
     quoted,
+    without_policy_tags,
 )
 
 SCHEMA = Schema(
@@ -260,3 +261,18 @@ def test_numeric_type(precision: int | None, scale: int | None, type_name: str) 
 )
 def test_quoted(name: str, expected: str) -> None:
     assert quoted(name) == expected
+
+
+def test_fields_are_sent_without_their_policy_tags() -> None:
+    tags = PolicyTagList(["projects/p/locations/us/taxonomies/1/policyTags/2"])
+    nested = SchemaField("inner", "NUMERIC", policy_tags=tags, precision=10, scale=2)
+    fields = [
+        SchemaField("plain", "STRING", "REQUIRED", description="kept", max_length=3),
+        SchemaField("tagged", "STRING", policy_tags=tags),
+        SchemaField("struct", "RECORD", "REPEATED", fields=[nested]),
+    ]
+    sent = [field.to_api_repr() for field in without_policy_tags(fields)]
+    assert "policyTags" not in str(sent)
+    assert sent[0] == fields[0].to_api_repr()
+    assert sent[2]["fields"] == [SchemaField("inner", "NUMERIC", precision=10, scale=2).to_api_repr()]
+    assert Schema.from_bigquery(fields).tagged_columns == ("tagged", "struct")

@@ -217,6 +217,7 @@ def test_a_table_of_another_layout_is_built_and_renamed() -> None:
         ),
         f"ALTER TABLE {built} SET OPTIONS (expiration_timestamp = NULL);",
         "BEGIN",
+        f"ALTER TABLE IF EXISTS {USERS_TABLE} DROP PRIMARY KEY IF EXISTS;",
         f"ALTER TABLE IF EXISTS {USERS_TABLE} RENAME TO `_replaced_20250722T150000_0a1b2c3d`;",
         f"ALTER TABLE {built} RENAME TO `users`;",
         "EXCEPTION WHEN ERROR THEN",
