@@ -3,8 +3,8 @@
 #
 #   docker build --build-arg IMAGE=REGION-docker.pkg.dev/PROJECT/REPOSITORY/sync-to-bigquery:TAG --tag … .
 #
-# The two images it begins with may be named by their digests instead. The tag of Beam's is the version in requirements.txt;
-# a test compares them. Of the launcher's, Google recommends `latest`:
+# `make images` adds their digests to the two images it begins with; as long as there are none, the same Dockerfile may give
+# another image tomorrow. The tag of Beam's is the version in requirements.txt; a test compares them. Of the launcher's, Google recommends `latest`:
 # https://cloud.google.com/dataflow/docs/reference/flex-templates-base-images
 ARG BEAM_IMAGE=apache/beam_python3.13_sdk:2.77.0
 ARG LAUNCHER_IMAGE=gcr.io/dataflow-templates-base/python313-template-launcher-base:latest
@@ -28,7 +28,8 @@ COPY pyproject.toml setup.py README.md main.py entrypoint.sh ./
 COPY sync_pipeline/ sync_pipeline/
 RUN pip install --no-cache-dir --root-user-action=ignore --no-deps --no-index --no-build-isolation . \
     && rm -rf build ./*.egg-info \
-    && pip check
+    && pip check \
+    && python -m sync_pipeline.sbom >sbom.cdx.json
 
 # No FLEX_TEMPLATE_PYTHON_REQUIREMENTS_FILE and no FLEX_TEMPLATE_PYTHON_SETUP_FILE: with them the launcher, and then each
 # worker, would download and install at every start. And no environment of its own for each worker to install into.

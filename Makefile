@@ -48,6 +48,28 @@ check: install ## Check format, lint, types, layers, Dockerfile and generated fi
 	@$(VENV)/bin/lint-imports
 	@$(VENV)/bin/hadolint Dockerfile
 	@$(PYTHON) -m sync_pipeline.reference --check
+	@$(MAKE) --no-print-directory advise
+
+# What is known of a package changes without a change here: `make check` tells it, `make audit` fails by it.
+ADVISORIES ?= https://api.osv.dev/v1/query
+
+.PHONY: audit
+audit: install ## Look for known vulnerabilities of the locked packages; fails when there is one
+	@timeout 180 $(VENV)/bin/pip-audit --progress-spinner=off --disable-pip --require-hashes --requirement=requirements.txt \
+		--vulnerability-service=osv --osv-url=$(ADVISORIES) --timeout=10
+
+# Any answer will do, that of a refusal as well.
+REACHED = import sys, urllib.error, urllib.request as r\ntry: r.urlopen(sys.argv[1], timeout=4)\nexcept urllib.error.HTTPError: pass
+
+.PHONY: advise
+advise: install
+	@if timeout 10 $(PYTHON) -c "$$(printf '$(REACHED)')" $(ADVISORIES) 2>/dev/null; then \
+		$(MAKE) --no-print-directory audit || echo "make check: see above; make audit fails by it" >&2; \
+	else echo "No advisories are to be had from $(ADVISORIES): known vulnerabilities were not looked for."; fi
+
+.PHONY: images
+images: ## Pin the Dockerfile's base images to the digests that their tags have now; needs Docker
+	@.ci/base-images --pin
 
 .PHONY: format
 format: install ## Format the code and mend what the linter can
@@ -85,18 +107,24 @@ bench-bigquery: install ## Measure reading from BigQuery beside Beam's own readi
 soak: install ## Play HISTORIES=5000 random histories of source, runs and destination
 	@$(PYTHON) -m tests.integration.soak --histories $(HISTORIES) $(ARGS)
 
-# What `make deploy` runs. The image is built by Cloud Build, so that nobody needs Docker for it.
-DEPLOY = gcloud builds submit . --project=$(PROJECT) --region=$(REGION) --config=cloudbuild.yaml \
-	--substitutions=_REGION=$(REGION),_REPOSITORY=$(REPOSITORY),_BUCKET=$(BUCKET:gs://%=%)$(if $(TAG),$(COMMA)_TAG=$(TAG))
+# What `make deploy` runs, one after the other. The image is built by Cloud Build, so that nobody needs Docker for it.
+SUBMIT = gcloud builds submit . --project=$(PROJECT) --region=$(REGION)
+ACCOUNT = --service-account=projects/$(PROJECT)/serviceAccounts/$(1)@$(PROJECT).iam.gserviceaccount.com
+TESTER ?= sync-test
+BUILDER ?= sync-build
+DEPLOY_TEST = $(SUBMIT) --config=cloudbuild-test.yaml $(call ACCOUNT,$(TESTER))
+DEPLOY = $(SUBMIT) --config=cloudbuild.yaml $(call ACCOUNT,$(BUILDER)) \
+	--substitutions=_REGION=$(REGION),_REPOSITORY=$(REPOSITORY),_TEMPLATES=$(TEMPLATES:gs://%=%)$(if $(TAG),$(COMMA)_TAG=$(TAG))
 COMMA := ,
-NEEDED = $(strip $(foreach name,PROJECT REGION REPOSITORY BUCKET,$(if $($(name)),,$(name))))
+NEEDED = $(strip $(foreach name,PROJECT REGION REPOSITORY TEMPLATES,$(if $($(name)),,$(name))))
 
 .PHONY: deploy
-deploy: ## Show how the template is published from here; RUN=yes does it
+deploy: ## Show how the template is tested and published from here; RUN=yes does it
 	@if [ -n "$(NEEDED)" ]; then echo "make deploy: $(NEEDED) missing; for example: make deploy PROJECT=my-project" \
-		"REGION=us-central1 REPOSITORY=sync BUCKET=my-bucket" >&2; exit 1; fi
+		"REGION=us-central1 REPOSITORY=sync TEMPLATES=my-templates" >&2; exit 1; fi
+	@echo '$(DEPLOY_TEST)'
 	@echo '$(DEPLOY)'
-	@if [ "$(RUN)" = yes ]; then $(DEPLOY); else echo "Nothing has been run. With RUN=yes it is." >&2; fi
+	@if [ "$(RUN)" = yes ]; then $(DEPLOY_TEST) && $(DEPLOY); else echo "Nothing has been run. With RUN=yes it is." >&2; fi
 
 .PHONY: clean
 clean: ## Stop the sandbox; delete the environments and everything else that is made

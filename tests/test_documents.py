@@ -20,11 +20,19 @@ from sync_pipeline.parameters import BY_NAME, POSTGRESQL
 from sync_pipeline.transformation_config import TransformationConfig
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")
+DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")
 FOLDERS = ("sync_pipeline", "sandbox", "benchmarks", "tests")
 
 # Files that a reader is told to make.
-EXAMPLES = frozenset({"orders.yaml", "lifecycle.json", "sync_pipeline/sources/NAME.py", "sync-to-bigquery.json"})
+EXAMPLES = frozenset(
+    {
+        "orders.yaml",
+        "lifecycle.json",
+        "sync_pipeline/sources/NAME.py",
+        "sync-to-bigquery.json",
+        "/template/sbom.cdx.json",
+    }
+)
 
 HOSTS = frozenset({"keepachangelog.com", "semver.org"})
 
@@ -73,7 +81,7 @@ def test_files_that_are_named_exist(name: str) -> None:
         found = (ROOT / path).exists() or any(file for folder in FOLDERS for file in (ROOT / folder).rglob(path))
         assert found or path in EXAMPLES, f"{name} names {path}"
     for path in re.findall(r"`([\w.-]+/)`", prose(name)):
-        assert (ROOT / path).is_dir() or path in ("sync/", "tmp/"), f"{name} names {path}"
+        assert (ROOT / path).is_dir() or path in ("sync/", "tmp/", "sbom/"), f"{name} names {path}"
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)

@@ -30,7 +30,7 @@ LAUNCH: dict[str, Any] = {
     "job_name": "orders-sync",
     "project": "my-project",
     "region": "us-central1",
-    "template": "gs://my-bucket/templates/sync-to-bigquery.json",
+    "template": "gs://my-templates/sync-to-bigquery.json",
     "environment": {"tempLocation": "gs://my-bucket/tmp"},
     "parameters": {
         "data_source": "postgresql",
@@ -253,7 +253,7 @@ def test_the_command_that_runs_has_its_flags_in_a_here_document() -> None:
     assert yaml.safe_load(text.removesuffix("END\n")) == {
         "--project": "my-project",
         "--region": "us-central1",
-        "--template-file-gcs-location": "gs://my-bucket/templates/sync-to-bigquery.json",
+        "--template-file-gcs-location": "gs://my-templates/sync-to-bigquery.json",
         "--temp-location": "gs://my-bucket/tmp",
         "--disable-public-ips": True,
         "--max-workers": 3,

@@ -38,7 +38,7 @@ _TEXTS = {
     "job_name": ("[a-z]([-a-z0-9]{0,1022}[a-z0-9])?", "lower-case letters, digits and hyphens, such as orders-sync"),
     "project": (PROJECT_PATTERN, "the id of the project in which the job runs, such as my-project"),
     "region": ("[a-z]+-[a-z]+[0-9]+", "a region such as us-central1"),
-    "template": ("gs://[^/]+/.+", "the template file, gs://my-bucket/templates/sync-to-bigquery.json"),
+    "template": ("gs://[^/]+/.+", "the template file, gs://my-templates/sync-to-bigquery.json"),
 }
 
 

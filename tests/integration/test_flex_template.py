@@ -146,7 +146,7 @@ EXAMPLES = [
 def _here(syncing: Syncing, launching: Launching, text: str, replaced: dict[str, str]) -> str:
     """Put this machine's names in the place of the README's."""
     names = replaced | {
-        "gs://my-bucket/templates/sync-to-bigquery.json": launching.template,
+        "gs://my-templates/sync-to-bigquery.json": launching.template,
         "gs://my-bucket/tmp": syncing.folder,
         "analytics": syncing.dataset,
         "my-project": syncing.endpoints.project,
@@ -210,7 +210,7 @@ def test_the_check_of_a_deployment_loads_a_row(bigquery_syncing: BigquerySyncing
     syncing = bigquery_syncing
     (command,) = (block for block in _blocks("Deploy", "bash") if "run test-deployment" in block)
     here = {
-        "gs://$BUCKET/templates/sync-to-bigquery.json": launching.template,
+        "gs://$TEMPLATES/sync-to-bigquery.json": launching.template,
         "gs://$BUCKET/tmp": syncing.folder,
         "$PROJECT": syncing.endpoints.project,
         "$REGION": REGION,
