@@ -9,6 +9,7 @@ import contextvars
 import dataclasses
 import functools
 import itertools
+import re
 import tempfile
 import threading
 import urllib.parse
@@ -21,6 +22,7 @@ from local_bigquery.catalog import datasets, names, options, tables
 from local_bigquery.engine import database, types
 from local_bigquery.grpc import read
 from local_bigquery.jobs import extract, load, merge, query, runner
+from local_bigquery.settings import settings
 from local_bigquery.sql.rules import json as json_rules
 from local_bigquery.sql.translate import translate
 from sqlglot import exp
@@ -151,20 +153,45 @@ def parse_json_inside_merge() -> None:
 def parse_whole_numbers_of_json() -> None:
     """PARSE_JSON(x, wide_number_mode=>'round') made a double of a document that is one whole number: 3 became 3.0.
 
-    BigQuery keeps those up to 2^64-1 as they are.
+    BigQuery keeps those up to 2^64-1 as they are. And it refuses numbers that are no FLOAT64, and halves of surrogate
+    pairs, in either mode: https://cloud.google.com/bigquery/docs/reference/standard-sql/json_functions#parse_json
     """
     connect = database._connect
     functions = next(path for path in database.FUNCTIONS if path.name == "json.sql").read_text()
     macro = functions[functions.index("CREATE MACRO parse_json(") :].partition(";")[0]
-    mended = macro.replace("CREATE MACRO ", "CREATE OR REPLACE MACRO bq.main.").replace("'UBIGINT', ", "")
+    corrected = macro.replace("CREATE MACRO ", "CREATE OR REPLACE MACRO bq.main.").replace("'UBIGINT', ", "")
+    accepted = "bq.main._accepted_json(s)"
+    corrected = re.sub(r"(\bjson|_parse_json_exact)\(s\)", rf"\1({accepted})", corrected)
 
     @functools.cache
-    def connect_and_mend():
+    def connect_and_correct():
         connection = connect()
-        connection.execute(mended)
+        connection.execute(_REFUSED_JSON)
+        connection.execute(corrected)
+        # Less than the default, 80 % of the machine's memory: several sandboxes share a machine.
+        connection.execute(f"SET memory_limit = '{_MEMORY}'; SET temp_directory = '{settings.data_dir / 'spilled'}'")
         return connection
 
-    database._connect = connect_and_mend
+    database._connect = connect_and_correct
+
+
+# An exponent of three digits, or more digits than a FLOAT64 has: whether such a number fits is found by converting it.
+_REFUSED_JSON = r"""
+CREATE OR REPLACE MACRO bq.main._accepted_json(s) AS CASE
+    WHEN regexp_matches(s, '[eE]\+?\d{3,}|\d{309,}') AND list_bool_or(list_transform(
+        regexp_extract_all(regexp_replace(s, '"(\\.|[^"\\])*"', '""', 'g'), '-?\d+(\.\d+)?([eE][+-]?\d+)?'),
+        lambda number: isinf(CAST(number AS DOUBLE))))
+        THEN error('Invalid input to PARSE_JSON: number overflow')
+    WHEN contains(s, '\u') AND regexp_matches(
+        regexp_replace(replace(s, '\\', ''),
+            '\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}', '', 'g'),
+        '\\u[dD][89a-fA-F][0-9a-fA-F]{2}')
+        THEN error('Invalid input to PARSE_JSON: invalid string: surrogate U+D800..U+DBFF must be followed by '
+            || 'U+DC00..U+DFFF')
+    ELSE s
+END
+"""
+_MEMORY = "4GB"
 
 
 def quote_aliases_of_merge() -> None:

@@ -6,6 +6,7 @@ https://cloud.google.com/bigquery/docs/multi-statement-queries, https://cloud.go
 import contextlib
 
 import duckdb
+from bigquery_request import results_table
 from bigquery_rules import enforced
 from local_bigquery.catalog import ddl, metadata, tables
 from local_bigquery.errors import BigQueryError, from_exception
@@ -19,7 +20,7 @@ _TRANSACTION_TYPES = {
     exp.Commit: "COMMIT_TRANSACTION",
     exp.Rollback: "ROLLBACK_TRANSACTION",
 }
-_OPEN = "open_transaction"
+OPEN_TRANSACTION = "open_transaction"
 _DDL_IN_TRANSACTION = (
     "DDL statements are not supported in a transaction, except for those creating or droping temporary tables or "
     "temporary functions."
@@ -33,7 +34,6 @@ def apply() -> None:
     merge_inside_a_transaction()
     follow_transactions()
     answer_scripts_as_bigquery_does()
-    mark_child_jobs()
     keep_options_of_added_columns()
 
 
@@ -42,7 +42,7 @@ def merge_inside_a_transaction() -> None:
     run = merge.run
 
     def run_in_open_transaction(cur, tree, context):
-        return run(_WithoutBegin(cur) if context.settings.get(_OPEN) else cur, tree, context)
+        return run(_WithoutBegin(cur) if context.settings.get(OPEN_TRANSACTION) else cur, tree, context)
 
     merge.run = run_in_open_transaction
 
@@ -70,14 +70,14 @@ def follow_transactions() -> None:
     run, statement_type = query._run, query.statement_type
 
     def run_and_follow(cur, tree, context, *arguments):
-        is_open = context.settings.get(_OPEN)
+        is_open = context.settings.get(OPEN_TRANSACTION)
         if is_open and isinstance(tree, query.DDL) and not _is_temporary(tree, context) and enforced("transaction_ddl"):
             raise BigQueryError("invalidQuery", _DDL_IN_TRANSACTION)
         statistics = run(cur, tree, context, *arguments)
         if isinstance(tree, exp.Transaction):
-            context.settings[_OPEN] = True
+            context.settings[OPEN_TRANSACTION] = True
         elif isinstance(tree, exp.Commit | exp.Rollback):
-            context.settings.pop(_OPEN, None)
+            context.settings.pop(OPEN_TRANSACTION, None)
         elif isinstance(tree, exp.TruncateTable) and statistics.numDmlAffectedRows is not None:
             statistics = statistics.replace(dmlStats={"deletedRowCount": statistics.numDmlAffectedRows})
         return statistics
@@ -101,7 +101,8 @@ def answer_scripts_as_bigquery_does() -> None:
 
     def execute_script(cur, project_id, job_id, config, dry_run, isolated, context, statements):
         if dry_run or not script.is_script([one for one in statements if one.kind != "TEMP_FUNCTION"]):
-            return execute(cur, project_id, job_id, config, dry_run, isolated, context, statements)
+            result_id = job_id and results_table(job_id)
+            return execute(cur, project_id, result_id, config, dry_run, isolated, context, statements)
         script_config = config.replace(writeDisposition="WRITE_TRUNCATE")
         children, with_result = [], []
 
@@ -110,7 +111,7 @@ def answer_scripts_as_bigquery_does() -> None:
                 return query.js.bind(cur, tree, context) if query.js.is_udf(tree) else _execute(cur, tree, context)
             target = None
             if job_id and isinstance(tree, exp.Query):
-                target = TableReference(projectId=project_id, datasetId=tables.RESULTS, tableId=job_id)
+                target = TableReference(projectId=project_id, datasetId=tables.RESULTS, tableId=results_table(job_id))
             statistics = query._statement(cur, tree, context, target, script_config, False, True)
             children.append(statistics)
             if isinstance(tree, _WITH_RESULT):
@@ -118,11 +119,16 @@ def answer_scripts_as_bigquery_does() -> None:
             return statistics
 
         try:
-            _Interpreter(cur, context, run_sql, children.append, config.query).run(statements)
+            interpreter = Interpreter(cur, context, run_sql, children.append, config.query)
+            interpreter.run(statements)
         except Exception:
             _save_children(project_id, job_id, config, children)
             raise
-        return query.JobStatistics2(statementType="SCRIPT"), children, with_result[0] if with_result else None
+        sums = {
+            key: str(size + sum(int(getattr(one, key) or 0) for one in children))
+            for key, size in interpreter.expression_bytes.items()
+        }
+        return query.JobStatistics2(statementType="SCRIPT", **sums), children, with_result[0] if with_result else None
 
     query._execute = execute_script
 
@@ -131,12 +137,13 @@ def _execute(cur, tree, context):
     cur.execute(query.translate(tree, context)[0])
 
 
-class _Interpreter(script.Interpreter):
+class Interpreter(script.Interpreter):
     """Interprets a script, and says where in it a statement failed: "Query error: … at [line:column]"."""
 
     def __init__(self, cursor, context, run_sql, report, text):
         super().__init__(cursor, context, run_sql, report)
         self._text = text
+        self.expression_bytes = {"totalBytesProcessed": 0, "totalBytesBilled": 0}
 
     def sql(self, statement):
         with self._located(statement):
@@ -172,19 +179,6 @@ def _save_children(project_id, job_id, config, children):
         job = runner._job(project_id, f"script_job_{job_id}_{index}", JobConfiguration(query=config, jobType="QUERY"))
         statistics = JobStatistics(parentJobId=job_id, startTime=metadata.now(), query=child)
         store.save(runner._done(job, statistics))
-
-
-def mark_child_jobs() -> None:
-    """The child jobs of a script did not say that they are statements of it, as opposed to expressions."""
-    save = store.save
-
-    def save_marked(job):
-        if job.statistics.parentJobId:
-            kind = {"scriptStatistics": {"evaluationKind": "STATEMENT"}}
-            job = job.replace(statistics=job.statistics.replace(**kind))
-        return save(job)
-
-    store.save = save_marked
 
 
 def keep_options_of_added_columns() -> None:

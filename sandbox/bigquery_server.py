@@ -59,13 +59,25 @@ def serve(arguments: argparse.Namespace) -> None:
     from local_bigquery.grpc import server
 
     sys.path.insert(0, str(Path(__file__).parent))
+    import bigquery_bytes
     import bigquery_patches
     import bigquery_row_access
+    import bigquery_rules_jobs
+    import bigquery_rules_statements
+    import bigquery_rules_tables
+    import bigquery_rules_writes
     import bigquery_scripts
+    import bigquery_time_zone
 
     bigquery_patches.apply(arguments.storage_url if arguments.storage_root else "")
     bigquery_scripts.apply()
     bigquery_row_access.apply()
+    bigquery_rules_tables.apply()
+    bigquery_rules_writes.apply(arguments.storage_url)
+    bigquery_rules_statements.apply()
+    bigquery_rules_jobs.apply()
+    bigquery_bytes.apply()
+    bigquery_time_zone.apply()
     # Held in a variable: a gRPC server that nobody refers to stops.
     grpc_server, _ = server.start("127.0.0.1", arguments.grpc_port)
     uvicorn.run("local_bigquery:app", host="127.0.0.1", port=arguments.port, access_log=False)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gcp_storage_emulator import server, storage
+from gcp_storage_emulator.handlers import buckets
 from gcp_storage_emulator.server import create_server
 
 
@@ -27,10 +28,25 @@ def _unquoting(read_data: Callable[..., Any]) -> Callable[..., Any]:
     return read_unquoted
 
 
+def _create_where_asked(request: Any, response: Any, storage: Any, *_: object, **__: object) -> None:
+    """Create a bucket with the location that the request names; the emulator put every bucket into US."""
+    name = request.data.get("name")
+    exists = bool(name and storage.get_bucket(name))
+    buckets.insert(request, response, storage)
+    if name and not exists:
+        bucket = {**storage.get_bucket(name), "location": request.data.get("location", "US").upper()}
+        storage.create_bucket(name, bucket)
+        response.json(bucket)
+
+
 def main(port: str, folder: str, bucket: str) -> None:
     """Serve until killed."""
     logging.basicConfig(level=logging.WARNING)
     storage.Storage._bucket_soft_delete_retention_seconds = _no_seconds
+    for _, handlers in server.HANDLERS:
+        for method, handler in handlers.items():
+            if handler is buckets.insert:
+                handlers[method] = _create_where_asked
     server._read_data = _unquoting(server._read_data)
     # The server takes one request at a time; with the usual queue of five, parallel writers get their connection reset.
     http.server.HTTPServer.request_queue_size = 128

@@ -155,9 +155,13 @@ def syncing(
 def bigquery_syncing(
     endpoints: Endpoints, bigquery_client: bigquery.Client, dataset: str, gcs_folder: str
 ) -> Iterator[BigquerySyncing]:
-    """Runs from a dataset of the test's own into another."""
+    """Runs from a dataset of the test's own into another; policy tags may be set in both."""
     source = f"{dataset}_source"
     bigquery_client.create_dataset(source)
+    for name in (source, dataset):
+        resource = bigquery_client.get_dataset(name)
+        resource.labels = {"sandbox_may_set_policy_tags": "yes"}
+        bigquery_client.update_dataset(resource, ["labels"])
     yield BigquerySyncing(endpoints, "", None, bigquery_client, dataset, gcs_folder, source)
     bigquery_client.delete_dataset(source, delete_contents=True)
 

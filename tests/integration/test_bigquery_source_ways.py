@@ -74,7 +74,7 @@ def test_the_plan_tells_the_way_and_the_costs(syncing: BigquerySyncing) -> None:
         "Reading\n"
         "    selected by BigQuery itself\n"
         "    one query moves the rows, and the workers read none: source and destination are both in US\n"
-        "    reading the source: 0 bytes, as BigQuery's dry run estimates; maximum_bytes_billed is 5,000\n"
+        "    reading the source: 48 bytes, as BigQuery's dry run estimates; maximum_bytes_billed is 5,000\n"
     ) in printed
     assert "append: one query job, from the source into the table" in printed
     printed = syncing.by("storage_api").run(dry_run="true", num_partitions="4").printed
@@ -82,7 +82,7 @@ def test_the_plan_tells_the_way_and_the_costs(syncing: BigquerySyncing) -> None:
         "Reading\n"
         "    Storage Read API, at most 4 streams, at most 1,000 rows a batch\n"
         "    the workers read the rows: source_bigquery_read=storage_api\n"
-        "    reading the source: 0 bytes, as BigQuery's dry run estimates; no maximum_bytes_billed is set\n"
+        "    reading the source: 48 bytes, as BigQuery's dry run estimates; no maximum_bytes_billed is set\n"
     ) in printed
 
 

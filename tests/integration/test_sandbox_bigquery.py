@@ -134,18 +134,20 @@ def keyed_table(bigquery_client: bigquery.Client, dataset: str) -> bigquery.Tabl
 
 
 def _rows(*ids: int | None) -> pa.Table:
-    return pa.table({"id": pa.array(ids, pa.int64())})
+    nothing = pa.nulls(len(ids), pa.timestamp("us", "UTC"))
+    return pa.table({"id": pa.array(ids, pa.int64()), "changed": nothing, "note": pa.nulls(len(ids), pa.string())})
 
 
 ID = [SchemaField("id", "INT64")]
+KEYED = [*ID, SchemaField("changed", "TIMESTAMP"), SchemaField("note", "STRING")]
 
 
 @pytest.mark.parametrize("write", ["WRITE_APPEND", "WRITE_TRUNCATE_DATA"])
 def test_load_keeps_the_table(
     bigquery_client: bigquery.Client, keyed_table: bigquery.Table, load: Load, query: Query, write: str
 ) -> None:
-    load("keyed", _rows(1, 2), schema=ID)
-    load("keyed", _rows(3), schema=ID, write=write)
+    load("keyed", _rows(1, 2), schema=KEYED)
+    load("keyed", _rows(3), schema=KEYED, write=write)
     expected = [(1,), (2,), (3,)] if write == "WRITE_APPEND" else [(3,)]
     assert query("SELECT id FROM DATASET.keyed ORDER BY id") == expected
     after = bigquery_client.get_table(keyed_table)
@@ -158,7 +160,7 @@ def test_load_keeps_the_table(
 def test_a_refused_load_changes_nothing(keyed_table: bigquery.Table, load: Load, query: Query, write: str) -> None:
     load("keyed", _rows(1), schema=ID)
     with pytest.raises(BadRequest, match="NOT NULL constraint failed"):
-        load("keyed", _rows(2), _rows(None), schema=ID, write=write)
+        load("keyed", _rows(2), _rows(None), schema=KEYED, write=write)
     assert query("SELECT id FROM DATASET.keyed") == [(1,)]
 
 
@@ -280,14 +282,20 @@ def test_a_failed_replacement_changes_nothing(bigquery_client: bigquery.Client, 
     query(f"{REPLACE} SELECT 1, DATE '2024-02-29'")
     before = bigquery_client.get_table(f"{dataset}.t").schema
     with pytest.raises(BadRequest, match="NOT NULL constraint failed"):
-        query("CREATE OR REPLACE TABLE DATASET.t (other INT64 NOT NULL) AS SELECT CAST(NULL AS INT64)")
+        query(
+            "CREATE OR REPLACE TABLE DATASET.t (id INT64 NOT NULL, day DATE, other INT64 NOT NULL) PARTITION BY day "
+            "CLUSTER BY id AS SELECT 1, DATE '2024-02-29', CAST(NULL AS INT64)"
+        )
     assert query("SELECT id FROM DATASET.t") == [(1,)]
     assert bigquery_client.get_table(f"{dataset}.t").schema == before
 
 
 def test_a_table_can_be_replaced_by_a_query_of_itself(query: Query) -> None:
     query(f"{REPLACE} SELECT 1, DATE '2024-02-29'")
-    query("CREATE OR REPLACE TABLE DATASET.t (id INT64 NOT NULL, twice INT64) AS SELECT id, 2 * id FROM DATASET.t")
+    query(
+        "CREATE OR REPLACE TABLE DATASET.t (id INT64 NOT NULL, day DATE, twice INT64) PARTITION BY day CLUSTER BY id "
+        "AS SELECT id, day, 2 * id FROM DATASET.t"
+    )
     assert query("SELECT id, twice FROM DATASET.t") == [(1, 2)]
 
 

@@ -1,0 +1,232 @@
+"""How many bytes a table has and a statement processes, by BigQuery's rules for on-demand queries.
+
+Sizes of values: https://cloud.google.com/bigquery/pricing#data. Queries and DML: "On-demand query size calculation" in
+https://cloud.google.com/bigquery/docs/estimate-costs. What clustering may save is not taken into account.
+"""
+
+import contextlib
+import itertools
+import math
+
+import bigquery_scripts
+import duckdb
+from bigquery_partitions import partition_column, partition_id, pruning_filter, stored
+from local_bigquery.catalog import names, tables
+from local_bigquery.engine.database import quote
+from local_bigquery.errors import BigQueryError
+from local_bigquery.jobs import query, runner
+from local_bigquery.sql.rules import tables as table_rules
+from local_bigquery.sql.translate import translate
+from sqlglot import exp
+
+_MEGABYTE = 1 << 20
+_LEAST_PER_TABLE = 10 * _MEGABYTE
+_SIZES = {"BOOLEAN": 1, "NUMERIC": 16, "BIGNUMERIC": 32, "INTERVAL": 16, "RANGE": 16}
+_DML_THAT_CHANGES_ROWS = (exp.Update, exp.Delete, exp.Merge)
+
+
+def row_size(fields) -> str:
+    """Return DuckDB's expression for the logical bytes of the columns `fields` in a row."""
+    numbers = itertools.count()
+    return " + ".join(_size(quote(field.name), field, numbers) for field in fields) or "0"
+
+
+def _size(value, field, numbers) -> str:
+    if field.mode == "REPEATED":
+        one = f"e{next(numbers)}"
+        element = _size(one, field.replace(mode="NULLABLE"), numbers)
+        return f"coalesce(list_sum(list_transform({value}, lambda {one}: {element})), 0)"
+    match field.type:
+        case "RECORD":
+            parts = (_size(f"{value}.{quote(one.name)}", one, numbers) for one in field.fields or [])
+            size = " + ".join(parts) or "0"
+        case "STRING" | "JSON":
+            size = f"{2 if field.type == 'STRING' else 0} + strlen(CAST({value} AS VARCHAR))"
+        case "BYTES":
+            size = f"2 + octet_length({value})"
+        case "GEOGRAPHY":
+            size = f"16 + 24 * ST_NPoints({value})"
+        case kind:
+            size = str(_SIZES.get(kind, 8))
+    return f"(CASE WHEN {value} IS NULL THEN 0 ELSE {size} END)"
+
+
+def table_bytes(cur, reference, fields=None, where: str = "TRUE", bound=None) -> int:
+    """Return the logical bytes of the columns `fields`, all without them, in the rows that meet `where`."""
+    fields = tables.columns(*reference) if fields is None else fields
+    sql = f"SELECT coalesce(sum({row_size(fields)}), 0) FROM {tables.name(*reference)} WHERE {where}"
+    return int(cur.execute(sql, bound or {}).fetchone()[0]) if fields else 0
+
+
+def apply() -> None:
+    """Patch the emulator's modules; call once, before the first request."""
+    count_the_bytes_of_statements()
+    count_the_bytes_of_expressions()
+    count_the_bytes_of_tables()
+
+
+def count_the_bytes_of_tables() -> None:
+    """The size of a table was eight bytes for each of its values, and its rows were an estimate."""
+    get = tables.get
+
+    def get_with_size(project_id, dataset_id, table_id, selected_fields=None, view=None):
+        reference = (project_id, dataset_id, table_id)
+        table = get(*reference, selected_fields, view)
+        if table.type != "TABLE" or view == "BASIC" or dataset_id == tables.RESULTS or not tables.fields(table):
+            return table
+        with tables.database.cursor() as cur:
+            [(rows,)] = cur.execute(f"SELECT count(*) FROM {tables.name(*reference)}").fetchall()
+            size = str(table_bytes(cur, reference))
+        sizes = dict.fromkeys(("numBytes", "numTotalLogicalBytes", "numActiveLogicalBytes"), size)
+        return table.replace(numRows=str(rows), **sizes)
+
+    tables.get = get_with_size
+
+
+def count_the_bytes_of_statements() -> None:
+    """Queries processed no bytes, and `maximumBytesBilled` was not enforced."""
+    run, done = query._run, runner._done
+
+    def run_and_count(cur, tree, context, destination, config, dry_run, isolated):
+        processed, billed, changed = 0, 0, 0
+        if isinstance(tree, (exp.Query, exp.Create, exp.Insert, exp.Export, *_DML_THAT_CHANGES_ROWS)):
+            processed, billed = read_bytes(cur, tree, context)
+            changed = changed_bytes(cur, tree, context)
+            _refuse_expensive(config, billed + changed, dry_run)
+        context.modified_bytes = None
+        statistics = run(cur, tree, context, destination, config, dry_run, isolated)
+        if changed and context.modified_bytes is not None:
+            changed = context.modified_bytes
+        if changed:
+            processed, billed = processed + changed, max(billed, _rounded(processed + changed))
+        return statistics.replace(totalBytesProcessed=str(processed), totalBytesBilled=str(billed))
+
+    def done_with_bytes(job, statistics, error=None):
+        finished = done(job, statistics, error)
+        processed = finished.statistics.query and finished.statistics.query.totalBytesProcessed
+        return finished.replace(statistics=finished.statistics.replace(totalBytesProcessed=processed or "0"))
+
+    query._run, runner._done = run_and_count, done_with_bytes
+
+
+def count_the_bytes_of_expressions() -> None:
+    """The queries inside of a script's DECLARE, SET and IF count too."""
+    interpreter = bigquery_scripts.Interpreter
+    store, assign = interpreter.store, interpreter.assign
+
+    def counted(self, value):
+        select = exp.select(value.copy())
+        for total, size in zip(self.expression_bytes, read_bytes(self.cursor, select, self.context), strict=True):
+            self.expression_bytes[total] += size
+
+    def store_and_count(self, value):
+        counted(self, value)
+        return store(self, value)
+
+    def assign_and_count(self, table, value):
+        counted(self, value)
+        return assign(self, table, value)
+
+    interpreter.store, interpreter.assign = store_and_count, assign_and_count
+
+
+def _refuse_expensive(config, billed, dry_run):
+    limit = config.maximumBytesBilled
+    if limit is not None and not dry_run and billed > int(limit):
+        raise BigQueryError(
+            "bytesBilledLimitExceeded",
+            f"Query exceeded limit for bytes billed: {limit}. {billed} or higher required.",
+        )
+
+
+def _rounded(size: int) -> int:
+    return max(_LEAST_PER_TABLE, math.ceil(size / _MEGABYTE) * _MEGABYTE)
+
+
+def read_bytes(cur, tree, context) -> tuple[int, int]:
+    """Return how many bytes a statement reads, and how many are billed: at least 10 MB for each table."""
+    processed = billed = 0
+    ctes = {cte.alias_or_name.casefold() for cte in tree.find_all(exp.CTE)}
+    target = names.target(tree)
+    for table in tree.find_all(exp.Table):
+        if table is target and not isinstance(tree, _DML_THAT_CHANGES_ROWS):
+            continue
+        reference = table_rules.resolve(table, context, ctes)
+        if not reference or not tables.exists(*reference):
+            continue
+        with contextlib.suppress(BigQueryError, duckdb.Error):  # the statement meets the error, and explains it
+            columns = _referenced(tree, table, tables.columns(*reference))
+            size = table_bytes(cur, reference, columns, *_pruned(table, reference, context))
+            processed += size
+            billed += _rounded(size) if size else 0
+    return processed, billed
+
+
+def changed_bytes(cur, tree, context) -> int:
+    """Return the bytes of all columns of the table, or of the partitions, that a statement changes rows of.
+
+    Of a partitioned table these are at most the partitions that its filter leaves; which of them had rows changed is
+    known when the statement has run.
+    """
+    if not isinstance(tree, _DML_THAT_CHANGES_ROWS) or not _changes_rows(tree):
+        return 0
+    target = names.target(tree)
+    reference = table_rules.resolve(target, context, set())
+    if not reference or not tables.exists(*reference):
+        return 0
+    return table_bytes(cur, reference, None, *_pruned(target, reference, context))
+
+
+def _changes_rows(tree) -> bool:
+    if not isinstance(tree, exp.Merge):
+        return True
+    return any(not isinstance(when.args["then"], exp.Insert) for when in tree.args["whens"].expressions)
+
+
+def _pruned(table, reference, context):
+    """Return a condition, and the values of its parameters, that the rows of the scanned partitions meet."""
+    resource = stored(reference)
+    column = partition_column(resource)
+    condition = pruning_filter(table, column) if column else None
+    if condition is None:
+        return "TRUE", {}
+    source = exp.select(exp.column(column, quoted=True)).from_(
+        table_rules.exp.table_(*reversed(reference), quoted=True)
+    )
+    sql, bound = translate(source.where(condition), context)
+    wanted = partition_id(resource, f"kept.{quote(column)}")
+    return f"{partition_id(resource)} IN (SELECT DISTINCT {wanted} FROM ({sql}) AS kept)", bound
+
+
+def _referenced(tree, table, columns):
+    """Return the columns of the table that the statement reads."""
+    scope = table.find_ancestor(exp.Select, exp.Merge, exp.Update, exp.Delete) or tree
+    if isinstance(scope, exp.Select):
+        nodes, alias = [scope], table.alias_or_name.casefold()
+        if any(_is_star(one, alias) for one in scope.expressions):
+            return columns
+    elif isinstance(scope, exp.Merge):
+        nodes = [scope.args["on"]]
+        for when in scope.args["whens"].expressions:
+            nodes += [when.args.get("condition"), *_values(when.args["then"])]
+    else:
+        nodes = [scope.args.get("where"), *_values(scope)]
+    names_read = {
+        column.name.casefold()
+        for node in nodes
+        if node is not None
+        for column in node.find_all(exp.Column)
+        if column.table.casefold() in ("", table.alias_or_name.casefold(), table.name.casefold())
+    }
+    return [column for column in columns if column.name.casefold() in names_read]
+
+
+def _is_star(expression, alias) -> bool:
+    if isinstance(expression, exp.Star):
+        return True
+    return isinstance(expression, exp.Column) and expression.is_star and expression.table.casefold() == alias
+
+
+def _values(action):
+    """Return the right-hand sides of SET."""
+    return [one.expression for one in action.expressions if isinstance(one, exp.EQ)]
