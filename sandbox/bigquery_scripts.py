@@ -13,6 +13,7 @@ from local_bigquery.errors import BigQueryError, from_exception
 from local_bigquery.jobs import merge, query, runner, store
 from local_bigquery.models import JobConfiguration, JobStatistics, TableReference
 from local_bigquery.sql import script
+from local_bigquery.sql.rules import tables as table_rules
 from sqlglot import exp
 
 _TRANSACTION_TYPES = {
@@ -35,6 +36,7 @@ def apply() -> None:
     follow_transactions()
     answer_scripts_as_bigquery_does()
     keep_options_of_added_columns()
+    rename_beside_a_default_dataset()
 
 
 def merge_inside_a_transaction() -> None:
@@ -193,3 +195,13 @@ def keep_options_of_added_columns() -> None:
         return {"schema": {"fields": [*kept, *added]}} if added else {}
 
     ddl._alteration = alteration_with_options
+
+
+def rename_beside_a_default_dataset() -> None:
+    """ALTER TABLE … RENAME TO looked for a table of the new name, in the default dataset of the job."""
+    resolve = table_rules.resolve
+
+    def resolve_existing(table, context, ctes):
+        return None if isinstance(table.parent, exp.AlterRename) else resolve(table, context, ctes)
+
+    table_rules.resolve = resolve_existing

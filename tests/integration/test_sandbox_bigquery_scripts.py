@@ -130,6 +130,9 @@ def test_ddl_inside_a_transaction_is_refused_but_for_temporary_tables(query: Que
 def test_a_table_takes_the_place_of_another(bigquery_client: bigquery.Client, dataset: str, query: Query) -> None:
     query("DROP TABLE DATASET.t; ALTER TABLE DATASET.s RENAME TO t")
     assert _ids(query) == [1, 3]
+    config = bigquery.QueryJobConfig(default_dataset=f"{bigquery_client.project}.{dataset}_other")
+    for old, new in (("t", "u"), ("u", "t")):
+        bigquery_client.query(f"ALTER TABLE {dataset}.{old} RENAME TO {new}", job_config=config).result()
     query("ALTER TABLE DATASET.t ADD COLUMN a INT64, ADD COLUMN IF NOT EXISTS b STRING OPTIONS(description='two')")
     columns = {field.name: field.description for field in bigquery_client.get_table(f"{dataset}.t").schema}
     assert columns == {"id": None, "day": None, "a": None, "b": "two"}
