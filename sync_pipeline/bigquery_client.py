@@ -9,6 +9,7 @@ import google.auth.exceptions
 from google.api_core import exceptions
 from google.cloud import bigquery
 
+from sync_pipeline.bigquery_messages import shown_message
 from sync_pipeline.errors import PublishError, PublishUnavailableError, SyncError
 
 # Seconds a single request is repeated for while BigQuery answers with 5xx, instead of the client's ten minutes.
@@ -20,6 +21,17 @@ CLIENT_ERRORS: tuple[type[Exception], ...] = (
     exceptions.GoogleAPIError,
     google.auth.exceptions.GoogleAuthError,
     OSError,
+)
+
+# Answers on rights, names and the service itself.
+_SPEAK_OF_NO_VALUE = (
+    google.auth.exceptions.GoogleAuthError,
+    exceptions.Unauthorized,
+    exceptions.Forbidden,
+    exceptions.NotFound,
+    exceptions.Conflict,
+    exceptions.TooManyRequests,
+    exceptions.ServerError,
 )
 
 # Reasons of a refusal that the same request may not meet again. https://cloud.google.com/bigquery/docs/error-messages
@@ -113,7 +125,10 @@ def query_config(
 
 
 def reason_of(error: Exception) -> str:
-    """Return what BigQuery said, on one line, without the address that was asked."""
+    """Return what may be shown of what BigQuery said, on one line, without the address that was asked."""
     said = getattr(error, "errors", None) or []
-    message = said[0].get("message") if said and isinstance(said[0], dict) else None
-    return " ".join(str(message or getattr(error, "message", None) or error).split())
+    first = said[0] if said and isinstance(said[0], dict) else {}
+    message = str(first.get("message") or getattr(error, "message", None) or error)
+    if isinstance(error, _SPEAK_OF_NO_VALUE):
+        return " ".join(message.split())
+    return shown_message(message, first.get("reason"), first.get("location"))

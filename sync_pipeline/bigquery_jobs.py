@@ -24,6 +24,7 @@ from sync_pipeline.bigquery_client import (
     reason_of,
     translated_errors,
 )
+from sync_pipeline.bigquery_messages import shown_message
 from sync_pipeline.errors import ConcurrentSyncError, PublishError, PublishUnavailableError, SyncError
 
 _LOGGER = logging.getLogger(__name__)
@@ -266,9 +267,6 @@ def _job_error(job: Any, request: JobRequest) -> SyncError:
 
 
 def _job_failure(job: Any) -> str:
-    error = job.exception()
-    details = [detail.get("message", "") for detail in job.errors or []]
-    # The text of a failed PARSE_JSON quotes the value, which may be anything from the table.
-    if any("PARSE_JSON" in detail for detail in [*details, reason_of(error)]):
-        return "a text in a JSON column is not JSON that BigQuery accepts"
-    return "; ".join(dict.fromkeys(" ".join(detail.split()) for detail in details if detail)) or reason_of(error)
+    details = [detail for detail in job.errors or [job.error_result or {}] if detail.get("message")]
+    shown = (shown_message(each["message"], each.get("reason"), each.get("location")) for each in details)
+    return "; ".join(dict.fromkeys(shown)) or reason_of(job.exception())

@@ -18,6 +18,7 @@ from sync_pipeline.errors import ConfigError, SourceError, SourceQueryError, Sou
 from sync_pipeline.source_access import ErrorMeaning, connect_with_retries
 from sync_pipeline.sources.mongodb.bson_texts import DECODING
 from sync_pipeline.sources.mongodb.connection_string import check_uri, refusal, without_credentials
+from sync_pipeline.sources.mongodb.server_messages import shown_message
 from sync_pipeline.sources.mongodb.transport import encrypts, logs_in_by_certificate, resolved, tls_options
 
 APPLICATION_NAME = "dataflow-bigquery-sync"
@@ -69,7 +70,7 @@ ERROR_MEANINGS: Mapping[int, ErrorMeaning] = {
     175: ErrorMeaning(SourceUnavailableError, f"the collection or an index was dropped while it was read: {_AGAIN}"),
     189: ErrorMeaning(SourceUnavailableError, f"{_AGAIN} when there is a new primary"),
     237: ErrorMeaning(SourceUnavailableError, f"the cursor was killed: {_AGAIN}"),
-    241: ErrorMeaning(SourceQueryError, "a value does not suit mongodb_query or mongodb_projection", quotes_data=True),
+    241: ErrorMeaning(SourceQueryError, "a value does not suit mongodb_query or mongodb_projection"),
     292: ErrorMeaning(
         SourceQueryError, "the server may not use its disk for the schema scan: set mongodb_schema_sample_size"
     ),
@@ -92,7 +93,7 @@ DRIVER_ERRORS: tuple[tuple[type[Exception], type[SyncError], str], ...] = (
     (pymongo.errors.ConfigurationError, ConfigError, ""),
     (pymongo.errors.InvalidName, SourceQueryError, "check mongodb_database and mongodb_collection"),
     (pymongo.errors.ProtocolError, SourceUnavailableError, _AGAIN),
-    (pymongo.errors.PyMongoError, SourceQueryError, "this is not expected: see the message"),
+    (pymongo.errors.PyMongoError, SourceQueryError, "this is not expected of the driver"),
     (BSONError, SourceQueryError, "a document cannot be decoded"),
 )
 
@@ -220,11 +221,10 @@ def _translated(error: Exception, config: MongodbConfig, is_reading: bool) -> Sy
     if isinstance(error, pymongo.errors.OperationFailure):
         meaning = ERROR_MEANINGS.get(error.code or 0, ANY_OTHER_CODE)
         details = error.details or {}
-        said = without_credentials(_on_one_line(str(details.get("errmsg", "")))) or type(error).__name__
-        name = details.get("codeName") or f"code {error.code}"
-        if meaning.quotes_data:
-            said = str(name)
-        elif error.code == _UNAUTHORIZED and "requires authentication" in said:
+        name = str(details.get("codeName") or f"code {error.code}")
+        shown = shown_message(error.code or 0, _on_one_line(str(details.get("errmsg", ""))))
+        said = name if shown is None else without_credentials(shown)
+        if error.code == _UNAUTHORIZED and "requires authentication" in said:
             # The server's own words for a connection that has not logged in.
             return SourceQueryError(f"MongoDB: {said} ({name}): {_NO_CREDENTIALS}")
         by_certificate = meaning.remedy == _CREDENTIALS and logs_in_by_certificate(config, uri)
@@ -234,6 +234,9 @@ def _translated(error: Exception, config: MongodbConfig, is_reading: bool) -> Sy
         return ConfigError([refusal(error, uri)])
     if isinstance(error, pymongo.errors.ServerSelectionTimeoutError):
         return _gone(reason) if is_reading else _unreachable(reason, config, uri)
+    if kind is SourceQueryError and not isinstance(error, pymongo.errors.InvalidName):
+        # What the driver says of documents quotes them.
+        reason = type(error).__name__
     return kind(f"MongoDB: {reason}: {remedy}")
 
 

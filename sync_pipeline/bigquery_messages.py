@@ -1,0 +1,144 @@
+"""What of BigQuery's words may be shown: its messages on values quote them, and no log and no error may.
+
+Shown is what is known to speak of names, types, rights and limits; of everything else the kind, the place and where the
+words can be read by those who may see the data: BigQuery keeps them with the job.
+https://cloud.google.com/bigquery/docs/error-messages
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+# Reasons whose messages speak of projects, tables, rights, quotas and the service itself.
+SAFE_REASONS = frozenset(
+    {
+        "accessDenied",
+        "backendError",
+        "billingNotEnabled",
+        "billingTierLimitExceeded",
+        "blocked",
+        "bytesBilledLimitExceeded",
+        "duplicate",
+        "forbidden",
+        "internalError",
+        "jobBackendError",
+        "jobInternalError",
+        "jobRateLimitExceeded",
+        "notFound",
+        "quotaExceeded",
+        "rateLimitExceeded",
+        "resourceInUse",
+        "resourcesExceeded",
+        "responseTooLarge",
+        "stopped",
+        "tableUnavailable",
+        "timeout",
+    }
+)
+
+# How messages on statements, schemas and limits begin.
+_SAFE = re.compile(
+    "|".join(
+        (
+            r"Access Denied: ",
+            r"Already Exists: ",
+            r"Aggregate function ",
+            r"ALTER TABLE ",
+            r"A(n internal|n) error occurred and the request could not be completed",
+            r"Billing has not been enabled",
+            r"Cannot (add|alter|change|cluster|combine|convert the table|create|delete|drop|find) ",
+            r"Cannot (partition|query over|read|replace|set|truncate|update|use|write) ",
+            r"Column [`'\w]+ .*(not found|not present|has type|cannot be|of type|already exists)",
+            r"Column not found",
+            r"Column name ",
+            r"Could not serialize access ",
+            r"CREATE ",
+            r"Dataset ",
+            r"Duplicate column name",
+            r"Error while reading data, error message: Parquet column '[^']*' has type \S+ which does not match ",
+            r"Exceeded rate limits",
+            r"Field [`'\w.]+ (has changed|is missing|not found|already exists|cannot be|of type)",
+            r"Function not found",
+            r"Incompatible (table|partitioning)",
+            r"Internal error",
+            r"Invalid (dataset|project|table|schema|field name|column name|partitioning|time partitioning) ",
+            r"Job .*(exceeded|timed out|was cancelled|not found)",
+            r"Missing required ",
+            r"Name \S+ (not found|is ambiguous)",
+            r"No matching signature ",
+            r"Not found: ",
+            r"Partition(ing|ed)? ",
+            r"PRIMARY KEY ",
+            r"Provided Schema does not match",
+            r"Query column \d+ has type ",
+            r"Query exceeded ",
+            r"Query parameter ",
+            r"Query without FROM ",
+            r"Quota exceeded",
+            r"Require(d column|d field|s|ments?) ",
+            r"Required ",
+            r"Resources exceeded",
+            r"Response too large",
+            r"Row access polic",
+            r"Schema (has no fields|update)",
+            r"SELECT list expression ",
+            r"Session ",
+            r"Star expansion ",
+            r"Syntax error: ",
+            r"Table ",
+            r"The (destination|dataset|default|field|job|project|query is too|table|specified) ",
+            r"This (feature|operation|table) ",
+            r"Too many ",
+            r"Transaction ",
+            r"Unrecognized name: ",
+            r"Unsupported ",
+            r"UPDATE/MERGE must match at most one source row",
+            r"User ",
+            r"Value of type ",
+            r"VPC Service Controls",
+        )
+    )
+)
+
+# Our own words, which a statement of ours raises; see `sql_transformation.raised_error`.
+_OURS = re.compile(r"sync:\w+: .*? :sync")
+
+_TYPES = "int64|double|float64|float|bool|boolean|bytes|date|datetime|time|timestamp|interval|numeric|bignumeric"
+
+# How messages on values begin, and what is said in their place.
+_VALUES: Mapping[str, str] = {
+    r".*PARSE_JSON|.*Failed to parse JSON|Invalid JSON": "a text in a JSON column is not JSON that BigQuery accepts",
+    rf"(?i:Bad|Invalid) (?i:({_TYPES}))\b": r"a value is no \1",
+    r"Could not (parse|cast|convert)|Error while reading data": "a value does not fit its column",
+    r"[Dd]ivision by zero": "a division by zero",
+    r".*overflow": "a number is too large for its type",
+}
+_PREFIX = re.compile(r"^(Query error: |Error: |Failed: )+")
+_PLACE = re.compile(r"\[\d+:\d+\]")
+# A value in a message that is not shown may hold all this too: a place and a type have their form, and no more.
+_LOCATION = re.compile(r"gs://\S{1,500}|[\w.-]{1,100}")
+_WORD = re.compile(r"\w{1,50}")
+
+
+def shown_message(message: str, reason: str | None = None, location: str | None = None) -> str:
+    """Return what may be shown of a message of BigQuery, on one line.
+
+    Args:
+        reason: BigQuery's word for the kind of error.
+        location: what BigQuery says the error is in, such as a file.
+    """
+    said = _PREFIX.sub("", " ".join(message.split()))
+    if ours := _OURS.match(said):
+        return ours[0]
+    if reason in SAFE_REASONS or _SAFE.match(said):
+        return said
+    kind = reason if reason is not None and _WORD.fullmatch(reason) else "an error"
+    where = f" in {location}" if location and _LOCATION.fullmatch(location) else ""
+    # The last one: what comes before may be a value.
+    places = _PLACE.findall(said)
+    at = f" at {places[-1]}" if places and said.endswith(places[-1]) else ""
+    for pattern, words in _VALUES.items():
+        if found := re.match(pattern, said):
+            return f"{found.expand(words) if '\\' in words else words}{at}{where}"
+    return f"{kind}{at}{where}, whose words may quote a value and are not shown here"
