@@ -19,7 +19,8 @@ _STATEMENT_CODES = frozenset({2, 9, 14})
 _STATEMENT = re.compile(
     r"unknown (top level )?operator|[Uu]n(known|recognized) (expression|field|pipeline stage)|"
     r"Invalid \$(project|match)|Cannot do (in|ex)clusion|Path collision|Field ?[Pp]ath |Projection |Bad projection|"
-    r"Regular expression|hint provided|(bad|malformed) query|\$\w+ (needs|requires|must|has to|expects|argument)|The argument to \$|"
+    r"Regular expression|hint provided|(bad|malformed) query|\$\w+ (needs|requires|must|has to|expects|argument)|"
+    r"The argument to \$|"
     r"Expression \$\w+ (takes|requires)|An object representing an expression|Error in specification|cannot nest \$|"
     r"can't have|planner returned|error processing query|Use of undefined variable|'?\$\w+'? is not allowed"
 )
