@@ -30,7 +30,7 @@ EXAMPLES = frozenset(
         "lifecycle.json",
         "sync_pipeline/sources/NAME.py",
         "sync-to-bigquery.json",
-        "/template/sbom.cdx.json",
+        "sbom.cdx.json",
     }
 )
 
