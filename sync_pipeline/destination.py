@@ -205,9 +205,11 @@ def compare(
             elif (_fits(field, there) or (takes_any_type and _can_be_read(there))) and field.name not in fixed:
                 types[field.name] = there.type
                 wider = f"; {set_type_sql(table_id, field)} would make room for more" if _widens(there, field) else ""
+                if _is_float_of(there, field):
+                    wider = f"; a value with a fraction does not fit: {_float_remedy(table_id, field)}"
                 notes.append(f"{field.name} is read as {there.type}, as it is in the destination{wider}")
             else:
-                problems.append(_type_problem(field, there, field.name in fixed))
+                problems.append(_type_problem(table_id, field, there, field.name in fixed))
         if there.mode == REQUIRED:
             required.add(field.name)
     for there in existing:
@@ -287,8 +289,23 @@ def _difference(field: Field, there: Field, fixed: bool) -> str:
     return f"column {field.name} is {field.type_name} {where} and {there.type_name} in the destination table"
 
 
-def _type_problem(field: Field, there: Field, fixed: bool) -> str:
+def _is_float_of(there: Field, field: Field) -> bool:
+    """Whether doubles come to a column of whole numbers, as in a source where any number may be either."""
+    return REPEATED not in (field.mode, there.mode) and field.type == "FLOAT64" and there.type == "INT64"
+
+
+def _float_remedy(table_id: str, field: Field) -> str:
+    """Return what makes doubles of whole numbers; BigQuery can, and rounds those that a double does not hold."""
+    return (
+        f"build the table anew with delete_existing_table=true, or run {set_type_sql(table_id, field)}, which holds "
+        "whole numbers up to 2^53 exactly"
+    )
+
+
+def _type_problem(table_id: str, field: Field, there: Field, fixed: bool) -> str:
     problem = _difference(field, there, fixed)
+    if not fixed and _is_float_of(there, field):
+        return f"{problem}: {_float_remedy(table_id, field)}"
     if (
         not fixed
         and REPEATED not in (field.mode, there.mode)
@@ -296,7 +313,10 @@ def _type_problem(field: Field, there: Field, fixed: bool) -> str:
     ):
         overrides = f'{{"type_overrides": {{"{field.name}": "{there.type}"}}}}'
         return f"{problem}: if that is meant, set transformation_config={overrides}"
-    return f"{problem}: change the query, rename the column with field_mappings, or use another table"
+    return (
+        f"{problem}: change the query, rename the column with field_mappings, use another table, or build this one "
+        "anew with delete_existing_table=true"
+    )
 
 
 def describe_dead_letters(client: bigquery.Client, table: TableId) -> DeadLetterTable:

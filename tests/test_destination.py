@@ -8,6 +8,10 @@ from sync_pipeline.schema import NULLABLE, REPEATED, REQUIRED, Field, Schema
 
 TABLE = "p.d.t"
 EVOLUTIONS = ("fail", "add", "ignore")
+ELSEWHERE = (
+    "change the query, rename the column with field_mappings, use another table, or build this one anew with "
+    "delete_existing_table=true"
+)
 
 
 def found(
@@ -173,37 +177,37 @@ def test_a_decimal_column_never_becomes_a_double(evolution: str) -> None:
         pytest.param(
             Field("a", "BOOL"),
             Field("a", "DATE"),
-            "change the query, rename the column with field_mappings, or use another table",
+            ELSEWHERE,
             id="nothing helps",
         ),
         pytest.param(
             Field("a", "INT64"),
             Field("a", "STRUCT"),
-            "change the query, rename the column with field_mappings, or use another table",
+            ELSEWHERE,
             id="a type we do not write",
         ),
         pytest.param(
             Field("a", "STRING"),
             Field("a", "STRING", REPEATED),
-            "change the query, rename the column with field_mappings, or use another table",
+            ELSEWHERE,
             id="one value and an array",
         ),
         pytest.param(
             Field("a", "INT64", REPEATED),
             Field("a", "STRING"),
-            "change the query, rename the column with field_mappings, or use another table",
+            ELSEWHERE,
             id="an array and text",
         ),
         pytest.param(
             Field("a", "INT64", REPEATED),
             Field("a", "NUMERIC", REPEATED),
-            "change the query, rename the column with field_mappings, or use another table",
+            ELSEWHERE,
             id="arrays of two types",
         ),
         pytest.param(
             Field("a", "INT64", REPEATED),
             Field("a", "JSON", REPEATED),
-            "change the query, rename the column with field_mappings, or use another table",
+            ELSEWHERE,
             id="an array of JSON",
         ),
     ],
@@ -220,12 +224,29 @@ def test_types_that_do_not_go_together(coming: Field, existing: Field, remedy: s
 def test_a_fixed_column_keeps_its_type(there: str, evolution: str) -> None:
     result = found(Field("a", "STRING"), Field("a", there), evolution, fixed=frozenset({"a"}))
     assert result == differences(
-        problems=(
-            (
-                f"column a is STRING by transformation_config and {there} in the destination table: change the query, "
-                "rename the column with field_mappings, or use another table"
-            ),
-        )
+        problems=((f"column a is STRING by transformation_config and {there} in the destination table: " + ELSEWHERE),)
+    )
+
+
+FLOAT = (
+    "build the table anew with delete_existing_table=true, or run ALTER TABLE `p.d.t` ALTER COLUMN `a` SET DATA TYPE "
+    "FLOAT64, which holds whole numbers up to 2^53 exactly"
+)
+
+
+@pytest.mark.parametrize("evolution", EVOLUTIONS)
+def test_whole_numbers_that_become_doubles_need_another_column(evolution: str) -> None:
+    """A type override would be refused by the same column: the message says what is not."""
+    problem = f"column a is FLOAT64 in the source and INT64 in the destination table: {FLOAT}"
+    assert found(Field("a", "FLOAT64"), Field("a", "INT64"), evolution) == differences(problems=(problem,))
+
+
+def test_doubles_among_whole_numbers_of_documents_are_noted() -> None:
+    """Each value is checked there: those without a fraction fit."""
+    sides = [Schema((Field("a", type_name),)) for type_name in ("FLOAT64", "INT64")]
+    result = compare(TABLE, *sides, fixed=frozenset(), evolution="add", takes_any_type=True)
+    assert result.notes == (
+        f"a is read as INT64, as it is in the destination; a value with a fraction does not fit: {FLOAT}",
     )
 
 

@@ -102,6 +102,11 @@ def test_an_updated_at_that_cannot_partition_is_said(syncing: Syncing) -> None:
     assert "updated_at is STRING, which cannot partition: the table is not partitioned" in run.notes
 
 
+def test_a_partition_column_that_is_named_has_to_exist_for_an_existing_table_too(syncing: Syncing) -> None:
+    syncing.query("CREATE TABLE items (id INT64)")
+    syncing.run(**AUTO, partition_field="made_at").refused("partition_field: there is no column made_at")
+
+
 @pytest.mark.parametrize(
     ("parameters", "words"),
     [
