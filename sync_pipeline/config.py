@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from sync_pipeline import rules
 from sync_pipeline.errors import ConfigError
-from sync_pipeline.identifiers import SourceTable, TableId
+from sync_pipeline.identifiers import SourceTable, TableId, column_name
 from sync_pipeline.parameters import BIGQUERY, MONGODB, POSTGRESQL
 from sync_pipeline.secrets import Secret
 from sync_pipeline.transformation_config import TransformationConfig
@@ -55,7 +55,8 @@ class MongodbConfig:
     """The collection. `connection_string` is set, or `host` is; where both are, the string counts.
 
     `query` and `projection` are JSON objects. `sample_size` is the number of documents that the columns are chosen by,
-    None is all. With `document_mode` a row has the whole document in one column.
+    None is all. With `document_mode` a row has the whole document in one column. `timestamp_field` is Smart Sync's
+    field, or with dots the path to it, which a column is named by.
     """
 
     host: str | None
@@ -72,6 +73,7 @@ class MongodbConfig:
     tls: bool = False
     tls_ca: str | None = None
     tls_certificate_key: Secret | None = None
+    timestamp_field: str = ""
 
 
 @dataclass(frozen=True)
@@ -282,6 +284,7 @@ def _mongodb(values: ParameterValues) -> MongodbConfig:
         tls=values["mongodb_tls"],
         tls_ca=values["mongodb_tls_ca"],
         tls_certificate_key=values["mongodb_tls_certificate_key"],
+        timestamp_field=values["smart_sync_timestamp_column"],
     )
 
 
@@ -308,8 +311,9 @@ def _source(values: ParameterValues) -> SourceConfig:
 
 
 def _smart_sync(values: ParameterValues) -> SmartSyncConfig:
+    column = values["smart_sync_timestamp_column"]
     return SmartSyncConfig(
-        timestamp_column=values["smart_sync_timestamp_column"],
+        timestamp_column=column_name(column) if values["data_source"] == MONGODB else column,
         sync_all_on_empty_table=values["sync_all_on_empty_table"],
         fallback_days=values["fallback_days"],
         lookback=timedelta(seconds=values["smart_sync_lookback_seconds"]),

@@ -134,6 +134,20 @@ def sanitised_column(name: str, taken: Collection[str] = ()) -> str:
     return candidate
 
 
+def column_name(key: str) -> str:
+    """Return the column that a field of a document goes to: its own name, or one like it where BigQuery refuses that.
+
+    It depends on nothing but the name, so that a field that is met later goes to the same column.
+    """
+    if check_column(key) is None:
+        return key
+    readable = sanitised_column(key)
+    if readable == "column":
+        # Nothing of it can be kept: names in other scripts.
+        readable = f"field_{key.encode(errors='replace').hex()}"[:MAX_COLUMN_LENGTH]
+    return readable
+
+
 def parse_source_table(text: str) -> SourceTable:
     """Read `schema.table` or `table`; bare parts fold to lower case, as PostgreSQL folds them.
 

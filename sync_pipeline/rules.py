@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 
 from sync_pipeline.hosts import is_alloydb, is_this_machine
-from sync_pipeline.identifiers import check_column
 from sync_pipeline.parameters import (
     BIGQUERY,
     END_PLACEHOLDER,
@@ -125,10 +124,12 @@ def _login_contradictions(values: ParameterValues) -> Iterator[str]:
 def _mongodb_contradictions(values: ParameterValues) -> Iterator[str]:
     if not values["enable_smart_sync"]:
         return
-    column = values["smart_sync_timestamp_column"]
-    reason = check_column(column)
-    if reason is not None:
-        yield f"smart_sync_timestamp_column is {column!r}, which names the column in BigQuery too: {reason}"
+    path = values["smart_sync_timestamp_column"]
+    if any(not name or name.startswith("$") for name in path.split(".")):
+        yield (
+            f"smart_sync_timestamp_column is {path!r}: give the name of a field, or names with dots between them, such "
+            "as meta.updatedAt, none of them empty or with $ in front"
+        )
 
 
 def warnings(values: ParameterValues) -> Iterator[str]:

@@ -119,6 +119,7 @@ def test_mongodb() -> None:
         connection_string=None,
         query='{"status": "active"}',
         projection='{"name": 1}',
+        timestamp_field="updated_at",
     )
 
 
@@ -839,10 +840,10 @@ def test_missing(parameters: dict[str, str], problem: str) -> None:
             id="one of two, MongoDB",
         ),
         pytest.param(
-            MONGODB | {"enable_smart_sync": "true", "smart_sync_timestamp_column": "meta.updated at"},
-            "smart_sync_timestamp_column is 'meta.updated at', which names the column in BigQuery too: a BigQuery "
-            "column name has ASCII letters, digits and underscores and begins with a letter or an underscore",
-            id="timestamp column that is no column's name, MongoDB",
+            MONGODB | {"enable_smart_sync": "true", "smart_sync_timestamp_column": "meta..updatedAt"},
+            "smart_sync_timestamp_column is 'meta..updatedAt': give the name of a field, or names with dots between "
+            "them, such as meta.updatedAt, none of them empty or with $ in front",
+            id="timestamp column that is no path, MongoDB",
         ),
         pytest.param(
             MONGODB

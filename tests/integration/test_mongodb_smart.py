@@ -201,6 +201,41 @@ def test_new_type_that_does_not_fit(syncing: MongodbSyncing) -> None:
     assert syncing.query("SELECT column_name FROM letters") == [("count",)]
 
 
+@pytest.mark.parametrize("mode", ["false", "true"], ids=["columns", "document"])
+@pytest.mark.parametrize(
+    ("path", "column"),
+    [
+        pytest.param("stop time", "stop_time", id="name that BigQuery refuses"),
+        pytest.param("meta.updatedAt", "meta_updatedAt", id="nested"),
+        pytest.param("meta.a b.at", "meta_a_b_at", id="deep"),
+    ],
+)
+def test_timestamp_field_that_is_no_column(syncing: MongodbSyncing, path: str, column: str, mode: str) -> None:
+    def document(number: int, value: Any) -> dict[str, Any]:
+        for name in reversed(path.split(".")):
+            value = {name: value}
+        return {"_id": number, "n": number, **value}
+
+    syncing.insert(*(document(number, LONG_AGO + HOUR * number) for number in range(60)))
+    # No interval has these.
+    syncing.insert(document(100, "x"), document(101, [LONG_AGO]), {"_id": 102}, {"_id": 103, "meta": [1]})
+    if "." in path:
+        syncing.insert({"_id": 104, "meta": [document(1, LONG_AGO)["meta"]]})
+    syncing.collection.create_index(path)
+    parameters = {"smart_sync_timestamp_column": path, "mongodb_document_mode": mode}
+    run = syncing.smart(num_partitions="2", **parameters).succeeded()
+    assert (run.rows_loaded, len([risk for risk in run.risks if "documents are not read" in risk])) == (60, 1)
+    syncing.collection.replace_one({"_id": 1}, document(1, now() - HOUR))
+    assert syncing.smart(**parameters).succeeded().rows_loaded == 1
+    assert syncing.column(f"SELECT COUNT(DISTINCT `{column}`) FROM items") == [60]
+
+
+def test_nested_timestamp_that_is_none(syncing: MongodbSyncing) -> None:
+    syncing.insert({"_id": 1, "meta": {"at": "2024"}, "made": LONG_AGO})
+    for name, problem in (("meta.at", "meta.at is string"), ("meta.to", "no document has a value in meta.to")):
+        syncing.smart(smart_sync_timestamp_column=name).refused(problem, "(fields with dates: made)")
+
+
 def test_view_that_repeats_ids(syncing: MongodbSyncing) -> None:
     lines = [{"line": number} for number in range(3)]
     syncing.insert(*({"_id": number, "updated_at": LONG_AGO, "lines": lines[: number % 2 * 3]} for number in range(10)))

@@ -93,7 +93,7 @@ class MongodbSource:
             query = self._query(interval)
             if kind.name == "view" and interval is not None and not self.config.primary_key and ID in schema:
                 id_risks += check_view_has_distinct_ids(collection, query)
-            sample = take_sample(collection, query, self._timestamp_column, self.config.num_partitions)
+            sample = take_sample(collection, query, self._timestamp_field, self.config.num_partitions)
             finds, risks = self._finds(collection, kind, interval, sample)
         count = len(finds)
         shown = Find(query, self._projection).statement()
@@ -128,6 +128,7 @@ class MongodbSource:
             hashed=fields.hashed,
             hashed_in_document=fields.hashed_in_document,
             hash_key=self.config.hash_key,
+            path=self._path,
         )
 
     def _scanned(
@@ -137,7 +138,7 @@ class MongodbSource:
         risks = list(description.risks)
         nothing_seen = description.nothing_seen
         with self._connected(LOOK_SECONDS) as collection:
-            column = self._timestamp_column
+            column = self._timestamp_field
             if interval is not None and column is not None and not self._says_interval:
                 query = parse_filter(self.connection.query, "mongodb_query", interval)
                 if not self._includes_null:
@@ -160,7 +161,7 @@ class MongodbSource:
                     max_fields=None if self.config.transformation.include_fields else MAX_COLUMNS,
                 )
                 types = inference.types
-                schema = schema_of(self._fields.columns(types))
+                schema = schema_of(self._with_path(self._fields.columns(types)))
                 risks += inference.risks
                 if inference.sampled:
                     nothing_seen = (
@@ -178,10 +179,16 @@ class MongodbSource:
         query = parse_filter(self.connection.query, "mongodb_query")
         return check_ids_are_distinct(collection, {ID: query[ID]} if ID in query else {})
 
+    def _with_path(self, types: dict[str, frozenset[str]]) -> dict[str, frozenset[str]]:
+        """Return the fields with Smart Sync's, where that lies deeper in the documents than they do."""
+        if not types or not self._path or not self._fields.has_column(self._timestamp_head):
+            return types
+        return {**types, ".".join(self._path): frozenset({"date"})}
+
     def _document_schema(self) -> Schema:
         choice = self._fields
         fields = [Field(ID, "STRING", source_type="any")] if choice.sends_id else []
-        if self._timestamp_column and self._timestamp_column != ID and choice.has_column(self._timestamp_column):
+        if self._timestamp_column and self._timestamp_column != ID and choice.has_column(self._timestamp_head):
             fields.append(Field(self._timestamp_column, "TIMESTAMP", source_type="date"))
         return Schema((*fields, Field(DOCUMENT, "JSON", source_type="object")))
 
@@ -191,7 +198,7 @@ class MongodbSource:
         whole = [Find(self._query(interval), self._projection)]
         count = partition_count(sample, self.config.num_partitions)
         risks: tuple[str, ...] = ()
-        column = self._timestamp_column
+        column = self._timestamp_field
         if interval is not None and column is not None and not self._says_interval:
             if has_index(collection, column):
                 if count == 1:
@@ -202,9 +209,8 @@ class MongodbSource:
                 )
                 return finds, ()
             if kind.name == "collection":
-                risks = (
-                    f"{column} has no index: every run looks at all {sample.documents:,} documents of the collection",
-                )
+                count_text = f"{sample.documents:,} " if sample.documents else ""
+                risks = (f"{column} has no index: every run looks at all {count_text}documents of the collection",)
         if count == 1 or not kind.has_id_order:
             return whole, risks
         finds, more = by_id(
@@ -224,6 +230,24 @@ class MongodbSource:
     @property
     def _timestamp_column(self) -> str | None:
         return self._smart_sync.timestamp_column if self._smart_sync else None
+
+    @property
+    def _timestamp_field(self) -> str | None:
+        """Smart Sync's field, or the path to it."""
+        return self.connection.timestamp_field if self._smart_sync else None
+
+    @property
+    def _timestamp_head(self) -> str:
+        """The field at the top of the document that is Smart Sync's, or has it."""
+        return self.connection.timestamp_field.split(".")[0]
+
+    @property
+    def _path(self) -> tuple[str, ...]:
+        """The path to Smart Sync's field where that is not read as a field of the column's name is."""
+        if self._timestamp_field is None or self._timestamp_field == self._timestamp_column:
+            return ()
+        names = tuple(self._timestamp_field.split("."))
+        return names if len(names) > 1 or self.connection.document_mode else ()
 
     @property
     def _includes_null(self) -> bool:
@@ -257,9 +281,9 @@ class MongodbSource:
 
     def _query(self, interval: SyncInterval | None) -> Filter:
         query = parse_filter(self.connection.query, "mongodb_query", interval)
-        if interval is None or self._timestamp_column is None or self._says_interval:
+        if interval is None or self._timestamp_field is None or self._says_interval:
             return query
-        return both(query, interval_filter(self._timestamp_column, interval, with_nulls=self._includes_null))
+        return both(query, interval_filter(self._timestamp_field, interval, with_nulls=self._includes_null))
 
     @contextmanager
     def _connected(self, more_seconds: float = 0) -> Iterator[Collection[Document]]:

@@ -6,7 +6,7 @@ import functools
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import bson
 import numpy as np
@@ -14,15 +14,16 @@ import orjson
 import pyarrow as pa
 from bson.errors import InvalidBSON
 
+from sync_pipeline.identifiers import column_name
 from sync_pipeline.schema import REQUIRED, Field, Schema
 from sync_pipeline.secrets import Secret
 from sync_pipeline.source import DeadLetter
 from sync_pipeline.sources.mongodb import bson_elements as codes
 from sync_pipeline.sources.mongodb.bson_columns import Values, convert, convert_ids, decoded_one_by_one, within_digits
 from sync_pipeline.sources.mongodb.bson_edits import edited
-from sync_pipeline.sources.mongodb.bson_elements import Documents, Elements, take_apart
+from sync_pipeline.sources.mongodb.bson_elements import Documents, Elements, take_apart, take_extents_apart
 from sync_pipeline.sources.mongodb.bson_texts import DECODING, id_text, json_bytes, plain_text
-from sync_pipeline.sources.mongodb.bson_types import BSON_TYPES, DOCUMENT, ID, column_name
+from sync_pipeline.sources.mongodb.bson_types import BSON_TYPES, DOCUMENT, ID
 from sync_pipeline.sources.mongodb.bson_values import LIMITS, MisfitError
 
 # Of one document's problems so many are told; and so much of a field's name, which may be as long as a document.
@@ -44,6 +45,8 @@ class DocumentColumns:
         removed, hashed: paths of fields that are removed from the documents before, or whose values become hashes.
         hashed_in_document: paths whose values become hashes in the column for documents only.
         hash_key: see `hashing.digest`.
+        path: the names, from the top of the document down, of a field that is a column besides, and whose name is not
+            the column's: `column_name` of the names with dots between.
     """
 
     schema: Schema
@@ -55,6 +58,7 @@ class DocumentColumns:
     hashed: tuple[str, ...] = ()
     hashed_in_document: tuple[str, ...] = ()
     hash_key: Secret | None = None
+    path: tuple[str, ...] = ()
 
 
 def read_documents(documents: Documents, columns: DocumentColumns) -> tuple[pa.Table, list[DeadLetter]]:
@@ -65,7 +69,10 @@ def read_documents(documents: Documents, columns: DocumentColumns) -> tuple[pa.T
     documents = edited(documents, columns.removed, columns.hashed, columns.hash_key)
     reading = _Reading(documents, columns)
     # Of two fields for one column the one of its very name comes first, and counts.
-    for elements in sorted(take_apart(documents), key=_is_renamed):
+    found = sorted(take_apart(documents), key=_is_renamed)
+    for elements in _below(documents, found, columns.path):
+        reading.add(elements, is_besides=True)
+    for elements in found:
         reading.add(elements)
     if columns.has_document:
         reading.add_documents()
@@ -95,15 +102,15 @@ class _Reading:
         self._keys: dict[str, str] = {}
         self.problems: dict[int, dict[str, str]] = defaultdict(dict)
 
-    def add(self, elements: Elements) -> None:
-        """Take the values of one field and type in."""
+    def add(self, elements: Elements, *, is_besides: bool = False) -> None:
+        """Take the values of one field and type in; of one that is a column besides, whatever its name is."""
         try:
             key = elements.key.decode()
         except UnicodeDecodeError:
             return self._refuse(elements.rows, "?", "the name of a field is not UTF-8")
         name = _column_name(key)
         field = self._fields.get(name)
-        if self._columns.has_document and (name == DOCUMENT or name != key):
+        if self._columns.has_document and not is_besides and (name == DOCUMENT or name != key):
             return None
         is_empty = elements.code in (codes.NULL, codes.UNDEFINED)
         if field is None:
@@ -165,6 +172,20 @@ class _Reading:
         for row in rows:
             problems = self.problems[int(row)]
             problems[name] = reason if len(problems) < MAX_REASONS or name in problems else ""
+
+
+def _below(documents: Documents, found: list[Elements], path: tuple[str, ...]) -> list[Elements]:
+    """Return the values at the end of the path, under a name that is the path. Arrays have no names in them."""
+    values = [elements for elements in found if path and elements.key == path[0].encode()]
+    for name in path[1:]:
+        values = [
+            replace(member, rows=outer.rows[member.rows])
+            for outer in values
+            if outer.code == codes.OBJECT
+            for member in take_extents_apart(documents, outer.begins, outer.ends)
+            if member.key == name.encode()
+        ]
+    return [replace(elements, key=".".join(path).encode()) for elements in values]
 
 
 def _is_renamed(elements: Elements) -> bool:

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from sync_pipeline.identifiers import MAX_COLUMN_LENGTH, check_column, sanitised_column
+from sync_pipeline.identifiers import column_name
 from sync_pipeline.schema import KEY_TYPES, Field
 from sync_pipeline.sources.mongodb import bson_elements as bson
 
@@ -97,17 +97,3 @@ def column(key: str, types: Collection[str]) -> Field:
     """Return the column for a field of the documents."""
     bigquery = id_type(types) if key == ID else joined_type(types)
     return Field(column_name(key), bigquery, source_type=" or ".join(sorted(types)))
-
-
-def column_name(key: str) -> str:
-    """Return the column that a field goes to: its own name, or where BigQuery does not allow that, one like it.
-
-    It depends on nothing but the name, so that a field that is met later goes to the same column.
-    """
-    if check_column(key) is None:
-        return key
-    readable = sanitised_column(key)
-    if readable == "column":
-        # Nothing of it can be kept: names in other scripts.
-        readable = f"field_{key.encode(errors='replace').hex()}"[:MAX_COLUMN_LENGTH]
-    return readable

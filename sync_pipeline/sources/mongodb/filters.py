@@ -60,7 +60,8 @@ def interval_filter(
     """Return the filter of the documents whose date `column` is in the interval.
 
     A comparison with a date matches dates only, and arrays that hold one, which are no date: those are left out. BSON
-    counts milliseconds: both bounds are rounded down, which changes nothing, as no date lies between.
+    counts milliseconds: both bounds are rounded down, which changes nothing, as no date lies between. `column` may be a
+    path; what lies in an array has no one value, and is left out too.
 
     Args:
         with_nulls: documents in which it is null or missing as well.
@@ -73,9 +74,10 @@ def interval_filter(
         "$lte": milliseconds(interval.end) if until is None else until,
         "$not": {"$type": "array"},
     }
+    dates: Filter = {column: bounds, **{prefix: {"$not": {"$type": "array"}} for prefix in _above(column)}}
     if not with_nulls:
-        return {column: bounds}
-    return {"$or": [{column: bounds}, null_filter(column)]}
+        return dates
+    return {"$or": [dates, null_filter(column)]}
 
 
 def null_filter(column: str) -> Filter:
@@ -88,11 +90,17 @@ def not_a_date_filter(column: str) -> Filter:
     return {
         "$or": [
             {column: {"$not": {"$type": "date"}}},
-            {column: {"$type": "array"}},
+            *({path: {"$type": "array"}} for path in (column, *_above(column))),
             {column: {"$lt": milliseconds(EARLIEST)}},
             {column: {"$gt": milliseconds(LATEST)}},
         ]
     }
+
+
+def _above(path: str) -> list[str]:
+    """Return the paths of the objects that a field lies in."""
+    names = path.split(".")
+    return [".".join(names[:count]) for count in range(1, len(names))]
 
 
 def both(first: Filter, second: Filter) -> Filter:

@@ -33,15 +33,18 @@ def check_timestamp_field(collection: Collection[Document], query: Filter, colum
         if _has(collection, both(query, {column: {"$type": "date"}})) or not _has(collection, query):
             return
         stages: list[Mapping[str, Any]] = [{"$match": for_aggregation(query)}, {"$limit": _LOOKED_AT}]
-        types = field_types(collection, stages, {}, milliseconds=COUNT_MILLISECONDS)
+        types = dict(field_types(collection, stages, {}, milliseconds=COUNT_MILLISECONDS))
+        if "." in column:
+            stages.append({"$project": {"_id": 0, "value": f"${column}"}})
+            types[column] = field_types(collection, stages, {}, milliseconds=COUNT_MILLISECONDS).get("value", NO_VALUE)
     except TIME_IS_UP:
         return
     dates = [name for name, names in types.items() if "date" in names]
     there = f"fields with dates: {', '.join(dates[:10])}" if dates else "no field at the top of them has dates"
-    if not types.get(column, frozenset()) - NO_VALUE:
+    if not types.get(column, NO_VALUE) - NO_VALUE:
+        others = dates or [name for name in types if name != column]
         raise SchemaError(
-            f"smart_sync_timestamp_column: no document has a value in {column}{did_you_mean(column, dates or types)} "
-            f"({there})"
+            f"smart_sync_timestamp_column: no document has a value in {column}{did_you_mean(column, others)} ({there})"
         )
     known = " and ".join(sorted(types[column] - NO_VALUE))
     raise SchemaError(
