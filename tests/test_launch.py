@@ -501,6 +501,13 @@ def test_nothing_is_not_sent() -> None:
             id="secret in plain text",
         ),
         pytest.param(
+            parameters(postgresql_password="env:PASSWORD"),
+            "postgresql_password is not the name of a secret: a launch is kept, with its parameters, by Dataflow and "
+            "by Cloud Scheduler; store the value in Secret Manager and give "
+            "projects/PROJECT/secrets/SECRET/versions/VERSION",
+            id="secret of this environment",
+        ),
+        pytest.param(
             {"schedule": "0 2 * * *"},
             "schedule is not a mapping: give it cron, time_zone and service_account",
             id="schedule of one text",

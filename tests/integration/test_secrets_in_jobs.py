@@ -118,6 +118,13 @@ def mongodb_certificate_key(mongodb_user: Planted, tmp_path: Path) -> Iterator[P
         yield _planted_key(server.client.both, parameters)
 
 
+@pytest.fixture
+def hash_key(postgresql_user: Planted) -> Planted:
+    """The key of the hashes that stand for `note`."""
+    hashes = {"transformation_config": '{"hash_fields": ["note"]}', "postgresql_password": postgresql_user.value}
+    return Planted(f"pl@nted{uuid.uuid4().hex}", {**postgresql_user.parameters, **hashes})
+
+
 def _planted_key(text: str, parameters: dict[str, str | None]) -> Planted:
     line = text[text.index("PRIVATE KEY-----") :].splitlines()[1]
     return Planted(line, parameters, text.replace(line, "{}"))
@@ -128,6 +135,7 @@ SECRETS = [
     pytest.param("postgresql_password", "postgresql_user", id="postgresql_password"),
     pytest.param("mongodb_password", "mongodb_user", id="mongodb_password"),
     pytest.param("mongodb_connection_string", "mongodb_connection_string", id="mongodb_connection_string"),
+    pytest.param("hash_key", "hash_key", id="hash_key"),
     pytest.param("postgresql_sslkey", "postgresql_key", id="postgresql_sslkey"),
     pytest.param("mongodb_tls_certificate_key", "mongodb_certificate_key", id="mongodb_tls_certificate_key"),
 ]

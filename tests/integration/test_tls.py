@@ -142,22 +142,24 @@ def test_postgresql_without_encryption(postgresql_server: TlsServer, tmp_path: P
 def test_postgresql_login_by_certificate(
     postgresql_server: TlsServer, tmp_path: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch, holds: str
 ) -> None:
-    pair = postgresql_server.client
+    pair, authority = postgresql_server.client, postgresql_server.authority
     key = {
         "a file": written(tmp_path, "client.key", pair.key),
         "Secret Manager": "projects/p/secrets/key/versions/1",
         "the environment": "env:KEY_OF_TEST",
     }[holds]
     monkeypatch.setenv("KEY_OF_TEST", pair.key)
-    monkeypatch.setattr("sync_pipeline.secrets._access", lambda *_: pair.key)
+    held = {"projects/p/secrets/key/versions/1": pair.key, "projects/p/secrets/ca/versions/1": authority.certificate}
+    monkeypatch.setattr("sync_pipeline.secrets._access", lambda _, name, __: held[name])
     config = postgresql_config(
         postgresql_server.port,
         tmp_path,
-        postgresql_server.authority,
+        authority,
         username="certified",
         password=None,
         sslcert=written(tmp_path, "client.pem", pair.certificate),
         sslkey=Secret("postgresql_sslkey", key),
+        sslrootcert="projects/p/secrets/ca/versions/1",
     )
     with of_postgresql.connected(config, 0) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT current_user")

@@ -172,8 +172,9 @@ def translated_errors(config: MongodbConfig, *, is_reading: bool = False) -> Ite
 def _connect(config: MongodbConfig, answer_seconds: float | None) -> pymongo.MongoClient[Document]:
     client = _open_client(config, answer_seconds)
     try:
-        with translated_errors(config):
-            # The client connects on first use; this also logs in.
+        # The client connects on first use; this also logs in, for which the driver by itself would wait for ever.
+        patience = client.options.server_selection_timeout + 2 * CONNECT_TIMEOUT_SECONDS
+        with translated_errors(config), pymongo.timeout(patience):
             client.admin.command("ping", read_preference=client.read_preference)
     except BaseException:
         client.close()
