@@ -69,6 +69,8 @@ def _up(folder: Path) -> None:
     print(f"  BigQuery       {endpoints.bigquery_host}, project {endpoints.project}, dataset {endpoints.dataset}")
     print(f"  Cloud Storage  {endpoints.storage_host}, gs://{endpoints.bucket}")
     print(f"  Dataflow       {endpoints.dataflow_host}, or: python -m sandbox gcloud dataflow jobs list --region=…")
+    secret = f"projects/{endpoints.project}/secrets/postgresql-password/versions/latest"
+    print(f"  Secret Manager {endpoints.secret_manager_host}, {secret} and others")
     print('To use it in this shell: eval "$(python -m sandbox env)"')
 
 
