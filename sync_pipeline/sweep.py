@@ -34,7 +34,7 @@ def clean_up(client: bigquery.Client, plan: SyncPlan, *, destination_moved: bool
     remove_staged(client, plan)
     try:
         folders = _folders(plan.staging_root)
-    except CLIENT_ERRORS as error:
+    except Exception as error:  # noqa: BLE001 - as below
         _LOGGER.warning("%s could not be searched for left-overs (%s)", plan.staging_root, error.__class__.__name__)
         return
     for folder, start, run_id in folders:
@@ -88,7 +88,7 @@ def remove(client: bigquery.Client, folder: str, table_id: str) -> None:
     _remove_table(client, table_id)
     try:
         delete_staged_files(folder)
-    except CLIENT_ERRORS as error:
+    except Exception as error:  # noqa: BLE001 - Beam's file system raises TypeError and the like for a failed answer
         _LOGGER.warning("%s was not removed (%s)", folder, error.__class__.__name__)
 
 

@@ -1,0 +1,417 @@
+"""Publishing under faults: a call of the step fails once, in every way it can, and the step is attempted again.
+
+The calls are those that the step really makes, to BigQuery and to Cloud Storage: they are recorded first, and then each
+of them fails in turn. After a fault the step is attempted again as Dataflow does it: from its beginning, by another
+client, up to four times in all.
+
+    python -m tests.integration.faults [--only NAME]    every call with every fault, in every case
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import enum
+import itertools
+import sys
+import tempfile
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pyarrow as pa
+import requests
+from apache_beam.io.filesystems import FileSystems
+from google.api_core import exceptions
+from google.cloud import bigquery
+
+import sandbox
+from sync_pipeline.dead_letters import dead_letter_batch, dead_letter_target
+from sync_pipeline.errors import SyncError
+from sync_pipeline.layout import TableLayout
+from sync_pipeline.plan import DeadLetterTable, SyncPlan, WriteMode, new_run_id
+from sync_pipeline.publish import publish
+from sync_pipeline.report import SyncReport
+from sync_pipeline.schema import REQUIRED, Field, Schema
+from sync_pipeline.smart_sync import SyncInterval
+from sync_pipeline.source import DeadLetter, Selection
+from sync_pipeline.staging import StagedFile, StagingTarget, _WriteParquetFn, rows_target
+from tests.plans import INTERVAL, plan
+
+ATTEMPTS = 4
+LOCATION = "US"
+
+PLAIN = Schema((Field("id", "INT64", REQUIRED), Field("name", "STRING"), Field("updated_at", "TIMESTAMP")))
+WITH_JSON = Schema((*PLAIN, Field("document", "JSON")))
+ANY_ORDER = TableLayout()
+BY_DAY = TableLayout("updated_at")
+
+Rows = list[tuple[int, str]]
+BEFORE: Rows = [(1, "old"), (2, "old"), (3, "old")]
+STAGED: Rows = [(2, "new"), (3, "new"), (4, "new"), (5, "new")]
+LATER: Rows = [(5, "later"), (6, "later")]
+
+
+class Fault(enum.Enum):
+    """How a call fails: before it took effect, or after, when only its answer is lost."""
+
+    REFUSED = "503"
+    REFUSED_AFTER = "503 after it took effect"
+    GIVEN_UP = "the client gives up"
+    GIVEN_UP_AFTER = "the client gives up after it took effect"
+    DISCONNECTED = "no connection"
+    DISCONNECTED_AFTER = "connection lost after it took effect"
+    KILLED = "killed"
+    KILLED_AFTER = "killed after it took effect"
+
+    @property
+    def takes_effect(self) -> bool:
+        return self.value.endswith("after it took effect")
+
+
+class KilledError(BaseException):
+    """The process of the attempt is no more. No `except Exception` of the product sees it, as none would in earnest."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A way to publish.
+
+    Attributes:
+        smart: with Smart Sync, so that the publishing job's id is shared.
+        keyed: rows are merged by `id`, or the newest of each `id` counts.
+        exists: the destination exists, with the rows `BEFORE`.
+        rows: what is staged, or selected.
+        layout: of the run's plan; `there` is the existing table's.
+        selected: BigQuery selects the rows by itself.
+        with_dead_letters: a dead letter is staged as well.
+        adds_column: the existing table lacks the column `document`.
+    """
+
+    mode: WriteMode
+    schema: Schema = PLAIN
+    smart: bool = False
+    keyed: bool = False
+    exists: bool = True
+    rows: tuple[tuple[int, str], ...] = tuple(STAGED)
+    layout: TableLayout = ANY_ORDER
+    there: TableLayout = ANY_ORDER
+    selected: bool = False
+    with_dead_letters: bool = False
+    adds_column: bool = False
+
+    def after(self, before: Rows, rows: Sequence[tuple[int, str]]) -> Rows:
+        """Return the rows that the destination has to have when `rows` are published."""
+        if self.mode is WriteMode.APPEND:
+            return sorted([*before, *rows])
+        if self.mode is WriteMode.MERGE:
+            return sorted({**dict(before), **dict(rows)}.items())
+        return sorted(rows)
+
+
+CASES: Mapping[str, Case] = {
+    "append, loaded": Case(WriteMode.APPEND, smart=True),
+    "append, loaded, without Smart Sync": Case(WriteMode.APPEND),
+    "append, loaded into a new table": Case(WriteMode.APPEND, smart=True, exists=False, with_dead_letters=True),
+    "append, staged": Case(WriteMode.APPEND, WITH_JSON, smart=True),
+    "append, staged, with a new column": Case(WriteMode.APPEND, WITH_JSON, adds_column=True, with_dead_letters=True),
+    "append, selected": Case(WriteMode.APPEND, smart=True, selected=True),
+    "append of nothing": Case(WriteMode.APPEND, smart=True, rows=()),
+    "merge": Case(WriteMode.MERGE, smart=True, keyed=True),
+    "merge, JSON, without Smart Sync": Case(WriteMode.MERGE, WITH_JSON, keyed=True),
+    "merge by partitions": Case(WriteMode.MERGE, smart=True, keyed=True, layout=BY_DAY, there=BY_DAY),
+    "merge, selected": Case(WriteMode.MERGE, smart=True, keyed=True, selected=True),
+    "truncate, loaded": Case(WriteMode.TRUNCATE),
+    "truncate, staged": Case(WriteMode.TRUNCATE, WITH_JSON),
+    "truncate, by partitions": Case(WriteMode.TRUNCATE, layout=BY_DAY, there=BY_DAY),
+    "truncate, selected": Case(WriteMode.TRUNCATE, selected=True),
+    "truncate of nothing": Case(WriteMode.TRUNCATE, rows=()),
+    "replace": Case(WriteMode.REPLACE, keyed=True),
+    "replace by another layout": Case(WriteMode.REPLACE, WITH_JSON, layout=BY_DAY),
+    "replace, selected": Case(WriteMode.REPLACE, selected=True),
+    "replace by another layout, selected": Case(WriteMode.REPLACE, layout=BY_DAY, selected=True),
+}
+
+
+@dataclass
+class Outcome:
+    """What was seen of one fault.
+
+    Attributes:
+        call: the call that failed, as `METHOD path`; None when the step made fewer calls.
+        violations: sentences; there must be none.
+    """
+
+    call: str | None
+    violations: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Faults:
+    """Plays cases in one dataset, each in tables of its own."""
+
+    client: bigquery.Client
+    dataset: str
+    folder: str
+
+    def count_calls(self, case: Case) -> int:
+        """Publish without a fault, and return how many calls that takes."""
+        calls: list[str] = []
+        trial = _Trial(self, case)
+        with _intercepted(calls, None, None):
+            publish(self._client(), trial.plan, trial.files)
+        assert trial.rows() == case.after(trial.before, case.rows)
+        return len(calls)
+
+    def play(self, case: Case, number: int, fault: Fault) -> Outcome:
+        """Let call `number` of the first attempt fail by `fault`, attempt again, and look at what is there."""
+        trial = _Trial(self, case)
+        outcome = Outcome(None)
+        report: SyncReport | None = None
+        errors: list[str] = []
+        for attempt in range(ATTEMPTS):
+            calls: list[str] = []
+            try:
+                with _intercepted(calls, number if attempt == 0 else None, fault):
+                    report = publish(self._client(), trial.plan, trial.files)
+                break
+            except (SyncError, KilledError) as error:
+                errors.append(f"{type(error).__name__}: {error}")
+            finally:
+                if attempt == 0 and len(calls) > number:
+                    outcome.call = calls[number]
+        self._judge(trial, report, errors, outcome)
+        return outcome
+
+    def _judge(self, trial: _Trial, report: SyncReport | None, errors: list[str], outcome: Outcome) -> None:
+        case, complete = trial.case, trial.case.after(trial.before, trial.case.rows)
+        found = trial.rows()
+        if found not in (trial.before, complete):
+            outcome.violations.append(f"the destination is neither as before nor complete: {found}; {errors}")
+        if report is None:
+            outcome.violations.append(f"no attempt of {ATTEMPTS} got through: {errors}")
+            return
+        if found != complete:
+            outcome.violations.append(f"reported as done and not complete: {found}; {report}")
+        if (report.rows_loaded, report.rows_staged) != (len(case.rows), 0 if case.selected else len(case.rows)):
+            outcome.violations.append(f"the report's numbers are wrong: {report}")
+        if case.with_dead_letters and trial.dead_letters() != 1:
+            outcome.violations.append(f"{trial.dead_letters()} dead letters instead of one")
+        later = trial.later(found)
+        publish(self._client(), later.plan, later.files)
+        if later.rows() != case.after(found, LATER):
+            outcome.violations.append(f"the following run is wrong: {later.rows()}")
+        if left := later.left_over():
+            outcome.violations.append(f"left over after the following run: {left}")
+
+    def _client(self) -> bigquery.Client:
+        """Return a client as another process would have it."""
+        return bigquery.Client(project=self.client.project)
+
+
+class _Trial:
+    """A destination of its own, and a run whose files are staged."""
+
+    def __init__(self, faults: Faults, case: Case, table: str | None = None, before: Rows | None = None) -> None:
+        self.faults, self.case = faults, case
+        self.table = table or f"t_{uuid.uuid4().hex[:8]}"
+        self.before: Rows = before if before is not None else list(BEFORE) if case.exists else []
+        self.is_later = before is not None
+        if case.exists and not self.is_later:
+            self._create()
+        self.plan = self._plan()
+        self.files = [] if case.selected else list(self._stage())
+
+    def later(self, now: Rows) -> _Trial:
+        """Return the run that follows: it has published nothing yet."""
+        case = replace(self.case, rows=tuple(LATER), exists=True, adds_column=False, with_dead_letters=False)
+        return _Trial(self.faults, case, self.table, now)
+
+    def rows(self) -> Rows:
+        try:
+            answer = self.faults.client.query_and_wait(f"SELECT id, name FROM `{self.table_id}`")
+        except exceptions.NotFound:
+            return []
+        return sorted((row.id, row.name) for row in answer)
+
+    def dead_letters(self) -> int:
+        return int(next(iter(self.faults.client.query_and_wait(f"SELECT COUNT(*) FROM `{self.table_id}_lost`")))[0])
+
+    def left_over(self) -> list[str]:
+        run_id = self.plan.run_id
+        tables = [table.table_id for table in self.faults.client.list_tables(self.faults.dataset)]
+        objects = FileSystems.match([f"{self.plan.staging_folder}**"])[0].metadata_list
+        return [name for name in tables if run_id in name] + [entry.path for entry in objects]
+
+    @property
+    def table_id(self) -> str:
+        return f"{self.faults.client.project}.{self.faults.dataset}.{self.table}"
+
+    def _create(self) -> None:
+        json = ", document JSON" if self.case.schema is WITH_JSON and not self.case.adds_column else ""
+        partitions = " PARTITION BY TIMESTAMP_TRUNC(updated_at, DAY)" if self.case.there is BY_DAY else ""
+        values = ", ".join(f"({number}, '{name}', TIMESTAMP '2025-07-20 12:00:00+00')" for number, name in self.before)
+        self.faults.client.query_and_wait(
+            f"CREATE TABLE `{self.table_id}` (id INT64 NOT NULL, name STRING, updated_at TIMESTAMP{json}){partitions};"
+            f"INSERT INTO `{self.table_id}` (id, name, updated_at) VALUES {values}"
+        )
+
+    def _plan(self) -> SyncPlan:
+        case, client = self.case, self.faults.client
+        parameters = {
+            "destination_bigquery_project": client.project,
+            "destination_bigquery_dataset": self.faults.dataset,
+            "destination_bigquery_table": self.table,
+            "max_retries": "0",
+            **({"primary_key": "id"} if case.keyed else {}),
+        }
+        dead_letters = DeadLetterTable(f"{self.table_id}_lost", LOCATION, exists=False)
+        adds = [f"ALTER TABLE `{self.table_id}` ADD COLUMN IF NOT EXISTS document JSON"]
+        is_pruned = case.mode is WriteMode.MERGE and case.there is BY_DAY
+        return plan(
+            parameters,
+            schema=case.schema,
+            interval=self._interval() if case.smart else None,
+            write_mode=case.mode,
+            run_id=new_run_id(datetime.now(UTC)),
+            observed_at=datetime.now(UTC),
+            creates_table=not case.exists,
+            job_project=client.project,
+            location=LOCATION,
+            staging_root=f"{self.faults.folder}/{self.table}/",
+            layout=case.layout,
+            alterations=tuple(adds) if case.adds_column else (),
+            dead_letters=dead_letters if case.with_dead_letters else None,
+            selection=self._selection() if case.selected else None,
+            changes_layout=case.mode is WriteMode.REPLACE and not self.is_later and case.layout != case.there,
+            pruned_by=PLAIN.field("updated_at") if is_pruned else None,
+        )
+
+    def _interval(self) -> SyncInterval:
+        if not self.is_later:
+            return INTERVAL
+        latest = INTERVAL.end
+        return replace(INTERVAL, start=latest, end=latest + timedelta(hours=1), latest=latest)
+
+    def _selection(self) -> Selection:
+        moment = f"TIMESTAMP '{self._moment():%Y-%m-%d %H:%M:%S}+00'"
+        values = ", ".join(f"({number}, '{name}', {moment})" for number, name in self.case.rows)
+        sql = f"SELECT * FROM UNNEST(ARRAY<STRUCT<id INT64, name STRING, updated_at TIMESTAMP>>[{values}])"
+        return Selection(sql, PLAIN, LOCATION, self.faults.client.project)
+
+    def _moment(self) -> datetime:
+        return self._interval().end if self.case.smart else INTERVAL.end
+
+    def _stage(self) -> Iterator[StagedFile]:
+        values = [
+            {"id": number, "name": name, "updated_at": self._moment(), "document": '{"a": 1}'}
+            for number, name in self.case.rows
+        ]
+        if values:
+            yield from _written(rows_target(self.plan), pa.RecordBatch.from_pylist(values, self.case.schema.arrow))
+        if self.case.with_dead_letters:
+            letter = dead_letter_batch(DeadLetter(("id",), "does not fit", {"id": "x"}), self.plan)
+            yield from _written(dead_letter_target(self.plan), letter)
+
+
+def _written(target: StagingTarget, batch: pa.RecordBatch) -> Iterator[StagedFile]:
+    write = _WriteParquetFn(target)
+    write.start_bundle()
+    yield from write.process(batch)
+    yield from (value.value for value in write.finish_bundle())
+
+
+@contextlib.contextmanager
+def _intercepted(calls: list[str], number: int | None, fault: Fault | None) -> Iterator[None]:
+    """Note the calls to Google's services in `calls`, and let call `number` fail by `fault`."""
+    send = requests.Session.request
+
+    def request(session: requests.Session, method: str, url: str, *arguments: Any, **options: Any) -> Any:
+        index = len(calls)
+        calls.append(f"{method} {url.partition('//')[2].partition('/')[2].partition('?')[0]}")
+        if index != number or fault is None:
+            return send(session, method, url, *arguments, **options)
+        if fault.takes_effect:
+            send(session, method, url, *arguments, **options)
+        return _FAILURES[fault](method, url)
+
+    # Google's clients wait before they repeat a request.
+    with (
+        mock.patch.object(requests.Session, "request", request),
+        mock.patch("google.api_core.retry.retry_unary.time.sleep"),
+    ):
+        yield
+
+
+def _unavailable(method: str, url: str) -> requests.Response:
+    response = requests.Response()
+    response.request = requests.Request(method, url).prepare()
+    response.status_code = 503
+    response.headers["Content-Type"] = "application/json"
+    response._content = b'{"error": {"code": 503, "message": "try later", "errors": [{"reason": "backendError"}]}}'
+    return response
+
+
+def _give_up(*_: str) -> None:
+    raise exceptions.RetryError("Timeout of 120.0s exceeded", exceptions.ServiceUnavailable("try later"))
+
+
+def _disconnect(*_: str) -> None:
+    raise requests.ConnectionError("connection lost")
+
+
+def _kill(*_: str) -> None:
+    raise KilledError
+
+
+_FAILURES: Mapping[Fault, Callable[[], Any]] = {
+    Fault.REFUSED: _unavailable,
+    Fault.REFUSED_AFTER: _unavailable,
+    Fault.GIVEN_UP: _give_up,
+    Fault.GIVEN_UP_AFTER: _give_up,
+    Fault.DISCONNECTED: _disconnect,
+    Fault.DISCONNECTED_AFTER: _disconnect,
+    Fault.KILLED: _kill,
+    Fault.KILLED_AFTER: _kill,
+}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Play every fault at every call of every case; return 1 when there was a violation."""
+    parser = argparse.ArgumentParser(description="Play every fault at every call of every way to publish.")
+    parser.add_argument("--only", default="", help="the cases whose name begins so")
+    arguments = parser.parse_args(argv)
+    violations, played = 0, Counter[str]()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        sandbox.running(Path(folder)) as endpoints,
+        mock.patch.dict("os.environ", endpoints.environment()),
+    ):
+        client = bigquery.Client(project=endpoints.project)
+        for name, case in CASES.items():
+            if not name.startswith(arguments.only):
+                continue
+            # A dataset each, as listing one with many tables takes the emulator long.
+            dataset = f"faults_{uuid.uuid4().hex[:8]}"
+            client.create_dataset(dataset)
+            faults = Faults(client, dataset, f"gs://{endpoints.bucket}/{dataset}")
+            calls = faults.count_calls(case)
+            for number, fault in itertools.product(range(calls), Fault):
+                outcome = faults.play(case, number, fault)
+                played[name] += 1
+                for violation in outcome.violations:
+                    violations += 1
+                    print(f"{name}: call {number} ({outcome.call}): {fault.value}: {violation}", flush=True)
+            client.delete_dataset(dataset, delete_contents=True)
+            print(f"{name}: {calls} calls, {played[name]} faults", flush=True)
+    print(f"{played.total()} faults, {violations} violations")
+    return 1 if violations else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
