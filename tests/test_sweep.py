@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from sync_pipeline.plan import WriteMode
-from sync_pipeline.sweep import _FOLDER, is_superseded
+from sync_pipeline.sweep import _FOLDER, is_superseded, is_too_old
 from tests.plans import INTERVAL, moment, plan
 
 OWN = "2025-07-22T130000.000000"
@@ -39,6 +39,19 @@ def test_from_an_empty_table_nobody_is_earlier(moved: bool) -> None:
 def test_who_does_not_compete_supersedes_nobody(mode: WriteMode) -> None:
     interval = None if mode is WriteMode.TRUNCATE else INTERVAL
     assert not is_superseded("0", plan(interval=interval, write_mode=mode), destination_moved=True)
+
+
+@pytest.mark.parametrize(
+    ("run_id", "expected"),
+    [
+        pytest.param("20250712T145959_0a1b2c3d", True, id="more than ten days"),
+        pytest.param("20250712T150000_0a1b2c3d", False, id="ten days"),
+        pytest.param("20250722T150000_0a1b2c3d", False, id="now"),
+        pytest.param("orders_archive", False, id="no run"),
+    ],
+)
+def test_what_no_job_can_still_be_at_is_orphaned(run_id: str, expected: bool) -> None:
+    assert is_too_old(run_id, PLAN) is expected
 
 
 @pytest.mark.parametrize("latest", [None, moment("2025-07-22 13:00:00.5")])

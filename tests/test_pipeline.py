@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from sync_pipeline.pipeline import build_pipeline
+from sync_pipeline.plan import SyncPlan
+from sync_pipeline.source import Partition
+from sync_pipeline.sources import open_source
+from tests.plans import plan
+
+
+def steps(running: SyncPlan) -> list[str]:
+    """Return the full names of the steps of the run's graph."""
+    graph = build_pipeline(running, open_source(running.config), PipelineOptions([])).to_runner_api()
+    return [transform.unique_name for transform in graph.components.transforms.values()]
+
+
+@pytest.mark.parametrize(("count", "shuffles"), [(1, 0), (2, 1), (1000, 1)])
+def test_partitions_are_shuffled_once_and_one_is_not(count: int, shuffles: int) -> None:
+    partitions = tuple(Partition(number, count, "SELECT 1") for number in range(1, count + 1))
+    running = plan()
+    found = steps(replace(running, read=replace(running.read, partitions=partitions)))
+    assert len([name for name in found if name.endswith("GroupByKey")]) == shuffles
+    assert "Read/ReadPartition" in found
+    assert "Publish/PublishFiles" in found
