@@ -20,7 +20,7 @@ from sync_pipeline.errors import ConfigError, SchemaError
 from sync_pipeline.identifiers import TableId
 from sync_pipeline.layout import (
     TableLayout,
-    add_column_sql,
+    add_columns_sql,
     demanded_column,
     drop_not_null_sql,
     set_type_sql,
@@ -172,6 +172,7 @@ def compare(
     types: dict[str, str] = {}
     required: set[str] = set()
     left_out: set[str] = set()
+    added: list[Field] = []
     alterations: list[str] = []
     problems: list[str] = []
     notes: list[str] = []
@@ -193,10 +194,12 @@ def compare(
                     f"column {field.name} ({field.type_name}) is not in the destination table, and no statement adds a "
                     "column with its policy tags: add it yourself, or leave it out with exclude_fields"
                 )
+            elif evolution == "add":
+                added.append(field)
             else:
                 needs(
                     f"column {field.name} ({field.type_name}) is not in the destination table",
-                    add_column_sql(table_id, field),
+                    add_columns_sql(table_id, [field]),
                 )
             continue
         if there.type_name != field.type_name:
@@ -221,6 +224,9 @@ def compare(
                 )
             else:
                 notes.append(f"{there.name} is in the destination only: it is NULL in new rows")
+    if added:
+        # One statement: a table takes five changes of its metadata in ten seconds.
+        alterations.insert(0, add_columns_sql(table_id, added))
     return Differences(
         types, frozenset(required), frozenset(left_out), tuple(alterations), tuple(problems), tuple(notes)
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from google.cloud import bigquery
@@ -161,10 +161,10 @@ def create_table_sql(
     return "\n".join(lines)
 
 
-def add_column_sql(table_id: str, field: Field) -> str:
-    """Return the statement that adds a column; a table that has rows takes no NOT NULL one."""
-    column = _column_sql(replace(field, mode=NULLABLE) if field.mode == REQUIRED else field)
-    return f"ALTER TABLE {quoted(table_id)} ADD COLUMN IF NOT EXISTS {column}"
+def add_columns_sql(table_id: str, fields: Sequence[Field]) -> str:
+    """Return the statement that adds columns; a table that has rows takes no NOT NULL ones."""
+    columns = (_column_sql(replace(field, mode=NULLABLE) if field.mode == REQUIRED else field) for field in fields)
+    return f"ALTER TABLE {quoted(table_id)} {', '.join(f'ADD COLUMN IF NOT EXISTS {column}' for column in columns)}"
 
 
 def set_type_sql(table_id: str, field: Field) -> str:

@@ -36,7 +36,7 @@ from zetasql.types import (
 from sync_pipeline.dead_letters import DEAD_LETTER_LAYOUT, DEAD_LETTER_SCHEMA
 from sync_pipeline.destination import WIDENINGS, ExistingTable
 from sync_pipeline.latest_timestamp import latest_timestamp_sql
-from sync_pipeline.layout import TableLayout, add_column_sql, create_table_sql, drop_not_null_sql, set_type_sql
+from sync_pipeline.layout import TableLayout, add_columns_sql, create_table_sql, drop_not_null_sql, set_type_sql
 from sync_pipeline.plan import SyncPlan, WriteMode
 from sync_pipeline.schema import (
     ARROW_TYPES,
@@ -231,7 +231,7 @@ def test_create_table(analyze: Analyze, layout: TableLayout, replaces: bool) -> 
 def test_descriptions(analyze: Analyze, description: str) -> None:
     schema = Schema((Field("id", "INT64", REQUIRED, description), Field("tags", "STRING", REPEATED, description)))
     assert analyze(create_table_sql("p.d.t", schema, TableLayout()), EMPTY) == "ResolvedCreateTableStmtProto"
-    added = add_column_sql("p.d.t", Field("note", "STRING", description=description))
+    added = add_columns_sql("p.d.t", [Field("note", "STRING", description=description)])
     assert analyze(added, {"p.d.t": schema}) == "ResolvedAlterTableStmtProto"
 
 
@@ -343,7 +343,7 @@ def test_replace(analyze: Analyze, layout: TableLayout) -> None:
     assert kinds(analyze, replace_sql(replacing, 3), tables) == ["Assert", "CreateTableAsSelect"]
     assert kinds(analyze, build_sql(replacing, 3), tables) == ["Assert", "CreateTable", "Truncate", "Insert"]
     renamed = ";\n".join(re.findall(r"(?:ALTER|DROP) TABLE [^;]*", swap_sql(replacing)))
-    assert kinds(analyze, renamed, tables) == ["AlterTableSetOptions", *["AlterTable"] * 3, "Drop"]
+    assert kinds(analyze, renamed, tables) == ["AlterTableSetOptions", *["AlterTable"] * 4, "Drop"]
 
 
 @pytest.mark.parametrize("keyed", KEYED.values(), ids=KEYED.keys())
@@ -372,7 +372,7 @@ def test_latest_timestamp_of_a_column_called_like_the_answer(analyze: Analyze) -
 @pytest.mark.parametrize("field", EVERY_TYPE, ids=EVERY_TYPE.names)
 def test_add_column(analyze: Analyze, field: Field) -> None:
     added = replace(field, name="added")
-    assert analyze(add_column_sql("p.d.t", added), {"p.d.t": USERS}) == "ResolvedAlterTableStmtProto"
+    assert analyze(add_columns_sql("p.d.t", [added]), {"p.d.t": USERS}) == "ResolvedAlterTableStmtProto"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from sync_pipeline.errors import SchemaError
 from sync_pipeline.layout import (
     MAX_PARTITIONS_PER_JOB,
     TableLayout,
-    add_column_sql,
+    add_columns_sql,
     check_partitions,
     chosen_layout,
     create_table_sql,
@@ -228,10 +228,10 @@ def test_partition_clause(layout: TableLayout, clause: str) -> None:
 
 
 def test_alterations() -> None:
-    assert add_column_sql("p.d.t", Field("a", "INT64", REQUIRED, "x")) == (
+    assert add_columns_sql("p.d.t", [Field("a", "INT64", REQUIRED, "x")]) == (
         'ALTER TABLE `p.d.t` ADD COLUMN IF NOT EXISTS `a` INT64 OPTIONS(description="x")'
     )
-    assert add_column_sql("p.d.t", Field("a", "INT64", REPEATED)) == (
+    assert add_columns_sql("p.d.t", [Field("a", "INT64", REPEATED)]) == (
         "ALTER TABLE `p.d.t` ADD COLUMN IF NOT EXISTS `a` ARRAY<INT64>"
     )
     assert set_type_sql("p.d.t", Field("a", "NUMERIC")) == "ALTER TABLE `p.d.t` ALTER COLUMN `a` SET DATA TYPE NUMERIC"

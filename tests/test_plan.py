@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 from datetime import datetime
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -240,3 +241,23 @@ def test_no_secret_is_shown(plan: SyncPlan) -> None:
     assert plan.config.source.password.resolve() == PASSWORD  # type: ignore[union-attr]
     shown = "\n".join((plan.render(), *plan.lines(), repr(plan), str(plan)))
     assert PASSWORD not in shown
+
+
+def test_names_that_differ_in_case_share_an_id_where_they_are_one_table() -> None:
+    names = [{"destination_bigquery_table": name} for name in ("Users", "users")]
+    told, ignored = ([plan(name, interval=INTERVAL, ignores_case=fold).publish_id for name in names] for fold in (0, 1))
+    assert told[0] != told[1]
+    assert ignored[0] == ignored[1]
+
+
+@pytest.mark.parametrize(
+    ("parts", "expected"),
+    [
+        pytest.param({}, False, id="plain"),
+        pytest.param({"layout": TableLayout("updated_at")}, True, id="partitioned"),
+        pytest.param({"layout": TableLayout("updated_at"), "creates_table": True}, False, id="new"),
+        pytest.param({"loads_all_columns": False}, True, id="some of the columns"),
+    ],
+)
+def test_a_load_job_replaces_all_rows_of_whole_plain_tables_only(parts: dict[str, Any], expected: bool) -> None:
+    assert plan(write_mode=WriteMode.TRUNCATE, **parts).needs_staging_table is expected

@@ -104,5 +104,16 @@ def test_a_query_that_reads_its_start_again_is_stopped_before_it_stages(world: W
 def test_rows_that_bigquery_loses_fail_the_run(world: World, mode: Mode) -> None:
     with protections.with_a_lost_file(), pytest.raises(PublishError, match="but 5 were staged"):
         world.play(TWO_FILES, mode)
+
+
+def test_rows_that_bigquery_loses_are_missed_without_the_count(world: World) -> None:
     with protections.with_a_lost_file_and_no_count(), pytest.raises(ViolationError, match="has none"):
-        world.play(TWO_FILES, mode)
+        world.play(TWO_FILES, Mode.APPEND)
+
+
+def test_a_statement_counts_the_staged_rows_itself(world: World) -> None:
+    with (
+        protections.with_a_lost_file_and_no_count(),
+        pytest.raises(PublishError, match="the staging table does not hold the 5 rows that were staged"),
+    ):
+        world.play(TWO_FILES, Mode.MERGE)

@@ -182,13 +182,23 @@ def test_renamed_columns_partition_and_cluster_by_either_name(syncing: Syncing) 
         assert (made.time_partitioning.field, made.clustering_fields) == ("changed", ["state"])
 
 
-def test_more_partitions_than_one_job_takes_are_refused_with_the_next_granularity(syncing: Syncing) -> None:
+def test_more_partitions_than_a_table_takes_are_refused_with_the_next_granularity(syncing: Syncing) -> None:
     moment = "timestamptz '1990-01-01Z' + n * interval '1 day'"
-    query = f"SELECT n AS id, {moment} AS updated_at FROM generate_series(1, 4001) n"
+    query = f"SELECT n AS id, {moment} AS updated_at FROM generate_series(1, 10001) n"
     run = syncing.run(enable_auto_schema="true", postgresql_query=query)
-    run.refused("more than 4,000 partitions of updated_at by DAY", "partition_granularity=MONTH")
+    run.refused("more than 10,000 partitions of updated_at by DAY", "partition_granularity=MONTH")
     assert (syncing.tables(), syncing.left_over()) == ([], [])
     syncing.run(enable_auto_schema="true", postgresql_query=query, partition_granularity="MONTH").succeeded()
+
+
+@pytest.mark.parametrize("disposition", ["WRITE_APPEND", "WRITE_TRUNCATE"])
+def test_more_partitions_than_one_job_changes_are_published_in_one_change(syncing: Syncing, disposition: str) -> None:
+    moment = "timestamptz '1990-01-01Z' + n * interval '1 day'"
+    query = f"SELECT n AS id, {moment} AS updated_at FROM generate_series(1, 4001) n"
+    parameters = {"enable_auto_schema": "true", "postgresql_query": query, "write_disposition": disposition}
+    assert syncing.run(**parameters).succeeded().rows_loaded == 4001
+    assert syncing.query("SELECT COUNT(*), COUNT(DISTINCT id) FROM items") == [(4001, 4001)]
+    assert syncing.left_over() == []
 
 
 def test_not_null_is_kept_by_the_read(syncing: Syncing) -> None:
