@@ -194,3 +194,18 @@ def test_many_of_many_rows(syncing: Syncing, letters: dict[str, str]) -> None:
     assert (run.rows_loaded, run.report["dead_letters"]) == (19_980, "20")
     assert syncing.query("SELECT COUNT(DISTINCT n) FROM items") == [(19_980,)]
     assert syncing.query("SELECT COUNT(*), COUNT(DISTINCT source_row) FROM letters") == [(20, 20)]
+
+
+def test_json_that_bigquery_would_refuse_is_a_dead_letter_and_not_shown(syncing: Syncing) -> None:
+    syncing.execute("CREATE TABLE documents (id int, j json, b jsonb)")
+    syncing.execute(
+        r"""INSERT INTO documents VALUES (1, '{"a": 1}', '{"a": 1}'), (2, '{"secret-1": "\ud800"}', NULL), """
+        r"""(3, NULL, '{"secret-2": 1e400}'), (4, '"\ud83d\ude00"', '[1e300]')"""
+    )
+    query = {"postgresql_query": "SELECT * FROM documents"}
+    message = syncing.run(**query).refused("column 'j' (json to JSON)", "column 'b' (jsonb to JSON)")
+    assert "secret" not in message
+    run = syncing.run(**query, dead_letter_table=syncing.table_id("letters")).succeeded()
+    assert syncing.column("SELECT id FROM items ORDER BY id") == [1, 4]
+    assert run.report["dead_letters"] == "2"
+    assert "secret" not in run.everything

@@ -21,6 +21,7 @@ import pyarrow.csv
 import pyarrow.json
 
 from sync_pipeline.errors import RecordError
+from sync_pipeline.json_texts import MAX_LEVELS, Origin, are_json
 from sync_pipeline.schema import ARROW_TYPES, DECIMAL_DIGITS, REPEATED, REQUIRED, Field, Schema
 from sync_pipeline.source import DeadLetter
 
@@ -44,6 +45,14 @@ _LIMITS: Mapping[str, str] = {
     "TIME": "TIME holds 00:00:00 to 23:59:59.999999",
     "DATETIME": "DATETIME holds the years 1 to 9999, no infinity and no offset",
     "TIMESTAMP": "TIMESTAMP holds the years 1 to 9999 and no infinity, and its text needs an offset from UTC",
+    "JSON": "the text is no JSON that BigQuery takes: numbers are doubles, characters are whole (no half of a "
+    f"surrogate pair), and arrays and objects have at most {MAX_LEVELS} levels",
+}
+# What is known of the texts of a type.
+_JSON_ORIGINS: Mapping[str, Origin] = {
+    "json": Origin.JSON,
+    "jsonb": Origin.NORMALIZED,
+    "hstore": Origin.JSON,
 }
 _ARRAY_LIMIT = "an ARRAY has one dimension and no NULL elements"
 
@@ -200,9 +209,16 @@ def _converted(column: pa.Array, field: Field) -> pa.Array:
         column = _lists(column, field)
     elif convert:
         column = convert(column)
+    elif field.type == "JSON" and not are_json(column, _json_origin(field)):
+        raise _MisfitError
     if field.digits is not None:
         pc.list_flatten(column).cast(field.digits) if field.mode == REPEATED else column.cast(field.digits)
     return column
+
+
+def _json_origin(field: Field) -> Origin:
+    # An array of such values is one itself.
+    return _JSON_ORIGINS.get(field.source_type.removesuffix("[]"), Origin.ANY)
 
 
 def _decimal(type_name: str) -> Callable[[pa.Array], pa.Array]:

@@ -279,9 +279,25 @@ def test_an_empty_text_is_not_null_in_a_required_column() -> None:
     assert parse_rows(b'"",""\n', schema).to_pylist() == [{"a": "", "b": b""}]
 
 
+@pytest.mark.parametrize("source_type", ["json", "jsonb", "json[]", "text"])
+def test_json_that_bigquery_refuses(source_type: str) -> None:
+    schema = Schema((Field("id", "INT64"), Field("doc", "JSON", source_type=source_type)))
+    deep = "[" * 501 + "]" * 501
+    rows = ["1,{}\n", f"2,{'1' * 400}\n", "3,7\n", f"4,{deep}\n", "5,\n"]
+    with pytest.raises(RecordError, match=r"column 'doc' .* to JSON. .* no JSON that BigQuery takes") as caught:
+        parse_rows("".join(rows).encode(), schema)
+    assert "111" not in str(caught.value)
+    parts = list(separate_misfits([row.encode() for row in rows], schema))
+    assert [part.row["id"] for part in parts if isinstance(part, DeadLetter)] == ["2", "4"]
+    assert sum(part.num_rows for part in parts if not isinstance(part, DeadLetter)) == 3
+
+
 @pytest.mark.parametrize("type_", ["STRING", "JSON"])
 def test_text_that_is_not_utf_8(type_: str) -> None:
-    with pytest.raises(RecordError, match=f"^column 'a' .* has a value that does not fit: the text is no {type_}[.]"):
+    with pytest.raises(
+        RecordError,
+        match=f"^column 'a' .* has a value that does not fit: the text is no {type_}( that BigQuery takes: .*)?[.]",
+    ):
         parse_rows(b"caf\xe9\n", schema_of(type_))
 
 
