@@ -17,7 +17,7 @@ UV := .uv/bin/uv
 # uv would bring a list of authorities of its own, and fail behind a proxy that has another; pip may, before its 24.2.
 export UV_SYSTEM_CERTS ?= 1
 SYSTEM_CERTS := $(wildcard /etc/ssl/certs/ca-certificates.crt)
-PIP_WITH_CERTS = $(if $(PIP_CERT),,$(if $(SYSTEM_CERTS),PIP_CERT=$(SYSTEM_CERTS)))
+PIP_WITH_CERTS = $(if $(PIP_CERT)$(REQUESTS_CA_BUNDLE)$(CURL_CA_BUNDLE),,$(if $(SYSTEM_CERTS),PIP_CERT=$(SYSTEM_CERTS)))
 # uv's own files stay in this folder when there is no home to put them in.
 HOMELESS := $(shell test -w "$$HOME" || echo yes)
 UV_RUN := $(if $(HOMELESS),UV_CACHE_DIR=$(CURDIR)/.uv/cache UV_PYTHON_INSTALL_DIR=$(CURDIR)/.uv/python) $(UV)

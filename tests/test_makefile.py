@@ -16,12 +16,13 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+SYSTEM_CERTS = "/etc/ssl/certs/ca-certificates.crt"
 
 
 def environment(**given: str) -> dict[str, str]:
     """The environment of a command that make starts."""
     done = subprocess.run(
-        ["make", "--no-print-directory", "--eval=shown: ; @env", "shown"],
+        ["make", "--no-print-directory", "--eval=shown: ; @$(PIP_WITH_CERTS) env", "shown"],
         cwd=ROOT,
         env={"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], **given},
         capture_output=True,
@@ -40,6 +41,18 @@ def environment(**given: str) -> dict[str, str]:
 )
 def test_uv_trusts_the_authorities_of_the_system(given: dict[str, str], expected: str) -> None:
     assert environment(**given)["UV_SYSTEM_CERTS"] == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        pytest.param({}, {SYSTEM_CERTS} if Path(SYSTEM_CERTS).exists() else {None}, id="by default"),
+        pytest.param({"PIP_CERT": "mine.pem"}, {"mine.pem"}, id="pip's own"),
+        pytest.param({"REQUESTS_CA_BUNDLE": "mine.pem"}, {None}, id="another that pip reads"),
+    ],
+)
+def test_pip_trusts_them_too_unless_told_otherwise(given: dict[str, str], expected: set[str | None]) -> None:
+    assert environment(**given).get("PIP_CERT") in expected
 
 
 def test_the_uv_that_is_installed_knows_the_variable() -> None:
