@@ -27,6 +27,7 @@ LOCK = $(UV_RUN) pip compile --quiet --python-version $(PYTHON_VERSION) --python
 WITHOUT_LIST = 2>&1 | sed -u '/^ [+~-] /d'
 ARGS ?=
 HISTORIES ?= 5000
+CASES ?= 20000
 
 .PHONY: help
 help: ## Show this list

@@ -116,9 +116,8 @@ _VALUES: Mapping[str, str] = {
 }
 _PREFIX = re.compile(r"^(Query error: |Error: |Failed: )+")
 _PLACE = re.compile(r"\[\d+:\d+\]")
-# A value in a message that is not shown may hold all this too: a place and a type have their form, and no more.
-_LOCATION = re.compile(r"gs://\S{1,500}|[\w.-]{1,100}")
-_WORD = re.compile(r"\w{1,50}")
+_LOCATION = re.compile(r"gs://\S{1,500}|query")
+_UNSAFE_REASONS = frozenset({"invalid", "invalidQuery", "invalidUser", "notImplemented"})
 
 
 def shown_message(message: str, reason: str | None = None, location: str | None = None) -> str:
@@ -133,7 +132,7 @@ def shown_message(message: str, reason: str | None = None, location: str | None 
         return ours[0]
     if reason in SAFE_REASONS or _SAFE.match(said):
         return said
-    kind = reason if reason is not None and _WORD.fullmatch(reason) else "an error"
+    kind = reason if reason in _UNSAFE_REASONS else "an error"
     where = f" in {location}" if location and _LOCATION.fullmatch(location) else ""
     # The last one: what comes before may be a value.
     places = _PLACE.findall(said)
