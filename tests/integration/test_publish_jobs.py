@@ -10,13 +10,14 @@ from threading import Barrier, Thread
 from typing import Any
 
 import pytest
+import requests
 from google.api_core import exceptions
 from google.cloud import bigquery
 
 from sync_pipeline import bigquery_jobs as jobs
 from sync_pipeline.bigquery_jobs import FinishedJob, JobRequest, find_rival, finish_job, job_labels
 from sync_pipeline.destination import clock
-from sync_pipeline.errors import ConcurrentSyncError, PublishError
+from sync_pipeline.errors import ConcurrentSyncError, PublishError, PublishUnavailableError
 
 FAILS = "SELECT ERROR('no such thing')"
 FAR_FUTURE = datetime(2999, 1, 1, tzinfo=UTC)
@@ -258,6 +259,79 @@ def test_a_job_that_nobody_shows(runs: Runs, slept: list[float], monkeypatch: py
         f"BigQuery: cannot publish the rows of p.d.t: another run holds job {runs.shared_id}-r0, and BigQuery does not "
         "show it: look at the destination, then run the job again"
     )
+    assert slept == []
+
+
+@pytest.fixture
+def running(runs: Runs) -> Callable[[str], Any]:
+    """Begin a job that is said to run when it is begun, as jobs of the service are."""
+    begin = runs.begin("run_1")
+
+    def begin_running(job_id: str) -> Any:
+        job = begin(job_id)
+        job._properties["status"] = {"state": "RUNNING"}
+        return job
+
+    return begin_running
+
+
+def test_a_running_job_is_looked_at_until_it_has_ended(
+    runs: Runs, slept: list[float], running: Callable[[str], Any]
+) -> None:
+    assert finish_job(runs.client, runs.request("run_1"), running).job.state == "DONE"
+    assert slept == [0.1]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        pytest.param(exceptions.RetryError("Timeout of 600.0s exceeded", exceptions.BadGateway("x")), id="given up"),
+        pytest.param(requests.ConnectionError("x"), id="no connection"),
+        pytest.param(exceptions.ServiceUnavailable("x"), id="503"),
+    ],
+)
+def test_a_look_that_fails_says_nothing_of_the_job(
+    runs: Runs,
+    slept: list[float],
+    running: Callable[[str], Any],
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+) -> None:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs.client, "get_job", fail)
+        with pytest.raises(PublishUnavailableError, match="which may still succeed"):
+            finish_job(runs.client, runs.request("run_1"), running)
+    # The next attempt finds the job, which has published meanwhile.
+    assert runs.finish("run_1").is_ours
+    assert runs.job_ids() == ["r0"]
+
+
+def test_a_failed_look_at_another_runs_job_lets_nobody_publish(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs.finish("run_1")
+    get_job = runs.client.get_job
+    looks = iter([get_job, get_job])
+
+    def fail_at_third(*arguments: Any, **options: Any) -> Any:
+        look = next(looks, None)
+        if look is None:
+            raise exceptions.RetryError("Timeout of 120.0s exceeded", exceptions.BadGateway("x"))
+        return look(*arguments, **options)
+
+    monkeypatch.setattr(runs.client, "get_job", fail_at_third)
+    with pytest.raises(PublishUnavailableError):
+        runs.finish("run_2")
+    assert runs.begun == ["r0", "r0"]
+
+
+def test_an_attempt_goes_on_behind_transient_failures_of_earlier_ones(
+    runs: Runs, slept: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs.fail("run_1")
+    monkeypatch.setattr(jobs, "_is_transient", lambda job: True)
+    assert runs.finish("run_1").job.job_id == f"{runs.shared_id}-r1"
     assert slept == []
 
 

@@ -186,3 +186,15 @@ def test_a_run_that_was_killed_leaves_nothing_when_the_next_has_published(
     assert len(syncing.left_over()) == 2
     syncing.smart(postgresql_query=WITH_JSON).succeeded()
     assert syncing.left_over() == []
+
+
+def test_rows_are_published_by_jobs_of_the_destinations_project(
+    syncing: Syncing, bigquery_client: bigquery.Client
+) -> None:
+    """A job's id is taken within a project: runs that are launched from two projects must meet in one."""
+    plan = syncing.plan()
+    assert pipeline.main([*syncing.argv(enable_smart_sync="true"), "--project=another-project"]) == 0
+    job = bigquery_client.get_job(f"{plan.publish_id}-r0", location="US")
+    assert job.project == syncing.endpoints.project
+    assert syncing.publish(plan).rows_loaded == 0
+    assert syncing.column(IDS) == [1, 2]

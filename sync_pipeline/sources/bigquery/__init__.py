@@ -38,7 +38,13 @@ from sync_pipeline.sources.bigquery.client import (
 from sync_pipeline.sources.bigquery.clock import read_clock
 from sync_pipeline.sources.bigquery.queries import Filter, rows_sql
 from sync_pipeline.sources.bigquery.query_text import single_statement
-from sync_pipeline.sources.bigquery.storage_read import MAX_STREAMS, SERVICE_COLUMNS, BigqueryRead, ReadFromBigquery
+from sync_pipeline.sources.bigquery.storage_read import (
+    MAX_STREAMS,
+    SERVICE_COLUMNS,
+    BigqueryRead,
+    ReadFromBigquery,
+    session_limit,
+)
 from sync_pipeline.sql_transformation import all_checks, is_plain, reading_sql
 from sync_pipeline.suggestions import did_you_mean
 from sync_pipeline.wall_clock import ZONE_GIVEN, WallClock
@@ -125,7 +131,7 @@ class BigquerySource:
             query=sql,
             partitions=(read,),
             estimated_rows=self._rows(relation, where),
-            how=f"Storage Read API, {stored}{streams}",
+            how=f"Storage Read API, {stored}{streams}{session_limit(estimated or 0)}",
             costs=self._costs(estimated),
             selection=selection,
             risks=self._earliest_risk(interval),

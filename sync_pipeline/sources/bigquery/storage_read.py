@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -70,6 +71,10 @@ class BigqueryRead(Partition):
     checks: tuple[Check, ...] = ()
 
 
+# How long the streams of a session can be read, and what a worker with one core reads and stages at the least.
+# https://cloud.google.com/bigquery/docs/reference/storage/rpc/google.cloud.bigquery.storage.v1#readsession
+_SESSION_SECONDS, _BYTES_PER_SECOND = 6 * 3600, 25_000_000
+
 # The output of the step that opens the session.
 _STREAMS = "streams"
 
@@ -90,6 +95,17 @@ class Stream:
     index: int
     count: int
     checks: tuple[Check, ...] = ()
+
+
+def session_limit(size: int) -> str:
+    """Return how many workers must share `size` bytes before their session ends; empty where one is enough."""
+    workers = math.ceil(size / (_SESSION_SECONDS * _BYTES_PER_SECOND))
+    if workers < 2:
+        return ""
+    return (
+        f"; BigQuery ends the session six hours after it is opened, so {size / 10**12:,.1f} TB need at least "
+        f"{workers:,} workers (at {_BYTES_PER_SECOND / 10**6:.0f} MB a second each)"
+    )
 
 
 def stored_result(read: BigqueryRead) -> str:

@@ -9,7 +9,7 @@ import pytest
 from sync_pipeline.errors import RecordError
 from sync_pipeline.schema import RANGE, REPEATED, REQUIRED, STRUCT, Field, Schema
 from sync_pipeline.source import DeadLetter
-from sync_pipeline.sources.bigquery.storage_read import SERVICE_COLUMNS, as_arrow_type, checked_parts
+from sync_pipeline.sources.bigquery.storage_read import SERVICE_COLUMNS, as_arrow_type, checked_parts, session_limit
 from sync_pipeline.sql_transformation import Check
 
 CHECKS = (Check("id", "…", "id is NULL"), Check("n", "…", "n does not fit"))
@@ -96,3 +96,20 @@ def test_as_arrow_type(sent: pa.Array, field: Field, values: list[object] | None
         assert converted.to_pylist() == values
     else:
         assert [value and list(value) for value in converted.to_pylist()] == [["start", "end"], None]
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        pytest.param(0, "", id="nothing"),
+        pytest.param(540 * 10**9, "", id="one worker's six hours"),
+        pytest.param(
+            10 * 10**12,
+            "; BigQuery ends the session six hours after it is opened, so 10.0 TB need at least 19 workers "
+            "(at 25 MB a second each)",
+            id="ten terabytes",
+        ),
+    ],
+)
+def test_a_session_that_ends_too_early_is_foreseen(size: int, expected: str) -> None:
+    assert session_limit(size) == expected
