@@ -104,6 +104,10 @@ bench-mongodb: install $(INGESTR)/.installed ## Measure reading from MongoDB, be
 bench-bigquery: install ## Measure reading from BigQuery beside Beam's own reading
 	@$(PYTHON) -m benchmarks.bigquery $(ARGS)
 
+.PHONY: fuzz
+fuzz: install ## Try CASES=20000 hostile parameters, names, documents and messages
+	@FUZZ_CASES=$(CASES) $(PYTHON) -m pytest -n0 -q tests/test_fuzz.py $(ARGS)
+
 .PHONY: soak
 soak: install ## Play HISTORIES=5000 random histories of source, runs and destination
 	@$(PYTHON) -m tests.integration.soak --histories $(HISTORIES) $(ARGS)
