@@ -87,6 +87,7 @@ _SAFE = re.compile(
             r"Star expansion ",
             r"Syntax error: ",
             r"Table ",
+            r"the staging table does not hold ",
             r"The (destination|dataset|default|field|job|project|query is too|table|specified) ",
             r"This (feature|operation|table) ",
             r"Too many ",

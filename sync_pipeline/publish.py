@@ -145,8 +145,8 @@ class _Publication:
         try:
             return self._publish()
         except PublishError as error:
-            # What the workers would have refused, had they read the rows.
-            refusal = raised_error(str(error)) if self.plan.selection is not None else None
+            # What the workers would have refused, had they read the rows, or known what the table holds.
+            refusal = raised_error(str(error))
             if refusal is not None:
                 raise refusal from None
             # A run that published from the same timestamp may have removed what this one staged.

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sync_pipeline.errors import RecordError, SourceQueryError, SyncError
+from sync_pipeline.errors import RecordError, SchemaError, SourceQueryError, SyncError
 from sync_pipeline.layout import string_literal
 from sync_pipeline.schema import (
     DECIMAL_DIGITS,
@@ -96,8 +96,8 @@ _TEXTS: Mapping[str, str] = {
 }
 
 # An error that a query of ours raised, as BigQuery repeats it somewhere in its message.
-_RAISED = re.compile(r"sync:(RecordError|SourceQueryError): (.*?) :sync")
-_KINDS: Mapping[str, type[SyncError]] = {kind.__name__: kind for kind in (RecordError, SourceQueryError)}
+_RAISED = re.compile(r"sync:(RecordError|SchemaError|SourceQueryError): (.*?) :sync")
+_KINDS: Mapping[str, type[SyncError]] = {kind.__name__: kind for kind in (RecordError, SchemaError, SourceQueryError)}
 
 
 @dataclass(frozen=True)

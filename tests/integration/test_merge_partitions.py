@@ -90,6 +90,6 @@ def test_older_versions_in_too_many_partitions_are_refused_before_anything_chang
             f"FROM UNNEST(GENERATE_ARRAY({first}, {last})) AS n"
         )
     syncing.execute("CREATE TABLE items AS SELECT n AS id, date '2024-01-01' AS day FROM generate_series(0, 4000) AS n")
-    message = syncing.run(primary_key="id").refused("changes rows in more than 4,000 partitions", exit_code=1)
+    message = syncing.run(primary_key="id").refused("changes rows in more than 4,000 partitions of day by DAY")
     assert "older versions included" in message
     assert syncing.query("SELECT COUNT(*), COUNT(DISTINCT day) FROM items") == [(4001, 4001)]
