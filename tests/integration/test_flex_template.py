@@ -69,6 +69,9 @@ def _postgresql(syncing: Syncing) -> dict[str, str]:
         f'{endpoints.postgresql_port}"\n  smart_sync_settle_seconds: "0"',
         "postgresql_host=10.0.0.5": f"postgresql_host={endpoints.postgresql_host}~postgresql_port="
         f"{endpoints.postgresql_port}",
+        # The servers of the sandbox do not speak TLS.
+        "sslmode: require": "sslmode: prefer",
+        "sslmode=require": "sslmode=prefer",
         "_username: sync": f"_username: {endpoints.postgresql_username}",
         "_username=sync": f"_username={endpoints.postgresql_username}",
         "_database: shop": f"_database: {syncing.database}",
@@ -98,6 +101,7 @@ def _mongodb(syncing: MongodbSyncing) -> dict[str, str]:
         "mongodb_host: mongodb.example.com": f'mongodb_host: {endpoints.mongodb_host}\n  mongodb_port: "'
         f'{endpoints.mongodb_port}"\n  mongodb_username: {endpoints.mongodb_username}\n  mongodb_password: '
         "projects/my-project/secrets/mongodb-password/versions/latest",
+        'mongodb_tls: "true"': 'mongodb_tls: "false"',
         "mongodb_database: user_data": f"mongodb_database: {syncing.database}",
     }
 
