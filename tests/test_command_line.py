@@ -279,7 +279,7 @@ def test_help_lists_every_parameter_and_exits_with_0(flag: str, capsys: pytest.C
     [
         pytest.param(
             "--postgresql_host VALUE Address or name of the server, as the workers reach it. "
-            "Required: when data_source is postgresql. --postgresql_port",
+            "Required: when data_source is postgresql, unless postgresql_instance is given. --postgresql_instance",
             id="condition",
         ),
         pytest.param(
@@ -304,5 +304,8 @@ def test_required_parameter_without_value() -> None:
     given = {name: value for name, value in VALID.items() if name != "postgresql_host"}
     assert problems([*flags(given), "--postgresql_host"]) == [
         "--postgresql_host has no value; write --postgresql_host=VALUE",
-        "postgresql_host is missing: it is required when data_source is postgresql",
+        (
+            "postgresql_host is missing: it is required when data_source is postgresql (or postgresql_instance in its "
+            "place)"
+        ),
     ]
