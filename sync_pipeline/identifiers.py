@@ -112,6 +112,8 @@ def check_column(name: str) -> str | None:
         return (
             "a BigQuery column name has ASCII letters, digits and underscores and begins with a letter or an underscore"
         )
+    if not name.startswith("_"):
+        return None
     for prefix in FORBIDDEN_COLUMN_PREFIXES:
         if name.upper().startswith(prefix):
             return f"BigQuery keeps column names that begin with {prefix} for itself"

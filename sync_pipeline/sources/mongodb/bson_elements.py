@@ -151,6 +151,12 @@ def take_extents_apart(
     """
     walk = _Walk(documents, begins, ends)
     while walk.active.size:
+        if walk.active.size == 1:
+            # A step for all documents costs more than to walk one.
+            walk.finish_one_by_one()
+            if max_headers is not None and len(walk.headers) > max_headers:
+                raise TooManyHeadersError
+            break
         walk.learn()
         if max_headers is not None and len(walk.headers) > max_headers:
             raise TooManyHeadersError
@@ -247,8 +253,9 @@ class _Walk:
             parts = self._found[header]
             if not parts:
                 continue
-            rows, begins, ends = (np.concatenate(part) for part in zip(*parts, strict=True))
+            rows, begins, ends = parts[0]
             if len(parts) > 1:
+                rows, begins, ends = (np.concatenate(part) for part in zip(*parts, strict=True))
                 order = np.argsort(rows, kind="stable")
                 rows, begins, ends = rows[order], begins[order], ends[order]
             found.append(Elements(header[1:-1], header[0], rows, begins, ends))

@@ -13,6 +13,7 @@ from bson import Decimal128, Int64, ObjectId
 
 from sync_pipeline.schema import REQUIRED, Field, Schema
 from sync_pipeline.source import DeadLetter
+from sync_pipeline.sources.mongodb import bson_elements
 from sync_pipeline.sources.mongodb.bson_batches import DocumentColumns, read_documents
 from sync_pipeline.sources.mongodb.bson_elements import Documents, MalformedBsonError
 
@@ -144,6 +145,17 @@ def test_ids_as_text() -> None:
         "65f0c0ffee65f0c0ffee65f0",
         '{"a": {"$numberInt": "1"}}',
     ]
+
+
+def test_one_document_is_walked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A document of many names costs by its names, not by what a step over many documents costs."""
+    steps = []
+    step = bson_elements._Walk.step
+    monkeypatch.setattr(bson_elements._Walk, "step", lambda walk, header: (steps.append(header), step(walk, header)))
+    _, letters = read(*({"_id": number, **{f"{number}_{name}": 1 for name in range(300)}} for number in range(3)))
+    assert [len(letter.columns) for letter in letters] == [300, 300, 300]
+    # Of the documents together, until one is left; none of each alone, when it becomes a dead letter.
+    assert len(steps) < 1000
 
 
 def test_whole_documents() -> None:
