@@ -73,6 +73,9 @@ def test_scripts_are_bash() -> None:
     for script in (ROOT / ".ci").iterdir():
         assert script.read_text().startswith("#!/usr/bin/env bash\n")
         assert os.access(script, os.X_OK)
+        # What git ignores is not sent to Cloud Build.
+        ignored = subprocess.run(["git", "check-ignore", "--quiet", script], cwd=ROOT, check=False)
+        assert ignored.returncode != 0, script
 
 
 def test_image_learns_its_own_name_and_is_pushed_before_the_template_names_it() -> None:
