@@ -17,6 +17,7 @@ from sync_pipeline.parameters import (
     Parameter,
     Requirement,
 )
+from sync_pipeline.placeholder_columns import is_readable, mismatch
 from sync_pipeline.suggestions import nearest
 from sync_pipeline.values import ParameterValues
 
@@ -96,6 +97,7 @@ def contradictions(values: ParameterValues) -> Iterator[str]:
             yield f"{' and '.join(both)} cannot be given with mongodb_connection_string, which says the same"
     if source in _QUERIES:
         yield from _placeholder_problems(values)
+        yield from _placeholder_column_problems(values)
 
 
 def _login_contradictions(values: ParameterValues) -> Iterator[str]:
@@ -157,6 +159,12 @@ def warnings(values: ParameterValues) -> Iterator[str]:
             yield _ignored([_QUERIES[POSTGRESQL]], f"Smart Sync uses {_BASE_QUERY}")
         if source == MONGODB and "smart_sync_time_zone" in values.given:
             yield _ignored(["smart_sync_time_zone"], "the dates of MongoDB are moments, whichever the zone")
+        query, column = values[_query_of(values)], values["smart_sync_timestamp_column"]
+        if _has_both_placeholders(values) and not is_readable(query, source, column):
+            yield (
+                f"{_query_of(values)} does not compare a column with the placeholders in a form that can be read: it "
+                f"cannot be checked that it is {column}, and by another column changed rows would never be seen"
+            )
         if "fallback_days" in values.given and values["sync_all_on_empty_table"]:
             yield _ignored(["fallback_days"], "sync_all_on_empty_table is true")
     for parameter in _given(values):
@@ -212,6 +220,30 @@ def _placeholder_problems(values: ParameterValues) -> Iterator[str]:
         for placeholder in PLACEHOLDERS:
             if placeholder not in present:
                 yield f"{name} lacks {placeholder}{_misspelling(query, placeholder)}"
+
+
+def _placeholder_column_problems(values: ParameterValues) -> Iterator[str]:
+    """Yield a sentence for a query whose placeholders are compared with another column than Smart Sync's."""
+    name, column = _query_of(values), values["smart_sync_timestamp_column"]
+    query = values[name]
+    if not _has_both_placeholders(values):
+        return
+    other = mismatch(query, values["data_source"], column)
+    if other is not None:
+        yield (
+            f"{name} compares {other}, and smart_sync_timestamp_column is {column}: "
+            "rows that change would never be seen; name the same column in both"
+        )
+
+
+def _has_both_placeholders(values: ParameterValues) -> bool:
+    query = values[_query_of(values)]
+    return bool(
+        values["enable_smart_sync"]
+        and query is not None
+        and values["smart_sync_timestamp_column"] is not None
+        and all(placeholder in query for placeholder in PLACEHOLDERS)
+    )
 
 
 def _null_timestamps_problems(values: ParameterValues) -> Iterator[str]:

@@ -208,9 +208,24 @@ def test_dead_letter_table_of_a_domain_scoped_project() -> None:
 
 
 def test_smart_sync_timestamp_column_may_have_any_name() -> None:
-    config = SyncConfig.from_parameters(SMART_SYNC | {"smart_sync_timestamp_column": "Geändert am"})
+    query = BASE_QUERY.replace("updated_at", '"Geändert am"')
+    given = {"smart_sync_timestamp_column": "Geändert am", "postgresql_base_query": query}
+    config = SyncConfig.from_parameters(SMART_SYNC | given)
     assert config.smart_sync is not None
     assert config.smart_sync.timestamp_column == "Geändert am"
+
+
+def test_placeholders_that_are_compared_with_what_cannot_be_read_are_warned_of() -> None:
+    query = "SELECT * FROM changes('{start_timestamp}', '{end_timestamp}')"
+    (warning,) = [
+        warning
+        for warning in SyncConfig.from_parameters(SMART_SYNC | {"postgresql_base_query": query}).warnings
+        if "placeholders" in warning
+    ]
+    assert warning == (
+        "postgresql_base_query does not compare a column with the placeholders in a form that can be read: it cannot "
+        "be checked that it is updated_at, and by another column changed rows would never be seen"
+    )
 
 
 @pytest.mark.parametrize("query", ["SELECT * FROM users", BASE_QUERY])
@@ -737,7 +752,9 @@ def test_missing(parameters: dict[str, str], problem: str) -> None:
             id="NULL timestamps with a query that excludes them",
         ),
         pytest.param(
-            MONGODB | WITH_NULLS | {"mongodb_query": '{"at": {"$gt": "{start_timestamp}", "$lte": "{end_timestamp}"}}'},
+            MONGODB
+            | WITH_NULLS
+            | {"mongodb_query": '{"updated_at": {"$gt": "{start_timestamp}", "$lte": "{end_timestamp}"}}'},
             f"smart_sync_null_timestamps is 'include', but mongodb_query {NULLS_LEFT_OUT}",
             id="NULL timestamps with a MongoDB query that excludes them",
         ),
@@ -820,6 +837,12 @@ def test_missing(parameters: dict[str, str], problem: str) -> None:
             id="no end",
         ),
         pytest.param(
+            SMART_SYNC | {"smart_sync_timestamp_column": "last_modified"},
+            "postgresql_base_query compares {start_timestamp} with updated_at, and smart_sync_timestamp_column is "
+            "last_modified: rows that change would never be seen; name the same column in both",
+            id="another column in the query",
+        ),
+        pytest.param(
             SMART_SYNC | {"postgresql_base_query": BASE_QUERY.replace("{start_timestamp}", "{start_time}")},
             "postgresql_base_query lacks {start_timestamp}: write it in place of {start_time}",
             id="misspelt start",
@@ -850,7 +873,7 @@ def test_missing(parameters: dict[str, str], problem: str) -> None:
             | {
                 "enable_smart_sync": "true",
                 "smart_sync_null_timestamps": "include",
-                "mongodb_query": '{"a": {"$gt": "{start_timestamp}", "$lte": "{end_timestamp}"}}',
+                "mongodb_query": '{"updated_at": {"$gt": "{start_timestamp}", "$lte": "{end_timestamp}"}}',
             },
             "smart_sync_null_timestamps is 'include', but mongodb_query says itself which rows are read: add those "
             "without a timestamp to it and leave smart_sync_null_timestamps out, or leave the placeholders out",

@@ -291,7 +291,7 @@ def test_a_lock_against_readers_ends_the_run_and_is_named(
     assert type(error) is SourceUnavailableError
     assert re.fullmatch(
         r"PostgreSQL: canceling statement due to lock timeout \(SQLSTATE 55P03\)( at .* query)?; locked: private "
-        rf"by pid {administrator.info.backend_pid} \(.* since .*\): run the job again when the lock is gone, .*",
+        rf"by pid {administrator.info.backend_pid} \(.* since .*\): the table is locked: run the job again .*",
         str(error),
     )
 

@@ -304,7 +304,9 @@ def test_a_timestamp_column_that_is_left_out_is_refused(syncing: Syncing) -> Non
     [
         pytest.param("updated_at >= '{start_timestamp}' AND updated_at <= '{end_timestamp}'", id="start included"),
         pytest.param("updated_at > '{start_timestamp}' OR '{end_timestamp}' = ''", id="no upper bound"),
-        pytest.param("created_at > '{start_timestamp}' AND created_at <= '{end_timestamp}'", id="another column"),
+        pytest.param(
+            "date(created_at) > '{start_timestamp}' AND date(created_at) <= '{end_timestamp}'", id="another column"
+        ),
         pytest.param(
             "updated_at > '{start_timestamp}' AND updated_at <= '{end_timestamp}' OR updated_at IS NULL", id="NULL"
         ),
@@ -326,6 +328,9 @@ def test_a_base_query_that_leaves_the_interval_is_refused(syncing: Syncing, cond
     [
         pytest.param({"write_disposition": "WRITE_TRUNCATE"}, id="WRITE_TRUNCATE"),
         pytest.param({"postgresql_base_query": "SELECT * FROM items WHERE updated_at > '{start}'"}, id="placeholder"),
+        pytest.param(
+            {"postgresql_base_query": BASE_QUERY, "smart_sync_timestamp_column": "last_modified"}, id="another column"
+        ),
     ],
 )
 def test_contradictions_are_refused_before_anything_is_asked(syncing: Syncing, parameters: dict[str, str]) -> None:

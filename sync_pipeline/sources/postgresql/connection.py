@@ -84,7 +84,8 @@ ERROR_MEANINGS: dict[str, ErrorMeaning] = {
     ),
     "55": ErrorMeaning(SourceQueryError, "make it readable, or correct the query"),
     "55P03": ErrorMeaning(
-        SourceUnavailableError, "run the job again when the lock is gone, or at a time when nobody alters the table"
+        SourceUnavailableError,
+        "the table is locked: run the job again when the lock is gone, or at a time when nobody alters it",
     ),
     "57": ErrorMeaning(SourceUnavailableError, "run the job again when the server is back"),
     "57014": ErrorMeaning(
