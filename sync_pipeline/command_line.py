@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from sync_pipeline.beam_arguments import BeamParser
 from sync_pipeline.config import SyncConfig
 from sync_pipeline.errors import ConfigError
+from sync_pipeline.hosts import without_passwords
 from sync_pipeline.parameters import BY_NAME, PARAMETERS, Group, ParameterType
 from sync_pipeline.suggestions import nearest
 from sync_pipeline.values import shown
@@ -97,7 +98,9 @@ def parse_command_line(argv: Sequence[str]) -> CommandLine:
             similar = nearest(flag.name, [*BY_NAME, *beam_parser.names])
             hint = f"; did you mean --{similar}?" if similar else ""
             # Without its value, which may be a misspelt parameter's secret.
-            problems.append(f"--{flag.name} is neither a parameter of this template nor an option of Beam{hint}")
+            problems.append(
+                f"--{without_passwords(flag.name)} is neither a parameter of this template nor an option of Beam{hint}"
+            )
             if similar is not None and similar in BY_NAME:
                 meant[similar] = _value(flag)
     problems += beam_parser.contradictions(beam_arguments)

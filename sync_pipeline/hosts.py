@@ -6,7 +6,7 @@ import ipaddress
 import re
 
 # At the start only: a query may well compare with such an address.
-_ADDRESS_WITH_PASSWORD = re.compile(r"\s*(?!gs://)[A-Za-z][A-Za-z0-9+.-]*://\S*:\S*@")
+_ADDRESS = re.compile(r"\s*(?!gs://)[A-Za-z][A-Za-z0-9+.-]*://(\S*)")
 _CLOUD_SQL = re.compile("([a-z0-9.-]+:)?[a-z0-9-]+:[a-z0-9-]+:[a-z0-9-]+")
 _ALLOYDB = re.compile("projects/[a-z0-9.:-]+/locations/[a-z0-9-]+/clusters/[a-z0-9-]+/instances/[a-z0-9-]+")
 _NAME = re.compile(r"[^\W_]([\w.-]*\w)?\.?")
@@ -14,7 +14,21 @@ _NAME = re.compile(r"[^\W_]([\w.-]*\w)?\.?")
 
 def holds_password(text: str) -> bool:
     """Whether `text` looks like an address with a user and a password, `scheme://user:password@host`."""
-    return _ADDRESS_WITH_PASSWORD.match(text) is not None
+    address = _ADDRESS.match(text)
+    return address is not None and _has_user(address.group(1))
+
+
+def without_passwords(text: str) -> str:
+    """Return `text` with `***` for each word that looks like `user:password@host`, whatever stands around."""
+    if "@" not in text:
+        return text
+    return "".join("***" if _has_user(word) else word for word in re.split(r"(\s+)", text))
+
+
+def _has_user(address: str) -> bool:
+    # No pattern: with several repetitions it would take for ever over a long word.
+    user, _, _ = address.rpartition("@")
+    return ":" in user
 
 
 def parse_host(text: str, port: str, *, has_sockets: bool, several: str) -> str:

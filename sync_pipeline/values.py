@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sync_pipeline.hosts import check_instance, holds_password, parse_host
+from sync_pipeline.hosts import check_instance, holds_password, parse_host, without_passwords
 from sync_pipeline.identifiers import (
     TableId,
     check_column,
@@ -24,8 +24,6 @@ from sync_pipeline.secrets import NAME_FORM, REGIONAL_NAME_FORM, Secret, looks_l
 from sync_pipeline.suggestions import did_you_mean
 
 _MAX_SHOWN = 100
-# As in user:password@host, wherever it was meant to stand.
-_WITH_PASSWORD = re.compile(r"\S*:\S*@\S*")
 _BOOLEANS = {"true": True, "false": False}
 
 
@@ -50,7 +48,7 @@ class ParameterValues:
 def read_values(parameters: Mapping[str, str]) -> tuple[ParameterValues, list[str]]:
     """Read all texts; return the values and one sentence for each text that is wrong."""
     problems = [
-        f"{name} is not a parameter of this template{did_you_mean(name, BY_NAME)}"
+        f"{without_passwords(name)} is not a parameter of this template{did_you_mean(name, BY_NAME)}"
         for name in parameters
         if name not in BY_NAME
     ]
@@ -94,7 +92,7 @@ def read_json_object(text: str) -> dict[str, Any]:
 
 def shown(text: str) -> str:
     """Return `text` as messages quote it: one line, cut when it is long, without what may be a password."""
-    text = _WITH_PASSWORD.sub("***", text)
+    text = without_passwords(text)
     return repr(text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 3]}...")
 
 

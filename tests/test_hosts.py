@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from sync_pipeline.command_line import parse_command_line
 from sync_pipeline.config import MongodbConfig, PostgresqlConfig, SyncConfig
 from sync_pipeline.errors import ConfigError
+from sync_pipeline.hosts import holds_password, without_passwords
 from sync_pipeline.parameters import PARAMETERS, ParameterType
 
 DESTINATION = {
@@ -125,6 +128,21 @@ def test_repeated_parameter_is_not_quoted_with_a_password() -> None:
     with pytest.raises(ConfigError) as caught:
         parse_command_line([*arguments, "--postgresql_host=u:hunter2@h"])
     assert caught.value.problems == ("postgresql_host is given 2 times with different values: 'db.example.com', '***'",)
+
+
+def test_address_in_place_of_a_flag_is_not_quoted() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_command_line(["--mongodb://u:hunter2@h"])
+    assert caught.value.problems[0].startswith("--*** is neither a parameter of this template nor an option of Beam")
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("word", [":" * 1_000_000, "a:" * 500_000, "x://" + ":" * 1_000_000, "@" * 1_000_000])
+def test_long_words_take_no_time(word: str) -> None:
+    started = time.process_time()
+    holds_password(word)
+    without_passwords(f"{word} @ {word}")
+    assert time.process_time() - started < 5
 
 
 CLOUD_SQL = "my-project:us-central1:shop"
