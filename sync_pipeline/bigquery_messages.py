@@ -102,6 +102,13 @@ _SAFE = re.compile(
     )
 )
 
+# How BigQuery begins when one statement writes to more partitions than it may, and what helps.
+_TOO_MANY_PARTITIONS = "Too many partitions"
+_FEWER_PARTITIONS = (
+    "set a coarser partition_granularity for a new table, load a shorter interval a run, or let the workers read "
+    "(source_bigquery_read=storage_api), as their rows are published in parts"
+)
+
 # Our own words, which a statement of ours raises; see `sql_transformation.raised_error`.
 _OURS = re.compile(r"sync:\w+: .*? :sync")
 
@@ -132,7 +139,7 @@ def shown_message(message: str, reason: str | None = None, location: str | None 
     if ours := _OURS.match(said):
         return ours[0]
     if reason in SAFE_REASONS or _SAFE.match(said):
-        return said
+        return f"{said}: {_FEWER_PARTITIONS}" if said.startswith(_TOO_MANY_PARTITIONS) else said
     kind = reason if reason in _UNSAFE_REASONS else "an error"
     where = f" in {location}" if location and _LOCATION.fullmatch(location) else ""
     # The last one: what comes before may be a value.

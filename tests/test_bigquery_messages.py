@@ -23,7 +23,6 @@ HIDDEN = "whose words may quote a value and are not shown here"
         "Cannot query over table 'p.d.t' without a filter over column(s) 'day' that can be used for partitions",
         "UPDATE/MERGE must match at most one source row for each target row",
         "Transaction is aborted due to concurrent update against table p:d.t.",
-        "Too many partitions produced by query, allowed 4000, query produces at least 5000 partitions",
         "Error while reading data, error message: Parquet column 'a' has type INT32 which does not match the target",
         "Required field id cannot be null",
     ],
@@ -74,3 +73,10 @@ def test_a_refused_request() -> None:
         translated_errors("do it"),
     ):
         raise error
+
+
+def test_too_many_partitions_come_with_what_helps() -> None:
+    said = "Too many partitions produced by query, allowed 4000, query produces at least 5000 partitions"
+    assert shown_message(f"Query error: {said}", "invalidQuery").startswith(
+        f"{said}: set a coarser partition_granularity for a new table, load a shorter interval a run, or let"
+    )

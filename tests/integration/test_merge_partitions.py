@@ -59,6 +59,18 @@ def write(syncing: Syncing, *rows: tuple[int, str, str | None], stamp: str = "20
         syncing.execute("INSERT INTO items VALUES (%s, %s, %s, %s)", (*row, stamp))
 
 
+def test_a_table_that_demands_a_partition_filter(syncing: Syncing) -> None:
+    syncing.execute("CREATE TABLE items (id int, name text, updated_at timestamptz)")
+    syncing.execute("INSERT INTO items VALUES (1, 'a', '2024-01-01Z'), (2, 'b', '2024-01-02Z')")
+    syncing.smart(**AUTO).succeeded()
+    table = syncing.table()
+    table.require_partition_filter = True
+    syncing.client.update_table(table, ["require_partition_filter"])
+    syncing.execute("UPDATE items SET name = 'a2', updated_at = '2024-03-03Z' WHERE id = 1")
+    assert syncing.smart(**AUTO).succeeded().rows_loaded == 1
+    assert syncing.query(f"{ROWS.replace('ORDER', 'WHERE updated_at IS NOT NULL ORDER')}") == [(1, "a2"), (2, "b")]
+
+
 def test_a_table_partitioned_by_a_column_that_is_not_loaded(syncing: Syncing) -> None:
     syncing.execute("CREATE TABLE items (id int, name text, updated_at timestamptz)")
     syncing.query("CREATE TABLE items (id INT64, name STRING, updated_at TIMESTAMP, day DATE) PARTITION BY day")
