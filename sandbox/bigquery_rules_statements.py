@@ -36,7 +36,7 @@ def apply() -> None:
             if dry_run:
                 return run(cur, tree, context, *arguments)
             bigquery_rules_tables.count_operation(reference, sync_run(), is_subject=False)
-            with _transaction(cur, reference, context):
+            with _transaction(cur, reference, context, isinstance(tree, exp.Insert)):
                 return run(cur, tree, context, *arguments)
         if isinstance(tree, query.DDL) and (tree.args.get("kind") or "").upper() == "TABLE":
             check_ddl(cur, tree, context, reference, dry_run)
@@ -60,10 +60,10 @@ def _is_temporary(tree) -> bool:
 
 
 @contextlib.contextmanager
-def _transaction(cur, reference, context):
+def _transaction(cur, reference, context, only_inserts):
     """Run a DML statement whose partitions are counted; inside of the transaction that the count needs, or is in."""
     was_open = bool(context.settings.get(OPEN_TRANSACTION))
-    with counted_partitions(cur, reference, was_open) as counted:
+    with counted_partitions(cur, reference, was_open, only_inserts) as counted:
         if counted.began:
             context.settings[OPEN_TRANSACTION] = True
         try:

@@ -12,6 +12,7 @@ from bigquery_partitions import partition_column, partition_id, stored
 from bigquery_rules import enforced
 from bigquery_rules_tables import check_policy_tags
 from local_bigquery.catalog import datasets, metadata, names, tables
+from local_bigquery.engine import database
 from local_bigquery.errors import BigQueryError
 from local_bigquery.jobs import load, runner
 from local_bigquery.models import JobConfigurationLoad, JobConfigurationQuery, RowAccessPolicy, Table
@@ -136,19 +137,25 @@ class Counted:
 
 
 @contextlib.contextmanager
-def counted_partitions(cur, reference, in_transaction: bool):
+def counted_partitions(cur, reference, in_transaction: bool, only_inserts: bool):
     """Run a DML statement, and undo it when it changed rows in too many partitions; those of old rows count too."""
     table, counted = stored(reference), Counted()
     if not partition_column(table):
         yield counted
         return
-    before = _contents(cur, reference, table)
+    before = None if only_inserts and not in_transaction else _contents(cur, reference, table)
     if not in_transaction:
         cur.execute("BEGIN")
         counted.began = True
     try:
         yield counted
-        after = _contents(cur, reference, table)
+        if before is None and len(_partitions(cur, tables.name(*reference), table)) <= MAX_PARTITIONS_PER_JOB:
+            before = after = {}
+        else:
+            after = _contents(cur, reference, table)
+        if before is None:
+            with database.cursor() as committed:
+                before = _contents(committed, reference, table)
         changed = [one for one in before.keys() | after.keys() if before.get(one) != after.get(one)]
         counted.modified_bytes = sum(before[one][-1] for one in changed if one in before)
         if enforced("partitions"):

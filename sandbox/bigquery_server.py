@@ -60,6 +60,7 @@ def serve(arguments: argparse.Namespace) -> None:
 
     sys.path.insert(0, str(Path(__file__).parent))
     import bigquery_bytes
+    import bigquery_inheritance
     import bigquery_patches
     import bigquery_row_access
     import bigquery_rules_jobs
@@ -72,6 +73,7 @@ def serve(arguments: argparse.Namespace) -> None:
     bigquery_patches.apply(arguments.storage_url if arguments.storage_root else "")
     bigquery_scripts.apply()
     bigquery_row_access.apply()
+    bigquery_inheritance.apply()
     bigquery_rules_tables.apply()
     bigquery_rules_writes.apply(arguments.storage_url)
     bigquery_rules_statements.apply()
