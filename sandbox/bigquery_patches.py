@@ -17,9 +17,11 @@ import urllib.request
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from local_bigquery.catalog import datasets, names, options, tables
 from local_bigquery.engine import database, types
+from local_bigquery.errors import BigQueryError
 from local_bigquery.grpc import read
 from local_bigquery.jobs import extract, load, merge, query, runner
 from local_bigquery.settings import settings
@@ -38,6 +40,7 @@ def apply(storage_url: str) -> None:
     keep_the_schema_as_write_dispositions_promise()
     parse_json_inside_merge()
     parse_whole_numbers_of_json()
+    write_wide_rows_in_small_groups()
     quote_aliases_of_merge()
     replace_a_table_atomically()
     refuse_duplicate_job_ids_under_concurrency()
@@ -84,11 +87,27 @@ def load_wide_decimals_from_parquet() -> None:
         if not wide:
             return reader(cur, files, config, fields)
         loaded = [pq.ParquetFile(path).read() for path in paths]
+        for table in loaded:
+            _refuse_long_decimals(table)
         loaded = [table.cast(_wide_as_text(table.schema)) for table in loaded]
         cur.register("_wide_decimals", pa.concat_tables(loaded, promote_options="default"))
         return "_wide_decimals"
 
     load._reader = reader_with_wide_decimals
+
+
+def _refuse_long_decimals(table: pa.Table) -> None:
+    """Raise for a decimal that the emulator would round: its BIGNUMERIC has 18 decimals."""
+    for column in table.columns:
+        for chunk in column.chunks:
+            values = chunk
+            while pa.types.is_list(values.type):
+                values = values.flatten()
+            if not pa.types.is_decimal256(values.type):
+                continue
+            too_long = pc.match_substring_regex(values.cast(pa.string()), r"\.\d{18}\d*[1-9]|[1-9].*E-(19|[23]\d)")
+            if pc.any(too_long).as_py():
+                raise BigQueryError("invalid", "The sandbox keeps 18 decimals of a BIGNUMERIC, and refuses more")
 
 
 def _wide_as_text(schema: pa.Schema) -> pa.Schema:
@@ -192,6 +211,20 @@ CREATE OR REPLACE MACRO bq.main._accepted_json(s) AS CASE
 END
 """
 _MEMORY = "4GB"
+
+
+def write_wide_rows_in_small_groups() -> None:
+    """A load of wide rows took up to 17 GB: rows wait in memory until there are 122,880 of them to be written."""
+    attach = database._attach
+
+    def attach_with_small_groups(connection, project_id):
+        attach(connection, project_id)
+        connection.execute(f"CALL {database.quote(project_id)}.set_option('parquet_row_group_size', {_ROWS_IN_GROUP})")
+
+    database._attach = attach_with_small_groups
+
+
+_ROWS_IN_GROUP = 8_192
 
 
 def quote_aliases_of_merge() -> None:

@@ -61,6 +61,7 @@ def serve(arguments: argparse.Namespace) -> None:
     sys.path.insert(0, str(Path(__file__).parent))
     import bigquery_bytes
     import bigquery_inheritance
+    import bigquery_names
     import bigquery_patches
     import bigquery_row_access
     import bigquery_rules_jobs
@@ -80,6 +81,7 @@ def serve(arguments: argparse.Namespace) -> None:
     bigquery_rules_jobs.apply()
     bigquery_bytes.apply()
     bigquery_time_zone.apply()
+    bigquery_names.apply()
     # Held in a variable: a gRPC server that nobody refers to stops.
     grpc_server, _ = server.start("127.0.0.1", arguments.grpc_port)
     uvicorn.run("local_bigquery:app", host="127.0.0.1", port=arguments.port, access_log=False)

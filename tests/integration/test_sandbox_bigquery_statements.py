@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from google.api_core.exceptions import BadRequest, InternalServerError
+from google.api_core.exceptions import BadRequest, Conflict, InternalServerError, NotFound
 from google.cloud import bigquery
 from google.cloud.bigquery import SchemaField
 
@@ -174,3 +174,20 @@ def test_truncating_a_table_removes_its_constraints(
     bigquery_client.query("SELECT 1 AS id", job_config=config, job_id=job_id, job_retry=None).result()
     constraints = bigquery_client.get_table(f"{dataset}.t").table_constraints
     assert constraints is None or constraints.primary_key is None
+
+
+def test_the_names_of_tables_ignore_case_where_the_dataset_does(bigquery_client: bigquery.Client, dataset: str) -> None:
+    resource = bigquery.Dataset(f"{bigquery_client.project}.{dataset}_any_case")
+    resource.is_case_insensitive = True
+    bigquery_client.create_dataset(resource)
+    name = resource.dataset_id
+    table = bigquery.Table(f"{bigquery_client.project}.{name}.Items", [SchemaField("id", "INT64")])
+    bigquery_client.create_table(table)
+    with pytest.raises(Conflict, match="Already Exists"):
+        bigquery_client.create_table(bigquery.Table(f"{bigquery_client.project}.{name}.items", table.schema))
+    bigquery_client.query(f"INSERT INTO {name}.ITEMS (id) VALUES (1)").result()
+    assert bigquery_client.get_table(f"{name}.items").table_id == "Items"
+    assert [row.values() for row in bigquery_client.query(f"SELECT id FROM {name}.iTEMS").result()] == [(1,)]
+    bigquery_client.delete_dataset(resource, delete_contents=True)
+    with pytest.raises(NotFound):
+        bigquery_client.get_table(f"{dataset}.items")
