@@ -222,6 +222,24 @@ def test_a_user_who_was_granted_to_see_them_is_held_back(syncing: Syncing, reade
         assert not [risk for risk in run.risks if "hidden" in risk]
 
 
+def test_a_subscriber_is_warned_of(syncing: Syncing, reader: dict[str, str]) -> None:
+    # Nobody has to answer: it is not connected.
+    syncing.execute(
+        f"CREATE SUBSCRIPTION {syncing.database}_copy CONNECTION 'host=127.0.0.1 port=1' PUBLICATION p "
+        "WITH (connect = false)"
+    )
+    try:
+        plan = syncing.plan(**reader)
+    finally:
+        syncing.execute(
+            f"ALTER SUBSCRIPTION {syncing.database}_copy SET (slot_name = NONE); "
+            f"DROP SUBSCRIPTION {syncing.database}_copy"
+        )
+    (risk,) = [risk for risk in plan.risks if "subscribes" in risk]
+    assert f"the database subscribes to another ({syncing.database}_copy)" in risk
+    assert not [risk for risk in syncing.plan(**reader).risks if "subscribes" in risk]
+
+
 def test_without_smart_sync_nothing_is_held_back_or_warned_of(syncing: Syncing) -> None:
     with application(syncing) as session:
         begin(session)

@@ -25,6 +25,12 @@ _PREPARED_SQL = "SELECT transaction, prepared FROM pg_prepared_xacts WHERE datab
 
 _STANDBY_SQL = "SELECT pg_is_in_recovery(), pg_last_xact_replay_timestamp()"
 
+# All but its connection string may be seen by everybody. A disabled one may be enabled again.
+_SUBSCRIPTIONS_SQL = """
+    SELECT s.subname FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid
+    WHERE d.datname = current_database() ORDER BY s.subname
+"""
+
 
 @dataclass(frozen=True)
 class ServerClock:
@@ -48,6 +54,8 @@ def read_clock(connection: Connection, settle: timedelta, max_hold: timedelta) -
         sessions = cursor.fetchall()
         cursor.execute(_PREPARED_SQL)
         prepared = cursor.fetchall()
+        cursor.execute(_SUBSCRIPTIONS_SQL)
+        subscriptions = [name for (name,) in cursor.fetchall()]
     transactions = [
         OpenTransaction(started.astimezone(UTC), f"the {kind} with pid {pid} ({state or 'active'})")
         for pid, kind, state, started, hidden in sessions
@@ -63,6 +71,12 @@ def read_clock(connection: Connection, settle: timedelta, max_hold: timedelta) -
         warnings.append(
             f"{hidden_sessions} session(s) of other users are hidden from this one: a transaction of theirs that "
             "commits late is covered only by smart_sync_settle_seconds. GRANT pg_read_all_stats to the user"
+        )
+    if subscriptions:
+        warnings.append(
+            f"the database subscribes to another ({', '.join(subscriptions)}): rows from there appear late, stamped by "
+            "the publisher, whose open transactions cannot be seen. They are covered only by "
+            "smart_sync_settle_seconds (or, with primary_key, by smart_sync_lookback_seconds): read from the publisher"
         )
     newest = now
     if is_standby:
