@@ -106,7 +106,7 @@ bench-bigquery: install ## Measure reading from BigQuery beside Beam's own readi
 
 .PHONY: fuzz
 fuzz: install ## Try CASES=20000 hostile parameters, names, documents and messages
-	@FUZZ_CASES=$(CASES) $(PYTHON) -m pytest -n0 -q tests/test_fuzz.py $(ARGS)
+	@FUZZ_CASES=$(CASES) $(PYTHON) -m pytest -n0 -q --timeout=0 tests/test_fuzz.py $(ARGS)
 
 .PHONY: soak
 soak: install ## Play HISTORIES=5000 random histories of source, runs and destination

@@ -11,6 +11,7 @@ import re
 from typing import Any
 
 import bson
+import pymongo.common
 import pymongo.errors
 import pytest
 from google.api_core import exceptions
@@ -85,6 +86,7 @@ def run_main(argv: list[str]) -> tuple[int, str, str]:
 def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Servers are looked for where none is; Cloud Storage and BigQuery are not asked before a source has answered."""
     monkeypatch.setattr(connection, "SELECTION_SECONDS", 0.01)
+    monkeypatch.setattr(pymongo.common, "MIN_HEARTBEAT_INTERVAL", 0.01)
     monkeypatch.setattr(pipeline, "check_staging", lambda *_: None, raising=False)
     monkeypatch.setattr(pipeline, "open_client", lambda *_, **__: None)
 

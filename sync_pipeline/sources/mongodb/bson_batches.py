@@ -255,7 +255,7 @@ def _dead_letter(document: bytes, columns: DocumentColumns, problems: Mapping[st
     column_of: dict[str, str] = {}
     for elements in sorted(take_apart(documents), key=_is_renamed):
         key = elements.key.decode(errors="replace")
-        column = column_name(key)
+        column = _column_name(key)
         if columns.has_document:
             if key in kinds and key != DOCUMENT:
                 texts[key] = _text(documents, elements, kinds[key])

@@ -150,6 +150,9 @@ def take_extents_apart(
     Raises MalformedBsonError, and TooManyHeadersError when there are more than `max_headers` names and types.
     """
     walk = _Walk(documents, begins, ends)
+    if len(begins) == 1 and max_headers is None:
+        # Nothing is shared by one document.
+        walk.finish_one_by_one()
     while walk.active.size:
         if walk.active.size == 1:
             # A step for all documents costs more than to walk one.
