@@ -73,6 +73,9 @@ ADDED = {
     "source_bigquery_read": "auto",
     "maximum_bytes_billed": None,
     "partition_column": None,
+    "destination_kms_key": None,
+    "dead_letter_expiration_days": None,
+    "staging_dataset": None,
     "dry_run": "false",
 }
 
