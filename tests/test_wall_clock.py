@@ -5,7 +5,7 @@ from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sync_pipeline.smart_sync import OpenTransaction, resolve_interval, safe_end
@@ -83,6 +83,7 @@ _writes = st.lists(st.tuples(_minutes, st.integers(0, 180)), min_size=1, max_siz
 _runs = st.lists(_minutes, max_size=8)
 
 
+@example(CASES[0], [(timedelta(0), 0), (timedelta(minutes=-60), 61)], [timedelta(minutes=1)])
 @given(st.sampled_from(CASES), _writes, _runs)
 def test_every_row_is_appended_once_whenever_it_commits(
     case: tuple[str, datetime], writes: list[tuple[timedelta, int]], runs: list[timedelta]
@@ -107,8 +108,8 @@ def test_every_row_is_appended_once_whenever_it_commits(
         read = [
             row
             for row, stamp in enumerate(stamps)
-            # What a statement sees that begins now; what is stamped now may commit at any moment after.
-            if committed[row] < now and interval.start < stamp <= interval.end
+            # What is not open any more is seen.
+            if committed[row] <= now and interval.start < stamp <= interval.end
         ]
         loaded += read
         latest = max((stamps[row] for row in loaded), default=None)
