@@ -86,7 +86,7 @@ _SAFE = re.compile(
             r"Session ",
             r"Star expansion ",
             r"Syntax error: ",
-            r"Table ",
+            r"Table \S+ (already|cannot|does|has|is|must|not|was) ",
             r"the staging table does not hold ",
             r"The (destination|dataset|default|field|job|project|query is too|table|specified) ",
             r"This (feature|operation|table) ",
@@ -95,7 +95,7 @@ _SAFE = re.compile(
             r"Unrecognized name: ",
             r"Unsupported ",
             r"UPDATE/MERGE must match at most one source row",
-            r"User ",
+            r"User (does not have|\S+ does not have) ",
             r"Value of type ",
             r"VPC Service Controls",
         )
