@@ -313,8 +313,9 @@ def _keyed_layout(
     if config.destination.write_disposition == "WRITE_TRUNCATE" and description.single_table:
         return with_declared_key(layout, source_key, schema), notes
     notes.append(
-        f"the source's primary key ({', '.join(source_key)}) is not declared: appended rows, or a join, may repeat it, "
-        f"and BigQuery trusts a declared key. With primary_key={','.join(source_key)} rows are merged instead"
+        f"the source's primary key ({', '.join(source_key)}) is not declared: appended rows, a join or child tables "
+        "may repeat it, and BigQuery trusts a declared key. With "
+        f"primary_key={','.join(source_key)} rows are merged instead"
     )
     return layout, notes
 

@@ -28,8 +28,8 @@ class SourceDescription:
             readings of it then, written as UTC.
         primary_key: columns that `source_table_for_schema` declares unique and that the query returns
             unchanged; empty where unknown.
-        single_table: every column comes straight from that one table, so its key is the query's key too,
-            unless the query repeats rows.
+        single_table: the query reads that one table alone, and none of its rows twice, so that its key is the query's
+            key too.
         risks: sentences for the plan.
         row_key: columns that tell rows apart and never change. Where rows are updated in place, Smart Sync merges by
             them when no primary_key is given; empty where it appends then.

@@ -94,6 +94,34 @@ def test_each_row_is_in_exactly_one_partition(
     assert sorted(read) == list(range(1, len(before) + len(after) + 1))
 
 
+@pytest.mark.parametrize(
+    "create",
+    [
+        pytest.param(
+            "CREATE TABLE lax (n int, c int NOT NULL NO INHERIT); CREATE TABLE lax_child () INHERITS (lax)",
+            id="in a child table",
+        ),
+        pytest.param(
+            "CREATE TABLE lax (n int, c int); CREATE TABLE lax_child () INHERITS (lax)", id="before a check of new rows"
+        ),
+    ],
+)
+def test_a_null_in_a_column_that_is_declared_not_null_is_read(server: tuple[Reader, Connection], create: str) -> None:
+    reader, connection = server
+    execute(connection, create)
+    try:
+        execute(connection, "INSERT INTO lax SELECT n, n FROM generate_series(1, 50) AS n")
+        execute(connection, "INSERT INTO lax_child VALUES (51, NULL), (52, 52)")
+        if "NOT NULL" not in create:
+            execute(connection, "ALTER TABLE lax ADD CONSTRAINT checked NOT NULL c NOT VALID")
+        execute(connection, "ANALYZE lax")
+        plan = planned(reader, "SELECT n, c FROM lax", partition_column="c", num_partitions="3")
+        assert len(plan.partitions) == 3
+        assert sorted(n for part in numbers(connection, plan) for n in part) == list(range(1, 53))
+    finally:
+        execute(connection, "DROP TABLE lax CASCADE")
+
+
 def test_partitions_are_even_on_skewed_values(server: tuple[Reader, Connection]) -> None:
     reader, connection = server
     execute(

@@ -445,18 +445,35 @@ def test_a_computed_column_is_nullable_and_no_single_table(shop: Reader) -> None
     [
         pytest.param("SELECT id, name FROM (SELECT * FROM customers) AS s", id="subquery"),
         pytest.param("WITH c AS (SELECT * FROM customers) SELECT id, name FROM c", id="cte"),
-        pytest.param("SELECT c.id, c.name FROM customers AS c JOIN orders ON customer_id = c.id", id="join"),
+        pytest.param("SELECT id, name FROM customers WHERE id > 1 ORDER BY name LIMIT 1", id="condition, order, limit"),
+        pytest.param("SELECT DISTINCT id, name FROM customers", id="distinct"),
     ],
 )
 def test_what_a_column_is_is_seen_through(shop: Reader, query: str) -> None:
     assert described(shop, query, "customers") == (CUSTOMERS[:2], ("id",), True)
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        pytest.param("SELECT c.id, c.name FROM customers AS c JOIN orders ON customer_id = c.id", id="join"),
+        pytest.param("SELECT c.id, c.name FROM customers AS c, customers AS other", id="the table twice"),
+        pytest.param("SELECT c.id, c.name FROM customers AS c, generate_series(1, 2)", id="join with a function"),
+        pytest.param(
+            "SELECT id, name FROM (SELECT id, name, generate_series(1, 2) FROM customers) AS s",
+            id="set-returning column",
+        ),
+    ],
+)
+def test_a_query_that_may_repeat_rows_has_no_key(shop: Reader, query: str) -> None:
+    assert described(shop, query, "customers") == (CUSTOMERS[:2], ("id",), False)
+
+
 @pytest.mark.parametrize("table", ["names", "snapshot"])
 def test_a_view_requires_nothing(shop: Reader, table: str) -> None:
-    fields, key, single = described(shop, f"SELECT * FROM {table}", table)
+    fields, key, _ = described(shop, f"SELECT * FROM {table}", table)
     assert [(field.name, field.mode) for field in fields] == [("id", NULLABLE), ("name", NULLABLE)]
-    assert (key, single) == ((), True)
+    assert key == ()
     assert shop.rows(f"SELECT * FROM {table} ORDER BY id") == [(1, "Ann"), (2, "Bob"), (3, "Cy")]
 
 
@@ -470,6 +487,40 @@ def test_a_partitioned_table(shop: Reader) -> None:
 def test_inherited_rows_are_read(shop: Reader) -> None:
     assert shop.rows("SELECT * FROM parent ORDER BY id") == [(1, "p"), (2, "c")]
     assert shop.rows("SELECT * FROM ONLY parent") == [(1, "p")]
+
+
+@pytest.mark.parametrize(
+    ("query", "is_key"), [("SELECT * FROM parent", False), ("SELECT * FROM ONLY parent", True)], ids=["all", "only"]
+)
+def test_rows_of_child_tables_may_repeat_a_key(shop: Reader, query: str, is_key: bool) -> None:
+    assert described(shop, query, "parent")[1:] == (("id",), is_key)
+    risks = shop.source(query, primary_key="id").describe().risks
+    assert any(risk.startswith("the query also reads the child tables of parent (public.child)") for risk in risks) == (
+        not is_key
+    )
+
+
+def test_partitions_share_the_key_of_their_table(shop: Reader) -> None:
+    risks = shop.source("SELECT * FROM events", primary_key="id,day").describe().risks
+    assert not any("child tables" in risk for risk in risks)
+
+
+@pytest.mark.parametrize(
+    "altered",
+    [
+        pytest.param("CREATE TABLE lax_child () INHERITS (lax)", id="a child table without it"),
+        pytest.param("ALTER TABLE lax ADD CONSTRAINT checked NOT NULL day NOT VALID", id="not checked yet"),
+    ],
+)
+def test_a_not_null_that_does_not_hold_for_all_rows_is_none(shop: Reader, connection: Connection, altered: str) -> None:
+    declared = "day date" if "VALID" in altered else "day date NOT NULL NO INHERIT"
+    execute(connection, f"CREATE TABLE lax (id int NOT NULL, {declared})")
+    try:
+        execute(connection, altered)
+        fields, _, _ = described(shop, "SELECT * FROM lax", "lax")
+        assert [(field.name, field.mode) for field in fields] == [("id", REQUIRED), ("day", NULLABLE)]
+    finally:
+        execute(connection, "DROP TABLE lax CASCADE")
 
 
 def test_a_quoted_table(shop: Reader) -> None:

@@ -28,8 +28,10 @@ from sync_pipeline.sources.postgresql.column_types import SourceColumn, quoted_i
 from sync_pipeline.sources.postgresql.connection import connected, translated_errors
 from sync_pipeline.sources.postgresql.copy_read import ReadFromPostgresql
 from sync_pipeline.sources.postgresql.cut_points import ReadStatement, where
+from sync_pipeline.sources.postgresql.not_null import never_null_columns
 from sync_pipeline.sources.postgresql.partitions import cut, cut_columns
 from sync_pipeline.sources.postgresql.query_text import single_statement
+from sync_pipeline.sources.postgresql.repeated_keys import child_table_risks, reads_table_alone
 from sync_pipeline.sources.postgresql.time_zone import wall_clock
 from sync_pipeline.sources.postgresql.transport import protection, transport_risks
 from sync_pipeline.sources.postgresql.unread import Timestamps, text_of_start, unread_rows
@@ -58,8 +60,8 @@ _TYPES_SQL = """
 """
 
 _SOURCE_TABLE_SQL = """
-    SELECT c.oid, a.attnum, a.attname, a.attnotnull, col_description(c.oid, a.attnum),
-           coalesce(a.attnum = ANY(k.conkey), false), count(*) OVER ()
+    SELECT c.oid, a.attnum, a.attname, col_description(c.oid, a.attnum),
+           coalesce(a.attnum = ANY(k.conkey), false)
     FROM pg_class c
     JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
     LEFT JOIN pg_constraint k ON k.conrelid = c.oid AND k.contype = 'p'
@@ -101,10 +103,12 @@ class PostgresqlSource:
             table = self._source_table(connection)
             wall_clock, zone_risks = self._wall_clock(connection, columns)
             unread = self._unread_rows(connection, columns, table)
+            by_origin = {(column.table_oid, column.number): column for column in table}
+            catalog = [by_origin.get(origin) for origin in origins]
+            reads_alone = all(catalog) and reads_table_alone(connection, query, table[0].table_oid)
+            repeated = self._repeated_keys(connection, query, origins)
             protects = protection(self.connection, connection)
             dangers = transport_risks(self.connection, connection)
-        by_origin = {(column.table_oid, column.number): column for column in table}
-        catalog = [by_origin.get(origin) for origin in origins]
         fields = tuple(
             column.field(
                 mode=REQUIRED if known and known.is_required else NULLABLE, description=known.comment if known else ""
@@ -119,13 +123,14 @@ class PostgresqlSource:
             clock.now if wall_clock is None else wall_clock.reading(clock.now),
             clock.safe.end if wall_clock is None else wall_clock.passed(clock.safe.end),
             tuple(names[number] for number in key) if all(number in names for number in key) else (),
-            single_table=all(catalog),
+            single_table=reads_alone,
             transport=protects,
             risks=(
                 *dangers,
                 *(clock.safe.warnings if self.config.smart_sync else ()),
                 *zone_risks,
                 *unread,
+                *repeated,
             ),
             wall_clock=wall_clock,
         )
@@ -246,6 +251,11 @@ class PostgresqlSource:
         query = f"(\n{self._query(None)}{_SUFFIX}"
         return unread_rows(connection, Timestamps(query, "the query", name, not takes_null))
 
+    def _repeated_keys(self, connection: Connection, query: str, origins: list[tuple[int, int]]) -> list[str]:
+        """Return sentences on rows of other tables that a merge may take for versions of a table's rows."""
+        tables = {oid for oid, _ in origins if oid}
+        return child_table_risks(connection, query, tables) if self.config.primary_key and tables else []
+
     def _has_timestamps(self, columns: list[SourceColumn]) -> bool:
         smart_sync = self.config.smart_sync
         column = next((column for column in columns if smart_sync and column.name == smart_sync.timestamp_column), None)
@@ -264,14 +274,15 @@ class PostgresqlSource:
         with translated_errors(), connection.cursor() as cursor:
             cursor.execute(_SOURCE_TABLE_SQL, {"name": self._source_table_name})
             rows = cursor.fetchall()
+            never_null = never_null_columns(cursor, rows[0][0]) if rows else frozenset()
         if not rows:
             raise SchemaError(
                 f"source_table_for_schema: {self._source_table_name} is not a table the user can see in database "
                 f"{self.connection.database}: give it as schema.table, and quote names with capitals"
             )
         return [
-            _TableColumn(oid, number, column, required, comment or "", is_key)
-            for oid, number, column, required, comment, is_key, _ in rows
+            _TableColumn(oid, number, column, number in never_null, comment or "", is_key)
+            for oid, number, column, comment, is_key in rows
         ]
 
 

@@ -148,11 +148,3 @@ def relation_of(cursor: Any, column: CutColumn) -> Relation:
     cursor.execute(_RELATION_SQL, {"oid": column.table_oid})
     name, can_be_sampled, pages, size, rows, members = cursor.fetchone()
     return Relation(name, can_be_sampled, int(pages or 0), int(size or 0), float(rows), frozenset(members))
-
-
-def is_never_null(cursor: Any, column: CutColumn) -> bool:
-    """Whether the table declares the column NOT NULL."""
-    cursor.execute(
-        "SELECT attnotnull FROM pg_attribute WHERE attrelid = %s AND attnum = %s", (column.table_oid, column.number)
-    )
-    return bool(cursor.fetchone()[0])

@@ -8,7 +8,6 @@ decide how even they are.
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,10 +21,10 @@ from sync_pipeline.sources.postgresql.cut_points import (
     CutColumn,
     ReadStatement,
     bounds_of,
-    is_never_null,
     relation_of,
 )
-from sync_pipeline.sources.postgresql.repeatable import obstacle, reads_only
+from sync_pipeline.sources.postgresql.not_null import never_null_columns
+from sync_pipeline.sources.postgresql.repeatable import explained, obstacle, reads_only
 from sync_pipeline.suggestions import did_you_mean
 
 # By size a read is cut into parts of this many bytes, as the planner counts them, but into no more than so many: the
@@ -130,7 +129,7 @@ def cut(
     Without a number its size decides. Raises SourceQueryError when a column that the user named cannot be used.
     """
     with translated_errors(), connection.cursor() as cursor:
-        plan = _explain(cursor, statement.where())
+        plan = explained(cursor, statement.where())
         rows = plan.get("Plan Rows")
         whole = (statement.where(),)
         wanted = num_partitions if num_partitions is not None else MAX_PARTITIONS
@@ -177,9 +176,9 @@ def _cut_by(
     if not bounds:
         return f"{column.name} has too few different values to cut by"
     reference = f"q.{quoted_identifier(column.name)}"
-    has_no_null = column.is_never_null or (is_alone and is_never_null(cursor, column))
+    has_no_null = column.is_never_null or (is_alone and column.number in never_null_columns(cursor, column.table_oid))
     statements = tuple(statement.where(condition) for condition in ranges(reference, bounds, with_null=not has_no_null))
-    cost = sum(float(_explain(cursor, part)["Total Cost"]) for part in statements) / max(float(plan["Total Cost"]), 1)
+    cost = sum(float(explained(cursor, part)["Total Cost"]) for part in statements) / max(float(plan["Total Cost"]), 1)
     risks = []
     if cost > MAX_COST_RATIO:
         work = f"the parts by {column.name} cost the server {cost:.1f} times as much as the whole"
@@ -204,10 +203,3 @@ def ranges(reference: str, bounds: Sequence[str], *, with_null: bool) -> list[st
     first = f"{reference} <= {bounds[0]}" + (f" OR {reference} IS NULL" if with_null else "")
     between = [f"{reference} > {low} AND {reference} <= {high}" for low, high in itertools.pairwise(bounds)]
     return [first, *between, f"{reference} > {bounds[-1]}"]
-
-
-def _explain(cursor: Any, statement: str) -> dict[str, Any]:
-    cursor.execute(f"EXPLAIN (VERBOSE, FORMAT JSON) {statement}")
-    document = cursor.fetchone()[0]
-    plan: dict[str, Any] = (json.loads(document) if isinstance(document, str) else document)[0]["Plan"]
-    return plan

@@ -5,6 +5,7 @@ The server says how it would run the query, views and functions unfolded; that t
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -76,7 +77,7 @@ def obstacle(cursor: Any, query: str, plan: Mapping[str, Any]) -> str | None:
     """Return why the query cannot be asked in parts, as the end of a sentence that begins with "as"; None if it can.
 
     Args:
-        plan: the root of what EXPLAIN (VERBOSE, FORMAT JSON) answers.
+        plan: what `explained` returns.
     """
     names: set[str] = set()
     for step in _steps(plan):
@@ -99,6 +100,14 @@ def obstacle(cursor: Any, query: str, plan: Mapping[str, Any]) -> str | None:
     return None
 
 
+def explained(cursor: Any, statement: str) -> dict[str, Any]:
+    """Return the root of the plan that the server has for a statement, names and expressions included."""
+    cursor.execute(f"EXPLAIN (VERBOSE, FORMAT JSON) {statement}")
+    document = cursor.fetchone()[0]
+    plan: dict[str, Any] = (json.loads(document) if isinstance(document, str) else document)[0]["Plan"]
+    return plan
+
+
 def scanned_relations(plan: Mapping[str, Any]) -> frozenset[str]:
     """Return the tables that a plan reads, as `schema.table` without quotes."""
     return frozenset(
@@ -111,6 +120,11 @@ def scanned_relations(plan: Mapping[str, Any]) -> frozenset[str]:
 def reads_only(plan: Mapping[str, Any], relations: frozenset[str]) -> bool:
     """Whether a plan reads some of these tables, and joins nothing: an outer join makes NULL of any column."""
     return scanned_relations(plan) <= relations and not any("Join Type" in step for step in _steps(plan))
+
+
+def repeats_rows(plan: Mapping[str, Any]) -> bool:
+    """Whether a function that returns several rows multiplies those of a plan's tables."""
+    return any(step["Node Type"] == "ProjectSet" for step in _steps(plan))
 
 
 def _steps(plan: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

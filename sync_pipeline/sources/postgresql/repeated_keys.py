@@ -1,0 +1,56 @@
+"""Whether the rows of a query can repeat the key of a table: by a join, or as rows of tables that inherit from it.
+
+A key of PostgreSQL is unique among the rows of one table and its partitions, not among those of its child tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from psycopg2.extensions import connection as Connection
+
+from sync_pipeline.sources.postgresql.connection import translated_errors
+from sync_pipeline.sources.postgresql.repeatable import explained, reads_only, repeats_rows, scanned_relations
+
+# Tables below those asked for, at any depth, each with whether it is a partition: then so are all above it.
+_DESCENDANTS_SQL = """
+    WITH RECURSIVE tree AS (
+        SELECT c.oid AS root, c.oid FROM pg_class c WHERE c.oid = ANY(%(oids)s)
+      UNION
+        SELECT tree.root, i.inhrelid FROM pg_inherits i JOIN tree ON i.inhparent = tree.oid
+    )
+    SELECT tree.root::regclass::text, n.nspname || '.' || c.relname, c.oid = tree.root OR c.relispartition
+    FROM tree JOIN pg_class c ON c.oid = tree.oid JOIN pg_namespace n ON n.oid = c.relnamespace
+    ORDER BY 1, 2
+"""
+
+
+def reads_table_alone(connection: Connection, query: str, table_oid: int) -> bool:
+    """Whether a query returns rows of one table and its partitions only, each at most once."""
+    with translated_errors(), connection.cursor() as cursor:
+        cursor.execute(_DESCENDANTS_SQL, {"oids": [table_oid]})
+        members = frozenset(name for _, name, shares_key in cursor.fetchall() if shares_key)
+        plan = explained(cursor, query)
+    return reads_only(plan, members) and not repeats_rows(plan)
+
+
+def child_table_risks(connection: Connection, query: str, table_oids: Iterable[int]) -> list[str]:
+    """Return sentences for the plan of a merge that also reads the child tables of the query's tables."""
+    children: dict[str, list[str]] = {}
+    with translated_errors(), connection.cursor() as cursor:
+        cursor.execute(_DESCENDANTS_SQL, {"oids": list(table_oids)})
+        for parent, name, shares_key in cursor.fetchall():
+            if not shares_key:
+                children.setdefault(parent, []).append(name)
+        scanned = scanned_relations(explained(cursor, query)) if children else frozenset()
+    risks = []
+    for parent, names in children.items():
+        read = [name for name in names if name in scanned]
+        if read:
+            shown = ", ".join(read[:3]) + (f" and {len(read) - 3} more" if len(read) > 3 else "")
+            risks.append(
+                f"the query also reads the child tables of {parent} ({shown}), whose rows may repeat a key of its "
+                f"rows: of rows with one key one is loaded. Where they do, select FROM ONLY {parent}, or add "
+                "tableoid::regclass::text AS child_table to the query and child_table to primary_key"
+            )
+    return risks
