@@ -38,6 +38,9 @@ _END_OF_NAME = re.compile(r'[^"]*(?:""[^"]*)*"')
 _CONTINUATION = re.compile(rf"(?:[ \t\f\v]|--[^\n\r]*)*[\n\r](?:{_SPACE}|--[^\n\r]*[\n\r])*'")
 _COMMENT_MARK = re.compile(r"/\*|\*/")
 
+# What a statement that stands in brackets can begin with.
+_BEGINNINGS = frozenset({"select", "with", "values", "table", "("})
+
 _KINDS = {"comment": "comment", "escapes": "text", "text": "text", "name": "quoted name", "dollar": "text"}
 
 
@@ -51,8 +54,8 @@ class _Token:
 def single_statement(query: str, parameter: str) -> str:
     """Return `query` without the semicolon and comments that may end it, so that it can stand in brackets.
 
-    Raises SourceQueryError when it holds more than one statement, or none, when a text or a comment does not end, and
-    when a placeholder is in no text.
+    Raises SourceQueryError when it holds more than one statement, or none, when that cannot be a SELECT, when a text or
+    a comment does not end, and when a placeholder is in no text.
     """
     tokens = list(_tokens(query, parameter))
     _check_placeholders(query, tokens, parameter)
@@ -63,6 +66,10 @@ def single_statement(query: str, parameter: str) -> str:
         raise SourceQueryError(f"{parameter} holds more than one statement: give one SELECT")
     if not tokens:
         raise SourceQueryError(f"{parameter} holds no statement: give one SELECT")
+    beginning = query[tokens[0].begin : tokens[0].end]
+    if beginning.lower() not in _BEGINNINGS:
+        shown = f" begins with {beginning}" if tokens[0].kind == "word" else " holds no statement"
+        raise SourceQueryError(f"{parameter}{shown}: give one SELECT")
     _check_brackets(query, tokens, parameter)
     return query[: tokens[-1].end].strip()
 
