@@ -511,6 +511,22 @@ def test_rows_of_child_tables_may_repeat_a_key(shop: Reader, query: str, is_key:
     )
 
 
+def test_policies_that_may_hide_rows_are_a_risk(shop: Reader, connection: Connection) -> None:
+    execute(connection, "CREATE TABLE guarded (id int); ALTER TABLE guarded ENABLE ROW LEVEL SECURITY")
+    # The sandbox's user is the tables' owner and a superuser, whom no policy concerns.
+    assert not any("row-level security" in risk for risk in shop.source("SELECT * FROM guarded").describe().risks)
+    role = f"watched_{shop.database}"
+    execute(connection, f"CREATE ROLE {role} LOGIN PASSWORD 'x'; GRANT SELECT ON guarded, customers TO {role}")
+    try:
+        login = {"postgresql_username": role, "postgresql_password": "x"}
+        risks = shop.source("SELECT g.id FROM guarded g JOIN customers USING (id)", **login).describe().risks
+        assert [risk.split(":")[0] for risk in risks if "row-level" in risk] == [
+            "row-level security of guarded applies to the user"
+        ]
+    finally:
+        execute(connection, f"DROP OWNED BY {role}; DROP ROLE {role}; DROP TABLE guarded")
+
+
 def test_partitions_share_the_key_of_their_table(shop: Reader) -> None:
     risks = shop.source("SELECT * FROM events", primary_key="id,day").describe().risks
     assert not any("child tables" in risk for risk in risks)

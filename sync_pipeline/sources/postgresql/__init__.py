@@ -32,6 +32,7 @@ from sync_pipeline.sources.postgresql.not_null import never_null_columns
 from sync_pipeline.sources.postgresql.partitions import cut, cut_columns
 from sync_pipeline.sources.postgresql.query_text import single_statement
 from sync_pipeline.sources.postgresql.repeated_keys import child_table_risks, reads_table_alone
+from sync_pipeline.sources.postgresql.row_policies import row_policy_risks
 from sync_pipeline.sources.postgresql.time_zone import wall_clock
 from sync_pipeline.sources.postgresql.transport import protection, transport_risks
 from sync_pipeline.sources.postgresql.unread import Timestamps, text_of_start, unread_rows
@@ -107,6 +108,7 @@ class PostgresqlSource:
             catalog = [by_origin.get(origin) for origin in origins]
             reads_alone = all(catalog) and reads_table_alone(connection, query, table[0].table_oid)
             repeated = self._repeated_keys(connection, query, origins)
+            hidden = row_policy_risks(connection, {oid for oid, _ in origins if oid})
             protects = protection(self.connection, connection)
             dangers = transport_risks(self.connection, connection)
         fields = tuple(
@@ -131,6 +133,7 @@ class PostgresqlSource:
                 *zone_risks,
                 *unread,
                 *repeated,
+                *hidden,
             ),
             wall_clock=wall_clock,
         )

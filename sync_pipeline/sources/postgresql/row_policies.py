@@ -1,0 +1,28 @@
+"""Rows that row-level security hides from the user: a query over such a table succeeds with fewer rows.
+
+https://www.postgresql.org/docs/current/ddl-rowsecurity.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from psycopg2.extensions import connection as Connection
+
+from sync_pipeline.sources.postgresql.connection import translated_errors
+
+_FILTERED_SQL = """
+    SELECT oid::regclass::text FROM pg_class WHERE oid = ANY(%(oids)s) AND row_security_active(oid) ORDER BY 1
+"""
+
+
+def row_policy_risks(connection: Connection, table_oids: Iterable[int]) -> list[str]:
+    """Return a sentence for each of the tables whose policies decide which rows the user sees."""
+    with translated_errors(), connection.cursor() as cursor:
+        cursor.execute(_FILTERED_SQL, {"oids": list(table_oids)})
+        tables = [name for (name,) in cursor.fetchall()]
+    return [
+        f"row-level security of {table} applies to the user: rows that its policies hide are not read. To read all "
+        "rows, give the user the attribute BYPASSRLS, or a policy that lets all of them be seen"
+        for table in tables
+    ]
