@@ -167,6 +167,7 @@ class Faults:
         with _intercepted(calls, None, None):
             publish(self._client(), trial.plan, trial.files)
         assert trial.rows() == case.after(trial.before, case.rows)
+        trial.remove()
         return len(calls)
 
     def play(self, case: Case, number: int, fault: Fault) -> Outcome:
@@ -187,6 +188,7 @@ class Faults:
                 if attempt == 0 and len(calls) > number:
                     outcome.call = calls[number]
         self._judge(trial, report, errors, outcome)
+        trial.remove()
         return outcome
 
     def _judge(self, trial: _Trial, report: SyncReport | None, errors: list[str], outcome: Outcome) -> None:
@@ -248,6 +250,11 @@ class _Trial:
         tables = [table.table_id for table in self.faults.client.list_tables(self.faults.dataset)]
         objects = FileSystems.match([f"{self.plan.staging_folder}**"])[0].metadata_list
         return [name for name in tables if run_id in name] + [entry.path for entry in objects]
+
+    def remove(self) -> None:
+        """Drop the tables: each one more makes all calls of the emulator slower."""
+        for name in (self.table_id, f"{self.table_id}_lost"):
+            self.faults.client.delete_table(name, not_found_ok=True)
 
     @property
     def table_id(self) -> str:
