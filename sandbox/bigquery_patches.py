@@ -200,12 +200,12 @@ CREATE OR REPLACE MACRO bq.main._accepted_json(s) AS CASE
     WHEN regexp_matches(s, '[eE]\+?\d{3,}|\d{309,}') AND list_bool_or(list_transform(
         regexp_extract_all(regexp_replace(s, '"(\\.|[^"\\])*"', '""', 'g'), '-?\d+(\.\d+)?([eE][+-]?\d+)?'),
         lambda number: isinf(CAST(number AS DOUBLE))))
-        THEN error('Invalid input to PARSE_JSON: number overflow')
+        THEN _raise('Invalid input to PARSE_JSON: number overflow')
     WHEN contains(s, '\u') AND regexp_matches(
         regexp_replace(replace(s, '\\', ''),
             '\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}', '', 'g'),
         '\\u[dD][89a-fA-F][0-9a-fA-F]{2}')
-        THEN error('Invalid input to PARSE_JSON: invalid string: surrogate U+D800..U+DBFF must be followed by '
+        THEN _raise('Invalid input to PARSE_JSON: invalid string: surrogate U+D800..U+DBFF must be followed by '
             || 'U+DC00..U+DFFF')
     ELSE s
 END

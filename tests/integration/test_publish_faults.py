@@ -15,7 +15,7 @@ def faults(bigquery_client: bigquery.Client, dataset: str, gcs_folder: str) -> I
     return Faults(bigquery_client, dataset, gcs_folder)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", CASES)
 def test_a_call_that_fails_once_does_no_harm(faults: Faults, name: str) -> None:
     """Each call of the case meets one fault; `python -m tests.integration.faults` plays all of them at each."""

@@ -290,7 +290,9 @@ def _is_without_values(error: psycopg2.Error, sqlstate: str) -> bool:
     """Whether the server's text cannot hold a value of a row."""
     if error.diag.internal_query or error.diag.context not in (None, _PARALLEL_WORKER):
         return False
-    return error.diag.statement_position is not None or sqlstate.startswith(_STATES_WITHOUT_VALUES)
+    # A constant of the query that does not suit its type is quoted, and may be meant for nobody's eyes.
+    is_of_statement = error.diag.statement_position is not None and not sqlstate.startswith("22")
+    return is_of_statement or sqlstate.startswith(_STATES_WITHOUT_VALUES)
 
 
 def _lock_holders(error: psycopg2.Error) -> str:
