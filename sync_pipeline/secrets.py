@@ -90,6 +90,12 @@ class Secret:
                 remedy.
             SourceUnavailableError: Secret Manager could not be reached, or failed.
         """
+        text = self._resolved(connect)
+        if "\0" in text:
+            raise ConfigError([f"{self.parameter}: the secret has a NUL, which no server takes"])
+        return text
+
+    def _resolved(self, connect: Callable[[], SecretManagerServiceClient] | None) -> str:
         if self.variable is not None:
             return _variable(self.parameter, self.variable)
         if self.is_location:

@@ -62,6 +62,7 @@ def read_values(parameters: Mapping[str, str]) -> tuple[ParameterValues, list[st
             values[name] = default
             continue
         try:
+            check_text(text)
             values[name] = _read(parameter, text)
         except ValueError as error:
             problems.append(_problem(parameter, text, str(error)))
@@ -70,6 +71,15 @@ def read_values(parameters: Mapping[str, str]) -> tuple[ParameterValues, list[st
         if values[name] != default:
             given.add(name)
     return ParameterValues(values, frozenset(given), frozenset(malformed)), problems
+
+
+def check_text(text: str) -> None:
+    """Raise ValueError when `text` holds what no server takes: a NUL, or a byte that is not UTF-8.
+
+    Python reads such a byte of its command line as half of a surrogate pair.
+    """
+    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError("it has a NUL, or bytes that are not UTF-8")
 
 
 def read_json_object(text: str) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from sync_pipeline.identifiers import SourceTable, TableId
 from sync_pipeline.parameters import PARAMETERS
 from sync_pipeline.secrets import Secret
 from sync_pipeline.transformation_config import TransformationConfig
+from tests import plans
 
 DESTINATION = {
     "destination_bigquery_project": "my-project",
@@ -1070,3 +1071,12 @@ PLAIN_SECRET = (
 )
 def test_warnings(parameters: dict[str, str], warnings: tuple[str, ...]) -> None:
     assert SyncConfig.from_parameters(parameters).warnings == warnings
+
+
+@pytest.mark.parametrize("character", ["\0", "\udc80"], ids=["NUL", "not UTF-8"])
+@pytest.mark.parametrize("name", ["postgresql_password", "postgresql_query"])
+def test_a_text_that_no_server_takes_is_refused(name: str, character: str) -> None:
+    with pytest.raises(ConfigError, match="it has a NUL, or bytes that are not UTF-8") as caught:
+        SyncConfig.from_parameters(plans.PARAMETERS | {name: f"hunter3-planted{character}"})
+    assert name in str(caught.value)
+    assert ("hunter3" in str(caught.value)) is (name != "postgresql_password")
