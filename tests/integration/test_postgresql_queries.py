@@ -283,8 +283,8 @@ def test_only_the_chosen_columns_are_read(shop: Reader) -> None:
         pytest.param(
             "SELECT B'2' AS bits",
             SourceQueryError,
-            'PostgreSQL: "2" is not a valid binary digit (SQLSTATE 22P02) at line 1, column 8 of the query: correct '
-            "the query",
+            "PostgreSQL: InvalidTextRepresentation (SQLSTATE 22P02) at line 1, column 8 of the query: correct the "
+            "query",
             id="bits that are none",
         ),
     ],
