@@ -25,7 +25,7 @@ from sync_pipeline.source import ReadPlan, Selection
 from sync_pipeline.table_options import NO_OPTIONS, TableOptions
 
 # What `new_run_id` makes.
-RUN_ID = re.compile(r"(?P<began>\d{8}T\d{6})_[0-9a-f]{8}")
+RUN_ID = re.compile(r"(?P<began>[0-9]{8}T[0-9]{6})_[0-9a-f]{8}")
 
 # In place of a timestamp, for runs that do not depend on one.
 NO_START = "none"

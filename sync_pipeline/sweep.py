@@ -21,7 +21,7 @@ LONGEST_JOB = timedelta(days=10)
 # As `SyncPlan` names the folders of runs, and nothing like it: anybody who may write to the bucket names objects, and
 # what is found here names what is deleted.
 _FOLDER = re.compile(
-    r"start=(?P<start>none|0|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{6}\.[0-9]{6}),run=(?P<run>[0-9]{8}T[0-9]{6}_[0-9a-f]{8})/"
+    rf"start=(?P<start>none|0|[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}T[0-9]{{6}}\.[0-9]{{6}}),run=(?P<run>{RUN_ID.pattern})/"
 )
 
 
@@ -56,7 +56,11 @@ def is_too_old(run_id: str, plan: SyncPlan) -> bool:
     match = RUN_ID.fullmatch(run_id)
     if match is None:
         return False
-    began = datetime.strptime(match["began"], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+    try:
+        began = datetime.strptime(match["began"], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+    except ValueError:
+        # Digits that are no moment: somebody else has named it, and must not end a run that has published.
+        return False
     return plan.started_at - began > LONGEST_JOB
 
 

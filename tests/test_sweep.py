@@ -48,6 +48,7 @@ def test_who_does_not_compete_supersedes_nobody(mode: WriteMode) -> None:
         pytest.param("20250712T150000_0a1b2c3d", False, id="ten days"),
         pytest.param("20250722T150000_0a1b2c3d", False, id="now"),
         pytest.param("orders_archive", False, id="no run"),
+        pytest.param("20259999T999999_0a1b2c3d", False, id="no moment"),
     ],
 )
 def test_what_no_job_can_still_be_at_is_orphaned(run_id: str, expected: bool) -> None:
