@@ -204,7 +204,7 @@ def test_no_output_holds_the_password(syncing: Syncing, closed_port: str) -> Non
         pytest.param(
             {"postgresql_password": "wrong"}, 2, "check postgresql_username and postgresql_password", id="password"
         ),
-        pytest.param({"postgresql_query": "SELEC 1"}, 2, "SQLSTATE 42601", id="query"),
+        pytest.param({"postgresql_query": "SELECT 1 +"}, 2, "SQLSTATE 42601", id="query"),
         pytest.param({"postgresql_query": "SELECT 'NaN'::numeric AS v"}, 2, "column 'v'", id="value"),
         pytest.param({"partition_field": "name", "enable_auto_schema": "true"}, 2, "partition_field", id="layout"),
         pytest.param({"postgresql_host": "name.invalid"}, 2, "check postgresql_host", id="unknown host"),
