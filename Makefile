@@ -105,8 +105,8 @@ bench-bigquery: install ## Measure reading from BigQuery beside Beam's own readi
 	@$(PYTHON) -m benchmarks.bigquery $(ARGS)
 
 .PHONY: fuzz
-fuzz: install ## Try CASES=20000 hostile parameters, names, documents and messages
-	@FUZZ_CASES=$(CASES) $(PYTHON) -m pytest -n0 -q --timeout=0 tests/test_fuzz.py $(ARGS)
+fuzz: install ## Try CASES=20000 hostile parameters, launch files, documents and messages
+	@FUZZ_CASES=$(CASES) $(PYTHON) -m pytest -n0 -q --timeout=0 tests/test_fuzz.py tests/test_fuzz_jobs.py $(ARGS)
 
 .PHONY: soak
 soak: install ## Play HISTORIES=5000 random histories of source, runs and destination

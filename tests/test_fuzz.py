@@ -7,7 +7,6 @@ import io
 import json
 import logging
 import pickle
-import re
 from typing import Any
 
 import bson
@@ -41,20 +40,22 @@ from sync_pipeline.sources.mongodb.schema_scan import schema_of
 from sync_pipeline.sweep import _FOLDER
 from sync_pipeline.transformation import read_schema, transform_batch, transform_schema
 from sync_pipeline.transformation_config import TransformationConfig
-from tests.fuzz_cases import PLANTED, SECRETS, TEXTS, cases
-from tests.plans import PARAMETERS as POSTGRESQL
+from tests.fuzz_cases import (
+    MONGODB,
+    PLAIN_SECRETS,
+    PLANTED,
+    POSTGRESQL,
+    SECRET_NAMES,
+    SECRETS,
+    TEXTS,
+    UNSAFE,
+    WRITABLE_TEXTS,
+    cases,
+    flags,
+)
 from tests.plans import plan
 
-UNSAFE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-SECRET_NAMES = [parameter.name for parameter in PARAMETERS if parameter.secret]
 PLAIN_NAMES = [parameter.name for parameter in PARAMETERS if not parameter.secret]
-MONGODB = {
-    "data_source": "mongodb",
-    "mongodb_host": "127.0.0.1",
-    "mongodb_port": "1",
-    "mongodb_database": "d",
-    "mongodb_collection": "c",
-} | {name: value for name, value in POSTGRESQL.items() if name.startswith("destination_")}
 SOURCES = [POSTGRESQL | {"postgresql_host": "127.0.0.1", "postgresql_port": "1"}, MONGODB]
 
 
@@ -86,17 +87,17 @@ def run_main(argv: list[str]) -> tuple[int, str, str]:
 def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Servers are looked for where none is; Cloud Storage and BigQuery are not asked before a source has answered."""
     monkeypatch.setattr(connection, "SELECTION_SECONDS", 0.01)
+    monkeypatch.setattr(connection, "CONNECT_TIMEOUT_SECONDS", 0.01)
+    monkeypatch.setattr(connection, "_REASON_SECONDS", 0.05)
     monkeypatch.setattr(pymongo.common, "MIN_HEARTBEAT_INTERVAL", 0.01)
     monkeypatch.setattr(pipeline, "check_staging", lambda *_: None, raising=False)
     monkeypatch.setattr(pipeline, "open_client", lambda *_, **__: None)
 
 
-def flags(parameters: dict[str, str]) -> list[str]:
-    return [f"--{name}={value}" for name, value in parameters.items()]
-
-
 # A secret, where it belongs and where it is put by mistake; anything else, anywhere.
-GIVEN_SECRETS = st.dictionaries(st.sampled_from(SECRET_NAMES), SECRETS, max_size=3)
+GIVEN_SECRETS = st.lists(st.sampled_from(SECRET_NAMES), max_size=3, unique=True).flatmap(
+    lambda names: st.fixed_dictionaries({name: PLAIN_SECRETS[name] for name in names})
+)
 MISPLACED = st.sampled_from(
     [
         [f"--postgresql_pasword={PLANTED}"],
@@ -197,7 +198,7 @@ QUOTING = st.sampled_from(
 )
 
 
-@cases(0.15)
+@cases(0.1)
 @given(QUOTING, SECRETS, st.integers(0, 60_000), st.sampled_from([None, "invalid", "invalidQuery", "other", PLANTED]))
 def test_words_of_servers(template: str, value: str, code: int, reason: str | None) -> None:
     message = template.format(value)
@@ -214,9 +215,7 @@ def test_words_of_servers(template: str, value: str, code: int, reason: str | No
 
 
 # Names of fields, of which some are looked for; `secret` is where a planted value lies.
-NAMES = st.sampled_from(["a", "b", "c", "secret", "a.b", "$x", "", "é", "x y", "0"]) | TEXTS.map(
-    lambda name: name.replace("\0", "").encode(errors="replace").decode()
-)
+NAMES = st.sampled_from(["a", "b", "c", "secret", "a.b", "$x", "", "é", "x y", "0"]) | WRITABLE_TEXTS
 ORDINARY = st.recursive(
     st.none()
     | st.booleans()
@@ -247,7 +246,7 @@ def all_of(letters: list[DeadLetter], made: SyncPlan) -> str:
     return "".join(str(dead_letter_batch(letter, made).to_pylist()) for letter in letters)
 
 
-@cases(0.35)
+@cases(0.25)
 @given(
     st.lists(
         st.dictionaries(NAMES.filter(lambda name: name != "secret"), ORDINARY, max_size=4), min_size=1, max_size=4
@@ -323,7 +322,7 @@ def _can_be_named(schema: Schema, transformation: TransformationConfig) -> bool:
     return True
 
 
-@cases(0.05)
+@cases(0.025)
 @given(TEXTS)
 def test_printable(text: str) -> None:
     shown = printable(text)
@@ -332,7 +331,7 @@ def test_printable(text: str) -> None:
     assert "\n" not in on_one_line(text)
 
 
-@cases(0.05)
+@cases(0.025)
 @given(TEXTS, TEXTS)
 def test_no_found_name_names_what_is_deleted(start: str, run: str) -> None:
     assert _FOLDER.match(f"start={start},run={run}/x") is None

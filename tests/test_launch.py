@@ -508,6 +508,32 @@ def test_nothing_is_not_sent() -> None:
             id="secret of this environment",
         ),
         pytest.param(
+            environment(additionalPipelineOptions=["x=1", f"--postgresql_password={PASSWORD}"]),
+            "environment.additionalPipelineOptions has postgresql_password, which is a parameter: write it under "
+            "parameters",
+            id="parameter among Beam's options",
+        ),
+        pytest.param(
+            {"launch_options": {"postgresql_password": PASSWORD}},
+            "launch_options.postgresql_password is a parameter: write it under parameters",
+            id="parameter among the launch options",
+        ),
+        pytest.param(
+            {"schedule": SCHEDULE | {"description": "\x1b[2Jnightly"}},
+            "schedule.description has a control character: take it out",
+            id="escape sequence",
+        ),
+        pytest.param(
+            environment(additionalUserLabels={"team\u202e": "a"}),
+            "environment.additionalUserLabels has a control character: take it out",
+            id="direction of writing in a label",
+        ),
+        pytest.param(
+            environment(additionalExperiments=["a\ud800"]),
+            "environment.additionalExperiments has a control character: take it out",
+            id="half a character",
+        ),
+        pytest.param(
             {"schedule": "0 2 * * *"},
             "schedule is not a mapping: give it cron, time_zone and service_account",
             id="schedule of one text",
@@ -579,6 +605,9 @@ def test_right_patterns(cron: str) -> None:
         pytest.param("a: &a\n  <<: *a", "this is not YAML: it refers to itself (line 1, column 4)", id="cyclic merge"),
         pytest.param("{[" * 5000, "this is not YAML: it is nested too deeply", id="deep"),
         pytest.param('{"a":' * 100000, "this is not YAML: it is nested too deeply", id="deep JSON"),
+        pytest.param(
+            "a: 1\nb: \x1b", "this is not YAML: a character that cannot be shown (line 2)", id="escape sequence"
+        ),
         pytest.param(BOMB, "this is not YAML: its aliases stand for too much (line 5, column 5)", id="bomb"),
         pytest.param(
             "a: 2026-13-01", "this is not YAML: a date or a number cannot be read; put it in quotes", id="no date"
@@ -606,6 +635,20 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path, capsys: pytest.CaptureFix
         "fallback_days",
     ]
     assert PASSWORD not in complained
+
+
+def test_what_a_terminal_would_obey_is_escaped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "orders.yaml"
+    query = "SELECT '\x1b[2J\x9b31m\u202e' AS note\tFROM orders"
+    path.write_text(yaml.safe_dump(LAUNCH | parameters(postgresql_query=query)))
+    assert main([str(path)]) == 0
+    assert "SELECT '\\u001b[2J\\u009b31m\\u202e' AS note\\tFROM orders" in capsys.readouterr().out
+    assert main([str(path), "--only=request"]) == 0
+    sent = json.loads(capsys.readouterr().out)["launchParameter"]["parameters"]
+    assert sent["postgresql_query"] == query
+    path.write_text(yaml.safe_dump(LAUNCH | parameters(**{"\x1b[2J\n": "x"})))
+    assert main([str(path)]) == 2
+    assert capsys.readouterr().err == f"error: {path}: \\x1b[2J\\n is not a parameter of this template\n"
 
 
 def test_a_file_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from sync_pipeline.errors import ConfigError
 from sync_pipeline.launch import commands, requests
 from sync_pipeline.launch.launch_file import Launch, read_launch
+from sync_pipeline.printable import on_one_line
 
 
 def main(argv: Sequence[str]) -> int:
@@ -21,10 +22,10 @@ def main(argv: Sequence[str]) -> int:
             raise ConfigError(["schedule is missing: give it cron, time_zone and service_account"])
     except ConfigError as error:
         for problem in error.problems:
-            print(f"error: {arguments.file}: {problem}", file=sys.stderr)
+            print(on_one_line(f"error: {arguments.file}: {problem}"), file=sys.stderr)
         return error.exit_code
     for warning in launch.warnings:
-        print(f"warning: {arguments.file}: {warning}", file=sys.stderr)
+        print(on_one_line(f"warning: {arguments.file}: {warning}"), file=sys.stderr)
     if arguments.only:
         sys.stdout.write(_PARTS[arguments.only](launch, arguments))
     else:

@@ -15,6 +15,7 @@ from sync_pipeline.launch import settings
 from sync_pipeline.launch.schedule import Schedule, read_schedule
 from sync_pipeline.launch.yaml_text import read_yaml
 from sync_pipeline.parameters import BY_NAME, ParameterType
+from sync_pipeline.printable import UNSAFE
 from sync_pipeline.secrets import Secret
 from sync_pipeline.suggestions import did_you_mean
 from sync_pipeline.values import read_json_object
@@ -80,6 +81,9 @@ def read_launch(text: str) -> Launch:
         if not re.fullmatch(pattern, texts[key]):
             given = f"is {texts[key]!r}" if texts[key] else "is missing"
             problems.append(f"{key} {given}: give {example}")
+    # What a parameter may hold is checked with the parameters.
+    rest = {key: value for key, value in content.items() if key != "parameters"}
+    problems += [f"{place} has a control character: take it out" for place in _unsafe_places(rest)]
     environment = _mapping(content, "environment", problems)
     problems += settings.problems_of(environment)
     environment |= _run_time_limit(content, environment, problems)
@@ -120,7 +124,9 @@ def _run_time_limit(
 def _launch_options(given: Mapping[str, Any], problems: list[str]) -> dict[str, str]:
     options = {}
     for name, value in given.items():
-        if isinstance(value, bool) or not isinstance(value, int | str):
+        if name in BY_NAME:
+            problems.append(f"launch_options.{name} is a parameter: write it under parameters")
+        elif isinstance(value, bool) or not isinstance(value, int | str):
             problems.append(f"launch_options.{name} is {value!r}: give a text or a whole number")
         elif name == "ft_launch_timeout_secs" and not re.fullmatch("[1-9][0-9]*", str(value)):
             problems.append(f"launch_options.{name} is {value!r}: give a whole number of seconds, such as 1800")
@@ -135,6 +141,20 @@ def _content_of(text: str) -> Any:
         return read_json_object(text)
     except (ValueError, RecursionError):
         return read_yaml(text)
+
+
+def _unsafe_places(value: Any, place: str = "") -> Iterator[str]:
+    """Yield where a text has characters that would act on the terminal in which the commands are pasted."""
+    if isinstance(value, str) and UNSAFE.search(value):
+        yield place
+    elif isinstance(value, list):
+        for item in value:
+            yield from _unsafe_places(item, place)
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            inner = f"{place}.{name}" if place else str(name)
+            yield from _unsafe_places(str(name), place or inner)
+            yield from _unsafe_places(item, inner)
 
 
 def _mapping(content: Mapping[str, Any], key: str, problems: list[str]) -> dict[str, Any]:

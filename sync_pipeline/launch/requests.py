@@ -8,6 +8,7 @@ from typing import Any
 
 from sync_pipeline.launch.launch_file import Launch
 from sync_pipeline.launch.schedule import Schedule
+from sync_pipeline.printable import UNSAFE
 
 # A launch that was refused is tried again after 30, 60, 120 … seconds, as often as the schedule says. Without a longest
 # duration: with one, Cloud Scheduler would go on until both the number and the duration are reached.
@@ -66,5 +67,6 @@ def scheduler_job(launch: Launch, schedule: Schedule) -> dict[str, Any]:
 
 
 def as_json(body: Any) -> str:
-    """Return `body` as people read it, with a line's end."""
-    return json.dumps(body, indent=2, ensure_ascii=False) + "\n"
+    """Return `body` as people read it, with a line's end; characters that are not for a terminal are escaped."""
+    text = json.dumps(body, indent=2, ensure_ascii=False)
+    return UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n"

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sync_pipeline.parameters import BY_NAME as PARAMETERS
 from sync_pipeline.suggestions import did_you_mean
 
 
@@ -136,6 +137,11 @@ def _problem(name: str, value: Any) -> str | None:
     entries = [*value.keys(), *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else []
     if not all(isinstance(entry, str) for entry in entries):
         return f"environment.{name} has an entry that is not a text: put it in quotes"
+    if name == "additionalPipelineOptions":
+        # Its value, which may be a secret, would be kept with the launch.
+        options = [entry.strip().lstrip("-").partition("=")[0] for entry in entries]
+        if (parameter := next((option for option in options if option in PARAMETERS), None)) is not None:
+            return f"environment.{name} has {parameter}, which is a parameter: write it under parameters"
     return None
 
 

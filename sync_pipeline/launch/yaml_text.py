@@ -22,13 +22,17 @@ def read_yaml(text: str) -> Any:
         ConfigError: it is not YAML, refers to itself, has a key twice, or has a text that YAML 1.1 takes for something
             else. The error names the line, and never the value, which may be a secret.
     """
-    loader = _Loader(text)
+    loader = None
     try:
+        loader = _Loader(text)
         node = loader.get_single_node()
         if node is None:
             return None
         _size(node, {})
         return loader.construct_document(node)
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise ConfigError([f"this is not YAML: a character that cannot be shown (line {line})"]) from None
     except yaml.YAMLError as error:
         raise ConfigError([f"this is not YAML: {_place_of(error)}"]) from None
     except RecursionError:
@@ -37,7 +41,8 @@ def read_yaml(text: str) -> Any:
         # So end the constructors of PyYAML, with texts such as 2026-13-01 or !!float x.
         raise ConfigError(["this is not YAML: a date or a number cannot be read; put it in quotes"]) from None
     finally:
-        loader.dispose()
+        if loader is not None:
+            loader.dispose()
 
 
 def _size(node: yaml.Node, sizes: dict[int, int]) -> int:

@@ -106,3 +106,17 @@ def test_silent_mongodb(talk: Callable[[socket.socket], None]) -> None:
     ):
         pass
     assert time.monotonic() - started < 30
+
+
+def test_closed_port_of_mongodb(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server is looked for once as long as it may take, and not also as long as a login may."""
+    monkeypatch.setattr(of_mongodb, "CONNECT_TIMEOUT_SECONDS", 3)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    started = time.monotonic()
+    with (
+        pytest.raises(SourceUnavailableError, match="Connection refused"),
+        of_mongodb.connected(dataclasses.replace(MONGODB, port=port), 0),
+    ):
+        pass
+    assert time.monotonic() - started < 6

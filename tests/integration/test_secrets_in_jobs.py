@@ -6,13 +6,10 @@ import base64
 import bz2
 import json
 import logging
-import re
 import traceback
-import urllib.parse
 import uuid
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +30,7 @@ from tests.certificates import Authority, written
 from tests.integration.mongodb_syncing import MongodbSyncing
 from tests.integration.syncing import Syncing, _Messages
 from tests.integration.tls_servers import mongodb_with_tls
+from tests.packed_texts import holds
 from tests.secret_manager import secret_manager
 
 IMAGE = "us-central1-docker.pkg.dev/my-project/sync/sync-to-bigquery:1.0.0"
@@ -206,28 +204,6 @@ class Launcher:
 def launcher(syncing: Syncing, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Launcher:
     monkeypatch.setenv(IMAGE_VARIABLE, IMAGE)
     return Launcher(syncing, capfd)
-
-
-def holds(content: bytes, secret: str) -> bool:
-    """Whether the secret is in there: as it is, quoted for a URL or for JSON, in Base64, or in what Beam has packed."""
-    quoted = (secret, urllib.parse.quote(secret), urllib.parse.quote(secret, safe=""), json.dumps(secret)[1:-1])
-    if any(text.encode() in content for text in quoted):
-        return True
-    return any(holds(unpacked, secret) for unpacked in _unpacked(content))
-
-
-def _unpacked(content: bytes) -> Iterator[bytes]:
-    # Beam writes what it pickles as Base64 of something compressed, and other text may stand right before it.
-    for found in re.findall(rb"[A-Za-z0-9+/_-]{16,}", content):
-        text = found.replace(b"-", b"+").replace(b"_", b"/")
-        packed = [match.start() for match in re.finditer(rb"QlpoO|eJ", text)]
-        for start in {*range(4), *packed}:
-            whole = text[start : len(text) - ((len(text) - start) % 4 == 1)]
-            decoded = base64.b64decode(whole + b"=" * (-len(whole) % 4))
-            yield decoded
-            for decompress in (bz2.decompress, zlib.decompress):
-                with suppress(OSError, zlib.error, ValueError):
-                    yield decompress(decoded)
 
 
 @pytest.mark.parametrize(

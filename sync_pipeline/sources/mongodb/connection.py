@@ -25,6 +25,8 @@ APPLICATION_NAME = "dataflow-bigquery-sync"
 # How long a server, or the right member of a replica set, is looked for in one attempt.
 SELECTION_SECONDS = 10
 CONNECT_TIMEOUT_SECONDS = 10
+# After that long it is known, and told, why no server was found.
+_REASON_SECONDS = 1
 
 Document = dict[str, Any]
 
@@ -172,8 +174,9 @@ def translated_errors(config: MongodbConfig, *, is_reading: bool = False) -> Ite
 def _connect(config: MongodbConfig, answer_seconds: float | None) -> pymongo.MongoClient[Document]:
     client = _open_client(config, answer_seconds)
     try:
-        # The client connects on first use; this also logs in, for which the driver by itself would wait for ever.
-        patience = client.options.server_selection_timeout + 2 * CONNECT_TIMEOUT_SECONDS
+        # The client connects on first use; this also logs in, for which the driver by itself would wait for ever. The
+        # driver looks for a server as long as it may take for all, and not as long as its own option says.
+        patience = max(client.options.server_selection_timeout, CONNECT_TIMEOUT_SECONDS) + _REASON_SECONDS
         with translated_errors(config), pymongo.timeout(patience):
             client.admin.command("ping", read_preference=client.read_preference)
     except BaseException:
