@@ -22,7 +22,7 @@ DESCRIBED = {described["name"]: described for described in DOCUMENT["parameters"
 WITH_PATTERN = [parameter for parameter in PARAMETERS if "regexes" in DESCRIBED[parameter.name]]
 
 # Why we refuse what a pattern lets through, by type (a NUL always): no rule that says which characters may follow each
-# other where the pattern can say it. The last two of a table's are characters for which the syntaxes of patterns differ.
+# other where the pattern can say it. The last two of a table's are characters on which the syntaxes of patterns differ.
 BEYOND_PATTERNS = {
     ParameterType.INTEGER: ("write a whole number from",),
     ParameterType.DATASET: ("a dataset name has letters, digits and underscores, at most 1,024",),
