@@ -36,7 +36,7 @@ RUN pip install --no-cache-dir --root-user-action=ignore --no-deps --no-index --
 ENV FLEX_TEMPLATE_PYTHON_PY_FILE=/template/main.py \
     RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT=1
 
-# By this name the launcher tells Dataflow which image the workers run; see sync_pipeline/options.py. Last, as it differs
+# By this name the launcher tells Dataflow which image the workers run; see sync_pipeline/parameters/beam_options.py. Last, as it differs
 # in every build.
 ARG IMAGE
 ENV SDK_CONTAINER_IMAGE=${IMAGE}

@@ -48,7 +48,7 @@ check: install ## Check format, lint, types, layers, Dockerfile and generated fi
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports
 	@$(VENV)/bin/hadolint Dockerfile
-	@$(PYTHON) -m sync_pipeline.reference --check
+	@$(PYTHON) -m sync_pipeline.parameters.documents --check
 	@$(MAKE) --no-print-directory advise
 
 # What is known of a package changes without a change here: `make check` tells it, `make audit` fails by it.

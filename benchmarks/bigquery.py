@@ -29,10 +29,10 @@ import sandbox
 from benchmarks.memory import facts
 from sandbox.endpoints import Endpoints
 from sync_pipeline import pipeline
-from sync_pipeline.config import SyncConfig
-from sync_pipeline.source import BATCHES
+from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.sources import open_source
 from sync_pipeline.sources.bigquery.client import open_read_client
+from sync_pipeline.sources.source import BATCHES
 
 ROWS, ROUNDS = 1_000_000, 3
 PACKAGES = ("apache-beam", "pyarrow", "google-cloud-bigquery", "google-cloud-bigquery-storage")
@@ -177,7 +177,7 @@ def _parameters(endpoints: Endpoints, way: str) -> dict[str, str]:
 def _batches(start: beam.PCollection, endpoints: Endpoints) -> beam.PCollection:
     source = open_source(SyncConfig.from_parameters(_parameters(endpoints, "storage_api")))
     schema = source.describe().schema
-    partitions = list(source.plan_read(schema, None).partitions)
+    partitions = list(source.plan_read(schema, None).splits)
     return (start.pipeline | beam.Create(partitions) | source.read(schema))[BATCHES]
 
 

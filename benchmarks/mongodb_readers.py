@@ -18,11 +18,11 @@ import apache_beam as beam
 import pymongo
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from sync_pipeline.config import SyncConfig
-from sync_pipeline.layout import TableLayout
+from sync_pipeline.auto_schema.layout import TableLayout
+from sync_pipeline.parameters.config import SyncConfig
+from sync_pipeline.publishing.staging import StagingTarget, _WriteParquetFn
 from sync_pipeline.sources import open_source
 from sync_pipeline.sources.mongodb.raw_read import _ReadPartitionFn
-from sync_pipeline.staging import StagingTarget, _WriteParquetFn
 
 
 def raw_drain(uri: str, database: str, collection: str, _folder: Path) -> dict[str, float]:
@@ -55,7 +55,7 @@ def ours(uri: str, database: str, collection: str, folder: Path) -> dict[str, fl
     )
     began = time.monotonic()
     schema = source.describe().schema
-    partitions = source.plan_read(schema, None).partitions
+    partitions = source.plan_read(schema, None).splits
     planned = time.monotonic()
     read = _ReadPartitionFn(source.read(schema))
     write = _WriteParquetFn(StagingTarget(f"{folder}/", schema, TableLayout()))

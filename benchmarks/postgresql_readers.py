@@ -23,13 +23,13 @@ import psycopg2.extras
 from apache_beam.options.pipeline_options import PipelineOptions
 from psycopg2.extensions import parse_dsn
 
-from sync_pipeline.config import SyncConfig
-from sync_pipeline.layout import TableLayout
-from sync_pipeline.smart_sync import StartOrigin, SyncInterval
-from sync_pipeline.source import BATCHES
+from sync_pipeline.auto_schema.layout import TableLayout
+from sync_pipeline.parameters.config import SyncConfig
+from sync_pipeline.publishing.staging import StagingTarget, WriteStagedFiles
+from sync_pipeline.smart_sync.interval import StartOrigin, SyncInterval
 from sync_pipeline.sources import open_source
-from sync_pipeline.staging import StagingTarget, WriteStagedFiles
-from sync_pipeline.transformation import ApplyTransformation
+from sync_pipeline.sources.source import BATCHES
+from sync_pipeline.transforms.batches import ApplyTransformation
 
 FIRST_MOMENT = datetime(2025, 1, 1, tzinfo=UTC)
 
@@ -106,10 +106,10 @@ def staged(job: Job) -> int:
     description = source.describe()
     plan = source.plan_read(description.schema, _interval(job))
     options = ["--runner=FnApiRunner"]
-    if len(plan.partitions) > 1:
+    if len(plan.splits) > 1:
         options += [f"--direct_num_workers={os.cpu_count()}", "--direct_running_mode=multi_threading"]
     pipeline = beam.Pipeline(options=PipelineOptions(options))
-    rows = pipeline | beam.Create(list(plan.partitions)) | beam.Reshuffle() | source.read(description.schema)
+    rows = pipeline | beam.Create(list(plan.splits)) | beam.Reshuffle() | source.read(description.schema)
     batches = rows[BATCHES] | ApplyTransformation(source.config.transformation, description.schema)  # type: ignore[attr-defined]
     batches | WriteStagedFiles(StagingTarget(f"{job.folder}/", description.schema, TableLayout()))
     result = pipeline.run()

@@ -72,8 +72,13 @@ def follow_transactions() -> None:
     run, statement_type = query._run, query.statement_type
 
     def run_and_follow(cur, tree, context, *arguments):
-        is_open = context.settings.get(OPEN_TRANSACTION)
-        if is_open and isinstance(tree, query.DDL) and not _is_temporary(tree, context) and enforced("transaction_ddl"):
+        has_dynamic_schema = context.settings.get(OPEN_TRANSACTION)
+        if (
+            has_dynamic_schema
+            and isinstance(tree, query.DDL)
+            and not _is_temporary(tree, context)
+            and enforced("transaction_ddl")
+        ):
             raise BigQueryError("invalidQuery", _DDL_IN_TRANSACTION)
         statistics = run(cur, tree, context, *arguments)
         if isinstance(tree, exp.Transaction):

@@ -23,10 +23,10 @@ from sandbox.discovery import read_body
 from sandbox.flex_templates import InvalidRequestError, Template, launcher_flags, read_template
 from sandbox.scheduler import Schedules
 from sandbox.secret_manager import SecretExistsError, SecretNotFoundError, Secrets, VersionNotEnabledError, serve
-from sync_pipeline.config import SyncConfig
 from sync_pipeline.errors import ConfigError
-from sync_pipeline.options import job_labels
-from sync_pipeline.parameters import PARAMETERS
+from sync_pipeline.parameters.beam_options import job_labels
+from sync_pipeline.parameters.config import SyncConfig
+from sync_pipeline.parameters.table import PARAMETERS
 
 _SECRETS = frozenset(parameter.name for parameter in PARAMETERS if parameter.secret)
 _JOB_NAME = re.compile("[a-z]([-a-z0-9]*[a-z0-9])?")

@@ -14,25 +14,25 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions
 from apache_beam.runners.runner import PipelineResult
 
-from sync_pipeline.bigquery_client import open_client
-from sync_pipeline.cancellation import cleaning_up_when_told_to_end
-from sync_pipeline.command_line import parse_command_line
-from sync_pipeline.config import SyncConfig
-from sync_pipeline.dead_letters import DescribeDeadLetters, dead_letter_target
+from sync_pipeline.bigquery_api.client import open_client
 from sync_pipeline.errors import ConfigError, SyncError, error_from_worker, message_of
 from sync_pipeline.failures import FAILURES
-from sync_pipeline.options import complete_job_options, pipeline_options, runs_here, runs_on_dataflow
-from sync_pipeline.plan import SyncPlan
-from sync_pipeline.planning import make_plan
+from sync_pipeline.parameters.beam_options import complete_job_options, pipeline_options, runs_here, runs_on_dataflow
+from sync_pipeline.parameters.command_line import parse_command_line
+from sync_pipeline.parameters.config import SyncConfig
+from sync_pipeline.planning.make_plan import make_plan
+from sync_pipeline.planning.plan import SyncPlan
+from sync_pipeline.planning.worker_count import choose_worker_count, parts_of
 from sync_pipeline.printable import printable
-from sync_pipeline.publish import PublishStagedFiles
+from sync_pipeline.publishing.cancellation import cleanup_on_signal
+from sync_pipeline.publishing.clean_up import remove_staged
+from sync_pipeline.publishing.dead_letters import DescribeDeadLetters, dead_letter_target
+from sync_pipeline.publishing.publish import PublishStagedFiles
+from sync_pipeline.publishing.staging import WriteStagedFiles, check_staging, rows_target
 from sync_pipeline.run_log import show_own_lines_only, start_logging
-from sync_pipeline.source import BATCHES, DEAD_LETTERS, Source
 from sync_pipeline.sources import open_source
-from sync_pipeline.staging import WriteStagedFiles, check_staging, rows_target
-from sync_pipeline.sweep import remove_staged
-from sync_pipeline.transformation import ApplyTransformation
-from sync_pipeline.worker_count import choose_worker_count, parts_of
+from sync_pipeline.sources.source import BATCHES, DEAD_LETTERS, Source
+from sync_pipeline.transforms.batches import ApplyTransformation
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -70,8 +70,8 @@ def build_pipeline(plan: SyncPlan, source: Source, options: PipelineOptions) -> 
         # One query moves the rows: there is nothing to read, and nothing to stage.
         pipeline | "NoFiles" >> beam.Create([]) | "Publish" >> PublishStagedFiles(plan)
         return pipeline
-    partitions = pipeline | "Partitions" >> beam.Create(list(plan.read.partitions), reshuffle=False)
-    if len(plan.read.partitions) > 1:
+    partitions = pipeline | "Partitions" >> beam.Create(list(plan.read.splits), reshuffle=False)
+    if len(plan.read.splits) > 1:
         # Without it Beam would read all partitions on the worker that made the list.
         partitions |= "SpreadPartitions" >> beam.Reshuffle()
     rows = partitions | "Read" >> source.read(plan.read_schema, plan.run_id)
@@ -115,7 +115,7 @@ def run(config: SyncConfig, options: PipelineOptions) -> PipelineResult | None:
     options.view_as(StandardOptions).runner = "FnApiRunner"
     show_own_lines_only()
     try:
-        with cleaning_up_when_told_to_end(plan):
+        with cleanup_on_signal(plan):
             result = build_pipeline(plan, source, options).run()
             result.wait_until_finish()
         return result

@@ -14,6 +14,8 @@ import pyarrow as pa
 from google.cloud.bigquery import PolicyTagList, SchemaField
 from google.cloud.bigquery.enums import TimestampPrecision
 
+from sync_pipeline.googlesql import quoted
+
 # What each BigQuery type is in the staged files. JSON and GEOGRAPHY travel as text: a Parquet load cannot
 # fill a JSON column, so it is staged as STRING and parsed when it is published.
 # https://cloud.google.com/bigquery/docs/loading-data-cloud-storage-parquet#type_conversions
@@ -284,11 +286,6 @@ def numeric_type(precision: int | None, scale: int | None) -> str:
         if scale <= after and precision - scale <= before:
             return name
     return "STRING"
-
-
-def quoted(name: str) -> str:
-    """Return a column or table name as GoogleSQL reads it whatever its letters."""
-    return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"
 
 
 def without_policy_tags(fields: Iterable[SchemaField]) -> list[SchemaField]:

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable
 
 
-def nearest(word: str, candidates: Iterable[str], cutoff: float = 0.6) -> str | None:
+def closest_match(word: str, candidates: Iterable[str], cutoff: float = 0.6) -> str | None:
     """Return the candidate most like `word`, without regard to case and to `-` for `_`; None when none is near."""
     by_folded = {_folded(candidate): candidate for candidate in candidates}
     matches = difflib.get_close_matches(_folded(word), by_folded, n=1, cutoff=cutoff)
@@ -15,7 +15,7 @@ def nearest(word: str, candidates: Iterable[str], cutoff: float = 0.6) -> str | 
 
 def did_you_mean(word: str, candidates: Iterable[str]) -> str:
     """Return `; did you mean X?`, or nothing when no candidate is near."""
-    candidate = nearest(word, candidates)
+    candidate = closest_match(word, candidates)
     return f"; did you mean {candidate}?" if candidate is not None else ""
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sync_pipeline.config import SyncConfig
-from sync_pipeline.layout import TableLayout
-from sync_pipeline.plan import SyncPlan, WriteMode
+from sync_pipeline.auto_schema.layout import TableLayout
+from sync_pipeline.parameters.config import SyncConfig
+from sync_pipeline.planning.plan import SyncPlan, WriteMode
 from sync_pipeline.schema import ARROW_TYPES, REPEATED, REQUIRED, Field, Schema
-from sync_pipeline.smart_sync import StartOrigin, SyncInterval
-from sync_pipeline.source import Partition, ReadPlan
+from sync_pipeline.smart_sync.interval import StartOrigin, SyncInterval
+from sync_pipeline.sources.source import ReadPlan, ReadSplit
 
 PASSWORD = "hunter2-planted"
 PARAMETERS = {
@@ -72,7 +72,7 @@ def plan(
             "started_at": moment("2025-07-22 15:00"),
             "observed_at": moment("2025-07-22 15:00"),
             "config": config,
-            "read": ReadPlan("SELECT * FROM users", (Partition(1, 1, "SELECT id FROM users"),)),
+            "read": ReadPlan("SELECT * FROM users", (ReadSplit(1, 1, "SELECT id FROM users"),)),
             "read_schema": schema,
             "schema": schema,
             "interval": interval,
@@ -81,7 +81,7 @@ def plan(
             "creates_table": False,
             "write_mode": write_mode,
             "layout": TableLayout(),
-            "demanded_column": None,
+            "required_filter_column": None,
             "alterations": (),
             "primary_key": config.primary_key,
             "timestamp_column": "updated_at" if interval else None,

@@ -18,28 +18,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sync_pipeline import pipeline
-from sync_pipeline.bigquery_client import translated_errors as bigquery_errors
-from sync_pipeline.command_line import parse_command_line
-from sync_pipeline.config import SyncConfig
-from sync_pipeline.dead_letters import dead_letter_batch
+from sync_pipeline.bigquery_api.client import translated_errors as bigquery_errors
 from sync_pipeline.errors import ConfigError, SchemaError, SyncError
-from sync_pipeline.hashing import digest
-from sync_pipeline.options import pipeline_options
-from sync_pipeline.parameters import PARAMETERS
-from sync_pipeline.plan import SyncPlan
+from sync_pipeline.parameters.beam_options import pipeline_options
+from sync_pipeline.parameters.command_line import parse_command_line
+from sync_pipeline.parameters.config import SyncConfig
+from sync_pipeline.parameters.table import PARAMETERS
+from sync_pipeline.parameters.transformation_config import TransformationConfig
+from sync_pipeline.planning.plan import SyncPlan
 from sync_pipeline.printable import on_one_line, printable
+from sync_pipeline.publishing.clean_up import _FOLDER
+from sync_pipeline.publishing.dead_letters import dead_letter_batch
 from sync_pipeline.schema import ARROW_TYPES, Field, Schema
-from sync_pipeline.source import DeadLetter
 from sync_pipeline.sources.mongodb import connection
 from sync_pipeline.sources.mongodb.bson_batches import DocumentColumns, read_documents
 from sync_pipeline.sources.mongodb.bson_edits import edited
-from sync_pipeline.sources.mongodb.bson_elements import Documents
-from sync_pipeline.sources.mongodb.bson_texts import plain_text
+from sync_pipeline.sources.mongodb.bson_scan import Documents
 from sync_pipeline.sources.mongodb.field_choice import choose_fields
 from sync_pipeline.sources.mongodb.schema_scan import schema_of
-from sync_pipeline.sweep import _FOLDER
-from sync_pipeline.transformation import read_schema, transform_batch, transform_schema
-from sync_pipeline.transformation_config import TransformationConfig
+from sync_pipeline.sources.mongodb.to_json import plain_text
+from sync_pipeline.sources.source import DeadLetter
+from sync_pipeline.transforms.batches import read_schema, transform_batch, transform_schema
+from sync_pipeline.transforms.hashing import digest
 from tests.fuzz_cases import (
     MONGODB,
     PLAIN_SECRETS,
@@ -282,7 +282,7 @@ def test_documents(
             if number % 2 or key == "secret"
         }
         try:
-            schema = read_schema(schema_of(fields.columns(types)), fields.transformation, is_open=True)
+            schema = read_schema(schema_of(fields.columns(types)), fields.transformation, has_dynamic_schema=True)
         except SchemaError:
             # Two fields that would be one column.
             return

@@ -13,15 +13,16 @@ from apache_beam.portability.api import beam_runner_api_pb2
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync_pipeline.command_line import parse_command_line
-from sync_pipeline.config import SyncConfig
 from sync_pipeline.errors import ConfigError
-from sync_pipeline.launch.__main__ import main
-from sync_pipeline.options import pipeline_options
-from sync_pipeline.parameters import BY_NAME, PARAMETERS, Parameter, ParameterType
+from sync_pipeline.launching.__main__ import main
+from sync_pipeline.parameters.beam_options import pipeline_options
+from sync_pipeline.parameters.command_line import parse_command_line
+from sync_pipeline.parameters.config import SyncConfig
+from sync_pipeline.parameters.secrets import secrets_in
+from sync_pipeline.parameters.table import BY_NAME, PARAMETERS, Parameter, ParameterType
 from sync_pipeline.pipeline import build_pipeline
-from sync_pipeline.plan import DeadLetterTable, WriteMode
-from sync_pipeline.secrets import secrets_in
+from sync_pipeline.planning.dead_letter_table import DeadLetterTable
+from sync_pipeline.planning.plan import WriteMode
 from sync_pipeline.sources import open_source
 from tests.fuzz_cases import (
     MONGODB,
@@ -193,7 +194,7 @@ VALUES = TEXTS | st.integers(-1, 5) | st.booleans() | st.none() | st.lists(TEXTS
 
 
 def run_launch(text: str, *options: str) -> tuple[int, str, str]:
-    """Return the exit code of `python -m sync_pipeline.launch`, its output and what it complains of."""
+    """Return the exit code of `python -m sync_pipeline.launching`, its output and what it complains of."""
     given_text = io.TextIOWrapper(io.BytesIO(text.encode("utf-8", "surrogatepass")), encoding="utf-8")
     with (
         contextlib.redirect_stdout(io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="")) as out,

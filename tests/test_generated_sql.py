@@ -33,11 +33,24 @@ from zetasql.types import (
     ZetaSQLBuiltinFunctionOptions,
 )
 
-from sync_pipeline.dead_letters import DEAD_LETTER_LAYOUT, DEAD_LETTER_SCHEMA
-from sync_pipeline.destination import WIDENINGS, ExistingTable
-from sync_pipeline.latest_timestamp import latest_timestamp_sql
-from sync_pipeline.layout import TableLayout, add_columns_sql, create_table_sql, drop_not_null_sql, set_type_sql
-from sync_pipeline.plan import SyncPlan, WriteMode
+from sync_pipeline.auto_schema.ddl import add_columns_sql, create_table_sql, drop_not_null_sql, set_type_sql
+from sync_pipeline.auto_schema.evolution import WIDENINGS
+from sync_pipeline.auto_schema.layout import TableLayout
+from sync_pipeline.googlesql import quoted
+from sync_pipeline.planning.dead_letter_table import DEAD_LETTER_LAYOUT, DEAD_LETTER_SCHEMA
+from sync_pipeline.planning.destination import ExistingTable
+from sync_pipeline.planning.latest_timestamp import latest_timestamp_sql
+from sync_pipeline.planning.plan import SyncPlan, WriteMode
+from sync_pipeline.publishing.statements import (
+    append_sql,
+    build_sql,
+    merge_sql,
+    refill_sql,
+    replace_sql,
+    select_sql,
+    swap_sql,
+    truncate_sql,
+)
 from sync_pipeline.schema import (
     ARROW_TYPES,
     CLUSTERING_TYPES,
@@ -51,24 +64,13 @@ from sync_pipeline.schema import (
     STRUCT,
     Field,
     Schema,
-    quoted,
 )
 from sync_pipeline.schema import INTERVAL as INTERVAL_TYPE
-from sync_pipeline.source import Selection
 from sync_pipeline.sources.bigquery.queries import Filter, rows_sql
 from sync_pipeline.sources.bigquery.storage_read import SERVICE_COLUMNS
-from sync_pipeline.sql_transformation import CHECKED_CASTS, SURE_CASTS, reading_sql
-from sync_pipeline.statements import (
-    append_sql,
-    build_sql,
-    merge_sql,
-    refill_sql,
-    replace_sql,
-    select_sql,
-    swap_sql,
-    truncate_sql,
-)
-from sync_pipeline.transformation import read_schema, transform_schema
+from sync_pipeline.sources.source import Selection
+from sync_pipeline.transforms.batches import read_schema, transform_schema
+from sync_pipeline.transforms.in_sql import CHECKED_CASTS, SURE_CASTS, reading_sql
 from tests.plans import EVERY_TYPE, INTERVAL, USERS, plan
 
 Analyze = Callable[..., str]
@@ -302,7 +304,7 @@ KEYED = {
 @pytest.mark.parametrize("plan", KEYED.values(), ids=KEYED.keys())
 def test_merge(analyze: Analyze, plan: SyncPlan, filtered: bool) -> None:
     if filtered:
-        plan = replace(plan, demanded_column="updated_at")
+        plan = replace(plan, required_filter_column="updated_at")
     assert analyze(merge_sql(plan), tables_of(plan)) == "ResolvedMergeStmtProto"
 
 
@@ -317,7 +319,7 @@ def test_merge_into_named_partitions(analyze: Analyze, type_name: str, granulari
         KEYED["two columns"],
         layout=TableLayout(column.name, granularity),
         pruned_by=column,
-        demanded_column=column.name,
+        required_filter_column=column.name,
     )
     tables = tables_of(pruned)
     if not is_loaded:

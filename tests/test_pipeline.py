@@ -6,9 +6,9 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from sync_pipeline.pipeline import build_pipeline
-from sync_pipeline.plan import SyncPlan
-from sync_pipeline.source import Partition
+from sync_pipeline.planning.plan import SyncPlan
 from sync_pipeline.sources import open_source
+from sync_pipeline.sources.source import ReadSplit
 from tests.plans import plan
 
 
@@ -20,9 +20,9 @@ def steps(running: SyncPlan) -> list[str]:
 
 @pytest.mark.parametrize(("count", "shuffles"), [(1, 0), (2, 1), (1000, 1)])
 def test_partitions_are_shuffled_once_and_one_is_not(count: int, shuffles: int) -> None:
-    partitions = tuple(Partition(number, count, "SELECT 1") for number in range(1, count + 1))
+    partitions = tuple(ReadSplit(number, count, "SELECT 1") for number in range(1, count + 1))
     running = plan()
-    found = steps(replace(running, read=replace(running.read, partitions=partitions)))
+    found = steps(replace(running, read=replace(running.read, splits=partitions)))
     assert len([name for name in found if name.endswith("GroupByKey")]) == shuffles
     assert "Read/ReadPartition" in found
     assert "Publish/PublishFiles" in found

@@ -22,7 +22,8 @@ def test_printable() -> None:
 
 
 @pytest.mark.parametrize(
-    ("logger", "shown"), [("sync_pipeline.publish", rf"INFO a\n{SHOWN}"), ("google.auth", f"INFO a\n{SHOWN}")]
+    ("logger", "shown"),
+    [("sync_pipeline.publishing.publish", rf"INFO a\n{SHOWN}"), ("google.auth", f"INFO a\n{SHOWN}")],
 )
 def test_a_line_of_the_log(logger: str, shown: str) -> None:
     record = logging.LogRecord(logger, logging.INFO, "file.py", 1, "a\n%s", (HOSTILE,), None)

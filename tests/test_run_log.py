@@ -12,7 +12,7 @@ def record(name: str, message: str, *arguments: object) -> logging.LogRecord:
     return logging.LogRecord(name, logging.INFO, "file.py", 1, message, arguments, None)
 
 
-def from_worker(message: str, location: str = "/opt/sync_pipeline/staging.py:150") -> str:
+def from_worker(message: str, location: str = "/opt/sync_pipeline/publishing/staging.py:150") -> str:
     """Return a line of a worker in another process, as Beam prints it."""
     return (
         'severity: INFO timestamp { seconds: 1784732400 nanos: 1000 } message: "'

@@ -5,6 +5,7 @@ import pytest
 from google.cloud.bigquery import PolicyTagList, SchemaField
 from google.cloud.bigquery.enums import TimestampPrecision
 
+from sync_pipeline.googlesql import quoted
 from sync_pipeline.schema import (
     ARROW_TYPES,
     CLUSTERING_TYPES,
@@ -21,7 +22,6 @@ from sync_pipeline.schema import (
     Field,
     Schema,
     numeric_type,
-    quoted,
     without_policy_tags,
 )
 

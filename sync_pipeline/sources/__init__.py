@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from sync_pipeline.config import SyncConfig
-from sync_pipeline.parameters import BIGQUERY, MONGODB, POSTGRESQL
-from sync_pipeline.source import Source
+from sync_pipeline.parameters.config import SyncConfig
+from sync_pipeline.registry import BIGQUERY, MONGODB, POSTGRESQL
 from sync_pipeline.sources import bigquery, mongodb, postgresql
+from sync_pipeline.sources.source import Source
 
 SOURCES: Mapping[str, Callable[[SyncConfig], Source]] = {
     POSTGRESQL: postgresql.open_source,

@@ -11,9 +11,9 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from google.cloud import bigquery
 
 from sync_pipeline import pipeline
-from sync_pipeline.config import SyncConfig
-from sync_pipeline.plan import SyncPlan
-from sync_pipeline.planning import make_plan
+from sync_pipeline.parameters.config import SyncConfig
+from sync_pipeline.planning.make_plan import make_plan
+from sync_pipeline.planning.plan import SyncPlan
 from sync_pipeline.sources import open_source
 from tests.integration.syncing import TABLE, Syncing
 

@@ -9,14 +9,14 @@ from typing import Any
 import pyarrow as pa
 from google.cloud import bigquery
 
-from sync_pipeline.config import SyncConfig
-from sync_pipeline.plan import SyncPlan
-from sync_pipeline.planning import make_plan
+from sync_pipeline.parameters.config import SyncConfig
+from sync_pipeline.planning.make_plan import make_plan
+from sync_pipeline.planning.plan import SyncPlan
+from sync_pipeline.publishing.staging import StagedFile, _OpenFile, rows_target
 from sync_pipeline.sources import open_source
 from sync_pipeline.sources.postgresql.connection import connected
 from sync_pipeline.sources.postgresql.copy_read import copy_batches
-from sync_pipeline.staging import StagedFile, _OpenFile, rows_target
-from sync_pipeline.transformation import transform_batch
+from sync_pipeline.transforms.batches import transform_batch
 
 
 class KilledError(BaseException):
@@ -58,7 +58,7 @@ def read_run(plan: SyncPlan) -> list[pa.RecordBatch]:
     """Read all partitions of a plan, as they are to be staged."""
     source = open_source(plan.config)
     batches = []
-    for partition in plan.read.partitions:
+    for partition in plan.read.splits:
         with connected(source.connection, plan.config.max_retries) as connection:
             read = copy_batches(connection, partition.statement, plan.read_schema, plan.config.batch_size)
             batches += [transform_batch(batch, plan.config.transformation, plan.schema) for batch in read]

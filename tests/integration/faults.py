@@ -32,16 +32,17 @@ from google.api_core import exceptions
 from google.cloud import bigquery
 
 import sandbox
-from sync_pipeline.dead_letters import dead_letter_batch, dead_letter_target
+from sync_pipeline.auto_schema.layout import TableLayout
 from sync_pipeline.errors import SyncError
-from sync_pipeline.layout import TableLayout
-from sync_pipeline.plan import DeadLetterTable, SyncPlan, WriteMode, new_run_id
-from sync_pipeline.publish import publish
-from sync_pipeline.report import SyncReport
+from sync_pipeline.planning.dead_letter_table import DeadLetterTable
+from sync_pipeline.planning.plan import SyncPlan, WriteMode, new_run_id
+from sync_pipeline.publishing.dead_letters import dead_letter_batch, dead_letter_target
+from sync_pipeline.publishing.publish import publish
+from sync_pipeline.publishing.report import SyncReport
+from sync_pipeline.publishing.staging import StagedFile, StagingTarget, _WriteParquetFn, rows_target
 from sync_pipeline.schema import REQUIRED, Field, Schema
-from sync_pipeline.smart_sync import SyncInterval
-from sync_pipeline.source import DeadLetter, Selection
-from sync_pipeline.staging import StagedFile, StagingTarget, _WriteParquetFn, rows_target
+from sync_pipeline.smart_sync.interval import SyncInterval
+from sync_pipeline.sources.source import DeadLetter, Selection
 from tests.plans import INTERVAL, plan
 
 ATTEMPTS = 4

@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from sync_pipeline.launch.settings import SETTINGS
+from sync_pipeline.launching.settings import SETTINGS
 
 
 def main(words: list[str]) -> int:

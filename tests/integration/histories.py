@@ -35,10 +35,10 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import make_dsn
 
 from sandbox import Endpoints
-from sync_pipeline.config import SyncConfig
-from sync_pipeline.plan import SyncPlan
-from sync_pipeline.publish import publish
-from sync_pipeline.staging import StagedFile, delete_staged_files
+from sync_pipeline.parameters.config import SyncConfig
+from sync_pipeline.planning.plan import SyncPlan
+from sync_pipeline.publishing.publish import publish
+from sync_pipeline.publishing.staging import StagedFile, delete_staged_files
 from tests.integration.composed_runs import DyingClient, KilledError, plan_run, read_run, stage_run
 
 # Rows of one file: the few rows of a history make several.
@@ -481,7 +481,7 @@ def _without_repeated_questions(client: bigquery.Client) -> Iterator[None]:
     storage = GcsIO()
     with (
         # BigQuery's clock is this machine's, and a dataset stays what it is.
-        mock.patch("sync_pipeline.destination.clock", _clock),
+        mock.patch("sync_pipeline.planning.destination.clock", _clock),
         mock.patch.object(client, "get_dataset", functools.cache(client.get_dataset)),
         # Beam makes a client for every call, which then looks at the bucket.
         mock.patch.object(GCSFileSystem, "_gcsIO", return_value=storage),

@@ -68,8 +68,12 @@ def _session(draw: st.DrawFn, number: int) -> Script:
 def _run(draw: st.DrawFn, number: int) -> Script:
     """Runs that are finished, or abandoned or killed at some step, or published twice, or two of them at once."""
     plan, stage, publish = Plan(number, draw(_CLOCKS)), Stage(number), Publish(number)
-    rival = number + MOST_ACTORS
-    rival_plan, rival_stage, rival_publish = Plan(rival, draw(_CLOCKS)), Stage(rival), Publish(rival)
+    concurrent_job = number + MOST_ACTORS
+    rival_plan, rival_stage, rival_publish = (
+        Plan(concurrent_job, draw(_CLOCKS)),
+        Stage(concurrent_job),
+        Publish(concurrent_job),
+    )
     half = Stage(number, files=1)
     killed = Publish(number, calls=draw(st.integers(0, MOST_CALLS)))
     scripts: tuple[Script, ...] = (

@@ -19,14 +19,14 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import make_dsn
 
 from sandbox import Endpoints
-from sync_pipeline.config import SyncConfig
 from sync_pipeline.errors import SourceError
+from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.schema import Schema
-from sync_pipeline.smart_sync import SyncInterval
+from sync_pipeline.smart_sync.interval import SyncInterval
 from sync_pipeline.sources.postgresql import PostgresqlSource, open_source
 from sync_pipeline.sources.postgresql.connection import connected
 from sync_pipeline.sources.postgresql.copy_read import copy_batches
-from sync_pipeline.transformation import read_schema
+from sync_pipeline.transforms.batches import read_schema
 
 APPLICATION_NAME = "dataflow-bigquery-sync"
 
@@ -69,7 +69,7 @@ class Reader:
     ) -> Iterator[pa.RecordBatch]:
         source = self.source(query, **parameters)
         schema = read_schema(source.describe().schema, source.config.transformation)
-        for partition in source.plan_read(schema, interval).partitions:
+        for partition in source.plan_read(schema, interval).splits:
             with connected(source.connection, source.config.max_retries) as connection:
                 yield from copy_batches(connection, partition.statement, schema, batch_size)
 

@@ -15,19 +15,21 @@ import pyarrow.parquet
 from apache_beam.io.filesystems import FileSystems
 from google.cloud import bigquery
 
-from sync_pipeline import statements
-from sync_pipeline.plan import SyncPlan
-from sync_pipeline.smart_sync import SafeEnd, SyncInterval, TimestampBounds
+from sync_pipeline.planning.plan import SyncPlan
+from sync_pipeline.publishing import statements
+from sync_pipeline.smart_sync.bounds import TimestampBounds
+from sync_pipeline.smart_sync.interval import SyncInterval
+from sync_pipeline.smart_sync.upper_bound import UpperBound
 from sync_pipeline.sources.postgresql import PostgresqlSource, clock
 
 
 def without_commit_safe_end() -> AbstractContextManager[Any]:
     """The end is the clock, whoever is about to commit."""
 
-    def end_now(now: datetime, _transactions: object, *, settle: timedelta, max_hold: timedelta) -> SafeEnd:
-        return SafeEnd(now - settle)
+    def end_now(now: datetime, _transactions: object, *, settle: timedelta, max_hold: timedelta) -> UpperBound:
+        return UpperBound(now - settle)
 
-    return mock.patch.object(clock, "safe_end", end_now)
+    return mock.patch.object(clock, "upper_bound", end_now)
 
 
 def with_writers_only() -> AbstractContextManager[Any]:
@@ -69,7 +71,7 @@ def without_newer_wins() -> AbstractContextManager[Any]:
         assert count == 1
         return sql
 
-    return mock.patch("sync_pipeline.publish.publish_merge_sql", publish_merge_sql)
+    return mock.patch("sync_pipeline.publishing.publish.publish_merge_sql", publish_merge_sql)
 
 
 def with_a_lost_file() -> AbstractContextManager[Any]:

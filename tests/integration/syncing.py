@@ -21,15 +21,15 @@ from psycopg2.extensions import connection as Connection
 
 from sandbox import Endpoints
 from sync_pipeline import pipeline
-from sync_pipeline.config import SyncConfig
-from sync_pipeline.plan import SyncPlan
-from sync_pipeline.planning import make_plan
-from sync_pipeline.publish import SyncReport, publish
+from sync_pipeline.parameters.config import SyncConfig
+from sync_pipeline.planning.make_plan import make_plan
+from sync_pipeline.planning.plan import SyncPlan
+from sync_pipeline.publishing.publish import SyncReport, publish
+from sync_pipeline.publishing.staging import StagedFile, _WriteParquetFn, rows_target
 from sync_pipeline.sources import open_source
 from sync_pipeline.sources.postgresql.connection import connected
 from sync_pipeline.sources.postgresql.copy_read import copy_batches
-from sync_pipeline.staging import StagedFile, _WriteParquetFn, rows_target
-from sync_pipeline.transformation import transform_batch
+from sync_pipeline.transforms.batches import transform_batch
 from tests.integration.postgresql_reading import execute
 
 ROOT = Path(__file__).parents[2]
@@ -233,7 +233,7 @@ class Syncing:
         files = []
         source = open_source(plan.config)
         with connected(source.connection, 0) as connection:  # type: ignore[attr-defined]
-            for partition in plan.read.partitions:
+            for partition in plan.read.splits:
                 for batch in copy_batches(connection, partition.statement, plan.read_schema, plan.config.batch_size):
                     files += write.process(transform_batch(batch, plan.config.transformation, plan.schema))
         return [*files, *(windowed.value for windowed in write.finish_bundle())]

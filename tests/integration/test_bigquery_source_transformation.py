@@ -172,21 +172,21 @@ def test_an_existing_column_of_another_type_wins_where_the_values_fit(syncing: B
 
 
 @pytest.mark.parametrize(
-    ("source", "destination", "fits", "misfits"),
+    ("source", "destination", "fits", "rejected_rows"),
     [
         pytest.param("NUMERIC", "NUMERIC(10, 2)", "1.12", "1.125", id="NUMERIC"),
         pytest.param("NUMERIC(10, 3)", "NUMERIC(10)", "1", "1.125", id="no digits behind the point"),
     ],
 )
 def test_a_number_is_not_rounded_to_the_digits_of_an_existing_column(
-    bigquery_syncing: BigquerySyncing, way: str, source: str, destination: str, fits: str, misfits: str
+    bigquery_syncing: BigquerySyncing, way: str, source: str, destination: str, fits: str, rejected_rows: str
 ) -> None:
     syncing = bigquery_syncing.by(way)
     syncing.at_source(f"CREATE TABLE items (amount {source})")
     syncing.query(f"CREATE TABLE items (amount {destination})")
     syncing.at_source(f"INSERT INTO items VALUES ({fits})")
     syncing.run().succeeded()
-    syncing.at_source(f"INSERT INTO items VALUES ({misfits})")
+    syncing.at_source(f"INSERT INTO items VALUES ({rejected_rows})")
     message = syncing.run().refused("has a value that would be rounded")
     assert message.startswith("column 'amount' (")
     assert syncing.query("SELECT amount FROM items") == [(Decimal(fits),)]

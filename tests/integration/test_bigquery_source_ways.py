@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from google.cloud import bigquery
 
-from sync_pipeline.plan import SyncPlan
-from sync_pipeline.publish import publish
+from sync_pipeline.planning.plan import SyncPlan
+from sync_pipeline.publishing.publish import publish
+from sync_pipeline.publishing.staging import StagedFile, _WriteParquetFn, rows_target
 from sync_pipeline.sources.bigquery.client import open_read_client
 from sync_pipeline.sources.bigquery.storage_read import (
     BigqueryRead,
@@ -19,8 +20,7 @@ from sync_pipeline.sources.bigquery.storage_read import (
     stored_result,
     stream_batches,
 )
-from sync_pipeline.staging import StagedFile, _WriteParquetFn, rows_target
-from sync_pipeline.transformation import transform_batch
+from sync_pipeline.transforms.batches import transform_batch
 from tests.integration.bigquery_syncing import BigquerySyncing
 from tests.integration.syncing import Run
 
@@ -155,7 +155,7 @@ def staged(plan: SyncPlan) -> list[StagedFile]:
     write.start_bundle()
     files: list[StagedFile] = []
     with open_read_client() as client:
-        (read,) = plan.read.partitions
+        (read,) = plan.read.splits
         assert isinstance(read, BigqueryRead)
         for stream in open_streams(client, read, plan.read_schema):
             for batch, _ in stream_batches(client, stream):
@@ -185,7 +185,7 @@ def test_a_repeated_publication_finds_its_job(syncing: BigquerySyncing) -> None:
 
 def test_a_repeated_opening_finds_the_result_of_its_query(syncing: BigquerySyncing) -> None:
     plan = syncing.by("storage_api").decide(source_bigquery_query="SELECT GENERATE_UUID() AS x")
-    (read,) = plan.read.partitions
+    (read,) = plan.read.splits
     assert isinstance(read, BigqueryRead)
     assert stored_result(read) == stored_result(read)
     client = open_read_client()

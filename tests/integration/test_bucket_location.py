@@ -8,8 +8,8 @@ import pytest
 from google.cloud import storage
 
 from sandbox import Endpoints
-from sync_pipeline.bucket_location import check_bucket
 from sync_pipeline.errors import ConfigError
+from sync_pipeline.planning.bucket_location import check_bucket
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator
 import bson
 import pytest
 
-from sync_pipeline.config import MongodbConfig, PostgresqlConfig
 from sync_pipeline.errors import SourceUnavailableError
-from sync_pipeline.secrets import Secret
+from sync_pipeline.parameters.config import MongodbConfig, PostgresqlConfig
+from sync_pipeline.parameters.secrets import Secret
 from sync_pipeline.sources.mongodb import connection as of_mongodb
 from sync_pipeline.sources.postgresql import connection as of_postgresql
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from sync_pipeline import publish
 from sync_pipeline.errors import RecordError, SyncError
 from sync_pipeline.failures import Failure
+from sync_pipeline.publishing import publish
 from tests.integration.bigquery_syncing import BigquerySyncing
 from tests.integration.mongodb_syncing import MongodbSyncing
 from tests.integration.syncing import Syncing
@@ -17,7 +17,7 @@ OVERRIDES = '{"type_overrides": {"v": "INT64"}}'
 
 
 @pytest.fixture(params=["postgresql", "mongodb", "bigquery"])
-def misfit(request: pytest.FixtureRequest) -> Syncing:
+def rejected(request: pytest.FixtureRequest) -> Syncing:
     """Return a source with a row whose text `v` is no number."""
     if request.param == "postgresql":
         syncing: Syncing = request.getfixturevalue("syncing")
@@ -38,22 +38,22 @@ def misfit(request: pytest.FixtureRequest) -> Syncing:
 
 
 def test_a_row_that_does_not_fit_travels_to_the_publishing_step(
-    misfit: Syncing, monkeypatch: pytest.MonkeyPatch
+    rejected: Syncing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arrived: list[Failure] = []
     combined_error = publish.combined_error
 
     def noted(failures: list[Failure]) -> SyncError:
         arrived.extend(failures)
-        assert misfit.left_over() == []
+        assert rejected.left_over() == []
         return combined_error(failures)
 
     monkeypatch.setattr(publish, "combined_error", noted)
-    run = misfit.run(transformation_config=OVERRIDES)
+    run = rejected.run(transformation_config=OVERRIDES)
     message = run.refused("v")
     assert {type(failure.error) for failure in arrived} == {RecordError}
     assert message == "\n".join(dict.fromkeys(str(failure.error) for failure in arrived))
-    assert misfit.tables() == []
+    assert rejected.tables() == []
 
 
 def test_rows_outside_the_interval_travel_to_the_publishing_step(

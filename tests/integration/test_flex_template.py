@@ -17,16 +17,16 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.test_documents import section
 
 from sandbox import stack
-from sync_pipeline.launch import commands, requests
-from sync_pipeline.launch.launch_file import Launch, read_launch
-from sync_pipeline.launch.settings import SETTINGS
+from sync_pipeline.launching import commands, requests
+from sync_pipeline.launching.launch_file import Launch, read_launch
+from sync_pipeline.launching.settings import SETTINGS
 from tests.integration.bigquery_syncing import BigquerySyncing
 from tests.integration.launching import HAS_GCLOUD, REGION, ROOT, Launching
 from tests.integration.mongodb_syncing import MongodbSyncing
 from tests.integration.syncing import Syncing
-from tests.test_documents import section
 
 
 @dataclass(frozen=True)

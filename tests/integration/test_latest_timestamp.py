@@ -9,11 +9,12 @@ import pytest
 from google.cloud import bigquery
 
 from sandbox import Endpoints
-from sync_pipeline.destination import ExistingTable
-from sync_pipeline.latest_timestamp import latest_timestamp
-from sync_pipeline.layout import TableLayout, create_table_sql
+from sync_pipeline.auto_schema.ddl import create_table_sql
+from sync_pipeline.auto_schema.layout import TableLayout
+from sync_pipeline.planning.destination import ExistingTable
+from sync_pipeline.planning.latest_timestamp import latest_timestamp
 from sync_pipeline.schema import Field, Schema
-from sync_pipeline.smart_sync import LatestTimestamp
+from sync_pipeline.smart_sync.interval import LatestTimestamp
 from tests.integration.mongodb_syncing import MongodbSyncing
 
 NOW = datetime(2025, 7, 22, 15, 30, 0, 1, tzinfo=UTC)

@@ -11,8 +11,8 @@ import pytest
 from pymongo.database import Database
 
 from sandbox import Endpoints, mongodb
-from sync_pipeline.config import SyncConfig
 from sync_pipeline.errors import SourceError, SourceQueryError, SourceUnavailableError
+from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.sources.mongodb import MongodbSource, open_source
 from sync_pipeline.sources.mongodb import connection as connection_module
 from tests.integration.mongodb_syncing import MongodbSyncing
@@ -23,7 +23,7 @@ PASSWORD = "s3cret/of the:role@"
 @pytest.fixture(autouse=True)
 def is_impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection_module, "SELECTION_SECONDS", 1)
-    monkeypatch.setattr("sync_pipeline.source_access.time.sleep", lambda _: None)
+    monkeypatch.setattr("sync_pipeline.sources.access.time.sleep", lambda _: None)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sync_pipeline.config import SyncConfig
+from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.sources import open_source
 from tests.integration.mongodb_syncing import MongodbSyncing
 

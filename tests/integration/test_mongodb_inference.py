@@ -14,14 +14,14 @@ import pytest
 from pymongo.monitoring import CommandListener, CommandStartedEvent
 
 from sandbox import mongodb
-from sync_pipeline.config import SyncConfig
 from sync_pipeline.errors import SchemaError, SourceQueryError, SourceUnavailableError
+from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.schema import MAX_COLUMNS
-from sync_pipeline.smart_sync import BEGINNING, StartOrigin, SyncInterval
-from sync_pipeline.source import SourceDescription
+from sync_pipeline.smart_sync.interval import BEGINNING, StartOrigin, SyncInterval
 from sync_pipeline.sources import mongodb as source
 from sync_pipeline.sources.mongodb import connection, open_source, schema_inference
-from sync_pipeline.sources.mongodb.bson_texts import DECODING
+from sync_pipeline.sources.mongodb.to_json import DECODING
+from sync_pipeline.sources.source import SourceDescription
 from tests.integration.mongodb_syncing import MongodbSyncing
 
 STAMP = datetime(2025, 1, 1, tzinfo=UTC)

@@ -115,7 +115,7 @@ def test_an_outage_that_ends_is_survived(
         waits.append(seconds)
         sandbox.start_server(folder, "mongodb")
 
-    monkeypatch.setattr("sync_pipeline.source_access.time", Clock(wait_for_the_server))
+    monkeypatch.setattr("sync_pipeline.sources.access.time", Clock(wait_for_the_server))
     mongodb_syncing.insert({"_id": 1})
     sandbox.stop_server(folder, "mongodb")
     try:

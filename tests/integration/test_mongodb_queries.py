@@ -11,9 +11,9 @@ import pytest
 from bson import Binary, Decimal128, ObjectId
 from bson.raw_bson import RawBSONDocument
 
-from sync_pipeline.config import SyncConfig
-from sync_pipeline.source import ReadPlan
-from sync_pipeline.sources.mongodb import MongodbSource, open_source, partitions
+from sync_pipeline.parameters.config import SyncConfig
+from sync_pipeline.sources.mongodb import MongodbSource, open_source, splits
+from sync_pipeline.sources.source import ReadPlan
 from tests.integration.mongodb_syncing import MongodbSyncing
 
 
@@ -132,10 +132,10 @@ def test_values_of_ids_in_the_job(
 ) -> None:
     """What may be personal data becomes a part of the job only where partitions were asked for."""
     syncing.insert(*({"_id": make(number), "text": "x" * 100} for number in range(300)))
-    monkeypatch.setattr(partitions, "PARTITION_BYTES", 14_000)
+    monkeypatch.setattr(splits, "PARTITION_BYTES", 14_000)
     plan = read_plan(syncing, **({"num_partitions": asked} if asked else {}))
-    assert len(plan.partitions) == count
-    shows = any("example.com" in partition.statement for partition in plan.partitions)
+    assert len(plan.splits) == count
+    shows = any("example.com" in partition.statement for partition in plan.splits)
     assert shows is (asked is not None)
     risk = "can read them: num_partitions=3 would suit" if count == 1 else "ends of partitions, and whoever may look"
     assert any(risk in said for said in plan.risks) is (count == 1 or shows)

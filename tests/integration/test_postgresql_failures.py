@@ -69,7 +69,7 @@ def test_an_unreachable_server(
     reader: Reader, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     waits: list[float] = []
-    monkeypatch.setattr("sync_pipeline.source_access.time.sleep", waits.append)
+    monkeypatch.setattr("sync_pipeline.sources.access.time.sleep", waits.append)
     port = free_port()
     source = reader.source("SELECT 1", postgresql_port=str(port), max_retries="3")
     with caplog.at_level(logging.WARNING, "sync_pipeline"):
@@ -123,7 +123,7 @@ def test_a_refused_connection(
     reader: Reader, monkeypatch: pytest.MonkeyPatch, parameters: dict[str, str], message: str
 ) -> None:
     # A refusal is final: nothing is waited for.
-    monkeypatch.setattr("sync_pipeline.source_access.time", None)
+    monkeypatch.setattr("sync_pipeline.sources.access.time", None)
     source = reader.source("SELECT 1", max_retries="5", **parameters)
     error = failure(reader, source.describe)
     assert type(error) is SourceQueryError
@@ -409,7 +409,7 @@ def test_a_reader_that_goes_away_while_the_server_has_not_answered(endpoints: En
 def test_a_complete_read_cancels_nothing(reader: Reader) -> None:
     source = reader.source("SELECT g FROM generate_series(1, 10) AS g")
     schema = source.describe().schema
-    statement = source.plan_read(schema, None).partitions[0].statement
+    statement = source.plan_read(schema, None).splits[0].statement
     for _ in range(5):
         with connected(source.connection, 0) as connection:
             watched = Watched(connection)

@@ -32,7 +32,7 @@ def test_an_outage_that_ends_is_survived(
         waits.append(seconds)
         sandbox.start_server(endpoints.folder, "postgresql")
 
-    monkeypatch.setattr("sync_pipeline.source_access.time", Clock(wait_for_the_server))
+    monkeypatch.setattr("sync_pipeline.sources.access.time", Clock(wait_for_the_server))
     source = Reader(endpoints, endpoints.postgresql_database).source("SELECT 1 AS a", max_retries="1")
     sandbox.stop_server(endpoints.folder, "postgresql")
     with caplog.at_level(logging.WARNING, "sync_pipeline"):

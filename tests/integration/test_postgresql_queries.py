@@ -18,9 +18,9 @@ from psycopg2.extensions import connection as Connection
 from sandbox import Endpoints
 from sync_pipeline.errors import RecordError, SchemaError, SourceQueryError, SyncError
 from sync_pipeline.schema import NULLABLE, REPEATED, REQUIRED, Field
-from sync_pipeline.smart_sync import StartOrigin, SyncInterval
-from sync_pipeline.source import BATCHES, Partition
+from sync_pipeline.smart_sync.interval import StartOrigin, SyncInterval
 from sync_pipeline.sources.postgresql.connection import connected
+from sync_pipeline.sources.source import BATCHES, ReadSplit
 from tests.integration.postgresql_reading import Reader, execute, fresh_database, rows_of
 
 SHOP = '''
@@ -594,7 +594,7 @@ def test_partitions_are_read_in_a_pipeline(shop: Reader) -> None:
     source = shop.source("SELECT id, name FROM customers", batch_size="1")
     schema = source.describe().schema
     partitions = [
-        Partition(index, 2, f"SELECT id, name FROM customers WHERE id {condition} ORDER BY id")
+        ReadSplit(index, 2, f"SELECT id, name FROM customers WHERE id {condition} ORDER BY id")
         for index, condition in enumerate(("<= 2", "> 2"), start=1)
     ]
     pipeline = Pipeline()

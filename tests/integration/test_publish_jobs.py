@@ -15,9 +15,9 @@ from google.api_core import exceptions
 from google.cloud import bigquery
 
 from sync_pipeline import bigquery_jobs as jobs
-from sync_pipeline.bigquery_jobs import FinishedJob, JobRequest, find_rival, finish_job, job_labels
-from sync_pipeline.destination import clock
+from sync_pipeline.bigquery_api.jobs import FinishedJob, JobRequest, find_concurrent_job, finish_job, job_labels
 from sync_pipeline.errors import ConcurrentSyncError, PublishError, PublishUnavailableError
+from sync_pipeline.planning.destination import clock
 
 FAILS = "SELECT ERROR('no such thing')"
 FAR_FUTURE = datetime(2999, 1, 1, tzinfo=UTC)
@@ -336,15 +336,15 @@ def test_an_attempt_goes_on_behind_transient_failures_of_earlier_ones(
 
 
 def test_find_rival(runs: Runs) -> None:
-    assert find_rival(runs.client, runs.request("run_1")) is None
+    assert find_concurrent_job(runs.client, runs.request("run_1")) is None
     runs.fail("run_1")
-    assert find_rival(runs.client, runs.request("run_2")) is None
+    assert find_concurrent_job(runs.client, runs.request("run_2")) is None
     runs.finish("run_2")
-    rival = find_rival(runs.client, runs.request("run_3"))
-    assert rival is not None
-    assert rival.labels["sync_run"] == "run_2"
-    assert find_rival(runs.client, runs.request("run_3", observed_at=FAR_FUTURE)) is None
-    assert find_rival(runs.client, runs.request("run_2")) is None
+    concurrent_job = find_concurrent_job(runs.client, runs.request("run_3"))
+    assert concurrent_job is not None
+    assert concurrent_job.labels["sync_run"] == "run_2"
+    assert find_concurrent_job(runs.client, runs.request("run_3", observed_at=FAR_FUTURE)) is None
+    assert find_concurrent_job(runs.client, runs.request("run_2")) is None
     assert runs.job_ids() == ["r0", "r1"]
 
 

@@ -15,17 +15,18 @@ import pytest
 from google.cloud import bigquery
 
 from sandbox import Endpoints
-from sync_pipeline.config import SyncConfig
-from sync_pipeline.dead_letters import dead_letter_batch, dead_letter_target
+from sync_pipeline.auto_schema.layout import TableLayout
 from sync_pipeline.errors import SchemaError
-from sync_pipeline.layout import TableLayout
-from sync_pipeline.plan import DeadLetterTable, SyncPlan, WriteMode, new_run_id
-from sync_pipeline.planning import make_plan
-from sync_pipeline.publish import publish
+from sync_pipeline.parameters.config import SyncConfig
+from sync_pipeline.planning.dead_letter_table import DeadLetterTable
+from sync_pipeline.planning.make_plan import make_plan
+from sync_pipeline.planning.plan import SyncPlan, WriteMode, new_run_id
+from sync_pipeline.publishing.dead_letters import dead_letter_batch, dead_letter_target
+from sync_pipeline.publishing.publish import publish
+from sync_pipeline.publishing.staging import StagedFile, StagingTarget, _WriteParquetFn, rows_target
 from sync_pipeline.schema import REPEATED, REQUIRED, Field, Schema
-from sync_pipeline.smart_sync import SyncInterval
-from sync_pipeline.source import DeadLetter, ReadPlan, SourceDescription
-from sync_pipeline.staging import StagedFile, StagingTarget, _WriteParquetFn, rows_target
+from sync_pipeline.smart_sync.interval import SyncInterval
+from sync_pipeline.sources.source import DeadLetter, ReadPlan, SourceDescription
 from tests.plans import INTERVAL, PARAMETERS, moment, plan
 
 LOCATION = "US"
@@ -354,7 +355,7 @@ class _Source:
 
     def describe(self) -> SourceDescription:
         now = moment("2025-07-22 15:00")
-        return SourceDescription(self.schema, now=now, safe_end=now)
+        return SourceDescription(self.schema, now=now, upper_bound=now)
 
     def plan_read(self, schema: Schema, interval: SyncInterval | None) -> ReadPlan:
         raise AssertionError("a plan that is refused reads nothing")

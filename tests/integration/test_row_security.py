@@ -8,7 +8,7 @@ import pytest
 from google.cloud import bigquery
 
 from sync_pipeline.errors import SchemaError
-from sync_pipeline.row_security import check_answer
+from sync_pipeline.planning.row_security import check_answer
 from tests.integration.syncing import Syncing
 
 ITEMS = "CREATE TABLE items (id int, name text, updated_at timestamptz)"

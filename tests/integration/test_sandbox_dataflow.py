@@ -16,7 +16,7 @@ import sandbox
 from sandbox import Endpoints
 from sandbox.discovery import read_body
 from sync_pipeline.errors import ConfigError
-from sync_pipeline.secrets import Secret
+from sync_pipeline.parameters.secrets import Secret
 from tests.integration.launching import HAS_GCLOUD, REGION, Launching
 from tests.integration.syncing import Syncing
 

@@ -21,11 +21,11 @@ from apache_beam.portability.api import beam_runner_api_pb2
 
 from sandbox.discovery import read_body
 from sync_pipeline import pipeline
-from sync_pipeline.config import SyncConfig
 from sync_pipeline.errors import SyncError
-from sync_pipeline.options import BEAM_NAMES, IMAGE_VARIABLE
-from sync_pipeline.parameters import BY_NAME
-from sync_pipeline.secrets import EMULATOR_VARIABLE
+from sync_pipeline.parameters.beam_options import BEAM_NAMES, IMAGE_VARIABLE
+from sync_pipeline.parameters.config import SyncConfig
+from sync_pipeline.parameters.secrets import EMULATOR_VARIABLE
+from sync_pipeline.parameters.table import BY_NAME
 from tests.certificates import Authority, written
 from tests.integration.mongodb_syncing import MongodbSyncing
 from tests.integration.syncing import Syncing, _Messages

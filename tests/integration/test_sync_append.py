@@ -138,7 +138,7 @@ def test_delete_existing_table_without_rows_leaves_an_empty_one(syncing: Syncing
 # Runs that fail after the plan was made: the query, and what the message names.
 FAILURES = [
     pytest.param("SELECT id, 1 / (id - 3) AS other FROM items", "SQLSTATE 22012", id="read fails"),
-    pytest.param("SELECT id, 'NaN'::numeric AS other FROM items", "column 'other'", id="misfit"),
+    pytest.param("SELECT id, 'NaN'::numeric AS other FROM items", "column 'other'", id="rejected"),
     pytest.param("SELECT id, '[1, nope'::text AS other FROM items", "JSON", id="publish fails"),
 ]
 AS_JSON = '{"type_overrides": {"other": "JSON"}}'
@@ -237,7 +237,7 @@ def test_a_run_whose_rows_do_not_all_arrive_fails(
 ) -> None:
     syncing.run(postgresql_query=query).succeeded()
     if job is None:
-        monkeypatch.setattr("sync_pipeline.publish._Publication._rows_in_table", lambda _: 2)
+        monkeypatch.setattr("sync_pipeline.publishing.publish._Publication._rows_in_table", lambda _: 2)
     else:
         monkeypatch.setattr(job, counter, one_less(getattr(job, counter).fget))
     run = syncing.run(postgresql_query=query, **parameters)
@@ -264,8 +264,8 @@ def test_no_batch_is_larger_than_batch_size(
 
 def test_many_rows_in_many_chunks_and_files(syncing: Syncing, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sync_pipeline.sources.postgresql.copy_read.CHUNK_BYTES", 100_000)
-    monkeypatch.setattr("sync_pipeline.staging.ROW_GROUP_BYTES", 100_000)
-    monkeypatch.setattr("sync_pipeline.staging.FILE_BYTES", 200_000)
+    monkeypatch.setattr("sync_pipeline.publishing.staging.ROW_GROUP_BYTES", 100_000)
+    monkeypatch.setattr("sync_pipeline.publishing.staging.FILE_BYTES", 200_000)
     query = "SELECT n AS id, md5(n::text) AS name FROM generate_series(1, 60000) n"
     run = syncing.run(postgresql_query=query, batch_size="777").succeeded()
     assert run.rows_loaded == 60_000
@@ -278,7 +278,7 @@ def test_many_rows_in_many_chunks_and_files(syncing: Syncing, monkeypatch: pytes
 
 def test_a_large_file_that_was_begun_is_taken_back(syncing: Syncing, monkeypatch: pytest.MonkeyPatch) -> None:
     # So large that its upload has begun when the read fails.
-    monkeypatch.setattr("sync_pipeline.staging.ROW_GROUP_BYTES", 4_000_000)
+    monkeypatch.setattr("sync_pipeline.publishing.staging.ROW_GROUP_BYTES", 4_000_000)
     query = (
         "SELECT n AS id, md5(n::text) || md5((-n)::text) || md5((n / 7.0)::text) AS name, 1 / (n - 250000) AS other "
         "FROM generate_series(1, 250000) n"
@@ -290,10 +290,10 @@ def test_a_large_file_that_was_begun_is_taken_back(syncing: Syncing, monkeypatch
 def test_more_files_than_one_job_takes_go_by_way_of_a_staging_table(
     syncing: Syncing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sync_pipeline.staging.FILE_BYTES", 1)
-    monkeypatch.setattr("sync_pipeline.staging.ROW_GROUP_BYTES", 1)
-    monkeypatch.setattr("sync_pipeline.publish.MAX_FILES_PER_JOB", 2)
-    monkeypatch.setattr("sync_pipeline.publishing_jobs.MAX_FILES_PER_JOB", 2)
+    monkeypatch.setattr("sync_pipeline.publishing.staging.FILE_BYTES", 1)
+    monkeypatch.setattr("sync_pipeline.publishing.staging.ROW_GROUP_BYTES", 1)
+    monkeypatch.setattr("sync_pipeline.publishing.publish.MAX_FILES_PER_JOB", 2)
+    monkeypatch.setattr("sync_pipeline.publishing.publishing_jobs.MAX_FILES_PER_JOB", 2)
     for _ in range(2):
         assert syncing.run(batch_size="1", **TRUNCATE).succeeded().rows_loaded == 3
     assert syncing.column(IDS) == [1, 2, 3]

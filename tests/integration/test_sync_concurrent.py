@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from google.cloud import bigquery
 
-from sync_pipeline import pipeline, planning
-from sync_pipeline.plan import SyncPlan
+from sync_pipeline import pipeline
+from sync_pipeline.planning.make_plan import make_plan
+from sync_pipeline.planning.plan import SyncPlan
 from tests.integration.syncing import Syncing, finished
 
 IDS = "SELECT id FROM items ORDER BY id"
@@ -60,7 +61,7 @@ def test_a_run_that_was_overtaken_says_so_in_one_line_and_ends_well(
     syncing: Syncing, monkeypatch: pytest.MonkeyPatch, parameters: dict[str, str]
 ) -> None:
     def overtaken(*arguments: Any) -> SyncPlan:
-        plan = planning.make_plan(*arguments)
+        plan = make_plan(*arguments)
         syncing.publish(syncing.plan(**parameters))
         return plan
 
@@ -110,8 +111,8 @@ def test_a_publish_that_was_cut_off_goes_on_where_it_was(
 
     # The worker goes away when the job that publishes has been begun.
     with monkeypatch.context() as patch:
-        patch.setattr("sync_pipeline.publish.clean_up", lambda *_, **__: None)
-        patch.setattr("sync_pipeline.publish._Publication._report", cut_off)
+        patch.setattr("sync_pipeline.publishing.publish.clean_up", lambda *_, **__: None)
+        patch.setattr("sync_pipeline.publishing.publish._Publication._report", cut_off)
         with pytest.raises(CutOff):
             syncing.publish(plan, files)
     assert syncing.objects() != []
@@ -161,7 +162,7 @@ def test_a_job_that_fails_for_the_moment_is_tried_again(syncing: Syncing, monkey
         return load(client, *arguments, job_id=job_id, **options)
 
     monkeypatch.setattr(bigquery.Client, "load_table_from_uri", fail_twice)
-    monkeypatch.setattr("sync_pipeline.bigquery_jobs.time.sleep", lambda _: None)
+    monkeypatch.setattr("sync_pipeline.bigquery_api.jobs.time.sleep", lambda _: None)
     run = syncing.smart(max_retries="2")
     assert run.exit_code == 0, run.everything
     assert len([line for line in run.log if "failed by a transient failure; trying again" in line]) == 2

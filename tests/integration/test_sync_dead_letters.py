@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sync_pipeline.publish import SyncReport, publish
+from sync_pipeline.publishing.publish import SyncReport, publish
 from tests.integration.syncing import Syncing
 
 LETTERS = "SELECT run_id, destination_table, column_name, reason, source_row FROM letters ORDER BY source_row"
@@ -169,7 +169,7 @@ def test_a_repeated_publish_adds_no_letter_twice(
         publish(*arguments)
         return publish(*arguments)
 
-    monkeypatch.setattr("sync_pipeline.publish.publish", twice)
+    monkeypatch.setattr("sync_pipeline.publishing.publish.publish", twice)
     assert syncing.run(**letters).succeeded().report["dead_letters"] == "3"
     assert len(syncing.query(LETTERS)) == 3
     assert syncing.query("SELECT COUNT(*) FROM items") == [(2,)]

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from sync_pipeline.config import MongodbConfig, PostgresqlConfig
 from sync_pipeline.errors import ConfigError, SourceQueryError, SourceUnavailableError, SyncError
-from sync_pipeline.secrets import Secret
+from sync_pipeline.parameters.config import MongodbConfig, PostgresqlConfig
+from sync_pipeline.parameters.secrets import Secret
 from sync_pipeline.sources.mongodb import connection as of_mongodb
 from sync_pipeline.sources.mongodb import transport as mongodb_transport
 from sync_pipeline.sources.postgresql import connection as of_postgresql
@@ -150,7 +150,7 @@ def test_postgresql_login_by_certificate(
     }[holds]
     monkeypatch.setenv("KEY_OF_TEST", pair.key)
     held = {"projects/p/secrets/key/versions/1": pair.key, "projects/p/secrets/ca/versions/1": authority.certificate}
-    monkeypatch.setattr("sync_pipeline.secrets._access", lambda _, name, __: held[name])
+    monkeypatch.setattr("sync_pipeline.parameters.secrets._access", lambda _, name, __: held[name])
     config = postgresql_config(
         postgresql_server.port,
         tmp_path,

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from sandbox import demo_bigquery
-from sync_pipeline.config import BigquerySourceConfig, SyncConfig
+from sync_pipeline.parameters.config import BigquerySourceConfig, SyncConfig
 
 MERGED = {
     "data_source": "postgresql",

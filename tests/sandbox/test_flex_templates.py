@@ -6,7 +6,7 @@ import pytest
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, WorkerOptions
 
 from sandbox.flex_templates import InvalidRequestError, Template, launcher_flags
-from sync_pipeline.command_line import parse_command_line
+from sync_pipeline.parameters.command_line import parse_command_line
 
 PARAMETERS = {
     "data_source": "bigquery",

@@ -11,23 +11,23 @@ import apache_beam as beam
 from google.api_core import exceptions
 from google.cloud import bigquery
 
-from sync_pipeline.bigquery_client import REQUEST_RETRY, query_config
-from sync_pipeline.config import BigquerySourceConfig, SyncConfig
+from sync_pipeline.bigquery_api.client import REQUEST_RETRY, query_config
+from sync_pipeline.bigquery_api.required_filter import required_filter_column
 from sync_pipeline.errors import SchemaError, SourceQueryError
-from sync_pipeline.layout import demanded_column
-from sync_pipeline.schema import ARROW_TYPES, INTERVAL, RANGE, REQUIRED, STRUCT, Field, Schema, quoted
-from sync_pipeline.smart_sync import (
+from sync_pipeline.googlesql import quoted
+from sync_pipeline.parameters.config import BigquerySourceConfig, SyncConfig
+from sync_pipeline.schema import ARROW_TYPES, INTERVAL, RANGE, REQUIRED, STRUCT, Field, Schema
+from sync_pipeline.smart_sync.interval import (
     BEGINNING,
     EARLIEST,
     StartOrigin,
     SyncInterval,
-    fill_placeholders,
-    has_placeholders,
     timestamp_text,
     zone_without_effect,
 )
-from sync_pipeline.source import ReadPlan, Selection, SourceDescription
-from sync_pipeline.source_access import check_names
+from sync_pipeline.smart_sync.placeholders import fill_placeholders, has_placeholders
+from sync_pipeline.smart_sync.wall_clock import ZONE_GIVEN, WallClock
+from sync_pipeline.sources.access import check_names
 from sync_pipeline.sources.bigquery.client import (
     JOBS_CREATE,
     TABLES_GET,
@@ -45,9 +45,9 @@ from sync_pipeline.sources.bigquery.storage_read import (
     ReadFromBigquery,
     session_limit,
 )
-from sync_pipeline.sql_transformation import all_checks, is_plain, reading_sql
+from sync_pipeline.sources.source import ReadPlan, Selection, SourceDescription
 from sync_pipeline.suggestions import did_you_mean
-from sync_pipeline.wall_clock import ZONE_GIVEN, WallClock
+from sync_pipeline.transforms.in_sql import all_checks, is_plain, reading_sql
 
 _KNOWN_TYPES = frozenset({*ARROW_TYPES, INTERVAL, RANGE, STRUCT})
 
@@ -129,7 +129,7 @@ class BigquerySource:
         stored = "" if read.table else "of the query's result, "
         return ReadPlan(
             query=sql,
-            partitions=(read,),
+            splits=(read,),
             estimated_rows=self._rows(relation, where),
             how=f"Storage Read API, {stored}{streams}{session_limit(estimated or 0)}",
             costs=self._costs(estimated),
@@ -213,7 +213,7 @@ class BigquerySource:
             return client.query(sql, job_config=config, retry=REQUEST_RETRY, job_retry=None)
 
     def _filter(self, relation: _Relation, interval: SyncInterval | None) -> Filter:
-        where = Filter(partition_column=demanded_column(relation.table) if relation.table is not None else None)
+        where = Filter(partition_column=required_filter_column(relation.table) if relation.table is not None else None)
         smart_sync = self.config.smart_sync
         if smart_sync is None or interval is None or has_placeholders(self._query or ""):
             return where

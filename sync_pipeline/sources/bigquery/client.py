@@ -13,7 +13,7 @@ from google.cloud import bigquery
 from google.cloud.bigquery_storage_v1 import BigQueryReadClient
 from google.cloud.bigquery_storage_v1.services.big_query_read.transports import BigQueryReadGrpcTransport
 
-from sync_pipeline.bigquery_client import Meaning, translated_errors
+from sync_pipeline.bigquery_api.client import Meaning, translated_errors
 from sync_pipeline.errors import SourceQueryError, SourceUnavailableError
 
 # `host:port` of a server of the Storage API without TLS. Google's client for it knows no such variable; the name goes

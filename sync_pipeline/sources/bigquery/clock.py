@@ -13,8 +13,8 @@ from typing import Any
 from google.api_core import exceptions
 from google.cloud import bigquery
 
-from sync_pipeline.bigquery_client import REQUEST_RETRY
-from sync_pipeline.smart_sync import OpenTransaction, SafeEnd, safe_end
+from sync_pipeline.bigquery_api.client import REQUEST_RETRY
+from sync_pipeline.smart_sync.upper_bound import OpenTransaction, UpperBound, upper_bound
 from sync_pipeline.sources.bigquery.client import JOBS_CREATE, source_errors
 
 
@@ -23,7 +23,7 @@ class Clock:
     """BigQuery's clock, aware, in UTC, and the end that is safe."""
 
     now: datetime
-    safe: SafeEnd
+    safe: UpperBound
 
 
 def read_clock(
@@ -39,10 +39,10 @@ def read_clock(
         (row,) = client.query_and_wait("SELECT CURRENT_TIMESTAMP()", retry=REQUEST_RETRY)
     now = row[0].astimezone(UTC)
     if not looks_at_jobs:
-        return Clock(now, SafeEnd(now - settle))
+        return Clock(now, UpperBound(now - settle))
     jobs, warnings = _running_jobs(client, tables_project)
-    safe = safe_end(now, jobs, settle=settle, max_hold=max_hold)
-    return Clock(now, SafeEnd(safe.end, (*warnings, *safe.warnings)))
+    safe = upper_bound(now, jobs, settle=settle, max_hold=max_hold)
+    return Clock(now, UpperBound(safe.end, (*warnings, *safe.warnings)))
 
 
 def _running_jobs(client: bigquery.Client, project: str) -> tuple[list[OpenTransaction], tuple[str, ...]]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sync_pipeline.layout import any_partition
-from sync_pipeline.schema import Schema, quoted
-from sync_pipeline.smart_sync import SyncInterval, TimestampBounds
-from sync_pipeline.sql_transformation import interval_condition
+from sync_pipeline.bigquery_api.required_filter import always_true_filter
+from sync_pipeline.googlesql import quoted
+from sync_pipeline.schema import Schema
+from sync_pipeline.smart_sync.bounds import TimestampBounds
+from sync_pipeline.smart_sync.interval import SyncInterval
+from sync_pipeline.transforms.in_sql import interval_condition
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Filter:
             condition = interval_condition(column, self.timestamp_type, bounds)
             conditions.append(f"({condition} OR {column} IS NULL)" if self.includes_null else condition)
         if self.partition_column is not None and self.partition_column != self.timestamp_column:
-            conditions.append(any_partition(f"{prefix}{quoted(self.partition_column)}"))
+            conditions.append(always_true_filter(f"{prefix}{quoted(self.partition_column)}"))
         return " AND ".join(conditions)
 
 

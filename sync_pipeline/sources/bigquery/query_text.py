@@ -8,7 +8,7 @@ import sqlglot
 from sqlglot.tokens import TokenType
 
 from sync_pipeline.errors import SourceQueryError
-from sync_pipeline.parameters import END_PLACEHOLDER, START_PLACEHOLDER
+from sync_pipeline.smart_sync.placeholders import END_PLACEHOLDER, START_PLACEHOLDER
 
 
 def single_statement(query: str, parameter: str) -> str:

@@ -20,12 +20,11 @@ import pyarrow.compute as pc
 from apache_beam.metrics import Metrics
 from google.cloud.bigquery_storage_v1 import BigQueryReadClient, types
 
-from sync_pipeline.bigquery_client import REQUEST_RETRY, query_config
-from sync_pipeline.bigquery_jobs import JobRequest, finish_job, job_labels
+from sync_pipeline.bigquery_api.client import REQUEST_RETRY, query_config
+from sync_pipeline.bigquery_api.jobs import JobRequest, finish_job, job_labels
 from sync_pipeline.errors import RecordError
 from sync_pipeline.failures import FAILURES, CatchFinalErrors
 from sync_pipeline.schema import REQUIRED, Schema
-from sync_pipeline.source import BATCHES, DEAD_LETTERS, DeadLetter, Partition, Selection
 from sync_pipeline.sources.bigquery.client import (
     JOBS_CREATE,
     SESSIONS_CREATE,
@@ -35,7 +34,8 @@ from sync_pipeline.sources.bigquery.client import (
     open_source_client,
     source_errors,
 )
-from sync_pipeline.sql_transformation import Check, misfit_reasons, null_reason
+from sync_pipeline.sources.source import BATCHES, DEAD_LETTERS, DeadLetter, ReadSplit, Selection
+from sync_pipeline.transforms.in_sql import Check, misfit_reasons, null_reason
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ SERVICE_COLUMNS = ("__sync_misfits", "__sync_row")
 
 
 @dataclass(frozen=True)
-class BigqueryRead(Partition):
+class BigqueryRead(ReadSplit):
     """The one partition of a read: its streams are known only when the session is open.
 
     Attributes:
@@ -186,15 +186,17 @@ def checked_parts(
     """
     if checks:
         numbers, rows = (batch.column(name) for name in SERVICE_COLUMNS)
-        misfits = pc.is_valid(numbers)
-        if pc.any(misfits).as_py():
+        rejected_rows = pc.is_valid(numbers)
+        if pc.any(rejected_rows).as_py():
             found = set(numbers.drop_null().to_pylist())
             if not keeps_dead_letters:
                 reasons = (check.reason for each in sorted(found) for check in misfit_reasons(each, checks))
                 raise RecordError("\n".join(dict.fromkeys(reasons)))
-            for each, row in zip(numbers.filter(misfits).to_pylist(), rows.filter(misfits).to_pylist(), strict=True):
+            for each, row in zip(
+                numbers.filter(rejected_rows).to_pylist(), rows.filter(rejected_rows).to_pylist(), strict=True
+            ):
                 yield _dead_letter(misfit_reasons(each, checks), row)
-            batch = batch.filter(pc.invert(misfits))
+            batch = batch.filter(pc.invert(rejected_rows))
     columns = [as_arrow_type(batch.column(field.name), field.arrow_type) for field in schema]
     for field, column in zip(schema, columns, strict=True):
         if field.mode == REQUIRED and column.null_count:

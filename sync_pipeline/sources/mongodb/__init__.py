@@ -11,11 +11,11 @@ from functools import partial
 import apache_beam as beam
 from pymongo.collection import Collection
 
-from sync_pipeline.config import MongodbConfig, SmartSyncConfig, SyncConfig
 from sync_pipeline.errors import ConfigError
+from sync_pipeline.parameters.config import MongodbConfig, SmartSyncConfig, SyncConfig
 from sync_pipeline.schema import MAX_COLUMNS, Field, Schema
-from sync_pipeline.smart_sync import StartOrigin, SyncInterval, has_placeholders
-from sync_pipeline.source import Partition, ReadPlan, SourceDescription
+from sync_pipeline.smart_sync.interval import StartOrigin, SyncInterval
+from sync_pipeline.smart_sync.placeholders import has_placeholders
 from sync_pipeline.sources.mongodb.bson_batches import DocumentColumns
 from sync_pipeline.sources.mongodb.bson_types import DOCUMENT, ID
 from sync_pipeline.sources.mongodb.connection import Document, connected, translated_errors
@@ -23,14 +23,6 @@ from sync_pipeline.sources.mongodb.connection_string import address_risks, check
 from sync_pipeline.sources.mongodb.field_check import check_fields
 from sync_pipeline.sources.mongodb.field_choice import FieldChoice, choose_fields
 from sync_pipeline.sources.mongodb.filters import Filter, both, interval_filter, milliseconds, parse_filter
-from sync_pipeline.sources.mongodb.partitions import (
-    Find,
-    Sample,
-    by_id,
-    by_timestamp,
-    partition_count,
-    take_sample,
-)
 from sync_pipeline.sources.mongodb.raw_read import ReadFromMongodb
 from sync_pipeline.sources.mongodb.schema_inference import LOOK_SECONDS, infer_types
 from sync_pipeline.sources.mongodb.schema_scan import (
@@ -40,8 +32,17 @@ from sync_pipeline.sources.mongodb.schema_scan import (
     look_up,
     schema_of,
 )
+from sync_pipeline.sources.mongodb.splits import (
+    Find,
+    Sample,
+    by_id,
+    by_timestamp,
+    partition_count,
+    take_sample,
+)
 from sync_pipeline.sources.mongodb.timestamp_field import check_timestamp_field, has_index, without_timestamp
 from sync_pipeline.sources.mongodb.transport import protection, resolved, transport_risks
+from sync_pipeline.sources.source import ReadPlan, ReadSplit, SourceDescription
 
 # They mean something else to the aggregation by which the columns are found, or nothing.
 # https://www.mongodb.com/docs/manual/reference/operator/projection/
@@ -75,8 +76,8 @@ class MongodbSource:
             now,
             end,
             risks=connection_risks,
-            row_key=(ID,),
-            is_open=True,
+            default_primary_key=(ID,),
+            has_dynamic_schema=True,
             transport=protection(self.connection, uri),
             transformation=self._fields.transformation,
         )
@@ -99,7 +100,7 @@ class MongodbSource:
         shown = Find(query, self._projection).statement()
         return ReadPlan(
             query=f"{self.connection.database}.{self.connection.collection}: {shown}",
-            partitions=tuple(Partition(index, count, find.statement()) for index, find in enumerate(finds, 1)),
+            splits=tuple(ReadSplit(index, count, find.statement()) for index, find in enumerate(finds, 1)),
             estimated_rows=sample.rows,
             risks=(*id_risks, *risks),
         )

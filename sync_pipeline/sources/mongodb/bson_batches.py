@@ -14,17 +14,17 @@ import orjson
 import pyarrow as pa
 from bson.errors import InvalidBSON
 
-from sync_pipeline.identifiers import column_name
+from sync_pipeline.parameters.identifiers import column_name
+from sync_pipeline.parameters.secrets import Secret
 from sync_pipeline.schema import REQUIRED, Field, Schema
-from sync_pipeline.secrets import Secret
-from sync_pipeline.source import DeadLetter
-from sync_pipeline.sources.mongodb import bson_elements as codes
+from sync_pipeline.sources.mongodb import bson_scan as codes
 from sync_pipeline.sources.mongodb.bson_columns import Values, convert, convert_ids, decoded_one_by_one, within_digits
 from sync_pipeline.sources.mongodb.bson_edits import edited
-from sync_pipeline.sources.mongodb.bson_elements import Documents, Elements, take_apart, take_extents_apart
-from sync_pipeline.sources.mongodb.bson_texts import DECODING, id_text, json_bytes, plain_text
+from sync_pipeline.sources.mongodb.bson_scan import Documents, Elements, take_apart, take_extents_apart
 from sync_pipeline.sources.mongodb.bson_types import BSON_TYPES, DOCUMENT, ID
 from sync_pipeline.sources.mongodb.bson_values import LIMITS, MisfitError
+from sync_pipeline.sources.mongodb.to_json import DECODING, id_text, json_bytes, plain_text
+from sync_pipeline.sources.source import DeadLetter
 
 # Of one document's problems so many are told; and so much of a field's name, which may be as long as a document.
 MAX_REASONS, MAX_NAME_CHARACTERS = 50, 100
@@ -129,8 +129,8 @@ class _Reading:
             values = convert(self._documents, elements, field.type, parses=name in self._columns.parsed)
             if field.digits is not None:
                 values = within_digits(values, field.digits)
-        if values.misfits:
-            self._refuse(values.misfits, name, _misfit(field, elements.code))
+        if values.rejected_rows:
+            self._refuse(values.rejected_rows, name, _misfit(field, elements.code))
         self._values[name].append(values)
         return None
 
@@ -141,8 +141,8 @@ class _Reading:
         rows = np.arange(len(documents))
         values = convert(documents, Elements(b"", codes.OBJECT, rows, starts[:-1], starts[1:]), "JSON")
         self._values[DOCUMENT].append(values)
-        if values.misfits:
-            self._refuse(values.misfits, DOCUMENT, "the document has a text or a name that is not UTF-8")
+        if values.rejected_rows:
+            self._refuse(values.rejected_rows, DOCUMENT, "the document has a text or a name that is not UTF-8")
 
     def column(self, field: Field) -> pa.Array:
         """Return all values of a column, one for each document."""

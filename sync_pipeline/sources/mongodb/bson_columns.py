@@ -17,16 +17,17 @@ import pyarrow.compute as pc
 from bson.errors import InvalidBSON
 
 from sync_pipeline.schema import ARROW_TYPES
-from sync_pipeline.sources.mongodb import bson_elements as codes
-from sync_pipeline.sources.mongodb.bson_elements import (
+from sync_pipeline.sources.mongodb import bson_scan as codes
+from sync_pipeline.sources.mongodb.bson_scan import (
     Documents,
     Elements,
     MalformedBsonError,
     Positions,
     TooManyHeadersError,
 )
-from sync_pipeline.sources.mongodb.bson_json import NotAtOnceError, json_at_once, object_id_digits, slices
-from sync_pipeline.sources.mongodb.bson_texts import (
+from sync_pipeline.sources.mongodb.bson_values import MisfitError, column_value
+from sync_pipeline.sources.mongodb.bulk_json import NotAtOnceError, json_at_once, object_id_digits, slices
+from sync_pipeline.sources.mongodb.to_json import (
     DECODING,
     decoded_value,
     decoded_values,
@@ -35,7 +36,6 @@ from sync_pipeline.sources.mongodb.bson_texts import (
     may_have_non_finite,
     wrapped_values,
 )
-from sync_pipeline.sources.mongodb.bson_values import MisfitError, column_value
 
 # From so many values on, the fixed cost of converting them together is worth it.
 _AT_ONCE = 50
@@ -51,12 +51,12 @@ class Values:
     Attributes:
         rows: the documents they are of.
         array: of the column's Arrow type, as long as `rows`; null where a value does not fit.
-        misfits: documents whose value does not fit.
+        rejected_rows: documents whose value does not fit.
     """
 
     rows: Positions
     array: pa.Array
-    misfits: tuple[int, ...] = ()
+    rejected_rows: tuple[int, ...] = ()
 
 
 def convert(documents: Documents, elements: Elements, type_name: str, *, parses: bool = False) -> Values:
@@ -77,8 +77,10 @@ def within_digits(values: Values, digits: pa.DataType) -> Values:
         values.array.cast(digits)
     except pa.ArrowInvalid:
         fits = [_fits(values.array.slice(place, 1), digits) for place in range(len(values.array))]
-        misfits = values.rows[~np.array(fits)].tolist()
-        return Values(values.rows, pc.if_else(pa.array(fits), values.array, None), (*values.misfits, *misfits))
+        rejected_rows = values.rows[~np.array(fits)].tolist()
+        return Values(
+            values.rows, pc.if_else(pa.array(fits), values.array, None), (*values.rejected_rows, *rejected_rows)
+        )
     return values
 
 
@@ -113,7 +115,7 @@ def _decoded(document: bytes) -> Any:
 
 
 def _one_by_one(documents: Documents, elements: Elements, type_name: str, conversion: Callable[[Any], Any]) -> Values:
-    values, misfits = [], []
+    values, rejected_rows = [], []
     for row, value in zip(elements.rows.tolist(), decoded_one_by_one(documents, elements), strict=True):
         try:
             if isinstance(value, MisfitError):
@@ -121,8 +123,8 @@ def _one_by_one(documents: Documents, elements: Elements, type_name: str, conver
             values.append(conversion(value))
         except (MisfitError, orjson.JSONEncodeError, UnicodeError, RecursionError):
             values.append(None)
-            misfits.append(row)
-    return Values(elements.rows, pa.array(values, ARROW_TYPES[type_name]), tuple(misfits))
+            rejected_rows.append(row)
+    return Values(elements.rows, pa.array(values, ARROW_TYPES[type_name]), tuple(rejected_rows))
 
 
 def _texts(documents: Documents, elements: Elements) -> pa.Array:

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 import orjson
 
-from sync_pipeline.hashing import digest
-from sync_pipeline.secrets import Secret
-from sync_pipeline.sources.mongodb import bson_elements as codes
+from sync_pipeline.parameters.secrets import Secret
+from sync_pipeline.sources.mongodb import bson_scan as codes
 from sync_pipeline.sources.mongodb.bson_columns import decoded_one_by_one
-from sync_pipeline.sources.mongodb.bson_elements import Documents, Elements, Positions, take_extents_apart
-from sync_pipeline.sources.mongodb.bson_texts import id_text, plain_text
+from sync_pipeline.sources.mongodb.bson_scan import Documents, Elements, Positions, take_extents_apart
 from sync_pipeline.sources.mongodb.bson_types import ID
 from sync_pipeline.sources.mongodb.bson_values import MisfitError
+from sync_pipeline.sources.mongodb.to_json import id_text, plain_text
+from sync_pipeline.transforms.hashing import digest
 
 _LENGTH = struct.Struct("<i")
 

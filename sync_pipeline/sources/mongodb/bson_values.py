@@ -12,7 +12,7 @@ from typing import Any
 from bson.decimal128 import Decimal128
 
 from sync_pipeline.schema import DECIMAL_DIGITS
-from sync_pipeline.sources.mongodb.bson_texts import json_bytes, plain_text
+from sync_pipeline.sources.mongodb.to_json import json_bytes, plain_text
 
 # Why a value can be refused.
 LIMITS: Mapping[str, str] = {
@@ -47,7 +47,7 @@ def column_value(value: Any, type_name: str, *, parses: bool) -> Any:
     """Return what a column of `type_name` holds for `value`, which is not null. Raises MisfitError.
 
     Args:
-        parses: the user has asked for this type: strings are parsed, and doubles and decimals take their nearest.
+        parses: the user has asked for this type: strings are parsed, and doubles and decimals take their closest_match.
     """
     try:
         return _CONVERSIONS[type_name](value, parses)
@@ -84,11 +84,11 @@ def _float64(value: Any, parses: bool) -> float:
     elif isinstance(value, Decimal128):
         value = value.to_decimal()
     if isinstance(value, int | Decimal) and not isinstance(value, bool):
-        nearest = float(value)
+        closest_match = float(value)
         # A number too large is infinity, which is not its nearest.
-        is_overflow = nearest in (float("inf"), float("-inf")) and Decimal(value).is_finite()
-        if not is_overflow and (parses or nearest == value or nearest != nearest):
-            return nearest
+        is_overflow = closest_match in (float("inf"), float("-inf")) and Decimal(value).is_finite()
+        if not is_overflow and (parses or closest_match == value or closest_match != closest_match):
+            return closest_match
     raise MisfitError
 
 

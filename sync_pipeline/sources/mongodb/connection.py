@@ -13,12 +13,12 @@ from bson.errors import BSONError
 from pymongo.collection import Collection
 from pymongo.read_concern import ReadConcern
 
-from sync_pipeline.config import MongodbConfig
 from sync_pipeline.errors import ConfigError, SourceError, SourceQueryError, SourceUnavailableError, SyncError
-from sync_pipeline.source_access import ErrorMeaning, connect_with_retries
-from sync_pipeline.sources.mongodb.bson_texts import DECODING
+from sync_pipeline.parameters.config import MongodbConfig
+from sync_pipeline.sources.access import ErrorMapping, connect_with_retries
 from sync_pipeline.sources.mongodb.connection_string import check_uri, refusal, without_credentials
 from sync_pipeline.sources.mongodb.server_messages import shown_message
+from sync_pipeline.sources.mongodb.to_json import DECODING
 from sync_pipeline.sources.mongodb.transport import encrypts, logs_in_by_certificate, resolved, tls_options
 
 APPLICATION_NAME = "dataflow-bigquery-sync"
@@ -50,42 +50,42 @@ _CLOSED_WITH_TLS = (
 _TOO_LARGE = "a document is larger than MongoDB returns: leave it out with mongodb_query"
 
 # By the server's code. https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml
-ERROR_MEANINGS: Mapping[int, ErrorMeaning] = {
-    2: ErrorMeaning(SourceQueryError, "correct mongodb_query or mongodb_projection"),
-    6: ErrorMeaning(SourceUnavailableError, _AGAIN),
-    7: ErrorMeaning(SourceUnavailableError, _AGAIN),
-    8: ErrorMeaning(SourceUnavailableError, _AGAIN),
-    9: ErrorMeaning(SourceQueryError, "correct mongodb_query or mongodb_projection"),
-    11: ErrorMeaning(SourceQueryError, _CREDENTIALS),
-    13: ErrorMeaning(SourceQueryError, "grant the user the role read on the database"),
-    14: ErrorMeaning(SourceQueryError, "correct mongodb_query or mongodb_projection"),
-    18: ErrorMeaning(SourceQueryError, _CREDENTIALS),
-    26: ErrorMeaning(SourceQueryError, "check mongodb_database and mongodb_collection"),
-    43: ErrorMeaning(SourceUnavailableError, f"the server has given the cursor up: {_AGAIN}"),
-    50: ErrorMeaning(SourceQueryError, "the server took too long: add an index for mongodb_query"),
-    73: ErrorMeaning(SourceQueryError, "check mongodb_database and mongodb_collection"),
-    89: ErrorMeaning(SourceUnavailableError, _AGAIN),
-    91: ErrorMeaning(SourceUnavailableError, f"{_AGAIN} when the server is back"),
-    133: ErrorMeaning(SourceUnavailableError, "no member can be read: check readPreference, or wait"),
-    136: ErrorMeaning(SourceUnavailableError, "the capped collection went on while it was read"),
-    166: ErrorMeaning(SourceQueryError, "the view it is based on is gone: check mongodb_collection"),
-    175: ErrorMeaning(SourceUnavailableError, f"the collection or an index was dropped while it was read: {_AGAIN}"),
-    189: ErrorMeaning(SourceUnavailableError, f"{_AGAIN} when there is a new primary"),
-    237: ErrorMeaning(SourceUnavailableError, f"the cursor was killed: {_AGAIN}"),
-    241: ErrorMeaning(SourceQueryError, "a value does not suit mongodb_query or mongodb_projection"),
-    292: ErrorMeaning(
+ERROR_MEANINGS: Mapping[int, ErrorMapping] = {
+    2: ErrorMapping(SourceQueryError, "correct mongodb_query or mongodb_projection"),
+    6: ErrorMapping(SourceUnavailableError, _AGAIN),
+    7: ErrorMapping(SourceUnavailableError, _AGAIN),
+    8: ErrorMapping(SourceUnavailableError, _AGAIN),
+    9: ErrorMapping(SourceQueryError, "correct mongodb_query or mongodb_projection"),
+    11: ErrorMapping(SourceQueryError, _CREDENTIALS),
+    13: ErrorMapping(SourceQueryError, "grant the user the role read on the database"),
+    14: ErrorMapping(SourceQueryError, "correct mongodb_query or mongodb_projection"),
+    18: ErrorMapping(SourceQueryError, _CREDENTIALS),
+    26: ErrorMapping(SourceQueryError, "check mongodb_database and mongodb_collection"),
+    43: ErrorMapping(SourceUnavailableError, f"the server has given the cursor up: {_AGAIN}"),
+    50: ErrorMapping(SourceQueryError, "the server took too long: add an index for mongodb_query"),
+    73: ErrorMapping(SourceQueryError, "check mongodb_database and mongodb_collection"),
+    89: ErrorMapping(SourceUnavailableError, _AGAIN),
+    91: ErrorMapping(SourceUnavailableError, f"{_AGAIN} when the server is back"),
+    133: ErrorMapping(SourceUnavailableError, "no member can be read: check readPreference, or wait"),
+    136: ErrorMapping(SourceUnavailableError, "the capped collection went on while it was read"),
+    166: ErrorMapping(SourceQueryError, "the view it is based on is gone: check mongodb_collection"),
+    175: ErrorMapping(SourceUnavailableError, f"the collection or an index was dropped while it was read: {_AGAIN}"),
+    189: ErrorMapping(SourceUnavailableError, f"{_AGAIN} when there is a new primary"),
+    237: ErrorMapping(SourceUnavailableError, f"the cursor was killed: {_AGAIN}"),
+    241: ErrorMapping(SourceQueryError, "a value does not suit mongodb_query or mongodb_projection"),
+    292: ErrorMapping(
         SourceQueryError, "the server may not use its disk for the schema scan: set mongodb_schema_sample_size"
     ),
-    8000: ErrorMeaning(SourceQueryError, _CREDENTIALS),
-    10107: ErrorMeaning(SourceUnavailableError, f"{_AGAIN} when there is a new primary"),
-    10334: ErrorMeaning(SourceQueryError, _TOO_LARGE),
-    11600: ErrorMeaning(SourceUnavailableError, f"{_AGAIN} when the server is back"),
-    11601: ErrorMeaning(SourceUnavailableError, f"the read was interrupted: {_AGAIN}"),
-    11602: ErrorMeaning(SourceUnavailableError, f"{_AGAIN} when there is a new primary"),
-    13435: ErrorMeaning(SourceUnavailableError, f"{_AGAIN} when there is a new primary"),
-    13436: ErrorMeaning(SourceUnavailableError, f"{_AGAIN} when the member is ready"),
+    8000: ErrorMapping(SourceQueryError, _CREDENTIALS),
+    10107: ErrorMapping(SourceUnavailableError, f"{_AGAIN} when there is a new primary"),
+    10334: ErrorMapping(SourceQueryError, _TOO_LARGE),
+    11600: ErrorMapping(SourceUnavailableError, f"{_AGAIN} when the server is back"),
+    11601: ErrorMapping(SourceUnavailableError, f"the read was interrupted: {_AGAIN}"),
+    11602: ErrorMapping(SourceUnavailableError, f"{_AGAIN} when there is a new primary"),
+    13435: ErrorMapping(SourceUnavailableError, f"{_AGAIN} when there is a new primary"),
+    13436: ErrorMapping(SourceUnavailableError, f"{_AGAIN} when the member is ready"),
 }
-ANY_OTHER_CODE = ErrorMeaning(SourceQueryError, "check mongodb_query and mongodb_projection, and the server's log")
+ANY_OTHER_CODE = ErrorMapping(SourceQueryError, "check mongodb_query and mongodb_projection, and the server's log")
 
 # The driver's errors by class, the most specific first; OperationFailure is looked up by its code.
 DRIVER_ERRORS: tuple[tuple[type[Exception], type[SyncError], str], ...] = (

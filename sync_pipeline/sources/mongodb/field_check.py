@@ -13,12 +13,12 @@ import pymongo.collection
 from pymongo.errors import OperationFailure
 
 from sync_pipeline.errors import SchemaError
-from sync_pipeline.identifiers import column_name
+from sync_pipeline.parameters.identifiers import column_name
+from sync_pipeline.parameters.transformation_config import TransformationConfig
 from sync_pipeline.sources.mongodb.connection import TIME_IS_UP, Document
 from sync_pipeline.sources.mongodb.filters import Filter, both
 from sync_pipeline.sources.mongodb.index_operators import for_aggregation
 from sync_pipeline.suggestions import did_you_mean
-from sync_pipeline.transformation_config import TransformationConfig
 
 # How long the server may look for one field, and in how many documents for the names beside it.
 LOOK_MILLISECONDS, LOOK_DOCUMENTS = 3_000, 1_000

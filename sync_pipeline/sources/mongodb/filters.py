@@ -12,9 +12,9 @@ import bson.json_util
 from bson.errors import BSONError
 
 from sync_pipeline.errors import ConfigError
-from sync_pipeline.parameters import END_PLACEHOLDER, START_PLACEHOLDER
-from sync_pipeline.smart_sync import BEGINNING, EARLIEST, LATEST, SyncInterval
-from sync_pipeline.sources.mongodb.bson_texts import EXTENDED, moment_text
+from sync_pipeline.smart_sync.interval import BEGINNING, EARLIEST, LATEST, SyncInterval
+from sync_pipeline.smart_sync.placeholders import END_PLACEHOLDER, START_PLACEHOLDER
+from sync_pipeline.sources.mongodb.to_json import EXTENDED, moment_text
 
 Filter = dict[str, Any]
 

@@ -13,15 +13,15 @@ import apache_beam as beam
 import pyarrow as pa
 from pymongo.collection import Collection
 
-from sync_pipeline.config import MongodbConfig
 from sync_pipeline.errors import SourceUnavailableError
 from sync_pipeline.failures import FAILURES, CatchFinalErrors
-from sync_pipeline.read_output import ReadOutput, fitting_batches
-from sync_pipeline.source import BATCHES, DEAD_LETTERS, DeadLetter, Partition
+from sync_pipeline.parameters.config import MongodbConfig
 from sync_pipeline.sources.mongodb.bson_batches import DocumentColumns, read_documents
-from sync_pipeline.sources.mongodb.bson_elements import Documents, MalformedBsonError
+from sync_pipeline.sources.mongodb.bson_scan import Documents, MalformedBsonError
 from sync_pipeline.sources.mongodb.connection import Document, connected, translated_errors
-from sync_pipeline.sources.mongodb.partitions import Find
+from sync_pipeline.sources.mongodb.splits import Find
+from sync_pipeline.sources.reading import RowRouter, batches_and_dead_letters
+from sync_pipeline.sources.source import BATCHES, DEAD_LETTERS, DeadLetter, ReadSplit
 
 # The server's batches (16 MB) that wait between the connection and the conversion: one is converted while the next
 # arrives.
@@ -50,7 +50,7 @@ def find_batches(
     raised, after a look at how many there are. Raises SourceError when the read fails.
     """
     parts = _parts(_raw_batches(collection, config, find), columns)
-    yield from fitting_batches(parts, batch_size, "documents", keeps_dead_letters=keeps_dead_letters)
+    yield from batches_and_dead_letters(parts, batch_size, "documents", keeps_dead_letters=keeps_dead_letters)
 
 
 def _parts(raw_batches: Iterator[bytes], columns: DocumentColumns) -> Iterator[pa.Table | DeadLetter]:
@@ -127,7 +127,7 @@ class ReadFromMongodb(beam.PTransform):
     run_id: str = ""
 
     def expand(self, partitions: beam.PCollection) -> beam.pvalue.DoOutputsTuple:
-        """Turn Partitions into RecordBatches, DeadLetters and Failures."""
+        """Turn ReadSplits into RecordBatches, DeadLetters and Failures."""
         read = beam.ParDo(CatchFinalErrors(_ReadPartitionFn(self), self.run_id)).with_output_types(pa.RecordBatch)
         return partitions | "ReadPartition" >> read.with_outputs(DEAD_LETTERS, FAILURES, main=BATCHES)
 
@@ -139,9 +139,9 @@ class _ReadPartitionFn(beam.DoFn):
         self._batch_size = read.batch_size
         self._max_retries = read.max_retries
         self._keeps_dead_letters = read.keeps_dead_letters
-        self._output = ReadOutput(ReadFromMongodb)
+        self._output = RowRouter(ReadFromMongodb)
 
-    def process(self, partition: Partition) -> Iterator[pa.RecordBatch | beam.pvalue.TaggedOutput]:
+    def process(self, partition: ReadSplit) -> Iterator[pa.RecordBatch | beam.pvalue.TaggedOutput]:
         # Only connecting is retried: once rows have left, the runner has to repeat the whole bundle.
         with connected(self._config, self._max_retries) as collection:
             parts = find_batches(

@@ -14,11 +14,11 @@ from pymongo.errors import OperationFailure
 
 from sync_pipeline.errors import SchemaError, SourceQueryError
 from sync_pipeline.schema import Field, Schema
-from sync_pipeline.sources.mongodb.bson_texts import AMBIGUOUS_ID, LENIENT
 from sync_pipeline.sources.mongodb.bson_types import BSON_TYPES, ID, UUID, column
 from sync_pipeline.sources.mongodb.connection import TIME_IS_UP, Document
 from sync_pipeline.sources.mongodb.filters import Filter, both
 from sync_pipeline.sources.mongodb.index_operators import for_aggregation
+from sync_pipeline.sources.mongodb.to_json import AMBIGUOUS_ID, LENIENT
 from sync_pipeline.suggestions import did_you_mean
 
 # How long the server may count what is only reported, or look for what is hardly there.

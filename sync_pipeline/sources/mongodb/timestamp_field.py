@@ -9,7 +9,7 @@ from pymongo.collection import Collection
 from pymongo.errors import OperationFailure
 
 from sync_pipeline.errors import SchemaError
-from sync_pipeline.smart_sync import EARLIEST, LATEST
+from sync_pipeline.smart_sync.interval import EARLIEST, LATEST
 from sync_pipeline.sources.mongodb.bson_types import NO_VALUE
 from sync_pipeline.sources.mongodb.connection import TIME_IS_UP, Document
 from sync_pipeline.sources.mongodb.filters import Filter, both, milliseconds, not_a_date_filter, null_filter

@@ -9,12 +9,12 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-from sync_pipeline.config import MongodbConfig
 from sync_pipeline.errors import ConfigError
-from sync_pipeline.hosts import is_this_machine
-from sync_pipeline.pem_files import CERTIFICATE, KEY, pem_files
-from sync_pipeline.secrets import Secret
+from sync_pipeline.parameters.config import MongodbConfig
+from sync_pipeline.parameters.hosts import is_this_machine
+from sync_pipeline.parameters.secrets import Secret
 from sync_pipeline.sources.mongodb.connection_string import has_user, hosts, uri_options
+from sync_pipeline.sources.pem_files import CERTIFICATE, KEY, pem_files
 
 _CA, _CERTIFICATE_KEY = "mongodb_tls_ca", "mongodb_tls_certificate_key"
 _OPTIONS = {_CA: "tlsCAFile", _CERTIFICATE_KEY: "tlsCertificateKeyFile"}

@@ -9,34 +9,27 @@ import apache_beam as beam
 from psycopg2.extensions import Column
 from psycopg2.extensions import connection as Connection
 
-from sync_pipeline.config import PostgresqlConfig, SyncConfig
 from sync_pipeline.errors import SchemaError
+from sync_pipeline.parameters.config import PostgresqlConfig, SyncConfig
 from sync_pipeline.schema import NULLABLE, REQUIRED, Schema
-from sync_pipeline.smart_sync import (
-    BEGINNING,
-    EARLIEST,
-    StartOrigin,
-    SyncInterval,
-    fill_placeholders,
-    has_placeholders,
-    timestamp_text,
-)
-from sync_pipeline.source import Partition, ReadPlan, SourceDescription
-from sync_pipeline.source_access import check_names
+from sync_pipeline.smart_sync.interval import BEGINNING, EARLIEST, StartOrigin, SyncInterval, timestamp_text
+from sync_pipeline.smart_sync.placeholders import fill_placeholders, has_placeholders
+from sync_pipeline.smart_sync.wall_clock import WallClock
+from sync_pipeline.sources.access import check_names
 from sync_pipeline.sources.postgresql.clock import ServerClock, read_clock
 from sync_pipeline.sources.postgresql.column_types import SourceColumn, quoted_identifier
 from sync_pipeline.sources.postgresql.connection import connected, translated_errors
 from sync_pipeline.sources.postgresql.copy_read import ReadFromPostgresql
-from sync_pipeline.sources.postgresql.cut_points import ReadStatement, where
 from sync_pipeline.sources.postgresql.not_null import never_null_columns
-from sync_pipeline.sources.postgresql.partitions import cut, cut_columns
 from sync_pipeline.sources.postgresql.query_text import single_statement
 from sync_pipeline.sources.postgresql.repeated_keys import child_table_risks, reads_table_alone
 from sync_pipeline.sources.postgresql.row_policies import row_policy_risks
+from sync_pipeline.sources.postgresql.split_points import ReadStatement, where
+from sync_pipeline.sources.postgresql.splits import cut, split_columns
 from sync_pipeline.sources.postgresql.time_zone import wall_clock
 from sync_pipeline.sources.postgresql.transport import protection, transport_risks
 from sync_pipeline.sources.postgresql.unread import Timestamps, text_of_start, unread_rows
-from sync_pipeline.wall_clock import WallClock
+from sync_pipeline.sources.source import ReadPlan, ReadSplit, SourceDescription
 
 # The largest that can be declared; the driver answers a larger one where none is.
 _MAX_PRECISION = 1000
@@ -156,7 +149,7 @@ class PostgresqlSource:
                 () if interval is None or fills_placeholders else (condition.format(column=self._timestamp_reference),),
             )
             smart_sync = self.config.smart_sync
-            candidates = cut_columns(
+            candidates = split_columns(
                 connection,
                 columns,
                 origins,
@@ -170,9 +163,9 @@ class PostgresqlSource:
         count = len(result.statements)
         return ReadPlan(
             query=f"SELECT * FROM {statement.source}{where(statement.conditions)}" if statement.conditions else query,
-            partitions=tuple(Partition(index, count, part) for index, part in enumerate(result.statements, 1)),
+            splits=tuple(ReadSplit(index, count, part) for index, part in enumerate(result.statements, 1)),
             estimated_rows=result.estimated_rows,
-            partitioning=result.reason,
+            splitting=result.reason,
             risks=(*start_risks, *result.risks),
         )
 

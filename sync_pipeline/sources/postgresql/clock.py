@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from psycopg2.extensions import connection as Connection
 
-from sync_pipeline.smart_sync import OpenTransaction, SafeEnd, safe_end
+from sync_pipeline.smart_sync.upper_bound import OpenTransaction, UpperBound, upper_bound
 from sync_pipeline.sources.postgresql.connection import translated_errors
 
 # Transactions of this database that could still write, whether they have or not: one that was opened first and
@@ -37,7 +37,7 @@ class ServerClock:
     """The server's clock (aware, UTC) and the end it allows."""
 
     now: datetime
-    safe: SafeEnd
+    safe: UpperBound
 
 
 def read_clock(connection: Connection, settle: timedelta, max_hold: timedelta) -> ServerClock:
@@ -85,5 +85,5 @@ def read_clock(connection: Connection, settle: timedelta, max_hold: timedelta) -
             "the server is a standby: open transactions of the primary cannot be seen, and are covered only by "
             "smart_sync_settle_seconds (or, with primary_key, by smart_sync_lookback_seconds)"
         )
-    safe = safe_end(now, transactions, settle=settle, max_hold=max_hold)
+    safe = upper_bound(now, transactions, settle=settle, max_hold=max_hold)
     return ServerClock(now, replace(safe, end=min(safe.end, newest - settle), warnings=(*warnings, *safe.warnings)))

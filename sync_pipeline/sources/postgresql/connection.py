@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import psycopg2
 from psycopg2.extensions import connection as Connection
 
-from sync_pipeline.config import PostgresqlConfig
 from sync_pipeline.errors import SourceError, SourceQueryError, SourceUnavailableError
-from sync_pipeline.source_access import ErrorMeaning, connect_with_retries
+from sync_pipeline.parameters.config import PostgresqlConfig
+from sync_pipeline.sources.access import ErrorMapping, connect_with_retries
 from sync_pipeline.sources.postgresql.transport import login
 
 CONNECT_TIMEOUT_SECONDS = 30
@@ -51,54 +51,54 @@ SESSION_SETTINGS = {
 
 
 # By SQLSTATE, the longest matching prefix wins. https://www.postgresql.org/docs/current/errcodes-appendix.html
-ERROR_MEANINGS: dict[str, ErrorMeaning] = {
+ERROR_MEANINGS: dict[str, ErrorMapping] = {
     # A state we do not know may come from a function of the user's, with any text.
-    "": ErrorMeaning(SourceQueryError, "see the server's log for the statement"),
-    "08": ErrorMeaning(SourceUnavailableError, "run the job again"),
-    "0A": ErrorMeaning(SourceQueryError, "rewrite the query as one SELECT"),
-    "21": ErrorMeaning(SourceQueryError, "correct the query"),
-    "22": ErrorMeaning(SourceQueryError, "a value of the data does not suit the query: check its casts and divisions"),
-    "22021": ErrorMeaning(
+    "": ErrorMapping(SourceQueryError, "see the server's log for the statement"),
+    "08": ErrorMapping(SourceUnavailableError, "run the job again"),
+    "0A": ErrorMapping(SourceQueryError, "rewrite the query as one SELECT"),
+    "21": ErrorMapping(SourceQueryError, "correct the query"),
+    "22": ErrorMapping(SourceQueryError, "a value of the data does not suit the query: check its casts and divisions"),
+    "22021": ErrorMapping(
         SourceQueryError,
         "a text is not UTF-8, as a database with the encoding SQL_ASCII may hold it: select the column as bytes, "
         "convert_to(column, 'SQL_ASCII')",
     ),
-    "25": ErrorMeaning(SourceQueryError, "the query must only read"),
-    "25P04": ErrorMeaning(
+    "25": ErrorMapping(SourceQueryError, "the query must only read"),
+    "25P04": ErrorMapping(
         SourceQueryError,
         "the transaction was ended: raise the user's transaction_timeout (ALTER ROLE … SET transaction_timeout) or "
         "make the query faster",
     ),
-    "28": ErrorMeaning(SourceQueryError, "check postgresql_username and postgresql_password"),
-    "3D": ErrorMeaning(SourceQueryError, "check postgresql_database"),
-    "40": ErrorMeaning(
+    "28": ErrorMapping(SourceQueryError, "check postgresql_username and postgresql_password"),
+    "3D": ErrorMapping(SourceQueryError, "check postgresql_database"),
+    "40": ErrorMapping(
         SourceUnavailableError, "the server cancelled the read because of a conflict: run the job again"
     ),
-    "42501": ErrorMeaning(SourceQueryError, "grant the user SELECT on it"),
-    "42601": ErrorMeaning(SourceQueryError, "correct the query"),
-    "42703": ErrorMeaning(SourceQueryError, "correct the column's name in the query"),
-    "42P01": ErrorMeaning(SourceQueryError, "correct the table's name in the query, or name its schema"),
-    "42": ErrorMeaning(SourceQueryError, "correct the query"),
-    "53": ErrorMeaning(
+    "42501": ErrorMapping(SourceQueryError, "grant the user SELECT on it"),
+    "42601": ErrorMapping(SourceQueryError, "correct the query"),
+    "42703": ErrorMapping(SourceQueryError, "correct the column's name in the query"),
+    "42P01": ErrorMapping(SourceQueryError, "correct the table's name in the query, or name its schema"),
+    "42": ErrorMapping(SourceQueryError, "correct the query"),
+    "53": ErrorMapping(
         SourceUnavailableError, "the server is out of a resource: run the job again, or at another time"
     ),
-    "55": ErrorMeaning(SourceQueryError, "make it readable, or correct the query"),
-    "55P03": ErrorMeaning(
+    "55": ErrorMapping(SourceQueryError, "make it readable, or correct the query"),
+    "55P03": ErrorMapping(
         SourceUnavailableError,
         "the table is locked: run the job again when the lock is gone, or at a time when nobody alters it",
     ),
-    "57": ErrorMeaning(SourceUnavailableError, "run the job again when the server is back"),
-    "57014": ErrorMeaning(
+    "57": ErrorMapping(SourceUnavailableError, "run the job again when the server is back"),
+    "57014": ErrorMapping(
         SourceQueryError,
         "the statement was cancelled: raise the user's statement_timeout (ALTER ROLE … SET statement_timeout) or "
         "make the query faster, for example with an index on the timestamp column",
     ),
-    "58": ErrorMeaning(SourceUnavailableError, "run the job again"),
-    "P0": ErrorMeaning(
+    "58": ErrorMapping(SourceUnavailableError, "run the job again"),
+    "P0": ErrorMapping(
         SourceQueryError,
         "a function that the query calls raised an error: see the server's log for its message",
     ),
-    "XX": ErrorMeaning(SourceQueryError, "the server met an error of its own: see its log"),
+    "XX": ErrorMapping(SourceQueryError, "the server met an error of its own: see its log"),
 }
 
 # States whose texts name settings and objects of the database, never a value of a row. The text of any other may quote

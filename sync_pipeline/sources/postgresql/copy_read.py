@@ -14,14 +14,14 @@ import psycopg2
 import pyarrow as pa
 from psycopg2.extensions import connection as Connection
 
-from sync_pipeline.config import PostgresqlConfig
 from sync_pipeline.errors import RecordError, SourceError
 from sync_pipeline.failures import FAILURES, CatchFinalErrors
-from sync_pipeline.read_output import ReadOutput, fitting_batches
+from sync_pipeline.parameters.config import PostgresqlConfig
 from sync_pipeline.schema import Schema
-from sync_pipeline.source import BATCHES, DEAD_LETTERS, DeadLetter, Partition
 from sync_pipeline.sources.postgresql.connection import connected, translated_errors
 from sync_pipeline.sources.postgresql.csv_batches import parse_rows, separate_misfits, split_rows
+from sync_pipeline.sources.reading import RowRouter, batches_and_dead_letters
+from sync_pipeline.sources.source import BATCHES, DEAD_LETTERS, DeadLetter, ReadSplit
 
 # Rows are parsed in chunks of about this many bytes: large enough that a chunk's fixed cost vanishes, small
 # enough that a worker holds only a few of them.
@@ -100,7 +100,7 @@ def copy_batches(
     many there are. Raises SourceError when the read fails.
     """
     parts = (part for chunk in _copied_chunks(connection, statement) for part in _parts(chunk, schema))
-    yield from fitting_batches(parts, batch_size, "rows", keeps_dead_letters=keeps_dead_letters)
+    yield from batches_and_dead_letters(parts, batch_size, "rows", keeps_dead_letters=keeps_dead_letters)
 
 
 def _parts(chunk: _Chunk, schema: Schema) -> Iterator[pa.Table | DeadLetter]:
@@ -176,7 +176,7 @@ class ReadFromPostgresql(beam.PTransform):
     run_id: str = ""
 
     def expand(self, partitions: beam.PCollection) -> beam.pvalue.DoOutputsTuple:
-        """Turn Partitions into RecordBatches, DeadLetters and Failures."""
+        """Turn ReadSplits into RecordBatches, DeadLetters and Failures."""
         read = beam.ParDo(CatchFinalErrors(_ReadPartitionFn(self), self.run_id)).with_output_types(pa.RecordBatch)
         return partitions | "ReadPartition" >> read.with_outputs(DEAD_LETTERS, FAILURES, main=BATCHES)
 
@@ -188,9 +188,9 @@ class _ReadPartitionFn(beam.DoFn):
         self._batch_size = read.batch_size
         self._max_retries = read.max_retries
         self._keeps_dead_letters = read.keeps_dead_letters
-        self._output = ReadOutput(ReadFromPostgresql)
+        self._output = RowRouter(ReadFromPostgresql)
 
-    def process(self, partition: Partition) -> Iterator[pa.RecordBatch | beam.pvalue.TaggedOutput]:
+    def process(self, partition: ReadSplit) -> Iterator[pa.RecordBatch | beam.pvalue.TaggedOutput]:
         # Only connecting is retried: once rows have left, the runner has to repeat the whole bundle.
         with connected(self._config, self._max_retries) as connection:
             parts = copy_batches(

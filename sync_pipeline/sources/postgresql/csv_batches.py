@@ -21,9 +21,9 @@ import pyarrow.csv
 import pyarrow.json
 
 from sync_pipeline.errors import RecordError
-from sync_pipeline.json_texts import MAX_LEVELS, Origin, are_json
 from sync_pipeline.schema import ARROW_TYPES, DECIMAL_DIGITS, REPEATED, REQUIRED, Field, Schema
-from sync_pipeline.source import DeadLetter
+from sync_pipeline.sources.source import DeadLetter
+from sync_pipeline.transforms.json_texts import MAX_LEVELS, Origin, are_json
 
 _PARSE_OPTIONS = pyarrow.csv.ParseOptions(
     newlines_in_values=True,

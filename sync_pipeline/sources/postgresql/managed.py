@@ -18,7 +18,7 @@ from google.auth.transport.requests import AuthorizedSession, Request
 from requests.exceptions import RequestException
 
 from sync_pipeline.errors import ConfigError, SourceUnavailableError
-from sync_pipeline.hosts import is_alloydb
+from sync_pipeline.parameters.hosts import is_alloydb
 
 PARAMETER, LOGIN = "postgresql_instance", "postgresql_iam_login"
 CLOUD_SQL_API = "https://sqladmin.googleapis.com"

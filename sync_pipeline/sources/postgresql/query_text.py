@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sync_pipeline.errors import SourceQueryError
-from sync_pipeline.parameters import END_PLACEHOLDER, START_PLACEHOLDER
+from sync_pipeline.smart_sync.placeholders import END_PLACEHOLDER, START_PLACEHOLDER
 
 # To PostgreSQL every character beyond ASCII is a letter, a space too.
 _LETTER = r"[A-Za-z_\x80-\U0010ffff]"

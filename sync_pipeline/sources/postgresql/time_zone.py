@@ -7,10 +7,10 @@ import zoneinfo
 from psycopg2.extensions import connection as Connection
 
 from sync_pipeline.errors import SchemaError
-from sync_pipeline.smart_sync import zone_without_effect
+from sync_pipeline.smart_sync.interval import zone_without_effect
+from sync_pipeline.smart_sync.wall_clock import ZONE_GIVEN, WallClock
 from sync_pipeline.sources.postgresql.column_types import SourceColumn
 from sync_pipeline.sources.postgresql.connection import translated_errors
-from sync_pipeline.wall_clock import ZONE_GIVEN, WallClock
 
 # What a session of this user begins with, whatever has been set since: `now()` is stored in such a column by it.
 _ZONE_SQL = "SELECT reset_val FROM pg_settings WHERE name = 'TimeZone'"

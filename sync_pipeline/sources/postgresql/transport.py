@@ -10,10 +10,10 @@ from collections.abc import Iterator
 
 from psycopg2.extensions import connection as Connection
 
-from sync_pipeline.config import PostgresqlConfig
-from sync_pipeline.hosts import is_address, is_alloydb, is_this_machine
-from sync_pipeline.pem_files import CERTIFICATE, KEY, pem_files
-from sync_pipeline.secrets import Secret
+from sync_pipeline.parameters.config import PostgresqlConfig
+from sync_pipeline.parameters.hosts import is_address, is_alloydb, is_this_machine
+from sync_pipeline.parameters.secrets import Secret
+from sync_pipeline.sources.pem_files import CERTIFICATE, KEY, pem_files
 from sync_pipeline.sources.postgresql.managed import database_user, find_instance, login_token
 
 # libpq's word for the authorities that OpenSSL knows; it is no file.

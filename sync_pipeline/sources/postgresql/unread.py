@@ -11,7 +11,8 @@ import psycopg2
 import psycopg2.errors
 from psycopg2.extensions import connection as Connection
 
-from sync_pipeline.smart_sync import BEGINNING, SyncInterval, fill_placeholders, timestamp_text
+from sync_pipeline.smart_sync.interval import BEGINNING, SyncInterval, timestamp_text
+from sync_pipeline.smart_sync.placeholders import fill_placeholders
 from sync_pipeline.sources.postgresql.column_types import quoted_identifier
 from sync_pipeline.sources.postgresql.connection import translated_errors
 

@@ -8,9 +8,9 @@ import pytest
 
 from sync_pipeline.errors import RecordError
 from sync_pipeline.schema import RANGE, REPEATED, REQUIRED, STRUCT, Field, Schema
-from sync_pipeline.source import DeadLetter
 from sync_pipeline.sources.bigquery.storage_read import SERVICE_COLUMNS, as_arrow_type, checked_parts, session_limit
-from sync_pipeline.sql_transformation import Check
+from sync_pipeline.sources.source import DeadLetter
+from sync_pipeline.transforms.in_sql import Check
 
 CHECKS = (Check("id", "…", "id is NULL"), Check("n", "…", "n does not fit"))
 SCHEMA = Schema((Field("id", "INT64"), Field("n", "NUMERIC")))
@@ -30,10 +30,10 @@ def batch(*rows: tuple[int | None, str | None, str | None]) -> pa.RecordBatch:
 
 
 def test_rows_that_do_not_fit_become_dead_letters() -> None:
-    misfit = json.dumps({"id": None, "n": "x"})
+    rejected = json.dumps({"id": None, "n": "x"})
     parts = list(
         checked_parts(
-            batch((1, None, None), (None, "0,1,", misfit), (3, None, None)), SCHEMA, CHECKS, keeps_dead_letters=True
+            batch((1, None, None), (None, "0,1,", rejected), (3, None, None)), SCHEMA, CHECKS, keeps_dead_letters=True
         )
     )
     assert parts[0] == DeadLetter(("id", "n"), "id is NULL\nn does not fit", {"id": None, "n": "x"})

@@ -12,10 +12,10 @@ import pytest
 from bson import Decimal128, Int64, ObjectId
 
 from sync_pipeline.schema import REQUIRED, Field, Schema
-from sync_pipeline.source import DeadLetter
-from sync_pipeline.sources.mongodb import bson_elements
+from sync_pipeline.sources.mongodb import bson_scan
 from sync_pipeline.sources.mongodb.bson_batches import DocumentColumns, read_documents
-from sync_pipeline.sources.mongodb.bson_elements import Documents, MalformedBsonError
+from sync_pipeline.sources.mongodb.bson_scan import Documents, MalformedBsonError
+from sync_pipeline.sources.source import DeadLetter
 
 COLUMNS = DocumentColumns(Schema((Field("_id", "INT64"), Field("a", "INT64"), Field("b", "STRING"))))
 
@@ -150,8 +150,8 @@ def test_ids_as_text() -> None:
 def test_one_document_is_walked_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A document of many names costs by its names, not by what a step over many documents costs."""
     steps = []
-    step = bson_elements._Walk.step
-    monkeypatch.setattr(bson_elements._Walk, "step", lambda walk, header: (steps.append(header), step(walk, header)))
+    step = bson_scan._Walk.step
+    monkeypatch.setattr(bson_scan._Walk, "step", lambda walk, header: (steps.append(header), step(walk, header)))
     _, letters = read(*({"_id": number, **{f"{number}_{name}": 1 for name in range(300)}} for number in range(3)))
     assert [len(letter.columns) for letter in letters] == [300, 300, 300]
     # Of the documents together, until one is left; none of each alone, when it becomes a dead letter.

@@ -20,9 +20,9 @@ from bson.datetime_ms import DatetimeMS
 from sync_pipeline.schema import ARROW_TYPES
 from sync_pipeline.sources.mongodb import bson_columns
 from sync_pipeline.sources.mongodb.bson_columns import Values, convert
-from sync_pipeline.sources.mongodb.bson_elements import Documents, Elements, take_apart
-from sync_pipeline.sources.mongodb.bson_texts import DECODING
+from sync_pipeline.sources.mongodb.bson_scan import Documents, Elements, take_apart
 from sync_pipeline.sources.mongodb.bson_types import BSON_TYPES
+from sync_pipeline.sources.mongodb.to_json import DECODING
 
 ID = ObjectId("65f0c0ffee65f0c0ffee65f0")
 MOMENT = datetime(2024, 2, 3, 4, 5, 6, 789000, tzinfo=UTC)
@@ -82,7 +82,7 @@ def test_both_ways_give_the_same(values: list[Any], type_name: str, monkeypatch:
         assert fast.array.type == exact.array.type == ARROW_TYPES[type_name]
         # NaN equals nothing, so the texts are compared.
         assert list(map(repr, fast.array.to_pylist())) == list(map(repr, exact.array.to_pylist()))
-        assert (fast.rows.tolist(), fast.misfits) == (exact.rows.tolist(), exact.misfits)
+        assert (fast.rows.tolist(), fast.rejected_rows) == (exact.rows.tolist(), exact.rejected_rows)
 
 
 def test_every_type_has_a_sample() -> None:
@@ -159,7 +159,7 @@ def test_random_nested_documents(seed: int, monkeypatch: pytest.MonkeyPatch) -> 
 def test_values(type_name: str, value: Any, expected: Any) -> None:
     documents, (elements,) = elements_of([value])
     values = convert(documents, elements, type_name)
-    assert (values.array.to_pylist(), values.misfits) == ([expected], () if expected is not None else (0,))
+    assert (values.array.to_pylist(), values.rejected_rows) == ([expected], () if expected is not None else (0,))
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def test_values(type_name: str, value: Any, expected: Any) -> None:
 def test_strings_are_parsed_where_the_user_asks(type_name: str, text: str, expected: Any) -> None:
     documents, (elements,) = elements_of([text])
     values = convert(documents, elements, type_name, parses=True)
-    assert (values.array.to_pylist(), values.misfits) == ([expected], () if expected is not None else (0,))
+    assert (values.array.to_pylist(), values.rejected_rows) == ([expected], () if expected is not None else (0,))
 
 
 def test_text_that_is_not_utf8_is_a_misfit() -> None:
@@ -205,7 +205,7 @@ def test_text_that_is_not_utf8_is_a_misfit() -> None:
     for type_name in ("STRING", "JSON"):
         (elements,) = take_apart(documents)
         values = convert(documents, elements, type_name)
-        assert values.misfits == (1,)
+        assert values.rejected_rows == (1,)
         assert values.array.to_pylist()[1] is None
 
 

@@ -13,10 +13,10 @@ from bson import DBRef, Decimal128, ObjectId
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sync_pipeline.secrets import Secret
+from sync_pipeline.parameters.secrets import Secret
 from sync_pipeline.sources.mongodb.bson_edits import edited
-from sync_pipeline.sources.mongodb.bson_elements import Documents
-from sync_pipeline.sources.mongodb.bson_texts import plain_text
+from sync_pipeline.sources.mongodb.bson_scan import Documents
+from sync_pipeline.sources.mongodb.to_json import plain_text
 
 
 def sha256(value: Any) -> str:

@@ -8,9 +8,9 @@ import inspect
 import pymongo.errors
 import pytest
 
-from sync_pipeline.config import MongodbConfig, SyncConfig
 from sync_pipeline.errors import ConfigError, SourceQueryError, SourceUnavailableError, SyncError
-from sync_pipeline.secrets import Secret
+from sync_pipeline.parameters.config import MongodbConfig, SyncConfig
+from sync_pipeline.parameters.secrets import Secret
 from sync_pipeline.sources.mongodb import open_source
 from sync_pipeline.sources.mongodb.connection import DRIVER_ERRORS, ERROR_MEANINGS, translated_errors
 from sync_pipeline.sources.mongodb.connection_string import address_risks

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from sync_pipeline.errors import ConfigError
+from sync_pipeline.parameters.transformation_config import TransformationConfig
 from sync_pipeline.sources.mongodb.field_choice import FieldChoice, choose_fields
-from sync_pipeline.transformation_config import TransformationConfig
 
 
 def choose(projection: dict[str, Any] | None = None, *, document_mode: bool = False, **keys: Any) -> FieldChoice:

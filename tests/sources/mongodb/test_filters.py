@@ -9,7 +9,7 @@ import pytest
 from bson import DatetimeMS, Decimal128, Int64, ObjectId
 
 from sync_pipeline.errors import ConfigError
-from sync_pipeline.smart_sync import BEGINNING, StartOrigin, SyncInterval
+from sync_pipeline.smart_sync.interval import BEGINNING, StartOrigin, SyncInterval
 from sync_pipeline.sources.mongodb.filters import both, interval_filter, milliseconds, parse_filter
 
 ID = "65f0c0ffee65f0c0ffee65f0"

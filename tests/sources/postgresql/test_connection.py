@@ -10,9 +10,9 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from sync_pipeline.config import PostgresqlConfig
 from sync_pipeline.errors import ConfigError, SourceError, SourceQueryError, SourceUnavailableError
-from sync_pipeline.secrets import Secret
+from sync_pipeline.parameters.config import PostgresqlConfig
+from sync_pipeline.parameters.secrets import Secret
 from sync_pipeline.sources.postgresql.connection import (
     ERROR_MEANINGS,
     REFUSALS,
@@ -287,7 +287,7 @@ def test_retries_wait_twice_as_long_each_time(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     waits: list[float] = []
-    monkeypatch.setattr("sync_pipeline.source_access.time.sleep", waits.append)
+    monkeypatch.setattr("sync_pipeline.sources.access.time.sleep", waits.append)
     attempts: list[object] = []
 
     def connect(**settings: object) -> None:
@@ -312,7 +312,7 @@ def test_a_refusal_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     def connect(**settings: object) -> None:
         raise psycopg2.OperationalError(f'{SERVER}FATAL:  database "shop" does not exist')
 
-    monkeypatch.setattr("sync_pipeline.source_access.time.sleep", sleep)
+    monkeypatch.setattr("sync_pipeline.sources.access.time.sleep", sleep)
     monkeypatch.setattr(psycopg2, "connect", connect)
     with pytest.raises(SourceQueryError), connected(CONFIG, 7):
         pass

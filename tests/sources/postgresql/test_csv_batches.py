@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from sync_pipeline.errors import RecordError
 from sync_pipeline.schema import ARROW_TYPES, REPEATED, REQUIRED, Field, Schema
-from sync_pipeline.source import DeadLetter
 from sync_pipeline.sources.postgresql.csv_batches import parse_rows, separate_misfits, split_rows
+from sync_pipeline.sources.source import DeadLetter
 
 
 def schema_of(*types: str) -> Schema:

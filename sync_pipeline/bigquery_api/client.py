@@ -1,0 +1,134 @@
+"""The BigQuery client, and the one place its errors become ours."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+import google.auth.exceptions
+from google.api_core import exceptions
+from google.cloud import bigquery
+
+from sync_pipeline.bigquery_api.messages import shown_message
+from sync_pipeline.errors import PublishError, PublishUnavailableError, SyncError
+
+# Seconds a single request is repeated for while BigQuery answers with 5xx, instead of the client's ten minutes.
+REQUEST_RETRY = bigquery.DEFAULT_RETRY.with_timeout(120)
+
+# All that a call of Google's clients raises when it fails: the service's answers, what becomes of them after repeated
+# attempts, missing credentials, and lost connections (those of `requests` are OSErrors too).
+CLIENT_ERRORS: tuple[type[Exception], ...] = (
+    exceptions.GoogleAPIError,
+    google.auth.exceptions.GoogleAuthError,
+    OSError,
+)
+
+# Answers on rights, names and the service itself.
+_SPEAK_OF_NO_VALUE = (
+    google.auth.exceptions.GoogleAuthError,
+    exceptions.Unauthorized,
+    exceptions.Forbidden,
+    exceptions.NotFound,
+    exceptions.Conflict,
+    exceptions.TooManyRequests,
+    exceptions.ServerError,
+)
+
+# Reasons of a refusal that the same request may not meet again. https://cloud.google.com/bigquery/docs/error-messages
+_RATE_REASONS = frozenset({"jobRateLimitExceeded", "rateLimitExceeded"})
+
+# A kind of error of Google's client, what it is to us, and what to do about it. The most specific comes first.
+Meaning = tuple[type[Exception], type[SyncError], str]
+
+DESTINATION_MEANINGS: tuple[Meaning, ...] = (
+    (google.auth.exceptions.GoogleAuthError, PublishError, "check the service account of the job"),
+    (exceptions.Unauthorized, PublishError, "check the service account of the job"),
+    (
+        exceptions.Forbidden,
+        PublishError,
+        (
+            "grant the job's service account roles/bigquery.dataEditor on the dataset and roles/bigquery.jobUser on "
+            "the project"
+        ),
+    ),
+    (exceptions.NotFound, PublishError, "create it, or correct destination_bigquery_project, _dataset and _table"),
+    (exceptions.ServerError, PublishUnavailableError, "BigQuery could not answer: run the job again"),
+    (exceptions.GoogleAPICallError, PublishError, "see the reason BigQuery gives"),
+)
+
+
+def open_client(project: str, location: str | None = None) -> bigquery.Client:
+    """Return a client whose jobs run in `project`. Raises PublishError when there are no credentials."""
+    with translated_errors("find credentials"):
+        return bigquery.Client(project=project, location=location)
+
+
+@contextlib.contextmanager
+def translated_errors(doing: str, meanings: Sequence[Meaning] = DESTINATION_MEANINGS) -> Iterator[None]:
+    """Turn the client's errors into ours: "cannot <doing>: <what BigQuery says>: <remedy>"."""
+    try:
+        yield
+    except CLIENT_ERRORS as error:
+        answer = _answer_of(error)
+        _, kind, remedy = meaning_of(answer, meanings)
+        raise kind(f"BigQuery: cannot {doing}: {reason_of(answer)}: {remedy}") from None
+
+
+def meaning_of(error: Exception, meanings: Sequence[Meaning]) -> Meaning:
+    """Return the first row that fits the error; the last row of a table fits every answer of the service."""
+    if isinstance(error, exceptions.Forbidden) and not _reasons(error) <= {"accessDenied", "forbidden"}:
+        # BigQuery answers 403 for quotas as well, and for results that are too large.
+        return meanings[-1]
+    return next(meaning for meaning in meanings if isinstance(error, meaning[0]))
+
+
+def _answer_of(error: Exception) -> Exception:
+    """Return the service's answer behind an error; without one, and for a limit on the rate, ServiceUnavailable.
+
+    A client that has repeated a request in vain raises RetryError, which holds the last answer, or none.
+    """
+    if isinstance(error, exceptions.RetryError):
+        error = error.cause or exceptions.ServiceUnavailable("it did not answer in time")
+    if isinstance(error, exceptions.TooManyRequests) or (
+        isinstance(error, exceptions.GoogleAPICallError) and _reasons(error) & _RATE_REASONS
+    ):
+        return exceptions.ServiceUnavailable(reason_of(error))
+    if isinstance(error, exceptions.GoogleAPICallError):
+        return error
+    if isinstance(error, google.auth.exceptions.GoogleAuthError) and not _is_passing(error):
+        return error
+    # The text of a lost connection names addresses and Python objects.
+    return exceptions.ServiceUnavailable(f"it could not be reached ({type(error).__name__})")
+
+
+def _is_passing(error: google.auth.exceptions.GoogleAuthError) -> bool:
+    return bool(error.retryable) or isinstance(error, google.auth.exceptions.TransportError)
+
+
+def _reasons(error: exceptions.GoogleAPICallError) -> set[str]:
+    return {str(detail.get("reason")) for detail in error.errors or [] if isinstance(detail, dict)}
+
+
+def query_config(
+    job_project: str, default_project: str, default_dataset: str | None, maximum_bytes_billed: int | None
+) -> bigquery.QueryJobConfig:
+    """Return the settings of a query over the source; names without a project are looked up in `default_project`."""
+    config = bigquery.QueryJobConfig(use_query_cache=False)
+    if default_dataset is not None:
+        config.default_dataset = f"{default_project}.{default_dataset}"
+    if job_project != default_project:
+        # https://cloud.google.com/bigquery/docs/reference/rest/v2/ConnectionProperty
+        config.connection_properties = [bigquery.ConnectionProperty("dataset_project_id", default_project)]
+    if maximum_bytes_billed is not None:
+        config.maximum_bytes_billed = maximum_bytes_billed
+    return config
+
+
+def reason_of(error: Exception) -> str:
+    """Return what may be shown of what BigQuery said, on one line, without the address that was asked."""
+    said = getattr(error, "errors", None) or []
+    first = said[0] if said and isinstance(said[0], dict) else {}
+    message = str(first.get("message") or getattr(error, "message", None) or error)
+    if isinstance(error, _SPEAK_OF_NO_VALUE):
+        return " ".join(message.split())
+    return shown_message(message, first.get("reason"), first.get("location"))

@@ -1,0 +1,23 @@
+"""Tables that require a partition filter: BigQuery refuses a statement that does not name the column."""
+
+from __future__ import annotations
+
+from google.cloud import bigquery
+
+# The pseudo column of a table that is partitioned by the time at which rows came.
+_INGESTION_TIME = "_PARTITIONTIME"
+
+
+def required_filter_column(table: bigquery.Table) -> str | None:
+    """Return the column that BigQuery demands in every statement that reads the table; None where it demands none."""
+    if not table.require_partition_filter:
+        return None
+    if table.range_partitioning is not None:
+        return str(table.range_partitioning.field)
+    field = table.time_partitioning.field if table.time_partitioning else None
+    return str(field or _INGESTION_TIME)
+
+
+def always_true_filter(column: str) -> str:
+    """Return a condition on a demanded column that is always true, and enough for BigQuery to accept the statement."""
+    return f"({column} IS NOT NULL OR {column} IS NULL)"

@@ -1,0 +1,70 @@
+"""The same launches as commands, gcloud's where it can say them, to be pasted into a shell.
+
+What has commas, quotes and line ends in it travels through a here-document, where nothing has to be escaped.
+"""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+from sync_pipeline.launching import requests, settings
+from sync_pipeline.launching.launch_file import Launch
+from sync_pipeline.launching.schedule import Schedule
+
+# A line of JSON cannot be this word alone.
+_END = "END"
+
+
+def run_command(launch: Launch) -> str:
+    """Return the command that launches now.
+
+    It is `gcloud dataflow flex-template run`, and curl for what gcloud has no flag for: some settings, launch options.
+    """
+    if launch.launch_options or not settings.gcloud_can_say(launch.environment):
+        return _request_command(launch)
+    flags: dict[str, Any] = {
+        "--project": launch.project,
+        "--region": launch.region,
+        "--template-file-gcs-location": launch.template,
+        **settings.gcloud_flags(launch.environment),
+        "--parameters": dict(launch.parameters),
+    }
+    words = ["gcloud", "dataflow", "flex-template", "run", launch.job_name, "--flags-file=-"]
+    return _with_input([words], requests.as_json(flags))
+
+
+def schedule_command(launch: Launch, schedule: Schedule, *, update: bool = False) -> str:
+    """Return the `gcloud scheduler jobs create http` that launches on a schedule, or with `update` changes it."""
+    headers = ",".join(f"{name}={value}" for name, value in requests.CONTENT_TYPE.items())
+    lines = [
+        ["gcloud", "scheduler", "jobs", "update" if update else "create", "http", schedule.name],
+        [f"--project={launch.project}", f"--location={schedule.location}"],
+        [f"--schedule={schedule.cron}", f"--time-zone={schedule.time_zone}"],
+        [f"--description={schedule.description}"] if schedule.description else [],
+        [f"--uri={requests.launch_url(launch)}"],
+        ["--http-method=POST", f"--{'update-headers' if update else 'headers'}={headers}"],
+        [f"--oauth-service-account-email={schedule.service_account}"],
+        [f"--attempt-deadline={requests.ATTEMPT_SECONDS}s", f"--max-retry-attempts={schedule.retries}"],
+        [f"--min-backoff={requests.MIN_BACKOFF_SECONDS}s", f"--max-backoff={requests.MAX_BACKOFF_SECONDS}s"],
+        # A schedule that was made with one keeps it otherwise.
+        [f"--max-doublings={requests.MAX_DOUBLINGS}", *(["--clear-max-retry-duration"] if update else [])],
+        ["--message-body-from-file=-"],
+    ]
+    return _with_input(lines, requests.as_json(requests.launch_request(launch)))
+
+
+def _request_command(launch: Launch) -> str:
+    headers = [f"{name}: {value}" for name, value in requests.CONTENT_TYPE.items()]
+    lines = [
+        "curl --fail-with-body --silent --show-error",
+        '--header="Authorization: Bearer $(gcloud auth print-access-token)"',
+        *(shlex.join([f"--header={header}"]) for header in headers),
+        f"--data-binary=@- {shlex.quote(requests.launch_url(launch))} <<'{_END}'",
+    ]
+    return " \\\n  ".join(lines) + f"\n{requests.as_json(requests.launch_request(launch))}{_END}\n"
+
+
+def _with_input(lines: list[list[str]], text: str) -> str:
+    words = " \\\n  ".join(shlex.join(line) for line in lines if line)
+    return f"{words} <<'{_END}'\n{text}{_END}\n"

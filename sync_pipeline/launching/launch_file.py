@@ -1,0 +1,217 @@
+"""`Launch`: a sync, where it runs and when, read from a YAML or JSON file with every mistake reported at once."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sync_pipeline.errors import ConfigError
+from sync_pipeline.launching import settings
+from sync_pipeline.launching.schedule import Schedule, read_schedule
+from sync_pipeline.launching.yaml_text import read_yaml
+from sync_pipeline.parameters.config import SyncConfig
+from sync_pipeline.parameters.identifiers import PROJECT_PATTERN
+from sync_pipeline.parameters.parsing import read_json_object
+from sync_pipeline.parameters.secrets import Secret
+from sync_pipeline.parameters.table import BY_NAME, ParameterType
+from sync_pipeline.printable import UNSAFE
+from sync_pipeline.suggestions import did_you_mean
+
+KEYS = (
+    "job_name",
+    "project",
+    "region",
+    "template",
+    "max_run_seconds",
+    "launch_options",
+    "environment",
+    "parameters",
+    "schedule",
+)
+# https://cloud.google.com/dataflow/docs/reference/service-options; with templates they are given as experiments.
+_RUN_TIME_OPTION = "max_workflow_runtime_walltime_seconds"
+
+# What a text must look like, and how to say so.
+_TEXTS = {
+    "job_name": ("[a-z]([-a-z0-9]{0,1022}[a-z0-9])?", "lower-case letters, digits and hyphens, such as orders-sync"),
+    "project": (PROJECT_PATTERN, "the id of the project in which the job runs, such as my-project"),
+    "region": ("[a-z]+-[a-z]+[0-9]+", "a region such as us-central1"),
+    "template": ("gs://[^/]+/.+", "the template file, gs://my-templates/sync-to-bigquery.json"),
+}
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One sync as it is launched.
+
+    Attributes:
+        job_name: the same for every launch: Dataflow then refuses one while the previous job still runs.
+        environment: Dataflow's own names and values for machines and network.
+        launch_options: settings of the launch itself, such as ft_launch_timeout_secs.
+        parameters: the template's parameters, as text. No secret is among them, only names in Secret Manager.
+        warnings: what the settings and the parameters are warned of.
+    """
+
+    job_name: str
+    project: str
+    region: str
+    template: str
+    environment: Mapping[str, Any]
+    launch_options: Mapping[str, str]
+    parameters: Mapping[str, str]
+    schedule: Schedule | None
+    warnings: tuple[str, ...]
+
+
+def read_launch(text: str) -> Launch:
+    """Read the text of a launch file.
+
+    Raises:
+        ConfigError: all problems of the file.
+    """
+    content = _content_of(text)
+    if not isinstance(content, dict):
+        raise ConfigError([f"this is not a launch file: it has to be a mapping with {', '.join(KEYS)}"])
+    problems = [f"{key} is not known{did_you_mean(str(key), KEYS)}" for key in content if key not in KEYS]
+    texts = {key: str(content.get(key) or "") for key in _TEXTS}
+    for key, (pattern, example) in _TEXTS.items():
+        if not re.fullmatch(pattern, texts[key]):
+            given = f"is {texts[key]!r}" if texts[key] else "is missing"
+            problems.append(f"{key} {given}: give {example}")
+    # What a parameter may hold is checked with the parameters.
+    rest = {key: value for key, value in content.items() if key != "parameters"}
+    problems += [f"{place} has a control character: take it out" for place in _unsafe_places(rest)]
+    environment = _mapping(content, "environment", problems)
+    problems += settings.problems_of(environment)
+    environment |= _run_time_limit(content, environment, problems)
+    launch_options = _launch_options(_mapping(content, "launch_options", problems), problems)
+    parameters, warnings = _read_parameters(_mapping(content, "parameters", problems), problems)
+    schedule = None
+    if content.get("schedule") is not None:
+        schedule, found = read_schedule(content["schedule"], texts["job_name"], texts["region"])
+        problems += found
+    if problems:
+        raise ConfigError(problems)
+    return Launch(
+        **texts,
+        environment=environment,
+        launch_options=launch_options,
+        parameters=parameters,
+        schedule=schedule,
+        warnings=(*settings.warnings_of(environment), *warnings),
+    )
+
+
+def _run_time_limit(
+    content: Mapping[str, Any], environment: Mapping[str, Any], problems: list[str]
+) -> Mapping[str, list[str]]:
+    """Return the setting by which Dataflow ends a job that runs for too long; nothing where none is asked for."""
+    seconds = content.get("max_run_seconds")
+    if seconds is None:
+        return {}
+    if isinstance(seconds, bool) or not isinstance(seconds, int) or seconds < 1:
+        problems.append(f"max_run_seconds is {seconds!r}: give a whole number of seconds, such as 7200")
+        return {}
+    others = environment.get("additionalExperiments") or []
+    if any(str(other).startswith(_RUN_TIME_OPTION) for other in others):
+        problems.append(f"max_run_seconds and {_RUN_TIME_OPTION} in environment.additionalExperiments: keep one")
+    return {"additionalExperiments": [*others, f"{_RUN_TIME_OPTION}={seconds}"]}
+
+
+def _launch_options(given: Mapping[str, Any], problems: list[str]) -> dict[str, str]:
+    options = {}
+    for name, value in given.items():
+        if name in BY_NAME:
+            problems.append(f"launch_options.{name} is a parameter: write it under parameters")
+        elif isinstance(value, bool) or not isinstance(value, int | str):
+            problems.append(f"launch_options.{name} is {value!r}: give a text or a whole number")
+        elif name == "ft_launch_timeout_secs" and not re.fullmatch("[1-9][0-9]*", str(value)):
+            problems.append(f"launch_options.{name} is {value!r}: give a whole number of seconds, such as 1800")
+        else:
+            options[name] = str(value)
+    return options
+
+
+def _content_of(text: str) -> Any:
+    try:
+        # YAML's reader takes most of JSON, but no tabs, and of a sign beyond 16 bits it makes two halves.
+        return read_json_object(text)
+    except (ValueError, RecursionError):
+        return read_yaml(text)
+
+
+def _unsafe_places(value: Any, place: str = "") -> Iterator[str]:
+    """Yield where a text has characters that would act on the terminal in which the commands are pasted."""
+    if isinstance(value, str) and UNSAFE.search(value):
+        yield place
+    elif isinstance(value, list):
+        for item in value:
+            yield from _unsafe_places(item, place)
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            inner = f"{place}.{name}" if place else str(name)
+            yield from _unsafe_places(str(name), place or inner)
+            yield from _unsafe_places(item, inner)
+
+
+def _mapping(content: Mapping[str, Any], key: str, problems: list[str]) -> dict[str, Any]:
+    value = content.get(key)
+    if value is None:
+        return {}
+    if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
+        problems.append(f"{key} is not a mapping of names to values")
+        return {}
+    return value
+
+
+def _read_parameters(given: Mapping[str, Any], problems: list[str]) -> tuple[dict[str, str], tuple[str, ...]]:
+    texts: dict[str, str] = {}
+    for name, value in given.items():
+        text = _text_of(name, value)
+        if text is None:
+            problems.append(f"parameters.{name} is not a text: put its value in quotes")
+        elif text.strip():
+            texts[name] = text
+            problems += _launch_problems(name, text)
+    try:
+        return texts, SyncConfig.from_parameters(texts).warnings
+    except ConfigError as error:
+        problems += error.problems
+        return texts, ()
+
+
+def _text_of(name: str, value: Any) -> str | None:
+    """Return a value of YAML as a parameter's text, None when it has none that is certain."""
+    kind = BY_NAME[name].type if name in BY_NAME else None
+    if isinstance(value, dict) and kind is ParameterType.JSON:
+        try:
+            return json.dumps(value)
+        except TypeError:
+            # YAML has dates, JSON has none.
+            return None
+    if isinstance(value, list) and kind is ParameterType.COLUMNS:
+        return ",".join(value) if all(isinstance(item, str) for item in value) else None
+    if isinstance(value, bool):
+        return str(value).lower()
+    if value is None or isinstance(value, int | str):
+        return "" if value is None else str(value)
+    return None
+
+
+def _launch_problems(name: str, text: str) -> Iterator[str]:
+    """Yield what is right for a run at a keyboard, and wrong for one that is launched."""
+    parameter = BY_NAME.get(name)
+    secret = Secret(name, text)
+    if parameter is not None and parameter.secret and (secret.is_plain or secret.variable):
+        yield (
+            f"{name} is not the name of a secret: a launch is kept, with its parameters, by Dataflow and by Cloud "
+            "Scheduler; store the value in Secret Manager and give projects/PROJECT/secrets/SECRET/versions/VERSION"
+        )
+    if name == "dry_run" and text.strip().lower() == "true":
+        yield (
+            "dry_run is true: the plan would be printed where nobody looks, and Dataflow counts a launch without a job "
+            "as failed; run python main.py with these parameters instead"
+        )

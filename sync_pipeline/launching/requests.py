@@ -1,0 +1,72 @@
+"""The bodies of Google's REST APIs that launch a sync, now and on a schedule."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+from sync_pipeline.launching.launch_file import Launch
+from sync_pipeline.launching.schedule import Schedule
+from sync_pipeline.printable import UNSAFE
+
+# A launch that was refused is tried again after 30, 60, 120 … seconds, as often as the schedule says. Without a longest
+# duration: with one, Cloud Scheduler would go on until both the number and the duration are reached.
+# https://cloud.google.com/scheduler/docs/configuring/retry-jobs
+MIN_BACKOFF_SECONDS = 30
+MAX_BACKOFF_SECONDS = 300
+MAX_DOUBLINGS = 3
+ATTEMPT_SECONDS = 180
+CONTENT_TYPE = {"Content-Type": "application/json"}
+
+
+def launch_url(launch: Launch) -> str:
+    """Return where the launch is posted to."""
+    path = f"projects/{launch.project}/locations/{launch.region}/flexTemplates:launch"
+    return f"https://dataflow.googleapis.com/v1b3/{path}"
+
+
+def launch_request(launch: Launch, *, validate_only: bool = False) -> dict[str, Any]:
+    """Return the `LaunchFlexTemplateRequest`; with `validate_only` Dataflow checks it and starts nothing."""
+    parameter: dict[str, Any] = {
+        "jobName": launch.job_name,
+        "containerSpecGcsPath": launch.template,
+        "environment": dict(launch.environment),
+        "parameters": dict(launch.parameters),
+    }
+    if launch.launch_options:
+        parameter["launchOptions"] = dict(launch.launch_options)
+    return {"launchParameter": parameter} | ({"validateOnly": True} if validate_only else {})
+
+
+def scheduler_job(launch: Launch, schedule: Schedule) -> dict[str, Any]:
+    """Return the `Job` of Cloud Scheduler that posts the launch.
+
+    With an OAuth token: Dataflow is one of Google's own APIs, which take no OIDC token.
+    """
+    job = {
+        "name": f"projects/{launch.project}/locations/{schedule.location}/jobs/{schedule.name}",
+        "schedule": schedule.cron,
+        "timeZone": schedule.time_zone,
+        "attemptDeadline": f"{ATTEMPT_SECONDS}s",
+        "retryConfig": {
+            "retryCount": schedule.retries,
+            "minBackoffDuration": f"{MIN_BACKOFF_SECONDS}s",
+            "maxBackoffDuration": f"{MAX_BACKOFF_SECONDS}s",
+            "maxDoublings": MAX_DOUBLINGS,
+        },
+        "httpTarget": {
+            "uri": launch_url(launch),
+            "httpMethod": "POST",
+            "headers": dict(CONTENT_TYPE),
+            "body": base64.b64encode(as_json(launch_request(launch)).encode()).decode(),
+            "oauthToken": {"serviceAccountEmail": schedule.service_account},
+        },
+    }
+    return job | ({"description": schedule.description} if schedule.description else {})
+
+
+def as_json(body: Any) -> str:
+    """Return `body` as people read it, with a line's end; characters that are not for a terminal are escaped."""
+    text = json.dumps(body, indent=2, ensure_ascii=False)
+    return UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n"

@@ -1,0 +1,180 @@
+"""The command line: the template's parameters apart from Beam's own options, and every mistake in it."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from sync_pipeline.errors import ConfigError
+from sync_pipeline.parameters.beam_arguments import BeamParser
+from sync_pipeline.parameters.config import SyncConfig
+from sync_pipeline.parameters.hosts import without_passwords
+from sync_pipeline.parameters.parsing import shown
+from sync_pipeline.parameters.table import BY_NAME, PARAMETERS, Group, ParameterType
+from sync_pipeline.suggestions import closest_match
+
+_LOGGER = logging.getLogger(__name__)
+
+# Settings of a Flex Template's runtime environment that Beam's Python SDK has no option for. Dataflow's launcher hands
+# settings over as flags, so a run must not fail by them.
+# https://cloud.google.com/dataflow/docs/reference/rest/v1b3/projects.locations.flexTemplates/launch
+LAUNCHER_FLAGS = (
+    "additional_user_labels",
+    "dump_heap_on_oom",
+    "enable_launcher_vm_serial_port_logging",
+    "launcher_machine_type",
+    "save_heap_dumps_to_gcs_path",
+    "streaming_mode",
+)
+
+
+# Only Dataflow's launcher gives it: it asks for the job in a file. What else it gives may be more than we know of, and
+# Dataflow has compared the names of the parameters with the metadata before.
+_GIVEN_BY_LAUNCHER = "template_location"
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """A command line taken apart.
+
+    Attributes:
+        parameters: the template's parameters that were given, by name and as text.
+        beam_arguments: Beam's options, in the order and, but for switches with a value, in the form they were given.
+    """
+
+    parameters: Mapping[str, str]
+    beam_arguments: list[str]
+
+
+@dataclass(frozen=True)
+class _Flag:
+    """`--name=value`, or `--name` and the words that follow it."""
+
+    name: str
+    value: str | None
+    words: tuple[str, ...]
+
+    @property
+    def tokens(self) -> list[str]:
+        return [f"--{self.name}" if self.value is None else f"--{self.name}={self.value}", *self.words]
+
+
+def parse_command_line(argv: Sequence[str]) -> CommandLine:
+    """Take apart `argv`, which is without the program's name. `--help` prints all parameters and exits with 0.
+
+    Names that nobody knows, not Beam either, are left out with a warning where Dataflow's launcher gives them. A value
+    that Beam refuses is never left out.
+
+    Raises:
+        ConfigError: all problems of the command line, those of the parameters' values included.
+    """
+    flags, problems = _flags(argv)
+    if any(flag.name == "help" for flag in flags):
+        _help_parser().print_help()
+        raise SystemExit(0)
+    beam_parser = BeamParser()
+    is_launcher = any(flag.name == _GIVEN_BY_LAUNCHER for flag in flags)
+    given: dict[str, list[str]] = {}
+    meant: dict[str, str] = {}
+    beam_arguments: list[str] = []
+    for flag in flags:
+        if flag.name in BY_NAME:
+            problems += _flag_problems(flag)
+            value = _value(flag)
+            if value.strip():
+                given.setdefault(flag.name, []).append(value)
+        elif flag.name in LAUNCHER_FLAGS:
+            beam_arguments += flag.tokens
+        elif flag.name in beam_parser.names:
+            try:
+                beam_arguments += beam_parser.words_for(flag.name, flag.tokens)
+            except ConfigError as error:
+                problems += error.problems
+        elif is_launcher and not beam_parser.has_in_another_spelling(flag.name):
+            _LOGGER.warning("--%s is no option of Beam; it is left out", flag.name)
+        else:
+            similar = closest_match(flag.name, [*BY_NAME, *beam_parser.names])
+            hint = f"; did you mean --{similar}?" if similar else ""
+            # Without its value, which may be a misspelt parameter's secret.
+            problems.append(
+                f"--{without_passwords(flag.name)} is neither a parameter of this template nor an option of Beam{hint}"
+            )
+            if similar is not None and similar in BY_NAME:
+                meant[similar] = _value(flag)
+    problems += beam_parser.contradictions(beam_arguments)
+    problems += _repetitions(given)
+    parameters = {name: texts[0] for name, texts in given.items()}
+    if problems:
+        # A misspelt flag counts as what it was meant for, so that the parameter is not reported missing as well.
+        problems += _config_problems({**meant, **parameters})
+        raise ConfigError(problems)
+    return CommandLine(parameters, beam_arguments)
+
+
+def _flags(argv: Sequence[str]) -> tuple[list[_Flag], list[str]]:
+    flags: list[_Flag] = []
+    stray = False
+    for word in argv:
+        if word.startswith("--") or word == "-h":
+            name, equals, value = word.lstrip("-").partition("=")
+            flags.append(_Flag("help" if word == "-h" else name, value if equals else None, ()))
+        elif flags:
+            last = flags[-1]
+            flags[-1] = _Flag(last.name, last.value, (*last.words, word))
+        else:
+            stray = True
+    return flags, ["the command line must begin with a --parameter"] if stray else []
+
+
+def _value(flag: _Flag) -> str:
+    if flag.value is not None:
+        return flag.value
+    if flag.words or BY_NAME.get(flag.name) is None or BY_NAME[flag.name].type is not ParameterType.BOOLEAN:
+        return " ".join(flag.words)
+    return "true"
+
+
+def _flag_problems(flag: _Flag) -> Iterator[str]:
+    if (flag.value is not None and flag.words) or len(flag.words) > 1:
+        yield f"--{flag.name} is followed by further words; put the whole value in quotes, --{flag.name}='VALUE'"
+    elif flag.value is None and not flag.words and BY_NAME[flag.name].type is not ParameterType.BOOLEAN:
+        yield f"--{flag.name} has no value; write --{flag.name}=VALUE"
+
+
+def _repetitions(given: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    for name, texts in given.items():
+        distinct = list(dict.fromkeys(texts))
+        if len(distinct) > 1:
+            values = "" if BY_NAME[name].secret else f": {', '.join(map(shown, distinct))}"
+            yield f"{name} is given {len(texts)} times with different values{values}"
+
+
+def _config_problems(parameters: Mapping[str, str]) -> tuple[str, ...]:
+    try:
+        SyncConfig.from_parameters(parameters)
+    except ConfigError as error:
+        return error.problems
+    return ()
+
+
+def _help_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="main.py",
+        usage="main.py --data_source=… --destination_bigquery_project=… [--PARAMETER=VALUE …] [BEAM OPTIONS …]",
+        description="Sync PostgreSQL, MongoDB or BigQuery into a BigQuery table.",
+        epilog="Beam's own options, such as --runner, --project, --region and --temp_location, can be given as well.",
+    )
+    for group in Group:
+        section = parser.add_argument_group(group)
+        for parameter in (parameter for parameter in PARAMETERS if parameter.group is group):
+            text = parameter.help
+            if parameter.choices:
+                text += f" One of {', '.join(parameter.choices)}."
+            if parameter.default is not None:
+                text += f" Default: {parameter.default}."
+            if parameter.required:
+                text += f" Required: {parameter.required_text.lower()}."
+            section.add_argument(f"--{parameter.name}", metavar="VALUE", help=text.replace("%", "%%"))
+    return parser

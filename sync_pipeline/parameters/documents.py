@@ -1,0 +1,174 @@
+"""The copies of the parameter table that people and consoles read: `metadata.json` and the README's tables.
+
+python -m sync_pipeline.parameters.documents            writes both
+python -m sync_pipeline.parameters.documents --check    exits with 1 and one line for each that is not up to date
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sync_pipeline.parameters.identifiers import COLUMN_PATTERN, DATASET_PATTERN, KMS_KEY_PATTERN, PROJECT_PATTERN
+from sync_pipeline.parameters.table import ALWAYS, PARAMETERS, Group, Parameter, ParameterType
+from sync_pipeline.registry import BIGQUERY, MONGODB, POSTGRESQL
+
+ROOT = Path(__file__).parent.parent
+METADATA, README = "metadata.json", "README.md"
+BEGIN, END = "<!-- parameters:begin -->", "<!-- parameters:end -->"
+
+# https://cloud.google.com/dataflow/docs/reference/rest/v1b3/TemplateMetadata#ParameterType
+_PARAM_TYPES: Mapping[ParameterType, str] = {
+    ParameterType.BOOLEAN: "BOOLEAN",
+    ParameterType.INTEGER: "NUMBER",
+    ParameterType.CHOICE: "ENUM",
+}
+
+# Patterns may be read by POSIX tools, by RE2 and by a browser. Between brackets these differ over brackets, backslashes
+# and `^`, which a table's name cannot have either; those, and signs beyond ASCII, are left to the launched template.
+_TABLE_PATTERN = "[^!\"#$%&'()+*,./:;<=>?@`{|}~]+"
+
+# What Dataflow may check before a job starts, in the POSIX extended syntax it asks for. A pattern refuses only what we
+# refuse too; where it can say all of a rule it does, and the rest is checked by the launched template.
+_PATTERNS: Mapping[ParameterType, str] = {
+    ParameterType.BOOLEAN: "[Tt][Rr][Uu][Ee]|[Ff][Aa][Ll][Ss][Ee]",
+    ParameterType.INTEGER: "[0-9]+",
+    ParameterType.PROJECT: PROJECT_PATTERN,
+    ParameterType.DATASET: DATASET_PATTERN,
+    ParameterType.TABLE: _TABLE_PATTERN,
+    ParameterType.COLUMN: COLUMN_PATTERN,
+    ParameterType.COLUMNS: f" *{COLUMN_PATTERN}( *, *{COLUMN_PATTERN})* *",
+    ParameterType.KMS_KEY: KMS_KEY_PATTERN,
+    ParameterType.TABLE_ID: f"({PROJECT_PATTERN})[.]({DATASET_PATTERN})[.]({_TABLE_PATTERN})",
+}
+
+# Choices that consoles show in other words than the parameter takes.
+_CHOICE_LABELS: Mapping[str, str] = {POSTGRESQL: "PostgreSQL", MONGODB: "MongoDB", BIGQUERY: "BigQuery"}
+
+
+def metadata() -> str:
+    """Return the text of `metadata.json`, as `gcloud dataflow flex-template build --metadata-file` takes it."""
+    document = {
+        "name": "Sync to BigQuery",
+        "description": "Syncs a PostgreSQL database, a MongoDB collection or a BigQuery table into a BigQuery table.",
+        "parameters": [_metadata_parameter(parameter) for parameter in PARAMETERS],
+    }
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def readme_tables() -> str:
+    """Return the tables of all parameters, a heading and a table for each group."""
+    return "\n".join(_table(group) for group in Group)
+
+
+def with_section(readme: str) -> str:
+    """Return the README's text with the tables between their markers; the section is appended where there is none."""
+    section = f"{BEGIN}\n\n{readme_tables()}\n{END}"
+    if BEGIN not in readme:
+        separator = "\n" if readme else ""
+        return f"{readme}{separator}## Parameters\n\n{section}\n"
+    return re.sub(f"{re.escape(BEGIN)}.*{re.escape(END)}", lambda _: section, readme, flags=re.DOTALL)
+
+
+def main(argv: Sequence[str], root: Path = ROOT) -> int:
+    """Write the files, or with `--check` compare them; return the exit code."""
+    stale = [(path, text) for path, text in _expected(root) if _text(path) != text]
+    if "--check" in argv:
+        for path, _ in stale:
+            print(f"{path.name} is not up to date: run python -m sync_pipeline.parameters.documents")
+        return 1 if stale else 0
+    for path, text in stale:
+        path.write_text(text, encoding="utf-8")
+    return 0
+
+
+def _expected(root: Path) -> Iterator[tuple[Path, str]]:
+    yield root / METADATA, metadata()
+    yield root / README, with_section(_text(root / README))
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+def _metadata_parameter(parameter: Parameter) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "name": parameter.name,
+        "label": parameter.label,
+        "helpText": _help_text(parameter),
+        # Conditions are checked by the launched template: metadata knows only always and never.
+        "isOptional": ALWAYS not in parameter.required,
+        "paramType": _PARAM_TYPES.get(parameter.type, "TEXT"),
+    }
+    pattern = _pattern(parameter)
+    if pattern is not None:
+        # Consoles may send an empty text for a field left alone.
+        described["regexes"] = [f"^({pattern})$" if ALWAYS in parameter.required else f"^({pattern})?$"]
+    if parameter.choices:
+        described["enumOptions"] = [
+            {"value": choice, "label": _CHOICE_LABELS.get(choice, choice)} for choice in parameter.choices
+        ]
+    if parameter.default is not None:
+        described["defaultValue"] = parameter.default
+    if parameter.source is None:
+        described["groupName"] = str(parameter.group)
+    else:
+        # A parameter has a group only when it has no parent.
+        described["parentName"] = "data_source"
+        described["parentTriggerValues"] = [parameter.source]
+    return described
+
+
+def _pattern(parameter: Parameter) -> str | None:
+    if parameter.type is ParameterType.CHOICE:
+        return "|".join(parameter.choices)
+    return _PATTERNS.get(parameter.type)
+
+
+def _help_text(parameter: Parameter) -> str:
+    text = parameter.help
+    if parameter.required and ALWAYS not in parameter.required:
+        text += f" Required {parameter.required_text}."
+    return f"{text} Example: {parameter.example}"
+
+
+def _table(group: Group) -> str:
+    lines = [
+        f"### {group}\n",
+        "| Parameter | Type | Required | Default | Description | Example |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for parameter in PARAMETERS:
+        if parameter.group is group:
+            cells = (
+                f"`{parameter.name}`",
+                _type_cell(parameter),
+                parameter.required_text[0].upper() + parameter.required_text[1:],
+                f"`{parameter.default}`" if parameter.default is not None else "",
+                parameter.help,
+                _code(parameter.example),
+            )
+            row = " | ".join(cell.replace("|", "\\|") for cell in cells)
+            lines.append(f"| {row} |")
+    return "\n".join(lines) + "\n"
+
+
+def _type_cell(parameter: Parameter) -> str:
+    if parameter.type is ParameterType.CHOICE:
+        return ", ".join(f"`{choice}`" for choice in parameter.choices)
+    if parameter.type is ParameterType.INTEGER:
+        return f"{parameter.type}, {parameter.minimum} to {parameter.maximum}"
+    return f"{parameter.type}{', secret' if parameter.secret else ''}"
+
+
+def _code(text: str) -> str:
+    # Code that holds a backtick is fenced by two.
+    return f"`` {text} ``" if "`" in text else f"`{text}`"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,273 @@
+"""From the text of a parameter to its value: one reader per type."""
+
+from __future__ import annotations
+
+import json
+import re
+import zoneinfo
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sync_pipeline.parameters.hosts import check_instance, holds_password, parse_host, without_passwords
+from sync_pipeline.parameters.identifiers import (
+    TableId,
+    check_column,
+    check_dataset,
+    check_kms_key,
+    check_project,
+    check_table,
+    parse_source_table,
+)
+from sync_pipeline.parameters.secrets import NAME_FORM, REGIONAL_NAME_FORM, Secret, looks_like_a_name
+from sync_pipeline.parameters.table import BY_NAME, PARAMETERS, Parameter, ParameterType
+from sync_pipeline.registry import BIGQUERY, POSTGRESQL
+from sync_pipeline.suggestions import did_you_mean
+
+_MAX_SHOWN = 100
+_BOOLEANS = {"true": True, "false": False}
+
+
+@dataclass(frozen=True)
+class ParameterValues:
+    """The value of every parameter: what was given, else the default, else None.
+
+    Attributes:
+        given: names given with anything but their default. Launchers that import a template send every parameter with
+            its default, so a default says nothing about what somebody wants.
+        malformed: names whose text could not be read; their value is None.
+    """
+
+    values: Mapping[str, Any]
+    given: frozenset[str]
+    malformed: frozenset[str]
+
+    def __getitem__(self, name: str) -> Any:
+        return self.values[name]
+
+
+def read_values(parameters: Mapping[str, str]) -> tuple[ParameterValues, list[str]]:
+    """Read all texts; return the values and one sentence for each text that is wrong."""
+    problems = [
+        f"{without_passwords(name)} is not a parameter of this template{did_you_mean(name, BY_NAME)}"
+        for name in parameters
+        if name not in BY_NAME
+    ]
+    values: dict[str, Any] = {}
+    given, malformed = set(), set()
+    for parameter in PARAMETERS:
+        name, text = parameter.name, parameters.get(parameter.name, "")
+        default = _read(parameter, parameter.default) if parameter.default is not None else None
+        # Consoles send an empty text for a field left alone.
+        if not text.strip():
+            values[name] = default
+            continue
+        try:
+            check_text(text)
+            values[name] = _read(parameter, text)
+        except ValueError as error:
+            problems.append(_problem(parameter, text, str(error)))
+            values[name] = None
+            malformed.add(name)
+        if values[name] != default:
+            given.add(name)
+    return ParameterValues(values, frozenset(given), frozenset(malformed)), problems
+
+
+def check_text(text: str) -> None:
+    """Raise ValueError when `text` holds what no server takes: a NUL, or a byte that is not UTF-8.
+
+    Python reads such a byte of its command line as half of a surrogate pair.
+    """
+    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError("it has a NUL, or bytes that are not UTF-8")
+
+
+def read_json_object(text: str) -> dict[str, Any]:
+    """Return the JSON object that `text` is.
+
+    Raises:
+        ValueError: saying what is wrong and, for a syntax error, the line and the column.
+    """
+    try:
+        # Python's reader takes NaN and Infinity, and keeps the last of two equal keys in silence.
+        value: dict[str, Any] = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique_keys)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"it is not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    if not text.lstrip().startswith("{"):
+        raise ValueError('it must be a JSON object, {"key": value}')
+    return value
+
+
+def shown(text: str) -> str:
+    """Return `text` as messages quote it: one line, cut when it is long, without what may be a password."""
+    text = without_passwords(text)
+    return repr(text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 3]}...")
+
+
+def _problem(parameter: Parameter, text: str, reason: str) -> str:
+    # What is no host may be an address with a password in it.
+    if parameter.secret or parameter.type is ParameterType.HOST or holds_password(text):
+        return f"{parameter.name} cannot be used: {reason}"
+    return f"{parameter.name} is {shown(text)}: {reason}"
+
+
+def _read(parameter: Parameter, text: str) -> Any:
+    if parameter.secret:
+        return _read_secret(parameter, text)
+    if parameter.type is not ParameterType.HOST and holds_password(text):
+        raise ValueError(
+            "it looks like an address with a password, which would be kept in the clear; a password has a parameter of "
+            "its own"
+        )
+    return READERS[parameter.type](parameter, text)
+
+
+def _read_secret(parameter: Parameter, text: str) -> Secret:
+    secret = Secret(parameter.name, text)
+    if secret.is_plain and looks_like_a_name(text):
+        raise ValueError(
+            f"it looks like the name of a secret, which is written {NAME_FORM} (a regional one "
+            f"{REGIONAL_NAME_FORM}), or env:VARIABLE outside Dataflow"
+        )
+    if parameter.type is ParameterType.PEM and secret.is_plain and "-----BEGIN" not in text:
+        raise ValueError(f"write {NAME_FORM}, gs://BUCKET/OBJECT, or the absolute path of a file")
+    return secret
+
+
+def _read_pem(_: Parameter, text: str) -> str:
+    if "-----BEGIN" in text:
+        raise ValueError("give the place where it is: a version in Secret Manager, a gs:// object, or a path")
+    return text
+
+
+def _read_text(_: Parameter, text: str) -> str:
+    return text
+
+
+def _read_host(parameter: Parameter, text: str) -> str:
+    is_postgresql = parameter.source == POSTGRESQL
+    several = (
+        "rows that one server shows, another may not have yet"
+        if is_postgresql
+        else "give those of a replica set in mongodb_connection_string"
+    )
+    return parse_host(text, f"{parameter.source}_port", has_sockets=is_postgresql, several=several)
+
+
+def _read_boolean(_: Parameter, text: str) -> bool:
+    if text.lower() not in _BOOLEANS:
+        raise ValueError("write true or false")
+    return _BOOLEANS[text.lower()]
+
+
+def _read_integer(parameter: Parameter, text: str) -> int:
+    # The range is compared only after the length: int() refuses texts of thousands of digits.
+    if re.fullmatch("[0-9]{1,18}", text) and parameter.minimum <= int(text) <= parameter.maximum:
+        return int(text)
+    raise ValueError(f"write a whole number from {parameter.minimum} to {parameter.maximum}")
+
+
+def _read_choice(parameter: Parameter, text: str) -> str:
+    if text not in parameter.choices:
+        allowed = f"{', '.join(parameter.choices[:-1])} or {parameter.choices[-1]}"
+        raise ValueError(f"write {allowed}{did_you_mean(text, parameter.choices)}")
+    return text
+
+
+def _read_json(_: Parameter, text: str) -> str:
+    read_json_object(text)
+    return text
+
+
+def _checked(check: Callable[[str], str | None]) -> Callable[[Parameter, str], str]:
+    def read(_: Parameter, text: str) -> str:
+        reason = check(text)
+        if reason is not None:
+            raise ValueError(reason)
+        return text
+
+    return read
+
+
+def _read_table(parameter: Parameter, text: str) -> str:
+    reason = check_table(text)
+    if reason is not None and parameter.source == BIGQUERY and "*" in text:
+        raise ValueError(f"{reason}: write source_bigquery_query=SELECT * FROM `project.dataset.{text}` in its place")
+    if reason is not None and parameter.source == BIGQUERY and "$" in text:
+        raise ValueError(f"{reason}: write source_bigquery_query with a condition on the partition column in its place")
+    if reason is not None:
+        raise ValueError(reason)
+    return text
+
+
+def _read_columns(parameter: Parameter, text: str) -> tuple[str, ...]:
+    # Spaces alone, as in the pattern that consoles check: a line break would be none of theirs.
+    names = tuple(item.strip(" ") for item in text.split(","))
+    if "" in names:
+        raise ValueError("an item is empty; separate the columns by single commas")
+    for name in names:
+        reason = check_column(name)
+        if reason is not None:
+            raise ValueError(f"{shown(name)}: {reason}")
+    if len({name.lower() for name in names}) < len(names):
+        raise ValueError("a column is named twice")
+    if len(names) > parameter.maximum:
+        raise ValueError(f"BigQuery takes at most {parameter.maximum} columns, these are {len(names)}")
+    return names
+
+
+def _read_table_id(_: Parameter, text: str) -> TableId:
+    # A project of the time before organisations has a domain, and so points, in front of a colon.
+    match = re.fullmatch(r"((?:[^:]*:)?[^.:]*)\.([^.:]*)\.([^.:]*)", text)
+    if match is None:
+        raise ValueError("write project.dataset.table")
+    for check, part in zip((check_project, check_dataset, check_table), match.groups(), strict=True):
+        reason = check(part)
+        if reason is not None:
+            raise ValueError(f"{shown(part)}: {reason}")
+    return TableId(*match.groups())
+
+
+def _read_time_zone(_: Parameter, text: str) -> str:
+    try:
+        zoneinfo.ZoneInfo(text)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        hint = did_you_mean(text, zoneinfo.available_timezones())
+        raise ValueError(f"write a name of the IANA time zone database, such as Europe/London{hint}") from None
+    return text
+
+
+def _refuse_constant(constant: str) -> None:
+    raise ValueError(f"{constant} is not a JSON value")
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        repeated = next(key for key, _ in pairs if sum(key == other for other, _ in pairs) > 1)
+        raise ValueError(f"the key {shown(repeated)} is there twice")
+    return value
+
+
+READERS: Mapping[ParameterType, Callable[[Parameter, str], Any]] = {
+    ParameterType.TEXT: _read_text,
+    ParameterType.HOST: _read_host,
+    ParameterType.PEM: _read_pem,
+    ParameterType.INSTANCE: _checked(check_instance),
+    ParameterType.BOOLEAN: _read_boolean,
+    ParameterType.INTEGER: _read_integer,
+    ParameterType.CHOICE: _read_choice,
+    ParameterType.JSON: _read_json,
+    ParameterType.PROJECT: _checked(check_project),
+    ParameterType.DATASET: _checked(check_dataset),
+    ParameterType.TABLE: _read_table,
+    ParameterType.COLUMN: _checked(check_column),
+    ParameterType.COLUMNS: _read_columns,
+    ParameterType.TABLE_ID: _read_table_id,
+    ParameterType.TIME_ZONE: _read_time_zone,
+    ParameterType.KMS_KEY: _checked(check_kms_key),
+    ParameterType.SOURCE_TABLE: lambda _, text: parse_source_table(text),
+}

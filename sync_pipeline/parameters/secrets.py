@@ -1,0 +1,202 @@
+"""Secret parameters: a plain value, or the name of one that is resolved where it is used.
+
+A name is that of a version in Secret Manager, `projects/P/secrets/S/versions/V` or, of a regional secret,
+`projects/P/locations/L/secrets/S/versions/V`; or `env:NAME`, a variable of the environment. A certificate or a key may
+also be in a file: `gs://BUCKET/OBJECT`, or a path.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from sync_pipeline.errors import ConfigError, SourceUnavailableError
+from sync_pipeline.parameters.table import BY_NAME, ParameterType
+
+if TYPE_CHECKING:
+    from google.cloud.secretmanager import SecretManagerServiceClient
+
+_NAME = re.compile("projects/[^/]+/(?:locations/([a-z0-9-]+)/)?secrets/[^/]+/versions/[^/]+")
+# `host:port` of another server, without TLS and for all regions; Google's client has no variable for one.
+EMULATOR_VARIABLE = "SECRET_MANAGER_EMULATOR_HOST"
+# As the shell has it.
+_VARIABLE = re.compile("env:([A-Za-z_][A-Za-z0-9_]*)")
+NAME_FORM = "projects/PROJECT/secrets/SECRET/versions/VERSION"
+REGIONAL_NAME_FORM = "projects/PROJECT/locations/LOCATION/secrets/SECRET/versions/VERSION"
+
+# Google's error, by its class name (the library is imported only when a secret is resolved) → what to do about it.
+_REMEDIES = {
+    "PermissionDenied": "grant the role roles/secretmanager.secretAccessor on it to the job's service account",
+    "Unauthenticated": "run the job with a service account, or with application default credentials",
+    "NotFound": "there is no such secret or version; check project, secret and version",
+    "FailedPrecondition": "the version is disabled or destroyed; enable it or name another one",
+    "InvalidArgument": f"the name is not valid; write {NAME_FORM}",
+}
+
+
+def looks_like_a_name(value: str) -> bool:
+    """Whether `value` begins like the name of a secret; what does so and is none is a slip, hardly a password."""
+    text = value.strip()
+    return text.startswith("env:") or (text.startswith("projects/") and "/secrets/" in text)
+
+
+class Secret:
+    """The value of a secret parameter. Neither `repr` nor `str` nor `dataclasses.asdict` shows it.
+
+    Pickling keeps a plain value, because workers need it; of a name only the name travels.
+    """
+
+    __slots__ = ("_value", "parameter")
+
+    parameter: str
+    _value: str
+
+    def __init__(self, parameter: str, value: str) -> None:
+        object.__setattr__(self, "parameter", parameter)
+        object.__setattr__(self, "_value", value)
+
+    @property
+    def is_name(self) -> bool:
+        """Whether the value is the name of a version in Secret Manager."""
+        return _NAME.fullmatch(self._value) is not None
+
+    @property
+    def variable(self) -> str | None:
+        """The variable of the environment that holds the secret, None where it is elsewhere."""
+        match = _VARIABLE.fullmatch(self._value)
+        return match.group(1) if match else None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the value is the secret itself."""
+        return not self.is_name and self.variable is None and not self.is_location
+
+    @property
+    def is_location(self) -> bool:
+        """Whether the value says in which file a certificate or a key is; of passwords none does."""
+        parameter = BY_NAME.get(self.parameter)
+        may_be = parameter is not None and parameter.type is ParameterType.PEM
+        return may_be and self._value.startswith(("gs://", "/"))
+
+    def resolve(self, connect: Callable[[], SecretManagerServiceClient] | None = None) -> str:
+        """Return the secret: the plain value, or what is found under the name.
+
+        Raises:
+            ConfigError: there is no such variable or file, or Secret Manager refused; names the parameter and the
+                remedy.
+            SourceUnavailableError: Secret Manager could not be reached, or failed.
+        """
+        text = self._resolved(connect)
+        if "\0" in text:
+            raise ConfigError([f"{self.parameter}: the secret has a NUL, which no server takes"])
+        return text
+
+    def _resolved(self, connect: Callable[[], SecretManagerServiceClient] | None) -> str:
+        if self.variable is not None:
+            return _variable(self.parameter, self.variable)
+        if self.is_location:
+            return _file(self.parameter, self._value)
+        match = _NAME.fullmatch(self._value)
+        if match is None:
+            return self._value
+        return _access(self.parameter, self._value, connect or partial(_connect, match.group(1)))
+
+    def __repr__(self) -> str:
+        return f"Secret({self.parameter!r}, ***)"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return (self.parameter, self._value) == (other.parameter, other._value)
+
+    def __hash__(self) -> int:
+        return hash((self.parameter, self._value))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"a Secret does not change; {name} cannot be set")
+
+    def __reduce__(self) -> tuple[type[Secret], tuple[str, str]]:
+        return Secret, (self.parameter, self._value)
+
+
+def secrets_in(value: object) -> Iterator[Secret]:
+    """Yield the secrets in a dataclass, in its fields and in theirs."""
+    if isinstance(value, Secret):
+        yield value
+    elif dataclasses.is_dataclass(value):
+        for field in dataclasses.fields(value):
+            yield from secrets_in(getattr(value, field.name))
+
+
+def _variable(parameter: str, name: str) -> str:
+    value = os.environ.get(name)
+    if not value:
+        raise ConfigError([f"{parameter}: the environment has no variable {name}: set it where the run is started"])
+    return value
+
+
+def _file(parameter: str, location: str) -> str:
+    from apache_beam.io.filesystem import CompressionTypes
+    from apache_beam.io.filesystems import FileSystems
+
+    try:
+        with FileSystems.open(location, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+            content: bytes = file.read()
+    except OSError as error:
+        kind = type(error).__name__
+        problem = f"{parameter}: {location} cannot be read ({kind}): check its name and rights"
+        raise ConfigError([problem]) from None
+    return content.decode(errors="replace")
+
+
+def _connect(location: str | None) -> SecretManagerServiceClient:
+    from google.cloud.secretmanager import SecretManagerServiceClient
+
+    emulator = os.environ.get(EMULATOR_VARIABLE)
+    if emulator:
+        return _connect_to(emulator)
+    if location is None:
+        return SecretManagerServiceClient()
+    # https://cloud.google.com/secret-manager/regional-secrets/create-regional-secret: only its own region knows it.
+    return SecretManagerServiceClient(client_options={"api_endpoint": f"secretmanager.{location}.rep.googleapis.com"})
+
+
+def _connect_to(emulator: str) -> SecretManagerServiceClient:
+    import grpc
+    from google.cloud.secretmanager import SecretManagerServiceClient
+    from google.cloud.secretmanager_v1.services.secret_manager_service.transports import (
+        SecretManagerServiceGrpcTransport,
+    )
+
+    return SecretManagerServiceClient(
+        transport=SecretManagerServiceGrpcTransport(channel=grpc.insecure_channel(emulator))
+    )
+
+
+def _access(parameter: str, name: str, connect: Callable[[], SecretManagerServiceClient]) -> str:
+    from google.api_core.exceptions import ClientError, GoogleAPIError, TooManyRequests
+    from google.auth.exceptions import GoogleAuthError, TransportError
+
+    try:
+        response = connect().access_secret_version(name=name)
+    except TooManyRequests as error:
+        raise SourceUnavailableError(f"{parameter}: Secret Manager's quota is used up for {name}") from error
+    except ClientError as error:
+        kind = type(error).__name__
+        raise ConfigError([f"{parameter}: {name} cannot be read: {_REMEDIES.get(kind, kind)}"]) from error
+    except (GoogleAPIError, TransportError) as error:
+        kind = type(error).__name__
+        raise SourceUnavailableError(f"{parameter}: Secret Manager could not be reached for {name} ({kind})") from error
+    except GoogleAuthError as error:
+        raise ConfigError([f"{parameter}: {name} cannot be read: {_REMEDIES['Unauthenticated']}"]) from error
+    try:
+        text = response.payload.data.decode()
+    except UnicodeDecodeError:
+        # Without its cause: the codec's error carries the bytes.
+        raise ConfigError([f"{parameter}: {name} does not hold text in UTF-8"]) from None
+    # `echo … | gcloud secrets versions add` stores the line's end with the secret.
+    return text.rstrip("\r\n")

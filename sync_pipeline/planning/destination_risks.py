@@ -1,0 +1,73 @@
+"""What may surprise about the destination: sentences for the plan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+
+from sync_pipeline.auto_schema.layout import TableLayout
+from sync_pipeline.parameters.config import SyncConfig
+from sync_pipeline.planning.destination import DestinationDescription
+from sync_pipeline.planning.plan import SyncPlan, WriteMode
+from sync_pipeline.schema import Schema
+
+# Partitions that are deleted later than this hold what nobody expects to be loaded again.
+_A_DAY = timedelta(days=1)
+
+
+def table_risks(
+    config: SyncConfig,
+    destination: DestinationDescription,
+    schema: Schema,
+    layout: TableLayout,
+    write_mode: WriteMode,
+) -> Iterable[str]:
+    """Yield what may surprise about the table that is written: what BigQuery deletes, trusts and protects."""
+    table, table_id = destination.table, config.destination.table_id
+    yield from _expirations(config, destination, layout)
+    if layout.primary_key and write_mode is WriteMode.APPEND:
+        yield "the table declares a primary key, but append keeps every version: BigQuery trusts the key"
+    tagged = ", ".join(schema.tagged_columns)
+    if tagged and table is None:
+        yield (
+            f"{table_id} is created with the policy tags of {tagged}: the job's service account needs "
+            "bigquery.tables.setCategory, which roles/bigquery.dataOwner on the dataset has and dataEditor has not; or "
+            "create the table yourself, or leave the columns out with exclude_fields"
+        )
+
+
+def staging_risks(plan: SyncPlan, existing: Schema | None) -> Iterable[str]:
+    """Yield a sentence where protected columns lie unprotected in the staging table."""
+    tagged = {name.lower() for name in (*plan.schema.tagged_columns, *(existing.tagged_columns if existing else ()))}
+    staged = ", ".join(name for name in plan.schema.names if name.lower() in tagged)
+    is_staged = plan.selection is None and plan.needs_staging_table
+    if staged and is_staged and plan.config.destination.staging_dataset is None:
+        yield (
+            f"{staged} have policy tags, and lie without them in a staging table beside the destination until the rows "
+            "are published: give staging_dataset, a dataset that nobody but the job's service account may read"
+        )
+
+
+def _expirations(config: SyncConfig, destination: DestinationDescription, layout: TableLayout) -> Iterable[str]:
+    table, table_id, dataset = destination.table, config.destination.table_id, config.destination.dataset
+    again = "and the next run after it loads everything once more" if config.smart_sync is not None else "with all rows"
+    if table is not None and table.options.expires is not None:
+        yield (
+            f"{table_id} expires: BigQuery deletes it at {table.options.expires:%Y-%m-%d %H:%M} UTC, {again}. ALTER "
+            "TABLE … SET OPTIONS (expiration_timestamp = NULL) keeps it"
+        )
+    if table is None and destination.new_tables_expire is not None:
+        days = destination.new_tables_expire / _A_DAY
+        yield (
+            f"the dataset {dataset} deletes its tables {days:g} day(s) after they are created, so also {table_id}, "
+            f"{again}: create the table yourself, or change the dataset's default_table_expiration_days"
+        )
+    if layout.partition_field is None:
+        return
+    if table is not None and table.options.partition_expiration_days is not None:
+        whose = f"{table_id} expires partitions {table.options.partition_expiration_days:g} day(s) after their date"
+    elif destination.partitions_expire and (table is None or config.destination.delete_existing_table):
+        whose = f"the dataset {dataset} expires partitions by age"
+    else:
+        return
+    yield f"{whose}: rows in older ones vanish while they are loaded, and the run then fails"

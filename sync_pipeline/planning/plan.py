@@ -1,0 +1,300 @@
+"""`SyncPlan`: everything a run has decided at launch. The workers carry it out and decide nothing."""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import re
+import textwrap
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from sync_pipeline.auto_schema.ddl import create_table_sql
+from sync_pipeline.auto_schema.layout import TableLayout
+from sync_pipeline.auto_schema.partitions import MAX_PARTITIONS_PER_JOB, MAX_PARTITIONS_PER_TABLE
+from sync_pipeline.auto_schema.table_options import NO_OPTIONS, TableOptions
+from sync_pipeline.parameters.config import DestinationConfig, SyncConfig
+from sync_pipeline.planning.dead_letter_table import DeadLetterTable
+from sync_pipeline.printable import on_one_line
+from sync_pipeline.schema import Field, Schema
+from sync_pipeline.smart_sync.bounds import TimestampBounds
+from sync_pipeline.smart_sync.interval import SyncInterval, timestamp_text
+from sync_pipeline.sources.source import ReadPlan, Selection
+
+# What `new_run_id` makes.
+RUN_ID = re.compile(r"(?P<began>[0-9]{8}T[0-9]{6})_[0-9a-f]{8}")
+
+# In place of a timestamp, for runs that do not depend on one.
+NO_START = "none"
+
+
+class WriteMode(enum.Enum):
+    """What publishing does to the rows that are there; the value is how the plan says it."""
+
+    APPEND = "append"
+    MERGE = "merge"
+    TRUNCATE = "replace all rows"
+    REPLACE = "replace the table"
+
+
+@dataclass(frozen=True)
+class SyncPlan:
+    """Everything decided at launch.
+
+    Attributes:
+        run_id: names the run's staged files, staging table and jobs.
+        started_at: the launcher's clock when planning began, aware, in UTC; for names and durations only.
+        observed_at: BigQuery's clock just before the destination was looked at; see `publish_id`.
+        config: what was asked for.
+        read: how the rows are read.
+        read_schema: the columns that are read, by their source names.
+        schema: the columns that are written.
+        interval: what Smart Sync reads, None without it.
+        job_project: the project whose BigQuery jobs publish the rows: always the destination's, as BigQuery takes an id
+            once in each project. https://cloud.google.com/bigquery/docs/reference/rest/v2/JobReference
+        location: of the destination's dataset.
+        creates_table: the destination does not exist.
+        write_mode: what happens to the rows that are there.
+        layout: of the table as it is, or will be.
+        required_filter_column: BigQuery refuses statements that do not filter by it; None where it needs none.
+        alterations: statements that make the table fit the columns, before the rows are published.
+        primary_key: by which rows are merged, of the destination's names; empty where they are not.
+        timestamp_column: Smart Sync's, by its name in the destination; None without it.
+        loads_all_columns: the existing table has no columns besides those that are written.
+        changes_layout: the table that is replaced is partitioned or clustered otherwise.
+        ignores_case: the dataset does not tell names of tables apart that differ in case.
+        dead_letters: where rows that do not fit go; None fails the run instead.
+        staging_root: `gs://…/`, under which all runs into this destination stage their files.
+        notes: sentences worth a reader's while; `risks` are those that may surprise.
+        selection: the rows as a query, where BigQuery moves them by itself and the workers read none; else None.
+        way: why the rows go that way, for a source that has two; else empty.
+        pruned_by: the destination's partition column where a merge leaves partitions out by it; else None.
+        merge_costs: a sentence on what a merge costs, empty where there is none.
+        options: of the existing table, which one in its place has as well.
+        transport: what protects the connection to the source, empty where it is not ours.
+    """
+
+    run_id: str
+    started_at: datetime
+    observed_at: datetime
+    config: SyncConfig
+    read: ReadPlan
+    read_schema: Schema
+    schema: Schema
+    interval: SyncInterval | None
+    job_project: str
+    location: str
+    creates_table: bool
+    write_mode: WriteMode
+    layout: TableLayout
+    required_filter_column: str | None
+    alterations: tuple[str, ...]
+    primary_key: tuple[str, ...]
+    timestamp_column: str | None
+    dead_letters: DeadLetterTable | None
+    staging_root: str
+    notes: tuple[str, ...] = ()
+    risks: tuple[str, ...] = ()
+    selection: Selection | None = None
+    way: str = ""
+    pruned_by: Field | None = None
+    merge_costs: str = ""
+    options: TableOptions = NO_OPTIONS
+    transport: str = ""
+    loads_all_columns: bool = True
+    changes_layout: bool = False
+    ignores_case: bool = False
+
+    @property
+    def table_id(self) -> str:
+        return self.config.destination.table_id
+
+    @property
+    def staging_folder(self) -> str:
+        """Where the run stages its files; its name tells from which timestamp the run started, and which run it is."""
+        return f"{self.staging_root}start={self.staging_start},run={self.run_id}/"
+
+    @property
+    def staging_start(self) -> str:
+        """The timestamp the run started from as text that sorts by time; the empty destination comes first of all."""
+        if self.publish_id is None or self.interval is None:
+            return NO_START
+        latest = self.interval.latest
+        return "0" if latest is None else timestamp_text(latest).removesuffix("+00").replace(" ", "T").replace(":", "")
+
+    @property
+    def staging_table_id(self) -> str:
+        return staging_table_id(self.config.destination, self.run_id)
+
+    @property
+    def kms_key(self) -> str | None:
+        """The key of the tables that the run creates, but for dead letters; None for their dataset's default."""
+        return self.config.destination.kms_key or self.options.kms_key
+
+    @property
+    def replacement_options(self) -> Mapping[str, str]:
+        """The options of a table that takes the destination's place, as expressions of GoogleSQL."""
+        return replace(self.options, kms_key=self.kms_key).sql(self.layout)
+
+    @property
+    def replacement_table_id(self) -> str:
+        """The table that is built beside the destination, to take its place."""
+        return self._beside("_replacement")
+
+    @property
+    def replaced_table_id(self) -> str:
+        """What the destination is called while its replacement takes its place."""
+        return self._beside("_replaced")
+
+    def _beside(self, kind: str) -> str:
+        destination = self.config.destination
+        return f"{destination.project}.{destination.dataset}.{kind}_{self.run_id}"
+
+    @property
+    def needs_staging_table(self) -> bool:
+        """Whether one load job cannot publish: JSON is parsed on the way; a query merges rows, or replaces a table.
+
+        A load job that replaces all rows has to load all columns, and each of its partitions counts towards the 30,000
+        that load jobs may change a day. https://cloud.google.com/bigquery/quotas#partitioned_tables
+        """
+        if self.schema.rebuilt_columns or self.write_mode in (WriteMode.MERGE, WriteMode.REPLACE):
+            return True
+        is_partial = not self.loads_all_columns or self.layout.partition_field is not None
+        return self.write_mode is WriteMode.TRUNCATE and not self.creates_table and is_partial
+
+    @property
+    def max_partitions(self) -> int:
+        """The most partitions of the destination the run may write to: a MERGE is one statement, rows can be parted."""
+        return MAX_PARTITIONS_PER_JOB if self.write_mode is WriteMode.MERGE else MAX_PARTITIONS_PER_TABLE
+
+    @property
+    def bounds(self) -> TimestampBounds | None:
+        """What the timestamps of the rows must keep to; None without Smart Sync."""
+        if self.interval is None or self.timestamp_column is None:
+            return None
+        smart_sync = self.config.smart_sync
+        if self.write_mode is WriteMode.MERGE or (smart_sync is not None and smart_sync.include_null_timestamps):
+            return TimestampBounds(self.timestamp_column, None, self.interval.end)
+        interval = self.interval
+        return TimestampBounds(self.timestamp_column, interval.after, interval.end, interval.is_everything)
+
+    @property
+    def publish_id(self) -> str | None:
+        """Return the id that the publishing job shares with other runs of the same sync from the same timestamp.
+
+        BigQuery takes an id once, so one of them publishes. None where every run publishes all it has read.
+        """
+        if self.interval is None or self.write_mode not in (WriteMode.APPEND, WriteMode.MERGE):
+            return None
+        latest = "empty" if self.interval.latest is None else timestamp_text(self.interval.latest)
+        table_id = self.table_id.lower() if self.ignores_case else self.table_id
+        identity = "\n".join((table_id, self.timestamp_column or "", latest))
+        return f"sync-{hashlib.sha256(identity.encode()).hexdigest()[:32]}"
+
+    def lines(self) -> list[str]:
+        """Return the plan in a few single lines, for the log."""
+        lines = [
+            f"plan: run {self.run_id}: {self.config.data_source} to {self.table_id}, {self._publishing()}",
+            f"plan: {len(self.schema)} columns, {self._parts()}, rows: {self._rows()}",
+        ]
+        if self.transport:
+            lines.append(f"plan: connection: {self.transport}")
+        if self.way:
+            lines.append(f"plan: {self.way}")
+        if self.read.costs:
+            lines.append(f"plan: {self.read.costs}")
+        if self.merge_costs:
+            lines.append(f"plan: {self.merge_costs}")
+        if self.interval:
+            lines.append(f"plan: interval {self.interval}: {self.interval.origin.value}{self._clock()}")
+        if self.creates_table:
+            lines.append(f"plan: the table will be created, {self.layout}")
+        lines += [f"plan: the table will be changed: {statement}" for statement in self.alterations]
+        return lines + [f"plan: note: {note}" for note in self.notes] + [f"plan: risk: {risk}" for risk in self.risks]
+
+    def render(self) -> str:
+        """Return the plan as a page for a person; `dry_run=true` prints it."""
+        sections = [
+            ("Sync", self._sync()),
+            ("Interval", self._interval()),
+            ("Query", self.read.query),
+            ("Rows", self._rows()),
+            ("Reading", self._reading()),
+            ("Columns", _column_table(self)),
+            ("Table", self._table()),
+            ("Publishing", "\n".join(filter(None, (self._publishing(), self.merge_costs)))),
+            ("Notes", "\n".join(f"- {on_one_line(note)}" for note in self.notes) or "none"),
+            ("Risks", "\n".join(f"- {on_one_line(risk)}" for risk in self.risks) or "none seen"),
+        ]
+        return "\n".join(f"{title}\n{textwrap.indent(text, '    ')}" for title, text in sections)
+
+    def _sync(self) -> str:
+        connection = f"\nconnection: {self.transport}" if self.transport else ""
+        return f"{self.config.data_source} to {self.table_id} in {self.location} (run {self.run_id}){connection}"
+
+    def _rows(self) -> str:
+        estimated = self.read.estimated_rows
+        return "unknown" if estimated is None else f"about {estimated:,}, as the source estimates"
+
+    def _parts(self) -> str:
+        if self.selection is not None:
+            return "selected by BigQuery itself"
+        why = f" ({self.read.splitting})" if self.read.splitting else ""
+        return self.read.how or f"{len(self.read.splits)} partition(s){why}"
+
+    def _reading(self) -> str:
+        batches = "" if self.selection is not None else f", at most {self.config.batch_size:,} rows a batch"
+        return "\n".join(line for line in (f"{self._parts()}{batches}", self.way, self.read.costs) if line)
+
+    def _interval(self) -> str:
+        if self.interval is None:
+            return "none: Smart Sync is off, the whole query is read"
+        assert self.config.smart_sync is not None
+        column = self.config.smart_sync.timestamp_column
+        return f"{column} in {self.interval}{self._clock()}\nstart: {self.interval.origin.value}"
+
+    def _clock(self) -> str:
+        clock = self.interval.wall_clock if self.interval is not None else None
+        return "" if clock is None else f", by the wall clock of {clock}"
+
+    def _table(self) -> str:
+        if self.creates_table or self.write_mode is WriteMode.REPLACE:
+            create = "CREATE TABLE" if self.creates_table else "CREATE OR REPLACE TABLE"
+            options = self.replacement_options if self.write_mode is WriteMode.REPLACE else None
+            return create_table_sql(self.table_id, self.schema, self.layout, create=create, options=options)
+        return "\n".join((f"exists, {self.layout}", *self.alterations))
+
+    def _publishing(self) -> str:
+        how = "one load job"
+        if self.selection is not None:
+            how = "one query job, from the source into the table"
+        elif self.needs_staging_table:
+            parses = " that parses JSON" if self.schema.rebuilt_columns else ""
+            how = f"one load job into a staging table, then one query job{parses}"
+        if self.write_mode is WriteMode.REPLACE and self.changes_layout:
+            how += "; the layout changes, so a new table is built and then renamed: for a moment there is no table"
+        key = f" by {', '.join(self.primary_key)}" if self.primary_key else ""
+        letters = f"; rows that do not fit go to {self.dead_letters.table_id}" if self.dead_letters else ""
+        return f"{self.write_mode.value}{key}: {how}{letters}"
+
+
+def staging_table_id(destination: DestinationConfig, run_id: str) -> str:
+    """Return the name of a run's staging table, which lies beside the destination unless another dataset was given."""
+    return f"{destination.project}.{destination.staging_dataset or destination.dataset}._staging_{run_id}"
+
+
+def new_run_id(started_at: datetime) -> str:
+    """Return a name that sorts by time and that no other run has: `20250722T150000_1f0c9a7b`."""
+    return f"{started_at:%Y%m%dT%H%M%S}_{uuid.uuid4().hex[:8]}"
+
+
+def _column_table(plan: SyncPlan) -> str:
+    sources = [on_one_line(f"{field.name} {field.source_type}".strip()) for field in plan.read_schema]
+    sources += ["constant"] * (len(plan.schema) - len(sources))
+    targets = [
+        f"{field.name} {field.type_name}{' NOT NULL' if field.mode == 'REQUIRED' else ''}" for field in plan.schema
+    ]
+    width = max(map(len, sources))
+    return "\n".join(f"{source:<{width}}  ->  {target}" for source, target in zip(sources, targets, strict=True))

@@ -1,0 +1,16 @@
+"""By which column a merge leaves partitions of the destination out."""
+
+from __future__ import annotations
+
+from sync_pipeline.schema import PARTITION_GRANULARITIES, Field, Schema
+
+# The variables of the script, and its temporary table. In a statement a column goes before a variable of its name.
+OLD, OLD_PARTITIONS, OLD_IS_NULL, ROWS = "sync_old", "sync_old_partitions", "sync_old_is_null", "sync_rows"
+
+
+def prunable_by(existing: Schema, partition_field: str | None) -> Field | None:
+    """Return the column by which a merge into an existing table can leave partitions out; None where it cannot."""
+    field = existing.find(partition_field) if partition_field is not None else None
+    if field is None or field.type not in PARTITION_GRANULARITIES:
+        return None
+    return None if any(existing.find(name) for name in (OLD, OLD_PARTITIONS, OLD_IS_NULL)) else field

@@ -1,0 +1,103 @@
+"""Cleaning up: what the run staged, and what earlier runs left that were killed before they could."""
+
+from __future__ import annotations
+
+import logging
+import re
+from datetime import UTC, datetime, timedelta
+
+from apache_beam.io.filesystems import FileSystems
+from google.cloud import bigquery
+
+from sync_pipeline.bigquery_api.client import CLIENT_ERRORS, REQUEST_RETRY
+from sync_pipeline.planning.plan import NO_START, RUN_ID, SyncPlan, WriteMode, staging_table_id
+from sync_pipeline.publishing.staging import delete_staged_files
+
+_LOGGER = logging.getLogger(__name__)
+
+# Dataflow cancels a batch job after ten days. https://cloud.google.com/dataflow/quotas
+LONGEST_JOB = timedelta(days=10)
+
+# As `SyncPlan` names the folders of runs, and nothing like it: anybody who may write to the bucket names objects, and
+# what is found here names what is deleted.
+_FOLDER = re.compile(
+    rf"start=(?P<start>none|0|[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}T[0-9]{{6}}\.[0-9]{{6}}),run=(?P<run>{RUN_ID.pattern})/"
+)
+
+
+def clean_up(client: bigquery.Client, plan: SyncPlan, *, destination_moved: bool) -> None:
+    """Remove what the run has staged, and what runs have staged that can no longer publish.
+
+    `destination_moved`: this run, or another from the same timestamp, has published rows. What cannot be removed is
+    logged, and never fails the run: tables expire by themselves, and a later run tries the files again.
+    """
+    remove_staged(client, plan)
+    try:
+        folders = _folders(plan.staging_root)
+    except Exception as error:  # noqa: BLE001 - as below
+        _LOGGER.warning("%s could not be searched for left-overs (%s)", plan.staging_root, error.__class__.__name__)
+        return
+    for folder, start, run_id in folders:
+        is_orphaned = is_superseded(start, plan, destination_moved=destination_moved) or is_too_old(run_id, plan)
+        if run_id != plan.run_id and is_orphaned:
+            _LOGGER.info("removing what run %s left behind", run_id)
+            remove(client, folder, staging_table_id(plan.config.destination, run_id))
+
+
+def remove_staged(client: bigquery.Client, plan: SyncPlan) -> None:
+    """Remove the run's tables and files; what cannot be removed is logged."""
+    if plan.write_mode is WriteMode.REPLACE:
+        _remove_table(client, plan.replacement_table_id)
+    remove(client, plan.staging_folder, plan.staging_table_id)
+
+
+def is_too_old(run_id: str, plan: SyncPlan) -> bool:
+    """Whether the run began so long before this one that no job of Dataflow can still be at it."""
+    match = RUN_ID.fullmatch(run_id)
+    if match is None:
+        return False
+    try:
+        began = datetime.strptime(match["began"], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+    except ValueError:
+        # Digits that are no moment: somebody else has named it, and must not end a run that has published.
+        return False
+    return plan.started_at - began > LONGEST_JOB
+
+
+def is_superseded(start: str, plan: SyncPlan, *, destination_moved: bool) -> bool:
+    """Whether a run that started from `start` can no longer publish, so that what it staged is waste.
+
+    Of the runs from one timestamp one publishes, and the destination then begins at a later one: whoever started from
+    an earlier one than this run has seen there has lost, whether it knows or not.
+    """
+    if plan.publish_id is None or start == NO_START:
+        return False
+    own = plan.staging_start
+    return start < own or (destination_moved and start == own)
+
+
+def _folders(root: str) -> list[tuple[str, str, str]]:
+    """Return folder, start and run id of all runs that have staged something under `root`."""
+    found = {}
+    for entry in FileSystems.match([f"{root}**"])[0].metadata_list:
+        match = _FOLDER.match(entry.path.removeprefix(root))
+        if match:
+            found[f"{root}{match[0]}"] = (match["start"], match["run"])
+    return [(folder, start, run_id) for folder, (start, run_id) in sorted(found.items())]
+
+
+def remove(client: bigquery.Client, folder: str, table_id: str) -> None:
+    """Remove what one run has staged: its table and all files of its folder; what cannot be removed is logged."""
+    # The table before the files: the folder is what tells a later run that there may be a table.
+    _remove_table(client, table_id)
+    try:
+        delete_staged_files(folder)
+    except Exception as error:  # noqa: BLE001 - Beam's file system raises TypeError and the like for a failed answer
+        _LOGGER.warning("%s was not removed (%s)", folder, error.__class__.__name__)
+
+
+def _remove_table(client: bigquery.Client, table_id: str) -> None:
+    try:
+        client.delete_table(table_id, not_found_ok=True, retry=REQUEST_RETRY)
+    except CLIENT_ERRORS as error:
+        _LOGGER.warning("%s was not removed (%s); it expires by itself", table_id, error.__class__.__name__)

@@ -1,0 +1,125 @@
+"""Dead letters: rows with a value that does not fit its column, kept as text in a table of their own.
+
+Nothing gets there that would not get into the destination: a row has only the columns that are read and those that made
+it a dead letter, less what is excluded, and what is to be hashed is hashed. What a row may make of itself is bounded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import apache_beam as beam
+import pyarrow as pa
+
+from sync_pipeline.planning.dead_letter_table import DEAD_LETTER_LAYOUT, DEAD_LETTER_SCHEMA
+from sync_pipeline.planning.plan import SyncPlan
+from sync_pipeline.publishing.staging import StagingTarget
+from sync_pipeline.schema import Field
+from sync_pipeline.sources.source import DeadLetter
+from sync_pipeline.transforms.hashing import digest
+
+# A row of BigQuery has at most 50 MB in a Parquet file, and a document of MongoDB 16 MB.
+MAX_SOURCE_ROW_BYTES = 20 * 1024 * 1024
+MAX_REASON_CHARACTERS = 50_000
+MAX_COLUMNS = 100
+
+
+def dead_letter_batch(letter: DeadLetter, plan: SyncPlan) -> pa.RecordBatch:
+    """Return the row of the dead letter table, of `DEAD_LETTER_SCHEMA`. Raises what `hashing.digest` raises."""
+    values = (
+        plan.run_id,
+        plan.started_at,
+        plan.table_id,
+        _utf8(_column_names(letter)),
+        _utf8(_cut(letter.reason, MAX_REASON_CHARACTERS)),
+        _utf8(_row(letter, plan)),
+    )
+    arrays = [pa.array([value], field.arrow_type) for value, field in zip(values, DEAD_LETTER_SCHEMA, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=DEAD_LETTER_SCHEMA.arrow)
+
+
+def _column_names(letter: DeadLetter) -> str:
+    names = [_cut(name, 300) for name in letter.columns[:MAX_COLUMNS]]
+    more = len(letter.columns) - len(names)
+    return ", ".join(names) + (f" and {more:,} more" if more else "")
+
+
+def _row(letter: DeadLetter, plan: SyncPlan) -> str:
+    """Return the row as a JSON object of about `MAX_SOURCE_ROW_BYTES` at most; a last member tells what is missing."""
+    left = MAX_SOURCE_ROW_BYTES
+    members, omitted = [], 0
+    for name, text in _kept(letter, plan):
+        member = f"{_json(name)}: {_json(text)}"
+        size = len(member.encode(errors="replace"))
+        if size > left and text is not None:
+            # A character has at most six bytes: a control character is written as \u0001.
+            member = f"{_json(name)}: {_json(_cut(text, max(0, left // 6 - len(name) - 50)))}"
+            size = len(member.encode(errors="replace"))
+        if size > left:
+            omitted += 1
+            continue
+        left -= size
+        members.append(member)
+    if omitted:
+        members.append(f'"…": "{omitted:,} more columns"')
+    return "{" + ", ".join(members) + "}"
+
+
+def _kept(letter: DeadLetter, plan: SyncPlan) -> Iterator[tuple[str, str | None]]:
+    """Yield the columns that may leave the source: their names, and their texts or hashes."""
+    transformation = plan.config.transformation
+    excluded = {name.casefold() for name in transformation.exclude_fields}
+    hashed = {name.casefold() for name in transformation.hash_fields}
+    refused = set(letter.columns)
+    for name, text in letter.row.items():
+        column = letter.column_of.get(name, name)
+        field = plan.read_schema.find(column)
+        # Names that nobody has seen at launch may differ from those that were given by their case.
+        if field is None and (column not in refused or column.casefold() in excluded):
+            continue
+        is_hashed = column in transformation.hash_fields if field else column.casefold() in hashed
+        yield name, _hashed(text, field, plan) if is_hashed and text is not None else text
+
+
+def _hashed(text: str, field: Field | None, plan: SyncPlan) -> str:
+    """Return the hash the destination would hold, which for BYTES is that of the bytes and not of their digits."""
+    value = text.encode(errors="surrogatepass")
+    if field is not None and field.type == "BYTES":
+        # What does not fit need not be bytes.
+        with contextlib.suppress(ValueError):
+            value = bytes.fromhex(text)
+    return digest(value, plan.config.hash_key)
+
+
+def _json(value: str | None) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _utf8(text: str) -> str:
+    """Return the text without halves of characters, which JSON can write and UTF-8 cannot."""
+    return text.encode(errors="replace").decode()
+
+
+def _cut(text: str, characters: int) -> str:
+    return text if len(text) <= characters else f"{text[:characters]}… (cut: {len(text):,} characters)"
+
+
+def dead_letter_target(plan: SyncPlan) -> StagingTarget:
+    """Return where the dead letters of the run are staged."""
+    return StagingTarget(
+        f"{plan.staging_folder}dead_letters/", DEAD_LETTER_SCHEMA, DEAD_LETTER_LAYOUT, is_dead_letters=True
+    )
+
+
+@dataclass
+class DescribeDeadLetters(beam.PTransform):
+    """`dead_letter_batch` for each `DeadLetter`."""
+
+    plan: SyncPlan
+
+    def expand(self, letters: beam.PCollection) -> beam.PCollection:
+        """Turn DeadLetters into RecordBatches."""
+        return letters | "DescribeDeadLetter" >> beam.Map(dead_letter_batch, self.plan)

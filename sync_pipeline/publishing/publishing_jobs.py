@@ -1,0 +1,154 @@
+"""The BigQuery jobs of one run's publishing: each has an id of its own, by which a repeated attempt finds it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from google.cloud import bigquery
+
+from sync_pipeline.bigquery_api.client import REQUEST_RETRY, query_config, translated_errors
+from sync_pipeline.bigquery_api.jobs import FinishedJob, JobRequest, find_concurrent_job, finish_job, job_labels
+from sync_pipeline.errors import PublishError
+from sync_pipeline.planning.plan import SyncPlan
+from sync_pipeline.publishing.staging import StagedFile
+from sync_pipeline.schema import Schema, without_policy_tags
+
+# The most files one load job takes. https://cloud.google.com/bigquery/quotas#load_jobs
+MAX_FILES_PER_JOB = 10_000
+
+# The step whose job publishes the rows.
+PUBLISH = "publish"
+
+
+@dataclass(frozen=True)
+class PublishingJobs:
+    """Starts the jobs of a run, or finds those that an earlier attempt has started.
+
+    Steps are named by what they do. The step `publish` has the id that the run shares with others, where it has one.
+    """
+
+    client: bigquery.Client
+    plan: SyncPlan
+
+    def load(
+        self,
+        table_id: str,
+        files: Sequence[StagedFile],
+        write_disposition: str,
+        step: str,
+        schema: Schema | None = None,
+        location: str | None = None,
+    ) -> FinishedJob:
+        """Run one load job of at most `MAX_FILES_PER_JOB` files. Raises PublishError."""
+        with translated_errors(f"look at the table {table_id}"):
+            table = self.client.get_table(table_id, retry=REQUEST_RETRY)
+        names = {name.lower() for name in (schema or self.plan.schema).names}
+        fields = [field for field in table.schema if field.name.lower() in names]
+        config = load_job_config(fields, write_disposition, self._labels)
+        uris = [file.uri for file in files]
+        location = location or self.plan.location
+
+        def begin(job_id: str) -> Any:
+            return self.client.load_table_from_uri(
+                uris, table_id, job_id=job_id, location=location, job_config=config, retry=REQUEST_RETRY
+            )
+
+        return self._finish(step, begin, f"load {len(uris)} file(s) into {table_id}", location)
+
+    def append_files(
+        self,
+        table_id: str,
+        files: Sequence[StagedFile],
+        step: str,
+        schema: Schema | None = None,
+        location: str | None = None,
+    ) -> None:
+        """Append files to a table in as many load jobs as it takes; raise PublishError when rows are missing."""
+        loaded = 0
+        for number, first in enumerate(range(0, len(files), MAX_FILES_PER_JOB)):
+            part = files[first : first + MAX_FILES_PER_JOB]
+            finished = self.load(table_id, part, "WRITE_APPEND", f"{step}{number}", schema, location)
+            loaded += int(finished.job.output_rows or 0)
+        rows = sum(file.rows for file in files)
+        if loaded != rows:
+            raise PublishError(
+                f"BigQuery loaded {loaded:,} rows into {table_id}, but {rows:,} were staged: nothing was published"
+            )
+
+    def query(self, sql: str, step: str) -> FinishedJob:
+        """Run a statement, or a script of statements, as one job. Raises PublishError."""
+        config = self._query_config()
+        config.labels = self._labels
+
+        def begin(job_id: str) -> Any:
+            return self.client.query(
+                sql,
+                job_config=config,
+                job_id=job_id,
+                location=self.plan.location,
+                retry=REQUEST_RETRY,
+                # Repeating a job under another id is `finish_job`'s to decide.
+                job_retry=None,
+            )
+
+        return self._finish(step, begin, f"{step} the rows of {self.plan.table_id}", self.plan.location)
+
+    def concurrent_job(self) -> Any | None:
+        """Return the job of another run that has published from the same timestamp, None where there is none."""
+        if self.plan.publish_id is None:
+            return None
+        request = self._request(PUBLISH, f"publish the rows of {self.plan.table_id}", self.plan.location)
+        return find_concurrent_job(self.client, request)
+
+    def _query_config(self) -> bigquery.QueryJobConfig:
+        selection = self.plan.selection
+        if selection is None:
+            return bigquery.QueryJobConfig()
+        return query_config(
+            self.plan.job_project,
+            selection.default_project,
+            selection.default_dataset,
+            selection.maximum_bytes_billed,
+        )
+
+    def _finish(self, step: str, begin: Callable[[str], Any], doing: str, location: str) -> FinishedJob:
+        return finish_job(self.client, self._request(step, doing, location), begin)
+
+    def _request(self, step: str, doing: str, location: str) -> JobRequest:
+        plan = self.plan
+        shared_id = plan.publish_id if step == PUBLISH else None
+        return JobRequest(
+            job_id=shared_id or f"sync-{plan.run_id}-{step}",
+            run_id=plan.run_id,
+            location=location,
+            doing=doing,
+            max_retries=plan.config.max_retries,
+            observed_at=plan.observed_at if shared_id else None,
+        )
+
+    @property
+    def _labels(self) -> dict[str, str]:
+        return job_labels(self.plan.run_id, self.plan.config.data_source)
+
+
+def load_job_config(
+    fields: Sequence[bigquery.SchemaField], write_disposition: str, labels: dict[str, str]
+) -> bigquery.LoadJobConfig:
+    """Return the settings of a load job of Parquet files.
+
+    The full schema is sent, as the table has it: without it BigQuery guesses DATETIME to be TIMESTAMP and refuses to
+    append to REQUIRED columns. Without list inference it loads every array empty, and says nothing. Policy tags are not
+    sent: the table keeps its own, and sending them takes the right to set them.
+    """
+    parquet = bigquery.ParquetOptions()
+    parquet.enable_list_inference = True
+    return bigquery.LoadJobConfig(
+        source_format=bigquery.SourceFormat.PARQUET,
+        parquet_options=parquet,
+        schema=without_policy_tags(fields),
+        create_disposition="CREATE_NEVER",
+        write_disposition=write_disposition,
+        labels=labels,
+    )

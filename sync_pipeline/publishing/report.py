@@ -1,0 +1,73 @@
+"""The report of a run: one line for the log, with what was read, what was published and how long it took."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sync_pipeline.bigquery_api.jobs import RUN_LABEL
+from sync_pipeline.planning.plan import SyncPlan, WriteMode
+
+
+@dataclass(frozen=True)
+class SyncReport:
+    """What a run did.
+
+    Attributes:
+        rows_staged: rows read and written to files.
+        rows_loaded: rows that BigQuery says it added or updated.
+        dead_letters: rows that did not fit and went to the dead letter table.
+        bytes_staged: size of the files.
+        seconds: from the beginning of the planning to the publication.
+        lag_seconds: from the end of the interval to the publication, None without Smart Sync.
+        outcome: one sentence.
+    """
+
+    run_id: str
+    table_id: str
+    interval: str
+    rows_staged: int
+    rows_loaded: int
+    dead_letters: int
+    bytes_staged: int
+    seconds: float
+    lag_seconds: float | None
+    outcome: str
+
+    def __str__(self) -> str:
+        values = {
+            "run_id": self.run_id,
+            "table": self.table_id,
+            "interval": self.interval.replace(" ", "T").replace(",T", ","),
+            "rows_read": self.rows_staged + self.dead_letters,
+            "rows_loaded": self.rows_loaded,
+            "dead_letters": self.dead_letters,
+            "bytes_staged": self.bytes_staged,
+            "seconds": f"{self.seconds:.1f}",
+            "lag_seconds": "" if self.lag_seconds is None else f"{self.lag_seconds:.1f}",
+        }
+        return f"sync report: {self.outcome}: " + " ".join(f"{name}={value}" for name, value in values.items())
+
+
+def outcome_of_rows(plan: SyncPlan, rows: int) -> str:
+    """Say that `rows` were published."""
+    verb = "merged" if plan.write_mode is WriteMode.MERGE else "loaded"
+    return f"{verb} {rows:,} rows into {plan.table_id}"
+
+
+def outcome_of_nothing(plan: SyncPlan) -> str:
+    """Say what no rows at the source made of the destination."""
+    if plan.write_mode is WriteMode.TRUNCATE and not plan.creates_table:
+        return f"the source returned no rows: {plan.table_id} is now empty"
+    if plan.creates_table:
+        return f"the source returned no rows: {plan.table_id} was created empty"
+    return f"nothing new: {plan.table_id} is as it was"
+
+
+def skipped_outcome(plan: SyncPlan, job: Any) -> str:
+    """Say that another run's `job` has published the interval."""
+    concurrent_job = (job.labels or {}).get(RUN_LABEL, job.job_id)
+    return (
+        f"run {concurrent_job} has published from the same timestamp meanwhile, so this one loaded nothing into "
+        f"{plan.table_id}: what is newer comes with the next run"
+    )

@@ -1,0 +1,47 @@
+"""Certificates and keys as files, which is all that drivers read: there while a connection is opened, and no longer."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from sync_pipeline.errors import ConfigError
+from sync_pipeline.parameters.secrets import Secret
+
+CERTIFICATE, KEY = "CERTIFICATE-----", "PRIVATE KEY-----"
+
+
+@contextlib.contextmanager
+def pem_files(wanted: Mapping[Secret, tuple[str, ...]]) -> Iterator[dict[str, str]]:
+    """Yield the path of a file for each of `wanted`, by the parameter; only this process's user may read it.
+
+    Args:
+        wanted: what each must hold, of CERTIFICATE and KEY.
+
+    Raises:
+        ConfigError: one cannot be read, or does not hold what it must.
+        SourceUnavailableError: Secret Manager could not be reached.
+    """
+    texts = {secret.parameter: _checked(secret, parts) for secret, parts in wanted.items()}
+    with tempfile.TemporaryDirectory() as folder:
+        paths = {}
+        for parameter, text in texts.items():
+            path = Path(folder) / f"{parameter}.pem"
+            path.touch(mode=0o600)
+            path.write_text(f"{text}\n", encoding="utf-8")
+            paths[parameter] = str(path)
+        yield paths
+
+
+def _checked(secret: Secret, parts: tuple[str, ...]) -> str:
+    text = secret.resolve()
+    if "ENCRYPTED" in text:
+        # A driver would ask for the passphrase at a terminal, and wait.
+        raise ConfigError([f"{secret.parameter}: the key is protected by a passphrase: give it without"])
+    for part in parts:
+        if part not in text:
+            noun = "private key" if part == KEY else "certificate"
+            raise ConfigError([f"{secret.parameter}: there is no {noun} in PEM form in it (-----BEGIN …{part})"])
+    return text

@@ -1,0 +1,198 @@
+"""Columns chosen, renamed, retyped, hashed and added: for schemas at launch, for batches on the workers.
+
+source columns ── read_schema ──▶ columns to read ── transform_schema ──▶ columns of the destination
+                                  batches as read ── transform_batch ───▶ batches as staged
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import apache_beam as beam
+import pyarrow as pa
+from apache_beam.pvalue import PCollection
+
+from sync_pipeline.errors import SchemaError
+from sync_pipeline.parameters.identifiers import check_column, sanitised_column
+from sync_pipeline.parameters.secrets import Secret
+from sync_pipeline.parameters.transformation_config import Constant, TransformationConfig
+from sync_pipeline.schema import EXPLICIT_CASTS, LOSSLESS_CASTS, NULLABLE, REPEATED, Field, Schema
+from sync_pipeline.suggestions import did_you_mean
+from sync_pipeline.transforms.hashing import hash_column
+
+# bool comes first, as it is an int as well.
+_CONSTANT_TYPES: tuple[tuple[type, str], ...] = ((bool, "BOOL"), (int, "INT64"), (float, "FLOAT64"), (str, "STRING"))
+
+
+def read_schema(source: Schema, config: TransformationConfig, *, has_dynamic_schema: bool = False) -> Schema:
+    """Return the columns to read, by their source names and in the source's order, with the types to read them as.
+
+    A hashed column is read as STRING, which is what is hashed; BYTES stay BYTES. Where rows are open
+    (`SourceDescription.has_dynamic_schema`), they may lack what is chosen or hashed.
+
+    Raises:
+        SchemaError: `config` names columns the source does not have, or asks for a type they cannot be read as.
+    """
+    problems = list(_unknown_columns(source, config, has_dynamic_schema=has_dynamic_schema))
+    chosen = [
+        field
+        for field in source
+        if field.name not in config.exclude_fields
+        and (not config.include_fields or field.name in config.include_fields)
+    ]
+    if not chosen:
+        problems.append("include_fields and exclude_fields leave no column to read")
+    fields = []
+    for field in chosen:
+        try:
+            fields.append(_field_to_read(field, config))
+        except SchemaError as error:
+            problems.append(str(error))
+    if problems:
+        raise SchemaError("; ".join(problems))
+    return Schema(tuple(fields))
+
+
+def transform_schema(read: Schema, config: TransformationConfig) -> Schema:
+    """Return the destination's columns: those read, hashed and renamed, then the constants.
+
+    Raises:
+        SchemaError: BigQuery does not allow a name, or two columns would have one name but for its case.
+    """
+    _check_names(read, config)
+    fields = [
+        replace(
+            field.as_type("STRING") if field.name in config.hash_fields else field,
+            name=destination_name(field.name, config),
+            # A hash is longer than what a STRING(20) was made for.
+            parameters="" if field.name in config.hash_fields else field.parameters,
+        )
+        for field in read
+    ]
+    fields += [Field(name, _constant_type(value)) for name, value in config.constant_fields.items()]
+    return Schema(tuple(fields))
+
+
+def destination_name(source_name: str, config: TransformationConfig) -> str:
+    """Return the name that the source's column has in the destination."""
+    return config.field_mappings.get(source_name, source_name)
+
+
+def transform_batch(
+    batch: pa.RecordBatch, config: TransformationConfig, schema: Schema, hash_key: Secret | None = None
+) -> pa.RecordBatch:
+    """Return the rows of `batch`, which has the columns of `read_schema`, with those of `schema` (`transform_schema`).
+
+    The data of a column that is neither hashed nor constant is not copied. Raises what `hashing.digest` raises.
+    """
+    arrow_schema = schema.arrow
+    if not config.hash_fields and batch.schema.equals(arrow_schema):
+        return batch
+    columns = [
+        hash_column(column, hash_key) if name in config.hash_fields else column
+        for name, column in zip(batch.schema.names, batch.columns, strict=True)
+    ]
+    columns += [
+        pa.repeat(pa.scalar(value, type=schema.field(name).arrow_type), batch.num_rows)
+        for name, value in config.constant_fields.items()
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=arrow_schema)
+
+
+@dataclass
+class ApplyTransformation(beam.PTransform[PCollection[pa.RecordBatch], PCollection[pa.RecordBatch]]):
+    """`transform_batch` for each batch: PCollection of RecordBatch, as read → as staged.
+
+    Attributes:
+        schema: the destination's columns, from `transform_schema`.
+        hash_key: see `hashing.digest`.
+    """
+
+    config: TransformationConfig
+    schema: Schema
+    hash_key: Secret | None = None
+
+    def expand(self, batches: PCollection[pa.RecordBatch]) -> PCollection[pa.RecordBatch]:
+        """Return the transformed batches, one for each."""
+        transform = beam.Map(transform_batch, self.config, self.schema, self.hash_key).with_output_types(pa.RecordBatch)
+        transformed: PCollection[pa.RecordBatch] = batches | "TransformBatch" >> transform
+        return transformed
+
+
+def _unknown_columns(source: Schema, config: TransformationConfig, *, has_dynamic_schema: bool) -> Iterator[str]:
+    keys = {
+        "field_mappings": config.field_mappings,
+        "include_fields": config.include_fields,
+        "exclude_fields": config.exclude_fields,
+        "type_overrides": config.type_overrides,
+        "hash_fields": config.hash_fields,
+    }
+    for key, names in keys.items():
+        if has_dynamic_schema and key in ("include_fields", "exclude_fields", "hash_fields"):
+            continue
+        for name in names:
+            if name not in source and not (has_dynamic_schema and name in config.exclude_fields):
+                yield f"transformation_config.{key} names {name}, which the source does not have" + did_you_mean(
+                    name, source.names
+                )
+
+
+def _field_to_read(field: Field, config: TransformationConfig) -> Field:
+    if field.name in config.hash_fields:
+        return _hashable(field)
+    override = config.type_overrides.get(field.name)
+    if override is None or (override == field.type and field.mode != REPEATED):
+        return field
+    if field.mode == REPEATED:
+        allowed = frozenset({"JSON"})
+    else:
+        allowed = LOSSLESS_CASTS.get(field.type, frozenset()) | EXPLICIT_CASTS.get(field.type, frozenset())
+    if override not in allowed:
+        described = f"an array of {field.type}" if field.mode == REPEATED else field.type
+        raise SchemaError(
+            f"transformation_config.type_overrides.{field.name}: the column is {described}, which can become "
+            f"{', '.join(sorted(allowed)) or 'nothing else'}, not {override}"
+        )
+    retyped = field.as_type(override)
+    return replace(retyped, mode=NULLABLE) if field.mode == REPEATED else retyped
+
+
+def _hashable(field: Field) -> Field:
+    if field.mode == REPEATED:
+        raise SchemaError(f"transformation_config.hash_fields: {field.name} is an array; only single values are hashed")
+    if field.type in ("STRING", "BYTES"):
+        return field
+    if "STRING" not in LOSSLESS_CASTS.get(field.type, frozenset()):
+        raise SchemaError(f"transformation_config.hash_fields: {field.name} is {field.type}, which has no one text")
+    return field.as_type("STRING")
+
+
+def _check_names(read: Schema, config: TransformationConfig) -> None:
+    sources: dict[str, list[str]] = {}
+    for name in read.names:
+        sources.setdefault(destination_name(name, config).lower(), []).append(name)
+    for name in config.constant_fields:
+        sources.setdefault(name.lower(), []).append(f"constant_fields.{name}")
+    clashes = [" and ".join(names) for names in sources.values() if len(names) > 1]
+    if clashes:
+        raise SchemaError(
+            f"these would be one column in BigQuery, which ignores case: {'; '.join(clashes)}. Rename all but one with "
+            "transformation_config.field_mappings, or leave them out with exclude_fields"
+        )
+    refused = [name for name in read.names if check_column(destination_name(name, config)) is not None]
+    if refused:
+        taken = set(sources)
+        remedy = {}
+        for name in refused:
+            remedy[name] = sanitised_column(name, taken)
+            taken.add(remedy[name].lower())
+        raise SchemaError(
+            f"BigQuery does not allow these column names: {', '.join(refused)}. Rename them, for example with "
+            f"transformation_config={json.dumps({'field_mappings': remedy}, ensure_ascii=False)}"
+        )
+
+
+def _constant_type(value: Constant) -> str:
+    return next(name for type_, name in _CONSTANT_TYPES if isinstance(value, type_))

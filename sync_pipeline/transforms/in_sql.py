@@ -1,0 +1,370 @@
+"""The transformations said in GoogleSQL, for rows that BigQuery can select by itself.
+
+A source in BigQuery has its columns converted by the query that reads them, whichever way the rows then go, so that
+both ways give the same values. What a worker would refuse is refused in the query too: a value that does not fit, NULL
+in a key, a timestamp outside the interval. Such an error names the column, never the value.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sync_pipeline.errors import RecordError, SchemaError, SourceQueryError, SyncError
+from sync_pipeline.googlesql import quoted, string_literal
+from sync_pipeline.parameters.transformation_config import Constant, TransformationConfig
+from sync_pipeline.schema import (
+    DECIMAL_DIGITS,
+    INTERVAL,
+    NULLABLE,
+    RANGE,
+    RANGE_BOUNDS,
+    REPEATED,
+    REQUIRED,
+    STRUCT,
+    Field,
+    Schema,
+)
+from sync_pipeline.smart_sync.bounds import TimestampBounds
+from sync_pipeline.smart_sync.interval import timestamp_text
+
+# How a value becomes one of another type; `{x}` is the value. Every value fits.
+SURE_CASTS: Mapping[tuple[str, str], str] = {
+    ("BOOL", "STRING"): "CAST({x} AS STRING)",
+    ("INT64", "FLOAT64"): "CAST({x} AS FLOAT64)",
+    ("INT64", "NUMERIC"): "CAST({x} AS NUMERIC)",
+    ("INT64", "BIGNUMERIC"): "CAST({x} AS BIGNUMERIC)",
+    ("INT64", "STRING"): "CAST({x} AS STRING)",
+    ("NUMERIC", "FLOAT64"): "CAST({x} AS FLOAT64)",
+    ("NUMERIC", "BIGNUMERIC"): "CAST({x} AS BIGNUMERIC)",
+    ("NUMERIC", "STRING"): "CAST({x} AS STRING)",
+    ("BIGNUMERIC", "FLOAT64"): "CAST({x} AS FLOAT64)",
+    ("BIGNUMERIC", "STRING"): "CAST({x} AS STRING)",
+    ("FLOAT64", "STRING"): "CAST({x} AS STRING)",
+    ("DATE", "STRING"): "CAST({x} AS STRING)",
+    ("TIME", "STRING"): "CAST({x} AS STRING)",
+    ("DATETIME", "STRING"): "CAST({x} AS STRING)",
+    # With the zone: a project may have another default.
+    ("DATETIME", "TIMESTAMP"): "TIMESTAMP({x}, 'UTC')",
+    ("TIMESTAMP", "DATETIME"): "DATETIME({x}, 'UTC')",
+    ("TIMESTAMP", "STRING"): "STRING({x}, 'UTC')",
+    ("JSON", "STRING"): "TO_JSON_STRING({x})",
+}
+
+# The same where a value may not fit: it is NULL then.
+CHECKED_CASTS: Mapping[tuple[str, str], str] = {
+    ("NUMERIC", "INT64"): "SAFE_CAST({x} AS INT64)",
+    ("BIGNUMERIC", "INT64"): "SAFE_CAST({x} AS INT64)",
+    ("BIGNUMERIC", "NUMERIC"): "SAFE_CAST({x} AS NUMERIC)",
+    ("FLOAT64", "NUMERIC"): "SAFE_CAST({x} AS NUMERIC)",
+    ("FLOAT64", "BIGNUMERIC"): "SAFE_CAST({x} AS BIGNUMERIC)",
+    ("STRING", "BOOL"): "SAFE_CAST({x} AS BOOL)",
+    ("STRING", "INT64"): "SAFE_CAST({x} AS INT64)",
+    ("STRING", "FLOAT64"): "SAFE_CAST({x} AS FLOAT64)",
+    ("STRING", "NUMERIC"): "SAFE_CAST({x} AS NUMERIC)",
+    ("STRING", "BIGNUMERIC"): "SAFE_CAST({x} AS BIGNUMERIC)",
+    ("STRING", "DATE"): "SAFE_CAST({x} AS DATE)",
+    ("STRING", "TIME"): "SAFE_CAST({x} AS TIME)",
+    ("STRING", "DATETIME"): "SAFE_CAST({x} AS DATETIME)",
+    # Not TIMESTAMP(…, 'UTC'), which BigQuery refuses for a text that names its own zone.
+    # https://cloud.google.com/bigquery/docs/reference/standard-sql/timestamp_functions#timestamp
+    ("STRING", "TIMESTAMP"): "IFNULL(SAFE_CAST(CONCAT({x}, '+00') AS TIMESTAMP), SAFE_CAST({x} AS TIMESTAMP))",
+    ("STRING", "JSON"): "SAFE.PARSE_JSON({x}, wide_number_mode=>'round')",
+    ("STRING", "GEOGRAPHY"): "SAFE.ST_GEOGFROMTEXT({x})",
+}
+
+# Of the checked casts those that would round, and whether `{value}` differs from `{x}`: such a value does not fit.
+_ROUNDED: Mapping[tuple[str, str], str] = {
+    ("NUMERIC", "INT64"): "CAST({value} AS NUMERIC) != {x}",
+    ("BIGNUMERIC", "INT64"): "CAST({value} AS BIGNUMERIC) != {x}",
+    ("BIGNUMERIC", "NUMERIC"): "CAST({value} AS BIGNUMERIC) != {x}",
+    ("STRING", "NUMERIC"): "CAST({value} AS BIGNUMERIC) != SAFE_CAST({x} AS BIGNUMERIC)",
+    # No type holds more digits: the 39th behind the point, unless only zeros follow.
+    ("STRING", "BIGNUMERIC"): "REGEXP_CONTAINS({x}, '[.][0-9]{{38}}[0-9]*[1-9]')",
+}
+
+# The text of a value in a dead letter, where a cast does not give it.
+_TEXTS: Mapping[str, str] = {
+    "BYTES": "TO_HEX({x})",
+    "GEOGRAPHY": "ST_ASTEXT({x})",
+    "JSON": "TO_JSON_STRING({x})",
+    "TIMESTAMP": "STRING({x}, 'UTC')",
+    STRUCT: "TO_JSON_STRING({x})",
+    RANGE: "TO_JSON_STRING({x})",
+}
+
+# An error that a query of ours raised, as BigQuery repeats it somewhere in its message.
+_RAISED = re.compile(r"sync:(RecordError|SchemaError|SourceQueryError): (.*?) :sync")
+_KINDS: Mapping[str, type[SyncError]] = {kind.__name__: kind for kind in (RecordError, SchemaError, SourceQueryError)}
+
+
+@dataclass(frozen=True)
+class Check:
+    """What a value must keep to.
+
+    Attributes:
+        column: the source's name.
+        rejected: an expression, true for a value that does not.
+        reason: a sentence, without the value.
+    """
+
+    column: str
+    rejected: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A column as it is read: the expression for its value, and what has to hold."""
+
+    value: str
+    checks: tuple[Check, ...] = ()
+
+
+def convert(expression: str, source: Field, read: Field) -> Conversion:
+    """Return how a value of `source` becomes one of `read`, which `transformation.read_schema` has allowed."""
+    checks = []
+    value = expression
+    pair = (source.type, read.type)
+    if source.mode == REPEATED != read.mode:
+        value = f"TO_JSON({expression})"
+    elif pair in SURE_CASTS:
+        value = SURE_CASTS[pair].format(x=expression)
+    elif pair in CHECKED_CASTS:
+        value = CHECKED_CASTS[pair].format(x=expression)
+        changed = f" OR {_ROUNDED[pair].format(value=value, x=expression)}" if pair in _ROUNDED else ""
+        checks.append(
+            Check(read.name, f"{expression} IS NOT NULL AND ({value} IS NULL{changed})", _misfit_reason(source, read))
+        )
+    if _is_cut(source, read):
+        checks.append(Check(read.name, _cut_misfit(value, read), _cut_reason(source, read)))
+    if read.mode == REQUIRED != source.mode:
+        checks.append(Check(read.name, f"{expression} IS NULL", null_reason(read)))
+    return Conversion(value, tuple(checks))
+
+
+def all_checks(source: Schema, read: Schema, alias: str) -> tuple[Check, ...]:
+    """Return what has to hold of the columns of `read`, in the order of the columns."""
+    return tuple(check for field in read for check in _convert(source, field, alias).checks)
+
+
+def is_plain(source: Schema, read: Schema) -> bool:
+    """Whether the rows can be read as they are stored; else a query has to convert them."""
+    return all(
+        (there := source.field(field.name)).type_name == field.type_name
+        and not _has_intervals(there)
+        and not _is_cut(there, field)
+        for field in read
+    )
+
+
+def reading_sql(relation: str, source: Schema, read: Schema, *, service_columns: tuple[str, str] | None = None) -> str:
+    """Return the query whose rows the Storage Read API hands over as Arrow of `read`.
+
+    `service_columns` names two more columns: the numbers of the checks that a row does not pass, each followed by a
+    comma, and such a row as a JSON object of texts. Both are NULL in a row that is as it should be.
+    """
+    alias = _alias("q", source)
+    expressions = [
+        f"{_interval_texts(_convert(source, field, alias).value, field)} AS {quoted(field.name)}" for field in read
+    ]
+    if service_columns is not None:
+        checks = all_checks(source, read, alias)
+        failed = ", ".join(f"IF({check.rejected}, '{number},', '')" for number, check in enumerate(checks))
+        numbers = f"NULLIF(CONCAT({failed}), '')" if checks else "CAST(NULL AS STRING)"
+        texts = ", ".join(
+            f"{_text(f'{alias}.{quoted(field.name)}', source.field(field.name))} AS {quoted(field.name)}"
+            for field in read
+        )
+        expressions.append(f"{numbers} AS {quoted(service_columns[0])}")
+        expressions.append(
+            f"IF({numbers} IS NULL, NULL, TO_JSON_STRING(STRUCT({texts}))) AS {quoted(service_columns[1])}"
+        )
+    return f"SELECT {', '.join(expressions)}\nFROM (\n{relation}\n) AS {alias}"
+
+
+def destination_sql(
+    relation: str,
+    source: Schema,
+    read: Schema,
+    schema: Schema,
+    config: TransformationConfig,
+    bounds: TimestampBounds | None = None,
+) -> str:
+    """Return the query that turns rows of the source into rows of the destination, with the columns of `schema`.
+
+    Args:
+        relation: a query for the source's rows.
+        source: its columns.
+        read: those that are read, with the types they are read as.
+        bounds: what the timestamps must keep to, by the destination's name of the column.
+    """
+    alias = _alias("q", source)
+    expressions = []
+    for field, target in zip(read, schema, strict=False):
+        conversion = _convert(source, field, alias)
+        value = conversion.value
+        if field.name in config.hash_fields:
+            value = f"TO_HEX(SHA256({value}))"
+        for check in conversion.checks:
+            value = f"IF({check.rejected}, {_raise(RecordError, check.reason)}, {value})"
+        if bounds is not None and target.name == bounds.column:
+            outside = _raise(SourceQueryError, bounds.problem)
+            value = f"IF({_within(conversion.value, field.type, bounds)}, {value}, {outside})"
+        expressions.append(f"{value} AS {quoted(target.name)}")
+    expressions += [f"{_literal(value)} AS {quoted(name)}" for name, value in config.constant_fields.items()]
+    return f"SELECT {', '.join(expressions)}\nFROM (\n{relation}\n) AS {alias}"
+
+
+def interval_condition(column: str, type_name: str, bounds: TimestampBounds) -> str:
+    """Return the condition that a timestamp lies in an interval; for NULL it is NULL."""
+    until = f"{column} <= {_moment(bounds.until, type_name)}"
+    return until if bounds.after is None else f"{column} > {_moment(bounds.after, type_name)} AND {until}"
+
+
+def rebuilt(expression: str, field: Field) -> str:
+    """Return the value of a column of what `Schema.staged` holds of it."""
+    if not field.is_rebuilt:
+        return expression
+    if field.mode == REPEATED:
+        element, position = "element", "position"
+        one = rebuilt(element, _one_of(field))
+        return (
+            f"ARRAY(SELECT {one} FROM UNNEST({expression}) AS {element} WITH OFFSET AS {position} ORDER BY {position})"
+        )
+    if field.type == "JSON":
+        # 'round': BigQuery's JSON numbers are INT64, UINT64 or FLOAT64; the exact mode would refuse longer ones.
+        return f"PARSE_JSON({expression}, wide_number_mode=>'round')"
+    if field.type == INTERVAL:
+        return f"CAST({expression} AS INTERVAL)"
+    if field.type == RANGE:
+        bounds = ", ".join(f"{expression}.{quoted(bound)}" for bound in RANGE_BOUNDS)
+        return f"IF({expression} IS NULL, NULL, RANGE({bounds}))"
+    return _struct(expression, field, rebuilt)
+
+
+def raised_error(message: str) -> SyncError | None:
+    """Return the error that a query of ours raised and BigQuery reports in `message`, or None."""
+    found = _RAISED.search(message)
+    return _KINDS[found[1]](found[2]) if found else None
+
+
+def _convert(source: Schema, field: Field, alias: str) -> Conversion:
+    return convert(f"{alias}.{quoted(field.name)}", source.field(field.name), field)
+
+
+def _interval_texts(expression: str, field: Field) -> str:
+    """Return the value with its INTERVALs as text: the Storage Read API does not list the type."""
+    if not _has_intervals(field):
+        return expression
+    if field.mode == REPEATED:
+        element, position = "element", "position"
+        one = _interval_texts(element, _one_of(field))
+        return (
+            f"ARRAY(SELECT {one} FROM UNNEST({expression}) AS {element} WITH OFFSET AS {position} ORDER BY {position})"
+        )
+    if field.type == INTERVAL:
+        return f"CAST({expression} AS STRING)"
+    return _struct(expression, field, _interval_texts)
+
+
+def _struct(expression: str, field: Field, each: Callable[[str, Field], str]) -> str:
+    parts = ", ".join(
+        f"{each(f'{expression}.{quoted(part.name)}', part)} AS {quoted(part.name)}" for part in field.fields
+    )
+    return f"IF({expression} IS NULL, NULL, STRUCT({parts}))"
+
+
+def _has_intervals(field: Field) -> bool:
+    return field.type == INTERVAL or any(map(_has_intervals, field.fields))
+
+
+def _one_of(field: Field) -> Field:
+    return Field(field.name, field.type, NULLABLE, fields=field.fields, parameters=field.parameters)
+
+
+def _text(expression: str, field: Field) -> str:
+    if field.mode == REPEATED:
+        return f"TO_JSON_STRING({expression})"
+    return _TEXTS.get(field.type, "CAST({x} AS STRING)").format(x=expression)
+
+
+def _within(value: str, type_name: str, bounds: TimestampBounds) -> str:
+    condition = interval_condition(value, type_name, bounds)
+    return condition if bounds.after is not None or bounds.refuses_null else f"{value} IS NULL OR {condition}"
+
+
+def _moment(moment: datetime, type_name: str) -> str:
+    text = timestamp_text(moment)
+    return f"{type_name} '{text if type_name == 'TIMESTAMP' else text.removesuffix('+00')}'"
+
+
+def _raise(kind: type[SyncError], sentence: str) -> str:
+    return f"ERROR({string_literal(f'sync:{kind.__name__}: {sentence} :sync')})"
+
+
+def _literal(value: Constant) -> str:
+    if isinstance(value, bool):
+        return str(value).upper()
+    if isinstance(value, str):
+        return string_literal(value)
+    return f"CAST('{value}' AS {'INT64' if isinstance(value, int) else 'FLOAT64'})"
+
+
+def _scale(field: Field) -> int | None:
+    """Return how many digits behind the point a number may have, None where there is no limit."""
+    if field.digits is not None:
+        return int(field.digits.scale)
+    _, after = DECIMAL_DIGITS.get(field.type, (None, None))
+    return 0 if field.type == "INT64" else after
+
+
+def _is_cut(source: Field, read: Field) -> bool:
+    """Whether the column has fewer digits behind the point than a value may have: BigQuery rounds when it writes."""
+    if read.digits is None:
+        return False
+    before = _scale(source)
+    return before is None or before > read.digits.scale
+
+
+def _cut_misfit(value: str, read: Field) -> str:
+    if read.mode == REPEATED:
+        return f"EXISTS(SELECT 1 FROM UNNEST({value}) AS element WHERE {_cut_misfit('element', _one_of(read))})"
+    return f"{value} IS NOT NULL AND ROUND({value}, {_scale(read)}) != {value}"
+
+
+def _cut_reason(source: Field, read: Field) -> str:
+    return (
+        f"column '{read.name}' ({source.type_name} to {read.type}({read.parameters})) has a value that would be "
+        "rounded. Give the destination's column more digits with ALTER COLUMN … SET DATA TYPE, or leave such rows out "
+        "in the query"
+    )
+
+
+def _misfit_reason(source: Field, read: Field) -> str:
+    return (
+        f"column '{read.name}' ({source.type_name} to {read.type}) has a value that does not fit. Leave its type as it "
+        "is in the source, or leave such rows out in the query"
+    )
+
+
+def null_reason(read: Field) -> str:
+    """Return what is said of a column that has NULL and must not."""
+    return (
+        f"column '{read.name}' has NULL, and must not: it is in primary_key, or REQUIRED in the destination. Correct "
+        f"the rows or the query, or run ALTER TABLE … ALTER COLUMN {read.name} DROP NOT NULL"
+    )
+
+
+def _alias(name: str, schema: Schema) -> str:
+    """Return an alias that no column has."""
+    while schema.find(name):
+        name += "_"
+    return name
+
+
+def misfit_reasons(numbers: str, checks: Sequence[Check]) -> tuple[Check, ...]:
+    """Return the checks whose numbers `reading_sql` has put into its first service column."""
+    return tuple(checks[int(number)] for number in numbers.removesuffix(",").split(","))

@@ -1,0 +1,153 @@
+"""The README's commands are gcloud's: every command, flag and choice in them exists in the gcloud that is installed."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shlex
+import shutil
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from sandbox.discovery import read_body
+from sync_pipeline.parameters.config import SyncConfig
+from sync_pipeline.parameters.secrets import Secret
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+# What the README's shell variables hold, where it sets them.
+VARIABLES = dict(re.findall(r"(\w+)=(\S+)", re.search(r"^export (PROJECT=.*)$", README, re.MULTILINE)[1]))  # type: ignore[index]
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+
+
+def commands() -> list[str]:
+    """All commands of gcloud's, each on one line."""
+    lines = [line.strip() for block in blocks("bash") for line in block.replace("\\\n", " ").splitlines()]
+    return [line[line.index("gcloud ") :] for line in lines if re.search(r"(^|\| )gcloud ", line)]
+
+
+@cache
+def tree() -> dict[str, Any]:
+    """The commands and flags that gcloud completes in a shell: all it knows."""
+    gcloud = shutil.which("gcloud")
+    if gcloud is None:
+        pytest.skip("gcloud is not installed")
+    path = Path(gcloud).resolve().parent.parent / "data/cli/gcloud_completions.py"
+    if not path.exists():
+        pytest.skip("this gcloud has no list of its commands")
+    spec = importlib.util.spec_from_file_location("gcloud_completions", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found: dict[str, Any] = module.STATIC_COMPLETION_CLI_TREE
+    return found
+
+
+def problem(command: str, known: dict[str, Any]) -> str | None:
+    """What gcloud would not understand of the command, or None."""
+    words = shlex.split(command, comments=True)[1:]
+    node, flags = known, dict(known["flags"])
+    while words and words[0] in node["commands"]:
+        node = node["commands"][words.pop(0)]
+        flags |= node.get("flags", {})
+    if node["commands"]:
+        return f"no command {words[:1]}"
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not name.startswith("--"):
+            continue
+        if name not in flags:
+            return f"no flag {name}"
+        kind = flags[name]
+        if (kind == "bool") == bool(equals):
+            return f"{name} and its value"
+        if isinstance(kind, list) and value not in kind:
+            return f"{name} is one of {kind}"
+    return None
+
+
+@pytest.mark.parametrize("command", sorted(set(commands())))
+def test_gcloud_knows_the_command(command: str) -> None:
+    assert problem(command, tree()) is None
+
+
+def test_flags_that_are_explained_are_gclouds() -> None:
+    explained = re.search(r"^## On Dataflow$(.*?)^## ", README, re.DOTALL | re.MULTILINE)
+    assert explained is not None
+    run = tree()["commands"]["dataflow"]["commands"]["flex-template"]["commands"]["run"]["flags"]
+    prose = re.sub(r"```.*?```", "", explained[1], flags=re.DOTALL)
+    flags = re.findall(r"(--[a-z][a-z-]+)(?:=([A-Z_]+))?", prose)
+    assert len({flag for flag, _ in flags}) >= 8
+    assert {flag for flag, _ in flags} <= run.keys()
+    assert {value for flag, value in flags if flag == "--flexrs-goal"} <= {"", *run["--flexrs-goal"]}
+
+
+def test_commands_are_found() -> None:
+    found = {" ".join(command.split()[1:4]) for command in commands()}
+    assert {"dataflow flex-template build", "dataflow flex-template run", "logging metrics create"} <= found
+    assert len(commands()) >= 25
+
+
+@pytest.mark.parametrize(
+    ("command", "wrong"),
+    [
+        pytest.param("gcloud dataflow flex-template runn x", "no command", id="command"),
+        pytest.param("gcloud dataflow jobs list --location=x", "no flag --location", id="flag"),
+        pytest.param("gcloud dataflow jobs list --status=done", "--status is one of", id="choice"),
+        pytest.param("gcloud dataflow jobs list --limit 5", "--limit and its value", id="value apart"),
+    ],
+)
+def test_what_gcloud_does_not_know_is_found(command: str, wrong: str) -> None:
+    assert wrong in str(problem(command, tree()))
+
+
+def test_metric_of_the_reports_is_one_that_cloud_logging_takes() -> None:
+    (text,) = [block for block in blocks("yaml") if block.startswith("# sync_reports.yaml")]
+    metric = yaml.safe_load(text)
+    assert read_body("logging.v2", "LogMetric", metric) == (metric, [])
+    extractor = re.fullmatch(r'REGEXP_EXTRACT\(jsonPayload\.message, "(.*)"\)', metric["labelExtractors"]["table"])
+    assert extractor is not None
+    (report,) = [block for block in blocks("text") if block.startswith("sync report: ")]
+    found = re.search(extractor[1], report)
+    assert found is not None
+    assert found[1] == "sandbox-project.demo.orders_now"
+    assert [label["key"] for label in metric["metricDescriptor"]["labels"]] == list(metric["labelExtractors"])
+
+
+def test_alert_is_one_that_cloud_monitoring_takes() -> None:
+    (text,) = [block for block in blocks("yaml") if block.startswith("# sync_alert.yaml")]
+    policy = yaml.safe_load(text)
+    assert read_body("monitoring.v3", "AlertPolicy", policy) == (policy, [])
+    assert 'metric.type="logging.googleapis.com/user/sync_reports"' in text
+    assert "gcloud logging metrics create sync_reports " in README
+
+
+def test_alert_of_a_launch_is_one_that_cloud_monitoring_takes() -> None:
+    (text,) = [block for block in blocks("yaml") if block.startswith("# launch_alert.yaml")]
+    policy = yaml.safe_load(text)
+    assert read_body("monitoring.v3", "AlertPolicy", policy) == (policy, [])
+    # The API takes a policy for log entries only with one condition, and with a limit on notifications.
+    assert [list(condition) for condition in policy["conditions"]] == [["displayName", "conditionMatchedLog"]]
+    assert "notificationRateLimit" in policy["alertStrategy"]
+
+
+def test_launches_on_one_line_are_accepted() -> None:
+    launches = [re.sub(r"\$(\w+)", lambda m: VARIABLES[m[1]], words) for words in re.findall(r'"\^~\^(.*?)"', README)]
+    assert len(launches) >= 2
+    for launch in launches:
+        assert SyncConfig.from_parameters(dict(word.split("=", 1) for word in launch.split("~"))).warnings == ()
+
+
+def test_no_secret_stands_in_the_readme() -> None:
+    for parameter in ("postgresql_password", "mongodb_password", "mongodb_connection_string"):
+        for text in re.findall(rf"{parameter}(?:=|: )([^\s~]+)", README):
+            assert Secret(parameter, text).is_name, text

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import pytest
+
+from sync_pipeline.planning.merge_costs import MergeCosts, size_text
+from sync_pipeline.schema import Field
+
+
+def test_a_table_that_is_read_whole() -> None:
+    costs = MergeCosts(10 * 2**40)
+    assert str(costs) == ("the merge reads the whole table: 10.0 TiB, about $62.50 a run on demand at $6.25 per TiB")
+    assert costs.risk == (
+        f"{costs}: partition the table by a column that seldom changes, such as created_at; or run less often, or "
+        "append and keep the newest versions in a view"
+    )
+
+
+def test_a_table_of_which_partitions_are_left_out() -> None:
+    costs = MergeCosts(2**40, Field("day", "DATE"))
+    assert str(costs) == (
+        "the merge reads the key and day of all rows: 1.0 TiB, about $6.25 a run on demand at $6.25 per TiB; and all "
+        "columns of the partitions that hold older versions of the rows"
+    )
+    assert costs.risk == f"{costs}: run less often, or append and keep the newest versions in a view"
+
+
+def test_a_small_table_is_no_risk() -> None:
+    assert MergeCosts(2**30).risk is None
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0 bytes"), (1023, "1,023 bytes"), (1536, "1.5 KiB"), (2**30, "1.0 GiB"), (2**62, "4,096.0 PiB")],
+)
+def test_size_text(size: int, text: str) -> None:
+    assert size_text(size) == text

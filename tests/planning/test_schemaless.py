@@ -1,0 +1,109 @@
+"""Rows that may have columns nobody has seen: which columns are read, and by which key they are merged."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from sync_pipeline.errors import SchemaError
+from sync_pipeline.parameters.config import SyncConfig
+from sync_pipeline.planning.schemaless import schemaless_schema, with_default_key
+from sync_pipeline.schema import REPEATED, Field, Schema
+from sync_pipeline.sources.source import SourceDescription
+
+NOW = datetime(2024, 1, 1, tzinfo=UTC)
+SEEN = Schema((Field("_id", "STRING"), Field("n", "JSON")))
+EXISTING = Schema(
+    (
+        Field("_id", "STRING"),
+        Field("n", "INT64"),
+        Field("later", "DATE"),
+        Field("list", "INT64", REPEATED),
+        Field("inner", "STRUCT"),
+        Field("new_name", "STRING"),
+    )
+)
+
+
+def config(transformation: str = "{}", **parameters: str) -> SyncConfig:
+    values = {
+        "data_source": "mongodb",
+        "mongodb_host": "h",
+        "mongodb_database": "d",
+        "mongodb_collection": "c",
+        "destination_bigquery_project": "some-project",
+        "destination_bigquery_dataset": "d",
+        "destination_bigquery_table": "t",
+        "transformation_config": transformation,
+    }
+    return SyncConfig.from_parameters(values | parameters)
+
+
+def description(schema: Schema) -> SourceDescription:
+    return SourceDescription(schema, NOW, NOW, default_primary_key=("_id",), has_dynamic_schema=True)
+
+
+@pytest.mark.parametrize(
+    ("seen", "transformation", "columns"),
+    [
+        pytest.param(SEEN, "{}", "_id STRING, n JSON, later DATE, new_name STRING", id="columns of the destination"),
+        pytest.param(
+            SEEN,
+            '{"field_mappings": {"old": "new_name"}}',
+            "_id STRING, n JSON, later DATE, old STRING",
+            id="by their source names",
+        ),
+        pytest.param(
+            SEEN, '{"exclude_fields": ["later", "new_name"]}', "_id STRING, n JSON", id="none that was excluded"
+        ),
+        pytest.param(
+            SEEN, '{"include_fields": ["_id", "later"]}', "_id STRING, n JSON, later DATE", id="none not included"
+        ),
+        pytest.param(
+            SEEN, '{"constant_fields": {"later": "x", "new_name": "y"}}', "_id STRING, n JSON", id="no constant"
+        ),
+        pytest.param(
+            SEEN,
+            '{"type_overrides": {"n": "NUMERIC"}}',
+            "_id STRING, n NUMERIC, later DATE, new_name STRING",
+            id="as the user wants them",
+        ),
+        pytest.param(
+            Schema((Field("n", "INT64"),)), "{}", "n INT64, later DATE, new_name STRING", id="a key that was left out"
+        ),
+        pytest.param(
+            Schema(()), "{}", "_id STRING, n INT64, later DATE, new_name STRING", id="all, where there are no rows"
+        ),
+    ],
+)
+def test_columns(seen: Schema, transformation: str, columns: str) -> None:
+    schema = schemaless_schema(description(seen), EXISTING, config(transformation).transformation)
+    assert ", ".join(f"{field.name} {field.type}" for field in schema) == columns
+
+
+def test_rows_are_merged_by_their_key() -> None:
+    smart = config(enable_smart_sync="true")
+    changed, (note,) = with_default_key(smart, description(SEEN))
+    assert changed.primary_key == ("_id",)
+    assert note.startswith("merged by _id")
+
+
+def test_a_key_that_is_given_counts() -> None:
+    smart = config(enable_smart_sync="true", primary_key="n")
+    assert with_default_key(smart, description(SEEN)) == (smart, ())
+
+
+def test_without_smart_sync_nothing_is_merged() -> None:
+    assert with_default_key(config(), description(SEEN)) == (config(), ())
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [{"smart_sync_lookback_seconds": "5"}, {"smart_sync_null_timestamps": "include"}],
+    ids=lambda p: next(iter(p)),
+)
+def test_rows_without_their_key_are_not_read_twice(parameters: dict[str, str]) -> None:
+    smart = config('{"exclude_fields": ["_id"]}', enable_smart_sync="true", **parameters)
+    with pytest.raises(SchemaError, match="reads rows again, and without _id, which is left out"):
+        with_default_key(smart, description(SEEN))

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions, WorkerOptions
+
+from sync_pipeline.planning.worker_count import choose_worker_count, parts_of
+from sync_pipeline.sources.source import ReadPlan, ReadSplit
+from tests.plans import plan
+
+
+@pytest.mark.parametrize(
+    ("given", "parts", "start", "most"),
+    [
+        pytest.param("", 1, 1, 1, id="one part"),
+        pytest.param("", 8, 8, 8, id="a worker for each part"),
+        pytest.param("", 100, 10, 100, id="many parts"),
+        pytest.param("--machine_type=n2-standard-4", 9, 3, 3, id="a vCPU for each part"),
+        pytest.param("--machine_type=n2-custom-2-8192", 9, 5, 5, id="custom machine"),
+        pytest.param("--machine_type=custom-4-8192", 9, 3, 3, id="custom machine of the first series"),
+        pytest.param("--machine_type=e2-medium", 3, 3, 3, id="machine without a number"),
+        pytest.param("--max_num_workers=2", 8, 2, 2, id="at most"),
+        pytest.param("--max_num_workers=20", 8, 8, 20, id="at most more than there are parts"),
+        pytest.param("--num_workers=3", 8, 3, 8, id="at the start"),
+        pytest.param("--num_workers=12", 8, 12, 12, id="at the start more than there are parts"),
+    ],
+)
+def test_workers_follow_the_parts(given: str, parts: int, start: int, most: int) -> None:
+    options = PipelineOptions(given.split())
+    line = choose_worker_count(options, parts)
+    workers = options.view_as(WorkerOptions)
+    assert (workers.num_workers, workers.max_num_workers) == (start, most)
+    assert line == f"plan: workers: {start} at the start, at most {most}, for {parts} part(s)"
+
+
+@pytest.mark.parametrize(
+    ("given", "parts"),
+    [
+        pytest.param("--num_workers=2 --max_num_workers=50", 8, id="both are given"),
+        pytest.param("", None, id="parts are not known"),
+    ],
+)
+def test_nothing_is_chosen(given: str, parts: int | None) -> None:
+    options = PipelineOptions(given.split())
+    before = options.get_all_options()
+    assert choose_worker_count(options, parts) is None
+    assert options.get_all_options() == before
+
+
+def test_parts_of_a_plan() -> None:
+    read = ReadPlan("SELECT 1", tuple(ReadSplit(n, 3, "SELECT 1") for n in (1, 2, 3)))
+    assert parts_of(replace(plan(), read=read)) == 3
+    bigquery = {"data_source": "bigquery", "source_bigquery_project": "my-project", "source_bigquery_query": "SELECT 1"}
+    assert parts_of(plan(bigquery)) is None
+    assert parts_of(plan(bigquery | {"num_partitions": "4"})) == 4

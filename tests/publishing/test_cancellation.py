@@ -1,0 +1,76 @@
+"""Signals within a run: asked for in the main thread only, and given back afterwards."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from sync_pipeline.publishing.cancellation import cleanup_on_signal
+from tests.plans import plan
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_are_given_back(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    threads = threading.active_count()
+    with cleanup_on_signal(plan()):
+        assert signal.getsignal(number) is not before
+        assert threading.active_count() == threads + 1
+        os.kill(os.getpid(), signal.SIGURG)
+    assert signal.getsignal(number) is before
+    assert signal.set_wakeup_fd(-1) == -1
+    assert threading.active_count() == threads
+
+
+def test_other_threads_ask_for_nothing() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    seen = []
+
+    def run() -> None:
+        with cleanup_on_signal(plan()):
+            seen.append(signal.getsignal(signal.SIGTERM))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert seen == [before]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_cleaner_starts_from_anywhere_though_the_main_thread_is_busy(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    """The main thread sits in a C function, as a driver does that waits for its server; the folder is another one."""
+    program = f"""
+import hashlib, sys
+sys.path.insert(0, {str(ROOT)!r})
+from sync_pipeline.publishing import cancellation
+from tests.plans import plan
+cancellation.__name__ = "cleaner"
+with cancellation.cleanup_on_signal(plan()):
+    print("ready", flush=True)
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)
+"""
+    (tmp_path / "cleaner.py").write_text(
+        "import signal, sys\nprint(sys.argv[1:], sorted(map(int, signal.pthread_sigmask(0, []))))\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    with subprocess.Popen(
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(number)
+        told = process.stdout.read()
+    made = plan()
+    words = [number.name, made.staging_folder, made.staging_table_id, made.job_project]
+    assert told == f"{words} [2, 15]\n"
+    assert process.returncode == 0

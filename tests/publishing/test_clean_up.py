@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from sync_pipeline.planning.plan import WriteMode
+from sync_pipeline.publishing.clean_up import _FOLDER, is_superseded, is_too_old
+from tests.plans import INTERVAL, moment, plan
+
+OWN = "2025-07-22T130000.000000"
+PLAN = plan(interval=INTERVAL)
+
+
+@pytest.mark.parametrize(
+    ("start", "moved", "expected"),
+    [
+        pytest.param("2025-07-22T125959.999999", False, True, id="earlier"),
+        pytest.param("0", False, True, id="from the empty table"),
+        pytest.param(OWN, False, False, id="the same, nothing was published"),
+        pytest.param(OWN, True, True, id="the same, one has published"),
+        pytest.param("2025-07-22T130000.000001", True, False, id="later"),
+        pytest.param("none", True, False, id="no Smart Sync"),
+    ],
+)
+def test_is_superseded(start: str, moved: bool, expected: bool) -> None:
+    assert PLAN.staging_start == OWN
+    assert is_superseded(start, PLAN, destination_moved=moved) is expected
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_from_an_empty_table_nobody_is_earlier(moved: bool) -> None:
+    first = plan(interval=replace(INTERVAL, latest=None))
+    assert is_superseded("0", first, destination_moved=moved) is moved
+    assert not is_superseded(OWN, first, destination_moved=moved)
+
+
+@pytest.mark.parametrize("mode", [WriteMode.TRUNCATE, WriteMode.REPLACE])
+def test_who_does_not_compete_supersedes_nobody(mode: WriteMode) -> None:
+    interval = None if mode is WriteMode.TRUNCATE else INTERVAL
+    assert not is_superseded("0", plan(interval=interval, write_mode=mode), destination_moved=True)
+
+
+@pytest.mark.parametrize(
+    ("run_id", "expected"),
+    [
+        pytest.param("20250712T145959_0a1b2c3d", True, id="more than ten days"),
+        pytest.param("20250712T150000_0a1b2c3d", False, id="ten days"),
+        pytest.param("20250722T150000_0a1b2c3d", False, id="now"),
+        pytest.param("orders_archive", False, id="no run"),
+        pytest.param("20259999T999999_0a1b2c3d", False, id="no moment"),
+    ],
+)
+def test_what_no_job_can_still_be_at_is_orphaned(run_id: str, expected: bool) -> None:
+    assert is_too_old(run_id, PLAN) is expected
+
+
+@pytest.mark.parametrize("latest", [None, moment("2025-07-22 13:00:00.5")])
+def test_a_folder_tells_what_it_was_named_by(latest: object) -> None:
+    named = plan(interval=replace(INTERVAL, latest=latest))
+    match = _FOLDER.match(f"{named.staging_folder}file.parquet".removeprefix(named.staging_root))
+    assert match is not None
+    assert (match["start"], match["run"]) == (named.staging_start, named.run_id)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "other/file",
+        "start=0/file",
+        "start=0,run=20250722T150000_0a1b2c3d",
+        "x/start=0,run=20250722T150000_0a1b2c3d/file",
+        # Whoever may write to the bucket could name a staging table that is not a run's, or a pattern of objects.
+        "start=0,run=orders_archive/file",
+        "start=*,run=*/file",
+        "start=0,run=*/file",
+        "start=*,run=20250722T150000_0a1b2c3d/file",
+        "start=0,run=20250722T150000_0a1b2c3d?/file",
+        "start=0,run=20250722T150000_0A1B2C3D/file",
+        "start=\u0660,run=20250722T150000_0a1b2c3d/file",
+        "start=-1,run=20250722T150000_0a1b2c3d/file",
+        "start=0,run=20250722T150000_0a1b2c3d\n/file",
+    ],
+)
+def test_what_is_no_folder_of_a_run(path: str) -> None:
+    assert _FOLDER.match(path) is None

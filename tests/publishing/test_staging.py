@@ -1,0 +1,364 @@
+from __future__ import annotations
+
+import logging
+import threading
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+from apache_beam.testing import test_pipeline
+from apache_beam.testing.util import assert_that
+
+from sync_pipeline.auto_schema.layout import TableLayout
+from sync_pipeline.errors import SchemaError, SourceQueryError
+from sync_pipeline.publishing import staging
+from sync_pipeline.publishing.staging import (
+    StagedFile,
+    StagingTarget,
+    WriteStagedFiles,
+    _OpenFile,
+    _WriteParquetFn,
+    check_bounds,
+    delete_staged_files,
+    partitions_of,
+    rows_target,
+)
+from sync_pipeline.schema import REPEATED, REQUIRED, Field, Schema
+from sync_pipeline.smart_sync.bounds import TimestampBounds
+from tests.plans import INTERVAL, moment, plan
+
+
+def column(type_: pa.DataType, *values: Any, name: str = "at") -> pa.Table:
+    return pa.table({name: pa.array(values, type_)})
+
+
+MOMENTS = [
+    datetime(2024, 12, 31, 23, 59, 59, 999999),  # noqa: DTZ001
+    datetime(2025, 1, 1),  # noqa: DTZ001
+    datetime(2025, 1, 1, 0, 30),  # noqa: DTZ001
+    datetime(2025, 1, 2, 1),  # noqa: DTZ001
+    None,
+]
+FLOORS = {
+    "HOUR": {"2024-12-31T23:00:00", "2025-01-01T00:00:00", "2025-01-02T01:00:00"},
+    "DAY": {"2024-12-31T00:00:00", "2025-01-01T00:00:00", "2025-01-02T00:00:00"},
+    "MONTH": {"2024-12-01T00:00:00", "2025-01-01T00:00:00"},
+    "YEAR": {"2024-01-01T00:00:00", "2025-01-01T00:00:00"},
+}
+
+
+@pytest.mark.parametrize("granularity", FLOORS)
+def test_partitions_of_datetimes(granularity: str) -> None:
+    rows = column(pa.timestamp("us"), *MOMENTS)
+    assert partitions_of(rows, TableLayout("at", granularity)) == FLOORS[granularity] | {None}
+
+
+@pytest.mark.parametrize("granularity", FLOORS)
+def test_partitions_of_timestamps_are_cut_in_utc(granularity: str) -> None:
+    moments = [each and each.replace(tzinfo=UTC) for each in MOMENTS]
+    expected = {f"{floor}+00:00" for floor in FLOORS[granularity]} | {None}
+    assert partitions_of(column(pa.timestamp("us", "UTC"), *moments), TableLayout("at", granularity)) == expected
+
+
+@pytest.mark.parametrize(
+    ("granularity", "expected"),
+    [
+        ("DAY", {"0001-01-01", "2024-12-31", "2025-01-01", "9999-12-31"}),
+        ("MONTH", {"0001-01-01", "2024-12-01", "2025-01-01", "9999-12-01"}),
+        ("YEAR", {"0001-01-01", "2024-01-01", "2025-01-01", "9999-01-01"}),
+    ],
+)
+def test_partitions_of_dates(granularity: str, expected: set[str]) -> None:
+    rows = column(pa.date32(), date.min, date(2024, 12, 31), date(2025, 1, 1), date.max)
+    assert partitions_of(rows, TableLayout("at", granularity)) == expected
+
+
+def test_partitions_of_nothing_but_null() -> None:
+    assert partitions_of(column(pa.date32(), None, None), TableLayout("at")) == {None}
+
+
+def test_partitions_of_a_table_without_any() -> None:
+    assert partitions_of(column(pa.date32(), date.min), TableLayout(clustering_fields=("at",))) == frozenset()
+
+
+def test_partitions_by_a_column_spelt_otherwise() -> None:
+    assert partitions_of(column(pa.date32(), date.min, name="At"), TableLayout("aT")) == {"0001-01-01"}
+
+
+def test_partitions_by_a_column_that_is_not_loaded() -> None:
+    assert partitions_of(column(pa.date32(), date.min), TableLayout("other")) == {None}
+
+
+AFTER, UNTIL = moment("2025-07-22 13:00"), moment("2025-07-22 15:00")
+APPENDED, MERGED = TimestampBounds("at", AFTER, UNTIL), TimestampBounds("at", None, UNTIL)
+FITS, WRONG = True, False
+
+
+def test_check_bounds_of_everything() -> None:
+    bounds = TimestampBounds("at", None, UNTIL, refuses_null=True)
+    check_bounds(column(pa.timestamp("us", "UTC"), moment("0001-01-01"), UNTIL), bounds)
+    with pytest.raises(SourceQueryError):
+        check_bounds(column(pa.timestamp("us", "UTC"), UNTIL, None), bounds)
+
+
+@pytest.mark.parametrize("type_", [pa.timestamp("us", "UTC"), pa.timestamp("us")], ids=["TIMESTAMP", "DATETIME"])
+@pytest.mark.parametrize(
+    ("texts", "appended", "merged"),
+    [
+        pytest.param(["2025-07-22 13:00:00.000001", "2025-07-22 15:00"], FITS, FITS, id="both ends"),
+        pytest.param(["2025-07-22 13:00"], WRONG, FITS, id="the start itself"),
+        pytest.param(["2025-07-22 14:00", "2025-07-01 00:00"], WRONG, FITS, id="before"),
+        pytest.param(["2025-07-22 15:00:00.000001"], WRONG, WRONG, id="after"),
+        pytest.param(["2025-07-22 14:00", None], WRONG, FITS, id="NULL"),
+        pytest.param([None], WRONG, FITS, id="nothing but NULL"),
+        pytest.param([], FITS, FITS, id="no rows"),
+    ],
+)
+def test_check_bounds(type_: pa.DataType, texts: list[str | None], appended: bool, merged: bool) -> None:
+    values = [None if text is None else moment(text).replace(tzinfo=UTC if type_.tz else None) for text in texts]
+    for bounds, fits in ((APPENDED, appended), (MERGED, merged)):
+        if fits:
+            check_bounds(column(type_, *values), bounds)
+        else:
+            with pytest.raises(SourceQueryError) as caught:
+                check_bounds(column(type_, *values), bounds)
+            assert str(caught.value) == (
+                "the query returns rows whose at is NULL or outside the interval: it must select at > "
+                "'{start_timestamp}' AND at <= '{end_timestamp}' of the very column it returns"
+            )
+
+
+SCHEMA = Schema(
+    (
+        Field("id", "INT64", REQUIRED),
+        Field("day", "DATE"),
+        Field("at", "TIMESTAMP"),
+        Field("local", "DATETIME"),
+        Field("price", "NUMERIC"),
+        Field("tags", "STRING", REPEATED),
+        Field("text", "STRING"),
+    )
+)
+
+
+def batch(*ids: int, text: str = "") -> pa.RecordBatch:
+    rows = [
+        {
+            "id": number,
+            "day": date(2025, 1, 1 + number % 3),
+            "at": datetime(1, 1, 1, tzinfo=UTC),
+            "local": datetime(9999, 12, 31, 23, 59, 59, 999999),  # noqa: DTZ001
+            "tags": ["a", ""] if number % 2 else None,
+            "text": text,
+        }
+        for number in ids
+    ]
+    return pa.RecordBatch.from_pylist(rows, schema=SCHEMA.arrow)
+
+
+def folder(tmp_path: Path) -> str:
+    return f"{tmp_path}/"
+
+
+# A file that is given up is not closed: nobody names it.
+ABANDONS = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
+
+
+def written(target: StagingTarget, *batches: pa.RecordBatch) -> list[StagedFile]:
+    """Write one bundle, as Beam would."""
+    write = _WriteParquetFn(target)
+    write.start_bundle()
+    files = [file for each in batches for file in write.process(each)]
+    return [*files, *(value.value for value in write.finish_bundle())]
+
+
+def ids_in(file: StagedFile) -> list[int]:
+    return pyarrow.parquet.read_table(file.uri).column("id").to_pylist()
+
+
+def test_one_bundle_is_one_file(tmp_path: Path) -> None:
+    (file,) = written(StagingTarget(folder(tmp_path), SCHEMA, TableLayout("day")), batch(1, 2), batch(3), batch())
+    assert file == StagedFile(
+        file.uri,
+        rows=3,
+        size=Path(file.uri).stat().st_size,
+        partitions=frozenset({"2025-01-01", "2025-01-02", "2025-01-03"}),
+    )
+    assert pyarrow.parquet.read_table(file.uri).equals(pa.Table.from_batches([batch(1, 2, 3)]))
+    assert list(tmp_path.iterdir()) == [Path(file.uri)]
+
+
+def test_the_form_of_a_file(tmp_path: Path) -> None:
+    (file,) = written(StagingTarget(folder(tmp_path), SCHEMA, TableLayout()), batch(1, 2))
+    opened = pyarrow.parquet.ParquetFile(file.uri)
+    columns = [opened.schema.column(number) for number in range(len(opened.schema))]
+    assert [(each.path, each.physical_type, str(each.logical_type)) for each in columns] == [
+        ("id", "INT64", "None"),
+        ("day", "INT32", "Date"),
+        (
+            "at",
+            "INT64",
+            (
+                "Timestamp(isAdjustedToUTC=true, timeUnit=microseconds, is_from_converted_type=false, "
+                "force_set_converted_type=false)"
+            ),
+        ),
+        (
+            "local",
+            "INT64",
+            (
+                "Timestamp(isAdjustedToUTC=false, timeUnit=microseconds, is_from_converted_type=false, "
+                "force_set_converted_type=false)"
+            ),
+        ),
+        ("price", "FIXED_LEN_BYTE_ARRAY", "Decimal(precision=38, scale=9)"),
+        ("tags.list.element", "BYTE_ARRAY", "String"),
+        ("text", "BYTE_ARRAY", "String"),
+    ]
+    # 1: the value may be NULL; an array's element may be, and is in a list that may be.
+    assert [each.max_definition_level for each in columns] == [1, 1, 1, 1, 1, 3, 1]
+    assert opened.metadata.row_group(0).column(0).compression == "ZSTD"
+
+
+def test_batches_become_row_groups_by_their_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(staging, "ROW_GROUP_BYTES", 2 * batch(1).nbytes)
+    (file,) = written(
+        StagingTarget(folder(tmp_path), SCHEMA, TableLayout()), *(batch(number) for number in (1, 3, 5, 7, 9))
+    )
+    metadata = pyarrow.parquet.ParquetFile(file.uri).metadata
+    assert [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)] == [2, 2, 1]
+    assert (file.rows, ids_in(file)) == (5, [1, 3, 5, 7, 9])
+
+
+def test_a_row_group_has_all_rows_that_wait(tmp_path: Path) -> None:
+    # pyarrow cuts at a million rows unless it is told not to.
+    schema = Schema((Field("id", "INT64"),))
+    rows = pa.RecordBatch.from_pydict({"id": pa.array(range(1_100_000), pa.int64())}, schema=schema.arrow)
+    (file,) = written(StagingTarget(folder(tmp_path), schema, TableLayout()), rows)
+    assert pyarrow.parquet.ParquetFile(file.uri).metadata.num_row_groups == 1
+
+
+def test_a_large_file_is_closed_and_another_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(staging, "ROW_GROUP_BYTES", 1)
+    monkeypatch.setattr(staging, "FILE_BYTES", 1)
+    target = StagingTarget(folder(tmp_path), SCHEMA, TableLayout("day"))
+    files = written(target, batch(1, 2), batch(3), batch(4, 5))
+    assert [(ids_in(file), file.rows) for file in files] == [([1, 2, 3], 3), ([4, 5], 2)]
+    assert [file.partitions for file in files] == [
+        {"2025-01-01", "2025-01-02", "2025-01-03"},
+        {"2025-01-02", "2025-01-03"},
+    ]
+    assert {Path(file.uri) for file in files} == set(tmp_path.iterdir())
+
+
+def test_a_bundle_without_batches_writes_nothing(tmp_path: Path) -> None:
+    assert written(StagingTarget(folder(tmp_path), SCHEMA, TableLayout())) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+@ABANDONS
+def test_a_bundle_that_failed_leaves_nothing_to_the_next(tmp_path: Path) -> None:
+    write = _WriteParquetFn(StagingTarget(folder(tmp_path), SCHEMA, TableLayout()))
+    write.start_bundle()
+    list(write.process(batch(1)))
+    write.start_bundle()
+    list(write.process(batch(2)))
+    (value,) = write.finish_bundle()
+    assert ids_in(value.value) == [2]
+
+
+@ABANDONS
+def test_rows_outside_the_bounds_are_refused_before_they_are_written(tmp_path: Path) -> None:
+    target = StagingTarget(folder(tmp_path), SCHEMA, TableLayout(), APPENDED)
+    with pytest.raises(SourceQueryError, match=r"^the query returns rows whose at is NULL or outside the interval"):
+        written(target, batch(1))
+
+
+@ABANDONS
+def test_too_many_partitions_are_refused_before_they_are_written(
+    tmp_path: Path,
+) -> None:
+    target = StagingTarget(folder(tmp_path), SCHEMA, TableLayout("day"), max_partitions=2)
+    assert written(target, batch(1, 2))
+    with pytest.raises(SchemaError, match=r"^the rows belong to more than 2 partitions of day by DAY"):
+        written(target, batch(1, 2, 3))
+
+
+@pytest.mark.parametrize("is_dead_letters", [False, True])
+def test_write_staged_files(tmp_path: Path, is_dead_letters: bool) -> None:
+    target = StagingTarget(folder(tmp_path), SCHEMA, TableLayout(), is_dead_letters=is_dead_letters)
+
+    def check(files: list[StagedFile]) -> None:
+        assert sorted(number for file in files for number in ids_in(file)) == [1, 2, 3]
+        assert all(file.is_dead_letters is is_dead_letters for file in files)
+
+    with test_pipeline.TestPipeline() as pipeline:
+        files = pipeline | beam.Create([batch(1, 2), batch(3)]) | WriteStagedFiles(target)
+        assert_that(files, check)
+    counters = {result.key.metric.name: result.committed for result in pipeline.result.metrics().query()["counters"]}
+    assert counters["dead_letters_staged" if is_dead_letters else "rows_staged"] == 3
+    assert counters["bytes_staged"] == sum(path.stat().st_size for path in tmp_path.iterdir())
+
+
+def test_delete_staged_files(tmp_path: Path) -> None:
+    (tmp_path / "run" / "deep").mkdir(parents=True)
+    for name in ("run/a.parquet", "run/deep/b.parquet", "other.parquet"):
+        (tmp_path / name).touch()
+    delete_staged_files(f"{tmp_path}/run/")
+    assert [path.name for path in tmp_path.rglob("*.parquet")] == ["other.parquet"]
+    delete_staged_files(f"{tmp_path}/run/")
+    delete_staged_files(f"{tmp_path}/never/")
+
+
+def test_rows_target() -> None:
+    running = plan(interval=INTERVAL, layout=TableLayout("updated_at"))
+    assert rows_target(running) == StagingTarget(
+        running.staging_folder,
+        running.schema,
+        TableLayout("updated_at"),
+        TimestampBounds("updated_at", INTERVAL.start, INTERVAL.end),
+    )
+
+
+def test_a_staged_file_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "sync_pipeline")
+    (file,) = written(StagingTarget(folder(tmp_path), SCHEMA, TableLayout()), batch(*range(1234)))
+    assert caplog.messages == [f"staged 1,234 rows, 0.0 MiB: {file.uri}"]
+
+
+def test_a_row_group_is_written_while_the_next_arrives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(staging, "ROW_GROUP_BYTES", 1)
+    may_write = threading.Event()
+    write = _OpenFile._write_row_group
+
+    def wait_and_write(file: _OpenFile, rows: pa.Table) -> int:
+        assert may_write.wait(timeout=30)
+        return write(file, rows)
+
+    monkeypatch.setattr(_OpenFile, "_write_row_group", wait_and_write)
+    file = _OpenFile(StagingTarget(folder(tmp_path), SCHEMA, TableLayout()))
+    file.add(batch(1, 2))
+    assert file.size == 0
+    may_write.set()
+    file.add(batch(3))
+    assert file.size > 0
+    staged = file.close()
+    assert (ids_in(staged), staged.rows) == ([1, 2, 3], 3)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("parquet")]
+
+
+@ABANDONS
+def test_what_a_row_group_meets_ends_the_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(staging, "ROW_GROUP_BYTES", 1)
+    write = _WriteParquetFn(StagingTarget(folder(tmp_path), SCHEMA, TableLayout(), APPENDED))
+    write.start_bundle()
+    # Its row lies outside the bounds, which is found out beside.
+    assert list(write.process(batch(1))) == []
+    with pytest.raises(SourceQueryError):
+        list(write.process(batch(2)))
+    write.teardown()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("parquet")]

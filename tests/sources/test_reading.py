@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from sync_pipeline.errors import RecordError
+from sync_pipeline.sources import reading
+from sync_pipeline.sources.reading import batches_and_dead_letters
+from sync_pipeline.sources.source import DeadLetter
+
+NOT_A_NUMBER, NOT_A_DATE = "column 'n' has a value that does not fit", "column 'd' has a value that does not fit"
+
+
+def rows(count: int) -> pa.Table:
+    return pa.table({"n": range(count)})
+
+
+def rejected(*reasons: str) -> DeadLetter:
+    return DeadLetter(("n",), "\n".join(reasons), {"n": "secret"})
+
+
+def outcome(*parts: pa.Table | DeadLetter, keeps: bool = False, noun: str = "rows") -> list[Any]:
+    return list(batches_and_dead_letters(parts, 3, noun, keeps_dead_letters=keeps))
+
+
+def refusal(parts: Sequence[pa.Table | DeadLetter], **options: Any) -> list[str]:
+    with pytest.raises(RecordError) as caught:
+        outcome(*parts, **options)
+    return str(caught.value).splitlines()
+
+
+def test_tables_are_cut_into_batches() -> None:
+    assert [batch.num_rows for batch in outcome(rows(7), rows(2))] == [3, 3, 1, 2]
+
+
+def test_dead_letters_that_are_kept_stay_in_their_place() -> None:
+    first, letter, second = outcome(rows(2), rejected(NOT_A_DATE), rows(1), keeps=True)
+    assert (first.num_rows, letter, second.num_rows) == (2, rejected(NOT_A_DATE), 1)
+
+
+def test_misfits_are_counted_by_problem_the_most_frequent_first() -> None:
+    parts = [
+        rejected(NOT_A_DATE),
+        rows(1),
+        rejected(NOT_A_NUMBER, NOT_A_DATE),
+        rejected(NOT_A_NUMBER),
+        rejected(NOT_A_NUMBER),
+    ]
+    assert refusal(parts) == [f"{NOT_A_NUMBER} (in 3 of 5 rows)", f"{NOT_A_DATE} (in 2 of 5 rows)"]
+
+
+def test_all_rows_are_counted_that_were_read() -> None:
+    told = refusal([rows(10), rejected(NOT_A_DATE), rows(1989)], noun="documents")
+    assert told == [f"{NOT_A_DATE} (in 1 of 2,000 documents)"]
+
+
+def test_a_survey_ends_when_its_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "SURVEY_SECONDS", -1.0)
+    monkeypatch.setattr(reading.time, "monotonic", lambda: 1000.0)
+    assert refusal([rejected(NOT_A_DATE)] * 3) == [f"{NOT_A_DATE} (in 1 of 1 rows)"]
+
+
+def test_no_value_is_told() -> None:
+    assert "secret" not in "".join(refusal([rejected(NOT_A_NUMBER)]))
+
+
+def test_the_problems_that_are_told_are_bounded() -> None:
+    told = refusal([rejected(f"field {number} has no column") for number in range(3000)])
+    assert len(told) == reading.MAX_TOLD + 1
+    assert told[-1] == "and more than 950 other problems"
+
+
+def test_a_line_end_within_a_name_does_not_part_a_problem() -> None:
+    assert refusal([rejected("column 'a\u2028b' has a value that does not fit")]) == [
+        "column 'a\u2028b' has a value that does not fit (in 1 of 1 rows)".splitlines()[0],
+        "b' has a value that does not fit (in 1 of 1 rows)",
+    ]
+
+
+def test_a_row_that_is_larger_than_bigquery_loads_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "MAX_ROW_BYTES", 1000)
+    table = pa.table({"n": range(5), "text": ["a", "b" * 990, "c" * 1000, None, "e" * 5]})
+    parts = outcome(table, keeps=True)
+    letters = [part for part in parts if isinstance(part, DeadLetter)]
+    assert [row["n"] for part in parts if not isinstance(part, DeadLetter) for row in part.to_pylist()] == [0, 3, 4]
+    assert [(letter.columns, letter.row["n"]) for letter in letters] == [(("text",), "1"), (("text",), "2")]
+    (told,) = refusal([table.slice(2)])
+    assert told == (
+        "the row has 1,013 bytes, 1,005 of them in column 'text', and BigQuery loads rows of at most 1,000: leave the "
+        "column out with exclude_fields, or such rows out in the query (in 1 of 3 rows)"
+    )

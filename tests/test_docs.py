@@ -1,0 +1,231 @@
+"""The documents tell the truth: names in them exist, examples are accepted, messages are the product's."""
+
+import ast
+import importlib.util
+import itertools
+import json
+import re
+from functools import cache
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import yaml
+
+from sync_pipeline.launching.launch_file import KEYS as LAUNCH_KEYS
+from sync_pipeline.launching.launch_file import read_launch
+from sync_pipeline.parameters.config import SyncConfig
+from sync_pipeline.parameters.table import BY_NAME
+from sync_pipeline.parameters.transformation_config import TransformationConfig
+from sync_pipeline.planning.dead_letter_table import DEAD_LETTER_SCHEMA
+from sync_pipeline.registry import POSTGRESQL
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")
+FOLDERS = ("sync_pipeline", "sandbox", "benchmarks", "tests")
+
+# Files that a reader is told to make.
+EXAMPLES = frozenset(
+    {
+        "orders.yaml",
+        "lifecycle.json",
+        "sync_pipeline/sources/NAME.py",
+        "sync-to-bigquery.json",
+        "sbom.cdx.json",
+    }
+)
+
+HOSTS = frozenset({"keepachangelog.com", "semver.org"})
+
+
+def read(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def prose(name: str) -> str:
+    """A document without its blocks of code."""
+    return re.sub(r"^```.*?^```$", "", read(name), flags=re.DOTALL | re.MULTILINE)
+
+
+def anchors(text: str) -> set[str]:
+    """The anchors that headings get: lower case, without punctuation, with hyphens for spaces."""
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def section(heading: str) -> str:
+    """The text below a heading of the README."""
+    found = re.search(rf"^## {re.escape(heading)}$(.*?)(?=^## |\Z)", read("README.md"), re.DOTALL | re.MULTILINE)
+    assert found is not None, heading
+    return found[1]
+
+
+def first_column(heading: str) -> list[str]:
+    """The cells with code in the first column of the section's tables."""
+    return [line.split("|")[1].strip() for line in section(heading).splitlines() if line.startswith("| `")]
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_links_lead_somewhere(name: str) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", prose(name)):
+        if target.startswith("https://"):
+            assert urlsplit(target).hostname in HOSTS, target
+            continue
+        path, _, anchor = target.partition("#")
+        assert (ROOT / path).exists(), target
+        assert not anchor or anchor in anchors(read(path or name)), target
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_files_that_are_named_exist(name: str) -> None:
+    for path in re.findall(r"`([\w./-]+\.(?:py|md|json|toml|txt|yaml|yml))`", prose(name)):
+        found = (ROOT / path).exists() or any(file for folder in FOLDERS for file in (ROOT / folder).rglob(path))
+        assert found or path in EXAMPLES, f"{name} names {path}"
+    for path in re.findall(r"`([\w.-]+/)`", prose(name)):
+        assert (ROOT / path).is_dir() or path in ("sync/", "tmp/", "sbom/"), f"{name} names {path}"
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_commands_that_are_named_exist(name: str) -> None:
+    targets = set(re.findall(r"^([a-z-]+):.*## ", read("Makefile"), re.MULTILINE))
+    assert set(re.findall(r"(?:^|`)make ([a-z-]+)", read(name), re.MULTILINE)) <= targets
+    for module in re.findall(r"python -m ([\w.]+)", read(name)):
+        assert importlib.util.find_spec(module) is not None, module
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_documents_are_about_the_product(name: str) -> None:
+    text = read(name)
+    assert str(ROOT) not in text
+    assert not re.search(r"(?<!&)#\d|\b(?:TODO|FIXME|XXX)\b", text)
+    assert not [line for line in text.splitlines() if line != line.rstrip()]
+
+
+def test_the_architecture_fits_on_two_screens() -> None:
+    assert len(read("ARCHITECTURE.md").splitlines()) <= 80
+
+
+def test_the_license_is_whole() -> None:
+    text = read("LICENSE")
+    assert "Apache License\n                           Version 2.0, January 2004" in text
+    assert "END OF TERMS AND CONDITIONS" in text
+    assert text.rstrip().endswith("limitations under the License.")
+
+
+@pytest.mark.parametrize("source", BY_NAME["data_source"].choices)
+def test_the_launches_in_a_file_are_accepted(source: str) -> None:
+    texts = re.findall(r"```yaml\n(.*?)```", section("Launch"), re.DOTALL)
+    # gcloud 528 marks the folds of such a text with U+0007.
+    assert not [text for text in texts if re.search(r": >", text)]
+    blocks = map(yaml.safe_load, texts)
+    (flags,) = (flags for flags in blocks if flags["--parameters"]["data_source"] == source)
+    assert {type(value) for value in flags["--parameters"].values()} == {str}, "gcloud takes texts"
+    config = SyncConfig.from_parameters(flags["--parameters"])
+    assert config.warnings == ()
+    if source == POSTGRESQL:
+        assert config.smart_sync is not None
+        assert config.auto_schema is not None
+
+
+def test_the_launch_file_is_accepted() -> None:
+    block = re.search(r"```yaml\n(.*?)```", section("Schedule"), re.DOTALL)
+    assert block is not None
+    launch = read_launch(block[1])
+    assert launch.warnings == ()
+    assert launch.schedule is not None
+    table = section("Schedule").split("| Key | Holds |")[1].split("\n\n")[0]
+    keys = {key for cell in re.findall(r"^\| (`.*?`) \|", table, re.MULTILINE) for key in re.findall(r"`(\w+)`", cell)}
+    assert keys == set(LAUNCH_KEYS)
+
+
+def test_every_example_and_every_pattern_of_a_schedule_is_accepted() -> None:
+    files = re.findall(r"\]\(examples/([\w-]+\.yaml)\)", section("Schedule"))
+    assert set(files) == {path.name for path in (ROOT / "examples").iterdir()}
+    patterns = re.findall(
+        r"^\| `([^`]+)` \| \w+.*\| .*\|$", section("Schedule").split("| `cron` | Runs")[1], re.MULTILINE
+    )
+    assert len(patterns) == 9
+    text = (ROOT / "examples" / files[0]).read_text(encoding="utf-8")
+    for pattern in patterns:
+        launch = read_launch(re.sub('cron: ".*"', f'cron: "{pattern}"', text))
+        assert launch.schedule is not None
+        assert launch.schedule.cron == pattern
+
+
+def test_the_launch_on_one_line_is_accepted() -> None:
+    words = re.search(r'--parameters="\^~\^(.*?)"', section("Launch"))
+    assert words is not None
+    config = SyncConfig.from_parameters(dict(word.split("=", 1) for word in words[1].split("~")))
+    assert config.warnings == ()
+
+
+def test_examples_of_transformations_are_accepted() -> None:
+    examples = re.findall(r"`(\{.*?\})` \|", section("Transformations"))
+    keys = {key for example in examples for key in TransformationConfig.from_json(example).model_fields_set}
+    assert keys == set(TransformationConfig.model_fields)
+
+
+def test_the_lifecycle_rule_is_json() -> None:
+    block = re.search(r"<<'END'\n(.*?)\nEND", section("Staging and clean-up"), re.DOTALL)
+    assert block is not None
+    assert json.loads(block[1])["rule"][0]["condition"]["matchesPrefix"] == ["tmp/sync/"]
+
+
+def test_parameters_that_are_named_exist() -> None:
+    given = re.findall(r"`(\w+)=\w*`", prose("README.md"))
+    assert given
+    assert set(given) <= BY_NAME.keys() | {"jobName"}
+
+
+@pytest.mark.parametrize("cell", first_column("Troubleshooting"))
+def test_messages_are_the_products(cell: str) -> None:
+    for message in re.findall(r"`([^`]+)`", cell):
+        assert any(message in text for text in _texts()), message
+
+
+@pytest.mark.parametrize("cell", first_column("Exit codes, logs and counters"))
+def test_counters_are_the_products(cell: str) -> None:
+    for name in re.findall(r"\w+", cell):
+        assert any(name in path.read_text(encoding="utf-8") for path in (ROOT / "sync_pipeline").rglob("*.py")), name
+
+
+def test_the_columns_of_dead_letters_are_the_products() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \|", section("Dead letters"), re.MULTILINE)
+    assert rows == [(field.name, field.type) for field in DEAD_LETTER_SCHEMA]
+
+
+def test_every_choice_of_schema_evolution_has_a_column() -> None:
+    header = next(line for line in section("Schema evolution").splitlines() if line.startswith("| Change"))
+    assert tuple(re.findall(r"`(\w+)`", header)) == BY_NAME["schema_evolution"].choices
+
+
+@cache
+def _texts() -> tuple[str, ...]:
+    """All texts in the product's code, with an ellipsis for each value that is filled in."""
+    texts = []
+    for path in (ROOT / "sync_pipeline").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            match node:
+                case ast.Constant(value=str(text)):
+                    texts.append(text)
+                case ast.JoinedStr(values=parts):
+                    texts.append("".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in parts))
+    return tuple(texts)
+
+
+@pytest.mark.parametrize(
+    ("result", "names"),
+    [
+        pytest.param("mongodb", ("ours_vs_raw_drain", "ours_vs_row_beam", "ours_vs_dlt"), id="mongodb"),
+        pytest.param("bigquery", ("ours_vs_beam_read", "short_way_worker_bytes"), id="bigquery"),
+        pytest.param("memory", ("peak_mb_300k", "peak_mb_3m"), id="memory"),
+    ],
+)
+def test_the_figures_are_those_that_were_measured(result: str, names: tuple[str, ...]) -> None:
+    document = json.loads(read(f"benchmarks/results/{result}.json"))
+    _, others = section("Performance").split("### Other sources, and memory")
+    rows = [[cell.strip() for cell in row.split("|")] for row in others.splitlines() if row.startswith("| ")]
+    begin = next(number for number, row in enumerate(rows) if row[1] == f"`make bench-{result}`")
+    results = [rows[begin][3]]
+    results += [row[3] for row in itertools.takewhile(lambda row: not row[1], rows[begin + 1 :])]
+    assert re.findall(r"\d[\d.]*", " ".join(results)) == [str(document[name]) for name in names]

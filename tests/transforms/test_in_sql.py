@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+import pytest
+
+from sync_pipeline.errors import RecordError, SourceQueryError, SyncError
+from sync_pipeline.parameters.transformation_config import TransformationConfig
+from sync_pipeline.schema import INTERVAL as INTERVAL_TYPE
+from sync_pipeline.schema import RANGE, REPEATED, REQUIRED, STRUCT, Field, Schema
+from sync_pipeline.smart_sync.bounds import TimestampBounds
+from sync_pipeline.transforms.in_sql import (
+    all_checks,
+    convert,
+    destination_sql,
+    is_plain,
+    misfit_reasons,
+    raised_error,
+    reading_sql,
+    rebuilt,
+)
+from tests.plans import INTERVAL, USERS
+
+NUMBERS = Schema((Field("id", "INT64", REQUIRED), Field("name", "INT64"), Field("updated_at", "TIMESTAMP")))
+
+
+@pytest.mark.parametrize(
+    ("source", "read", "value", "rejected_rows"),
+    [
+        pytest.param(Field("v", "JSON"), Field("v", "JSON"), "x", [], id="the same"),
+        pytest.param(Field("v", "INT64"), Field("v", "STRING"), "CAST(x AS STRING)", [], id="sure"),
+        pytest.param(
+            Field("v", "STRING"),
+            Field("v", "INT64"),
+            "SAFE_CAST(x AS INT64)",
+            ["x IS NOT NULL AND (SAFE_CAST(x AS INT64) IS NULL)"],
+            id="checked",
+        ),
+        pytest.param(
+            Field("v", "NUMERIC"),
+            Field("v", "INT64"),
+            "SAFE_CAST(x AS INT64)",
+            ["x IS NOT NULL AND (SAFE_CAST(x AS INT64) IS NULL OR CAST(SAFE_CAST(x AS INT64) AS NUMERIC) != x)"],
+            id="never rounded",
+        ),
+        pytest.param(
+            Field("v", "NUMERIC"),
+            Field("v", "NUMERIC", parameters="10, 2"),
+            "x",
+            ["x IS NOT NULL AND ROUND(x, 2) != x"],
+            id="never rounded to the digits of the column",
+        ),
+        pytest.param(
+            Field("v", "NUMERIC", REPEATED, parameters="10, 2"),
+            Field("v", "NUMERIC", REPEATED, parameters="10"),
+            "x",
+            ["EXISTS(SELECT 1 FROM UNNEST(x) AS element WHERE element IS NOT NULL AND ROUND(element, 0) != element)"],
+            id="nor in an array",
+        ),
+        *(
+            pytest.param(
+                Field("v", type_name, parameters=digits),
+                Field("v", "NUMERIC", parameters=room),
+                value,
+                [],
+                id=f"{type_name}({digits}) has room in NUMERIC({room})",
+            )
+            for type_name, digits, room, value in (
+                ("NUMERIC", "", "", "x"),
+                ("NUMERIC", "10, 2", "", "x"),
+                ("NUMERIC", "10, 2", "20, 2", "x"),
+                ("NUMERIC", "10", "20", "x"),
+                ("INT64", "", "10", "CAST(x AS NUMERIC)"),
+            )
+        ),
+        pytest.param(Field("v", "INT64", REPEATED), Field("v", "JSON"), "TO_JSON(x)", [], id="array to JSON"),
+        pytest.param(Field("v", "INT64"), Field("v", "INT64", REQUIRED), "x", ["x IS NULL"], id="NULL is refused"),
+        pytest.param(Field("v", "INT64", REQUIRED), Field("v", "INT64", REQUIRED), "x", [], id="no NULL can be"),
+        pytest.param(
+            Field("v", "STRING"),
+            Field("v", "BOOL", REQUIRED),
+            "SAFE_CAST(x AS BOOL)",
+            ["x IS NOT NULL AND (SAFE_CAST(x AS BOOL) IS NULL)", "x IS NULL"],
+            id="both",
+        ),
+    ],
+)
+def test_convert(source: Field, read: Field, value: str, rejected_rows: list[str]) -> None:
+    conversion = convert("x", source, read)
+    assert (conversion.value, [check.rejected for check in conversion.checks]) == (value, rejected_rows)
+
+
+def test_reasons_name_the_column_and_no_value() -> None:
+    cast, null = all_checks(USERS, NUMBERS.with_required(["name"]), "q")
+    assert (cast.column, null.column) == ("name", "name")
+    assert cast.reason.startswith("column 'name' (STRING to INT64) has a value that does not fit.")
+    assert null.reason.startswith("column 'name' has NULL, and must not")
+    assert misfit_reasons("1,", (cast, null)) == (null,)
+    assert misfit_reasons("0,1,", (cast, null)) == (cast, null)
+
+
+@pytest.mark.parametrize(
+    ("source", "read", "plain"),
+    [
+        pytest.param(USERS, USERS, True, id="as it is"),
+        pytest.param(USERS, NUMBERS, False, id="another type"),
+        pytest.param(USERS, USERS.with_required(["name"]), True, id="NULL is the workers' business"),
+        pytest.param(*2 * [Schema((Field("v", RANGE, parameters="DATE"),))], True, id="RANGE"),
+        pytest.param(*2 * [Schema((Field("v", INTERVAL_TYPE),))], False, id="INTERVAL"),
+        pytest.param(
+            *2 * [Schema((Field("v", STRUCT, REPEATED, fields=(Field("p", INTERVAL_TYPE),)),))],
+            False,
+            id="nested INTERVAL",
+        ),
+    ],
+)
+def test_is_plain(source: Schema, read: Schema, plain: bool) -> None:
+    assert is_plain(source, read) is plain
+
+
+def test_the_query_for_the_destination() -> None:
+    config = TransformationConfig.from_json(
+        '{"field_mappings": {"name": "label"}, "hash_fields": ["name"], "constant_fields": {"shop": "a\\"b", "n": -1}}'
+    )
+    schema = Schema(
+        (*USERS.fields[:1], Field("label", "STRING"), USERS.fields[2], Field("shop", "STRING"), Field("n", "INT64"))
+    )
+    assert destination_sql("SELECT * FROM t", USERS, USERS, schema, config) == (
+        "SELECT q.`id` AS `id`, TO_HEX(SHA256(q.`name`)) AS `label`, q.`updated_at` AS `updated_at`, "
+        '"a\\"b" AS `shop`, CAST(\'-1\' AS INT64) AS `n`\nFROM (\nSELECT * FROM t\n) AS q'
+    )
+
+
+def test_of_everything_a_row_without_a_timestamp_is_outside() -> None:
+    bounds = TimestampBounds("updated_at", None, INTERVAL.end, refuses_null=True)
+    sql = destination_sql("SELECT 1", USERS, USERS, USERS, TransformationConfig(), bounds)
+    assert "IF(q.`updated_at` <= TIMESTAMP '2025-07-22 15:00:00.000000+00', q.`updated_at`, ERROR(" in sql
+
+
+@pytest.mark.parametrize("merges", [False, True], ids=["append", "merge"])
+def test_a_row_outside_the_interval_is_an_error(merges: bool) -> None:
+    bounds = TimestampBounds("updated_at", None if merges else INTERVAL.start, INTERVAL.end)
+    sql = destination_sql("SELECT 1", USERS, USERS, USERS, TransformationConfig(), bounds)
+    end = "q.`updated_at` <= TIMESTAMP '2025-07-22 15:00:00.000000+00'"
+    inside = (
+        f"q.`updated_at` IS NULL OR {end}"
+        if merges
+        else f"q.`updated_at` > TIMESTAMP '2025-07-22 13:00:00.000000+00' AND {end}"
+    )
+    error = f'ERROR("sync:SourceQueryError: {bounds.problem} :sync")'
+    assert f", IF({inside}, q.`updated_at`, {error}) AS `updated_at`\nFROM" in sql
+
+
+def test_a_value_that_does_not_fit_is_an_error() -> None:
+    sql = destination_sql("SELECT 1", USERS, NUMBERS, NUMBERS, TransformationConfig())
+    (check,) = all_checks(USERS, NUMBERS, "q")
+    error = f'ERROR("sync:RecordError: {check.reason} :sync")'
+    assert f", IF({check.rejected}, {error}, SAFE_CAST(q.`name` AS INT64)) AS `name`, " in sql
+
+
+@pytest.mark.parametrize(
+    ("message", "error"),
+    [
+        pytest.param("sync:RecordError: column 'a' is bad :sync", RecordError("column 'a' is bad"), id="alone"),
+        pytest.param(
+            "Query error: sync:SourceQueryError: outside :sync at [1:7] (job x in EU)",
+            SourceQueryError("outside"),
+            id="among BigQuery's words",
+        ),
+        pytest.param("Bad int64 value: 12a", None, id="BigQuery's own"),
+        pytest.param("sync:OtherError: x :sync", None, id="no error of ours"),
+    ],
+)
+def test_raised_error(message: str, error: SyncError | None) -> None:
+    found = raised_error(message)
+    assert (type(found), str(found)) == (type(error), str(error))
+
+
+def test_the_query_that_the_workers_read() -> None:
+    assert reading_sql("SELECT 1", USERS, USERS) == (
+        "SELECT q.`id` AS `id`, q.`name` AS `name`, q.`updated_at` AS `updated_at`\nFROM (\nSELECT 1\n) AS q"
+    )
+    (check,) = all_checks(USERS, NUMBERS, "q")
+    numbers = f"NULLIF(CONCAT(IF({check.rejected}, '0,', '')), '')"
+    moment = "STRING(q.`updated_at`, 'UTC') AS `updated_at`"
+    texts = f"CAST(q.`id` AS STRING) AS `id`, CAST(q.`name` AS STRING) AS `name`, {moment}"
+    assert reading_sql("SELECT 1", USERS, NUMBERS, service_columns=("rejected_rows", "row")) == (
+        "SELECT q.`id` AS `id`, SAFE_CAST(q.`name` AS INT64) AS `name`, q.`updated_at` AS `updated_at`, "
+        f"{numbers} AS `rejected_rows`, IF({numbers} IS NULL, NULL, TO_JSON_STRING(STRUCT({texts}))) AS `row`\n"
+        "FROM (\nSELECT 1\n) AS q"
+    )
+
+
+@pytest.mark.parametrize(
+    ("field", "expression"),
+    [
+        pytest.param(Field("v", "STRING"), "s.`v`", id="STRING"),
+        pytest.param(Field("v", "JSON"), "PARSE_JSON(s.`v`, wide_number_mode=>'round')", id="JSON"),
+        pytest.param(Field("v", INTERVAL_TYPE), "CAST(s.`v` AS INTERVAL)", id="INTERVAL"),
+        pytest.param(
+            Field("v", RANGE, parameters="DATE"),
+            "IF(s.`v` IS NULL, NULL, RANGE(s.`v`.`start`, s.`v`.`end`))",
+            id="RANGE",
+        ),
+        pytest.param(
+            Field("v", INTERVAL_TYPE, REPEATED),
+            "ARRAY(SELECT CAST(element AS INTERVAL) FROM UNNEST(s.`v`) AS element WITH OFFSET AS position "
+            "ORDER BY position)",
+            id="array",
+        ),
+        pytest.param(
+            Field("v", STRUCT, fields=(Field("a", "INT64"), Field("b", "JSON"))),
+            "IF(s.`v` IS NULL, NULL, STRUCT(s.`v`.`a` AS `a`, "
+            "PARSE_JSON(s.`v`.`b`, wide_number_mode=>'round') AS `b`))",
+            id="STRUCT",
+        ),
+        pytest.param(Field("v", STRUCT, fields=(Field("a", "INT64"),)), "s.`v`", id="STRUCT that loads as it is"),
+    ],
+)
+def test_rebuilt(field: Field, expression: str) -> None:
+    assert rebuilt("s.`v`", field) == expression
