@@ -17,7 +17,7 @@ from sync_pipeline.parameters.identifiers import COLUMN_PATTERN, DATASET_PATTERN
 from sync_pipeline.parameters.table import ALWAYS, PARAMETERS, Group, Parameter, ParameterType
 from sync_pipeline.registry import BIGQUERY, MONGODB, POSTGRESQL
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 METADATA, README = "metadata.json", "README.md"
 BEGIN, END = "<!-- parameters:begin -->", "<!-- parameters:end -->"
 

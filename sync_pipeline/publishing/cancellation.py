@@ -66,7 +66,7 @@ def _clean_up_instead(plan: SyncPlan, received: signal.Signals) -> NoReturn:
     sys.stderr.flush()
     # A second signal must not end the clean-up; what is blocked stays so in the new program.
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-    package = str(Path(__file__).resolve().parent.parent)
+    package = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
     words = ["-m", __name__, received.name, plan.staging_folder, plan.staging_table_id, plan.job_project]
     os.execve(sys.executable, [sys.executable, *words], {**os.environ, "PYTHONPATH": path})  # noqa: S606 - no shell

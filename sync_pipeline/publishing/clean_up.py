@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from apache_beam.io.filesystems import FileSystems
@@ -25,6 +26,22 @@ _FOLDER = re.compile(
 )
 
 
+@dataclass(frozen=True)
+class RunFolder:
+    """What a run has staged.
+
+    Attributes:
+        start: see `SyncPlan.staging_start`.
+        updated_at: when Cloud Storage took the last file, by Google's clock as `SyncPlan.observed_at` is: a launcher's
+            may be wrong, and must not make a running job's files look orphaned.
+    """
+
+    uri: str
+    start: str
+    run_id: str
+    updated_at: datetime
+
+
 def clean_up(client: bigquery.Client, plan: SyncPlan, *, destination_moved: bool) -> None:
     """Remove what the run has staged, and what runs have staged that can no longer publish.
 
@@ -35,13 +52,13 @@ def clean_up(client: bigquery.Client, plan: SyncPlan, *, destination_moved: bool
     try:
         folders = _folders(plan.staging_root)
     except Exception as error:  # noqa: BLE001 - as below
-        _LOGGER.warning("%s could not be searched for left-overs (%s)", plan.staging_root, error.__class__.__name__)
+        _LOGGER.warning("%s could not be searched for orphaned files (%s)", plan.staging_root, error.__class__.__name__)
         return
-    for folder, start, run_id in folders:
-        is_orphaned = is_superseded(start, plan, destination_moved=destination_moved) or is_too_old(run_id, plan)
-        if run_id != plan.run_id and is_orphaned:
-            _LOGGER.info("removing what run %s left behind", run_id)
-            remove(client, folder, staging_table_id(plan.config.destination, run_id))
+    for folder in folders:
+        is_orphaned = is_superseded(folder.start, plan, destination_moved=destination_moved) or is_too_old(folder, plan)
+        if folder.run_id != plan.run_id and is_orphaned:
+            _LOGGER.info("removing the orphaned files of run %s", folder.run_id)
+            remove(client, folder.uri, staging_table_id(plan.config.destination, folder.run_id))
 
 
 def remove_staged(client: bigquery.Client, plan: SyncPlan) -> None:
@@ -51,17 +68,9 @@ def remove_staged(client: bigquery.Client, plan: SyncPlan) -> None:
     remove(client, plan.staging_folder, plan.staging_table_id)
 
 
-def is_too_old(run_id: str, plan: SyncPlan) -> bool:
-    """Whether the run began so long before this one that no job of Dataflow can still be at it."""
-    match = RUN_ID.fullmatch(run_id)
-    if match is None:
-        return False
-    try:
-        began = datetime.strptime(match["began"], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
-    except ValueError:
-        # Digits that are no moment: somebody else has named it, and must not end a run that has published.
-        return False
-    return plan.started_at - began > LONGEST_JOB
+def is_too_old(folder: RunFolder, plan: SyncPlan) -> bool:
+    """Whether the run wrote its last file so long before this one was planned that no job can still be at it."""
+    return plan.observed_at - folder.updated_at > LONGEST_JOB
 
 
 def is_superseded(start: str, plan: SyncPlan, *, destination_moved: bool) -> bool:
@@ -76,14 +85,19 @@ def is_superseded(start: str, plan: SyncPlan, *, destination_moved: bool) -> boo
     return start < own or (destination_moved and start == own)
 
 
-def _folders(root: str) -> list[tuple[str, str, str]]:
-    """Return folder, start and run id of all runs that have staged something under `root`."""
-    found = {}
+def _folders(root: str) -> list[RunFolder]:
+    """Return the folders of all runs that have staged something under `root`."""
+    updated: dict[str, tuple[str, str, float]] = {}
     for entry in FileSystems.match([f"{root}**"])[0].metadata_list:
         match = _FOLDER.match(entry.path.removeprefix(root))
         if match:
-            found[f"{root}{match[0]}"] = (match["start"], match["run"])
-    return [(folder, start, run_id) for folder, (start, run_id) in sorted(found.items())]
+            uri = f"{root}{match[0]}"
+            before = updated[uri][2] if uri in updated else 0.0
+            updated[uri] = (match["start"], match["run"], max(before, entry.last_updated_in_seconds))
+    return [
+        RunFolder(uri, start, run_id, datetime.fromtimestamp(seconds, UTC))
+        for uri, (start, run_id, seconds) in sorted(updated.items())
+    ]
 
 
 def remove(client: bigquery.Client, folder: str, table_id: str) -> None:

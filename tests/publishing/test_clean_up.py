@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import os
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from sync_pipeline.planning.plan import WriteMode
-from sync_pipeline.publishing.clean_up import _FOLDER, is_superseded, is_too_old
+from sync_pipeline.publishing.clean_up import _FOLDER, RunFolder, _folders, is_superseded, is_too_old
 from tests.plans import INTERVAL, moment, plan
 
 OWN = "2025-07-22T130000.000000"
@@ -42,17 +45,30 @@ def test_who_does_not_compete_supersedes_nobody(mode: WriteMode) -> None:
 
 
 @pytest.mark.parametrize(
-    ("run_id", "expected"),
+    ("age", "expected"),
     [
-        pytest.param("20250712T145959_0a1b2c3d", True, id="more than ten days"),
-        pytest.param("20250712T150000_0a1b2c3d", False, id="ten days"),
-        pytest.param("20250722T150000_0a1b2c3d", False, id="now"),
-        pytest.param("orders_archive", False, id="no run"),
-        pytest.param("20259999T999999_0a1b2c3d", False, id="no moment"),
+        pytest.param(timedelta(days=10, microseconds=1), True, id="more than ten days"),
+        pytest.param(timedelta(days=10), False, id="ten days"),
+        pytest.param(timedelta(0), False, id="now"),
+        pytest.param(timedelta(days=-1), False, id="later"),
     ],
 )
-def test_what_no_job_can_still_be_at_is_orphaned(run_id: str, expected: bool) -> None:
-    assert is_too_old(run_id, PLAN) is expected
+def test_what_no_job_can_still_be_at_is_orphaned(age: timedelta, expected: bool) -> None:
+    # A launcher's clock, which names runs, may be years off.
+    folder = RunFolder("gs://bucket/folder/", OWN, "19700101T000000_0a1b2c3d", PLAN.observed_at - age)
+    assert is_too_old(folder, PLAN) is expected
+
+
+def test_a_folder_is_as_old_as_its_last_file(tmp_path: Path) -> None:
+    root = f"{tmp_path}/"
+    folder = tmp_path / f"start={OWN},run=20250722T150000_0a1b2c3d"
+    folder.mkdir()
+    for name, seconds in (("a", 1_000), ("b", 3_000), ("c", 2_000)):
+        (folder / name).touch()
+        os.utime(folder / name, (seconds, seconds))
+    assert _folders(root) == [
+        RunFolder(f"{folder}/", OWN, "20250722T150000_0a1b2c3d", datetime.fromtimestamp(3_000, UTC))
+    ]
 
 
 @pytest.mark.parametrize("latest", [None, moment("2025-07-22 13:00:00.5")])
