@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 
 from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.registry import BIGQUERY, MONGODB, POSTGRESQL
-from sync_pipeline.sources import bigquery, mongodb, postgresql
+from sync_pipeline.sources.bigquery import source as bigquery
+from sync_pipeline.sources.mongodb import source as mongodb
+from sync_pipeline.sources.postgresql import source as postgresql
 from sync_pipeline.sources.source import Source
 
 SOURCES: Mapping[str, Callable[[SyncConfig], Source]] = {

@@ -23,9 +23,9 @@ from sync_pipeline.errors import SourceError
 from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.schema import Schema
 from sync_pipeline.smart_sync.interval import SyncInterval
-from sync_pipeline.sources.postgresql import PostgresqlSource, open_source
 from sync_pipeline.sources.postgresql.connection import connected
 from sync_pipeline.sources.postgresql.copy_read import copy_batches
+from sync_pipeline.sources.postgresql.source import PostgresqlSource, open_source
 from sync_pipeline.transforms.batches import read_schema
 
 APPLICATION_NAME = "dataflow-bigquery-sync"

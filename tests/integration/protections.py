@@ -20,7 +20,8 @@ from sync_pipeline.publishing import statements
 from sync_pipeline.smart_sync.bounds import TimestampBounds
 from sync_pipeline.smart_sync.interval import SyncInterval
 from sync_pipeline.smart_sync.upper_bound import UpperBound
-from sync_pipeline.sources.postgresql import PostgresqlSource, clock
+from sync_pipeline.sources.postgresql import clock
+from sync_pipeline.sources.postgresql.source import PostgresqlSource
 
 
 def without_commit_safe_end() -> AbstractContextManager[Any]:

@@ -13,8 +13,8 @@ from pymongo.database import Database
 from sandbox import Endpoints, mongodb
 from sync_pipeline.errors import SourceError, SourceQueryError, SourceUnavailableError
 from sync_pipeline.parameters.config import SyncConfig
-from sync_pipeline.sources.mongodb import MongodbSource, open_source
 from sync_pipeline.sources.mongodb import connection as connection_module
+from sync_pipeline.sources.mongodb.source import MongodbSource, open_source
 from tests.integration.mongodb_syncing import MongodbSyncing
 
 PASSWORD = "s3cret/of the:role@"

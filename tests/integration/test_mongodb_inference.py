@@ -18,8 +18,8 @@ from sync_pipeline.errors import SchemaError, SourceQueryError, SourceUnavailabl
 from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.schema import MAX_COLUMNS
 from sync_pipeline.smart_sync.interval import BEGINNING, StartOrigin, SyncInterval
-from sync_pipeline.sources import mongodb as source
-from sync_pipeline.sources.mongodb import connection, open_source, schema_inference
+from sync_pipeline.sources.mongodb import connection, schema_inference, source
+from sync_pipeline.sources.mongodb.source import open_source
 from sync_pipeline.sources.mongodb.to_json import DECODING
 from sync_pipeline.sources.source import SourceDescription
 from tests.integration.mongodb_syncing import MongodbSyncing

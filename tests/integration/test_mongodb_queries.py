@@ -12,7 +12,8 @@ from bson import Binary, Decimal128, ObjectId
 from bson.raw_bson import RawBSONDocument
 
 from sync_pipeline.parameters.config import SyncConfig
-from sync_pipeline.sources.mongodb import MongodbSource, open_source, splits
+from sync_pipeline.sources.mongodb import splits
+from sync_pipeline.sources.mongodb.source import MongodbSource, open_source
 from sync_pipeline.sources.source import ReadPlan
 from tests.integration.mongodb_syncing import MongodbSyncing
 

@@ -11,9 +11,9 @@ import pytest
 from sync_pipeline.errors import ConfigError, SourceQueryError, SourceUnavailableError, SyncError
 from sync_pipeline.parameters.config import MongodbConfig, SyncConfig
 from sync_pipeline.parameters.secrets import Secret
-from sync_pipeline.sources.mongodb import open_source
 from sync_pipeline.sources.mongodb.connection import DRIVER_ERRORS, ERROR_MEANINGS, translated_errors
 from sync_pipeline.sources.mongodb.connection_string import address_risks
+from sync_pipeline.sources.mongodb.source import open_source
 
 URI = "mongodb://user:hunter%32@db.example.com/?tls=true"
 CONFIG = MongodbConfig(None, 27017, "d", "c", None, None, Secret("mongodb_connection_string", URI), None, None)
