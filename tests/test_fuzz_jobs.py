@@ -91,6 +91,7 @@ def _secrets(parameter: Parameter) -> st.SearchStrategy[str]:
 SECRETS_OR_NAMES = st.lists(st.sampled_from(SECRET_NAMES), max_size=3, unique=True).flatmap(
     lambda names: st.fixed_dictionaries({name: _secrets(BY_NAME[name]) for name in names})
 )
+NAMES_OF_SECRETS = st.dictionaries(st.sampled_from(SECRET_NAMES), BY_THEIR_NAMES, max_size=2)
 
 
 @cases(0.05)
@@ -190,7 +191,17 @@ PLACES = st.sampled_from(
         ),
     ]
 )
-VALUES = TEXTS | st.integers(-1, 5) | st.booleans() | st.none() | st.lists(TEXTS, max_size=2)
+# What may be anything else.
+FREE_PLACES = st.sampled_from(
+    [
+        *(("environment", name) for name in ("network", "subnetwork", "kmsKeyName", "serviceAccountEmail")),
+        *(("schedule", name) for name in ("description", "location")),
+        ("launch_options", "unknown"),
+    ]
+)
+PLACED = st.tuples(FREE_PLACES, WRITABLE_TEXTS) | st.tuples(
+    PLACES, TEXTS | st.integers(-1, 5) | st.booleans() | st.none() | st.lists(TEXTS, max_size=2)
+)
 
 
 def run_launch(text: str, *options: str) -> tuple[int, str, str]:
@@ -219,30 +230,34 @@ def merged(file: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return file | both
 
 
+def of_a_launch(source: dict[str, str]) -> dict[str, str]:
+    """Return the parameters with the names of their secrets."""
+    name = "projects/my-project/secrets/s/versions/1"
+    return {parameter: name if BY_NAME[parameter].secret else text for parameter, text in source.items()}
+
+
 @cases(0.1)
 @given(
     st.sampled_from([POSTGRESQL, MONGODB, BIGQUERY]),
-    SECRETS_OR_NAMES,
+    NAMES_OF_SECRETS | SECRETS_OR_NAMES,
     OTHERS,
-    st.lists(MISPUT, max_size=1),
-    st.lists(st.tuples(PLACES, VALUES), max_size=2),
+    st.none() | st.none() | MISPUT,
+    st.lists(PLACED, max_size=2),
     st.sampled_from([json.dumps, yaml.safe_dump, lambda file: yaml.safe_dump(file, allow_unicode=True)]),
 )
 def test_launch_files(
     source: dict[str, str],
     secrets: dict[str, str],
     others: dict[str, str],
-    misput: list[dict[str, Any]],
+    misput: dict[str, Any] | None,
     placed: list[tuple[tuple[str, str], Any]],
     write: Any,
 ) -> None:
-    parameters = {name: text for name, text in source.items() if not BY_NAME[name].secret} | others | secrets
+    parameters = of_a_launch(source) | others | secrets
     file = merged(LAUNCH, {"parameters": parameters})
     for (part, name), value in placed:
         file = merged(file, {part: {name: value}} if part else {name: value})
-    for changes in misput:
-        file = merged(file, changes)
-    text = write(file)
+    text = write(merged(file, misput or {}))
     code, printed, complained = run_launch(text)
     assert code in (0, 2)
     assert PLANTED not in printed + complained
@@ -250,7 +265,7 @@ def test_launch_files(
     start = "error: -: " if code else "warning: -: "
     assert all(line.startswith(start) for line in complained.splitlines())
     if code == 0:
-        assert not misput
+        assert misput is None
         _, request, _ = run_launch(text, "--only=request")
         sent = json.loads(request)["launchParameter"]["parameters"]
         assert sent == {name: value for name, value in parameters.items() if value.strip()}
@@ -259,7 +274,7 @@ def test_launch_files(
 @cases(0.05)
 @given(OTHERS, st.integers(0, 3000), TEXTS, st.integers(0, 3))
 def test_launch_files_with_slips(others: dict[str, str], position: int, slip: str, lost: int) -> None:
-    text = yaml.safe_dump(merged(LAUNCH, {"parameters": POSTGRESQL | others}), allow_unicode=True)
+    text = yaml.safe_dump(merged(LAUNCH, {"parameters": of_a_launch(POSTGRESQL) | others}), allow_unicode=True)
     start = position % len(text)
     code, printed, complained = run_launch(text[:start] + slip + text[start + lost :])
     assert code in (0, 2)
