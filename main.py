@@ -8,6 +8,6 @@ if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:]))
     except KeyboardInterrupt:
-        # Later, when rows are staged, the run looks after this itself.
+        # While rows are staged, the run itself handles an interruption.
         print("error: interrupted before anything was written", file=sys.stderr)
         sys.exit(130)

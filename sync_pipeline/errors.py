@@ -1,19 +1,19 @@
-"""The errors a run can end with, named by what the reader has to do about them.
+"""The errors a run can end with, named by what the user has to do.
 
     SyncError
     ├── ConfigError                   wrong or contradictory parameters; raised before any connection
     ├── SourceError
     │   ├── SourceUnavailableError    transient: connecting is retried up to `max_retries`
-    │   └── SourceQueryError          final: the source answered no
-    ├── SchemaError                   a column that cannot be mapped, partitioned, clustered or reconciled
-    ├── RecordError                   a value does not fit its column; names column and type, never the value
-    └── PublishError                  the destination refused; nothing was published
-        ├── PublishUnavailableError   transient: BigQuery or Cloud Storage did not answer, or could not do it
-        └── ConcurrentSyncError       another run is at the same interval, and it cannot be known how it ended
+    │   └── SourceQueryError          final: the source rejected the request
+    ├── SchemaError                   a column cannot be mapped, used for partitioning or clustering, or reconciled
+    ├── RecordError                   a value is invalid for its column; names column and type, never the value
+    └── PublishError                  BigQuery rejected the load or the merge; nothing was published
+        ├── PublishUnavailableError   transient: BigQuery or Cloud Storage did not answer, or was unable to do it
+        └── ConcurrentSyncError       another run works on the same interval, and its outcome is unknown
 
-Transient errors may pass when the step is attempted again, and the runner does that. All others are final.
+The runner retries a step after a transient error. All other errors are final.
 
-Every error takes positional arguments only: Beam sends exceptions between processes by pickle.
+Errors take positional arguments only: Beam pickles exceptions to send them between processes.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from collections.abc import Sequence
 
 
 class SyncError(Exception):
-    """Base of every error this package raises on purpose. Its text is one message for a person.
+    """Base class of the errors that this package raises deliberately. The text is a message for the user.
 
     Attributes:
-        exit_code: 2 where the parameters, the query or the data have to change before another run can succeed, else 1.
-        is_transient: the same step may succeed when it is attempted again.
+        exit_code: 2 if the user must change parameters, query or data before another run can succeed, else 1.
+        is_transient: whether a retry of the same step may succeed.
     """
 
     exit_code = 1
@@ -35,7 +35,7 @@ class SyncError(Exception):
 
 
 class ConfigError(SyncError):
-    """The parameters of a run are wrong. Holds all problems found, one sentence each."""
+    """The parameters of a run are invalid. Holds every problem found, one sentence each."""
 
     exit_code = 2
 
@@ -52,13 +52,13 @@ class SourceError(SyncError):
 
 
 class SourceUnavailableError(SourceError):
-    """The source could not be reached, or went away; the same run may succeed later."""
+    """The source could not be reached, or the connection was lost. The same run may succeed later."""
 
     is_transient = True
 
 
 class SourceQueryError(SourceError):
-    """The source answered no: credentials, names, privileges, SQL, or a limit of its own."""
+    """The source rejected the request: credentials, names, privileges, SQL, or a limit of the source."""
 
     exit_code = 2
 
@@ -70,41 +70,41 @@ class SchemaError(SyncError):
 
 
 class RecordError(SyncError):
-    """A value does not fit its column. Names the column and the type, never the value."""
+    """A value is invalid for its column. The message names the column and the type, never the value."""
 
     exit_code = 2
 
 
 class PublishError(SyncError):
-    """BigQuery refused the load or the merge; the destination is as it was."""
+    """BigQuery rejected the load or the merge. The destination is unchanged."""
 
 
 class PublishUnavailableError(PublishError):
-    """BigQuery or Cloud Storage did not answer, or could not do what was asked; what was begun may still take effect.
+    """BigQuery or Cloud Storage did not answer, or could not do the request. A started job may still take effect.
 
-    Whoever raises it leaves in place what another attempt needs.
+    Code that raises this error keeps the staged files and tables that a retry needs.
     """
 
     is_transient = True
 
 
 class ConcurrentSyncError(PublishError):
-    """Another run works on the same interval, and it cannot be known whether it has published."""
+    """Another run works on the same interval, and this run cannot know whether that run has published."""
 
 
-# What Beam adds to the message of an error that a step raised.
+# The suffix that Beam appends to the message of an error raised in a step.
 _STEP_SUFFIX = re.compile(r" \[while running '[^']*'.*", re.DOTALL)
 
 
 def message_of(error: SyncError) -> str:
-    """Return the error's own words, without the step that Beam names behind them."""
+    """Return the error's message without the step name that Beam appends."""
     return _STEP_SUFFIX.sub("", str(error))
 
 
 def error_from_worker(text: str) -> SyncError | None:
-    """Return the error of ours that a runner's report of a failed worker ends with, or None.
+    """Return the `SyncError` at the end of a runner's report of a failed worker, or None.
 
-    A runner gives the worker's traceback as one text, in which only the last lines are for a person.
+    A runner reports the worker's traceback as one text; only its last lines hold the message for the user.
     """
     kinds = {kind.__name__: kind for kind in _descendants(SyncError)}
     found = re.findall(

@@ -1,8 +1,8 @@
-"""Failures as elements: an error that no attempt can mend travels to the publishing step, instead of being raised.
+"""Final errors as elements: a step emits an error that no retry can fix to the publishing step, instead of raising it.
 
-A runner attempts a bundle that raises again: Dataflow four times. A row that is refused late in a large table would be
-read, and refused, four times. As an element the failure is met once; the publishing step removes what was staged and
-ends the job with the error's message. Transient errors are raised, so that the runner does attempt the bundle again.
+A runner retries a bundle that raises; Dataflow runs it four times. If the read rejects a row late in a large table, it
+would read the table and reject the row four times. As an element, the failure occurs once: the publishing step deletes
+the staged files and ends the job with the error's message. Transient errors are raised, so that the runner retries.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from sync_pipeline.errors import ConfigError, SyncError, message_of
 
-# The output that failures go to.
+# The tag of the output for failures.
 FAILURES = "failures"
 
-# The failures of the runs of this process, by run id. Steps of one run share a process: whoever reads for a step that
-# has failed stops as well, and says the same, so that nobody takes what it has read for complete.
+# The failures of this process, by run id. Steps of one run share a process: after a failure every other step of the run
+# stops and emits the same failure, so that its partial output does not count as complete.
 _FAILED: dict[str, Failure] = {}
 
 
 @dataclass(frozen=True)
 class Failure:
-    """An error that no attempt can mend."""
+    """An error that no retry can fix."""
 
     error: SyncError
 
 
 class CatchFinalErrors(beam.DoFn):
-    """Runs `fn`, and emits a final error as a `Failure` to the output `FAILURES`; other errors are raised.
+    """Runs `fn` and emits a final error as a `Failure` to the output `FAILURES`; raises other errors.
 
-    Without a `run_id` all errors are raised.
+    Without a `run_id`, raises all errors.
     """
 
     def __init__(self, fn: beam.DoFn, run_id: str) -> None:
@@ -51,7 +51,7 @@ class CatchFinalErrors(beam.DoFn):
 
     def process(self, element: Any) -> Iterator[Any]:
         try:
-            # Closed, so that a read that stops early gives up its connection now.
+            # closing() makes a read that stops early close its connection at once.
             with contextlib.closing(_generator(self._fn, element)) as outputs:
                 while self._run_id not in _FAILED:
                     try:
@@ -86,7 +86,7 @@ def _generator(fn: beam.DoFn, element: Any) -> Generator[Any]:
 
 
 def combined_error(failures: Sequence[Failure]) -> SyncError:
-    """Return one error that says what all failures of its kind say."""
+    """Return one error of the first failure's class, with the messages of all failures of that class."""
     kind = type(failures[0].error)
     errors = [failure.error for failure in failures if type(failure.error) is kind]
     messages = list(dict.fromkeys(message_of(error) for error in errors))

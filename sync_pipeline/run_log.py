@@ -1,4 +1,4 @@
-"""What a run says while it runs: single lines at INFO, the same on Dataflow and on a person's screen."""
+"""Logging of a run: single lines at INFO, identical on Dataflow and on a terminal."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from google.protobuf import text_encoding
 
 from sync_pipeline.printable import on_one_line, printable
 
-# How Beam prints a line that a worker in another process logged.
+# Beam's format for a line that a worker in another process logged.
 _WORKER_LINE = re.compile(r'message: "((?:[^"\\]|\\.)*)".* log_location: "([^"]*)"', re.DOTALL)
 
 
 class _LineFormatter(logging.Formatter):
-    """Writes nothing that a terminal would obey; a record of ours is one line, whatever a name in it holds."""
+    """Escapes terminal control sequences. A record of this package always takes one line."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = super().format(record)
@@ -22,16 +22,16 @@ class _LineFormatter(logging.Formatter):
 
 
 def start_logging() -> None:
-    """Log to the standard error from INFO on."""
+    """Log to standard error at INFO and above."""
     handler = logging.StreamHandler()
     handler.setFormatter(_LineFormatter("%(levelname)s %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
-    # It tells of every annotation of a transform that it makes no use of.
+    # This logger reports every type annotation that Beam ignores.
     logging.getLogger("apache_beam.typehints").setLevel(logging.WARNING)
 
 
 def show_own_lines_only() -> None:
-    """Leave Beam's own story out, tracebacks included: on a local runner it ends with an error of ours anyway."""
+    """Hide Beam's own log lines, tracebacks included: a local run prints this package's error at the end."""
     for handler in logging.getLogger().handlers:
         handler.addFilter(_own_lines)
 

@@ -1,6 +1,6 @@
-"""The list of the packages that are installed beside this one, in CycloneDX's form: `python -m sync_pipeline.sbom`.
+"""Software bill of materials (SBOM) of the installed packages, in CycloneDX format: `python -m sync_pipeline.sbom`.
 
-The Dockerfile leaves it in the image. It tells what is there, those packages included that the base image brought.
+The Dockerfile writes it into the image. It includes the packages of the base image.
 https://cyclonedx.org/docs/1.6/json/
 """
 
@@ -12,11 +12,11 @@ import sys
 from importlib.metadata import Distribution, distributions
 from typing import Any
 
-_SELF = "dataflow-bigquery-sync"
+_SELF = "sync-to-bigquery"
 
 
 def bill_of_materials() -> dict[str, Any]:
-    """Return the bill of materials of this environment; the same environment has the same bill."""
+    """Return the bill of materials of this environment. The result is deterministic."""
     installed = {_component(each)["name"]: _component(each) for each in distributions() if each.metadata["Name"]}
     component = installed.pop(_SELF)
     return {
@@ -39,7 +39,7 @@ def _component(distribution: Distribution) -> dict[str, Any]:
         "version": distribution.version,
         "purl": reference,
     }
-    # The newer field holds an expression of SPDX's; the older one may hold a whole text.
+    # License-Expression holds an SPDX expression; the older License field may hold a whole licence text.
     licence = distribution.metadata.get("License-Expression")
     return component | ({"licenses": [{"expression": licence}]} if licence else {})
 

@@ -1,7 +1,7 @@
-"""Columns and their types: BigQuery fields and the Arrow schema, always in step.
+"""Columns and their types: one definition for BigQuery and for the staged files.
 
-A `Schema` is a tuple of `Field`s. What BigQuery is told (`Schema.bigquery`) and what the staged Parquet
-files hold (`Schema.arrow`) are both derived from it, so the two cannot disagree.
+A `Schema` is a tuple of `Field`s. The BigQuery schema (`Schema.bigquery`) and the Arrow schema of the staged Parquet
+files (`Schema.arrow`) are both derived from it, so they cannot disagree.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from google.cloud.bigquery.enums import TimestampPrecision
 
 from sync_pipeline.googlesql import quoted
 
-# What each BigQuery type is in the staged files. JSON and GEOGRAPHY travel as text: a Parquet load cannot
-# fill a JSON column, so it is staged as STRING and parsed when it is published.
+# The Arrow type of each BigQuery type in the staged files. JSON and GEOGRAPHY are staged as text. A Parquet load cannot
+# fill a JSON column, so the publishing query parses the text.
 # https://cloud.google.com/bigquery/docs/loading-data-cloud-storage-parquet#type_conversions
 ARROW_TYPES: Mapping[str, pa.DataType] = {
     "BOOL": pa.bool_(),
@@ -35,11 +35,11 @@ ARROW_TYPES: Mapping[str, pa.DataType] = {
     "GEOGRAPHY": pa.string(),
 }
 
-# Types that only another BigQuery table has. A Parquet load refuses both: an INTERVAL is staged as text, a RANGE as its
-# two bounds, and the query that publishes builds them again.
+# Types that only BigQuery tables have. A Parquet load rejects INTERVAL and RANGE: an INTERVAL is staged as text and a
+# RANGE as a STRUCT of its two bounds. The publishing query rebuilds both.
 INTERVAL, RANGE, STRUCT = "INTERVAL", "RANGE", "STRUCT"
 
-# The REST API still answers with the names of legacy SQL.
+# The REST API still returns the type names of legacy SQL.
 STANDARD_TYPE_NAMES: Mapping[str, str] = {
     "BOOLEAN": "BOOL",
     "INTEGER": "INT64",
@@ -47,12 +47,12 @@ STANDARD_TYPE_NAMES: Mapping[str, str] = {
     "RECORD": "STRUCT",
 }
 
-# How many digits before and after the point the decimal types hold, the smaller type first.
+# Digits before and after the decimal point that each decimal type holds, smallest type first.
 # https://cloud.google.com/bigquery/docs/reference/standard-sql/data-types#decimal_types
 DECIMAL_DIGITS: Mapping[str, tuple[int, int]] = {"NUMERIC": (29, 9), "BIGNUMERIC": (38, 38)}
 
-# Types that hold every value without loss, or whose every value is checked while it is read.
-# An existing destination column of such a type wins over the type we would have chosen.
+# Casts that lose nothing: the target type holds every value, or the read checks every value.
+# If an existing destination column has such a type, the run reads the column as that type.
 LOSSLESS_CASTS: Mapping[str, frozenset[str]] = {
     "BOOL": frozenset({"STRING"}),
     "INT64": frozenset({"NUMERIC", "BIGNUMERIC", "STRING"}),
@@ -67,7 +67,7 @@ LOSSLESS_CASTS: Mapping[str, frozenset[str]] = {
     "STRING": frozenset({"JSON", "GEOGRAPHY"}),
 }
 
-# What `type_overrides` may ask for on top: the user has said so, and a value that does not fit still fails.
+# Further casts that `type_overrides` may request. An invalid value still fails the run.
 # DATETIME <-> TIMESTAMP reads the wall clock as UTC; FLOAT64 takes the nearest double.
 EXPLICIT_CASTS: Mapping[str, frozenset[str]] = {
     "INT64": frozenset({"FLOAT64"}),
@@ -81,7 +81,7 @@ EXPLICIT_CASTS: Mapping[str, frozenset[str]] = {
 
 NULLABLE, REQUIRED, REPEATED = "NULLABLE", "REQUIRED", "REPEATED"
 
-# The names of a RANGE's bounds where it is staged.
+# Names of a RANGE's bounds in the staged STRUCT.
 RANGE_BOUNDS = ("start", "end")
 
 # https://cloud.google.com/bigquery/docs/schemas#column_descriptions
@@ -90,7 +90,7 @@ MAX_DESCRIPTION_CHARACTERS = 1024
 # https://cloud.google.com/bigquery/quotas#all_tables
 MAX_COLUMNS = 10_000
 
-# Types a time partition can be cut by, each with its granularities, and types a table can be clustered by.
+# Types of a time-partitioning column with their granularities, and types of clustering columns.
 # https://cloud.google.com/bigquery/docs/partitioned-tables, https://cloud.google.com/bigquery/docs/clustered-tables
 PARTITION_GRANULARITIES: Mapping[str, tuple[str, ...]] = {
     "DATE": ("DAY", "MONTH", "YEAR"),
@@ -102,13 +102,13 @@ CLUSTERING_TYPES = frozenset(
 )
 
 
-# Types whose values can be compared for equality, for certain: a row's key has one of them. FLOAT64 cannot group
-# rows, JSON and GEOGRAPHY have no equality. https://cloud.google.com/bigquery/docs/reference/standard-sql/data-types
+# Types of primary key columns: their values compare exactly. FLOAT64 equality is unreliable; JSON and GEOGRAPHY have no
+# equality. https://cloud.google.com/bigquery/docs/reference/standard-sql/data-types
 KEY_TYPES = frozenset(
     {"BIGNUMERIC", "BOOL", "BYTES", "DATE", "DATETIME", "INT64", "NUMERIC", "STRING", "TIME", "TIMESTAMP"}
 )
 
-# Types of the columns that PRIMARY KEY … NOT ENFORCED can name, and how many columns it can.
+# Types that PRIMARY KEY … NOT ENFORCED accepts, and its maximum number of columns.
 # https://cloud.google.com/bigquery/docs/information-schema-table-constraints#limitations
 DECLARABLE_KEY_TYPES = frozenset({"BIGNUMERIC", "BOOL", "DATE", "DATETIME", "INT64", "NUMERIC", "STRING", "TIMESTAMP"})
 MAX_DECLARED_KEY_COLUMNS = 16
@@ -120,15 +120,15 @@ class Field:
 
     Attributes:
         name: the column's name.
-        type: a BigQuery type, one of `ARROW_TYPES`, INTERVAL, RANGE or STRUCT; of the elements when `mode` is REPEATED.
-            A field of an existing table may have any type BigQuery knows.
+        type: a BigQuery type: a key of `ARROW_TYPES`, INTERVAL, RANGE or STRUCT. With mode REPEATED, the type of the
+            elements. A field of an existing table may have any BigQuery type.
         mode: NULLABLE, REQUIRED or REPEATED.
-        description: the comment shown in BigQuery.
-        source_type: the type as the source names it, for the plan; empty where there is none.
-        fields: of a STRUCT, in order.
-        parameters: what stands in the type's brackets, `10, 2` of NUMERIC(10, 2) and `20` of STRING(20); of a RANGE the
-            type of its bounds.
-        policy_tags: the resource names that say who may see the column.
+        description: the column's description in BigQuery.
+        source_type: the source's name of the type, shown in the plan; empty if the column is not from the source.
+        fields: the fields of a STRUCT, in order.
+        parameters: the type's parameters: `10, 2` of NUMERIC(10, 2), `20` of STRING(20); for a RANGE, the type of its
+            bounds.
+        policy_tags: resource names of the policy tags that control access to the column.
     """
 
     name: str
@@ -142,7 +142,7 @@ class Field:
 
     @property
     def is_tagged(self) -> bool:
-        """Whether policy tags say who may see the column, or a field inside of it."""
+        """Whether the column, or a field nested in it, has policy tags."""
         return bool(self.policy_tags) or any(field.is_tagged for field in self.fields)
 
     @property
@@ -161,7 +161,7 @@ class Field:
 
     @property
     def type_name(self) -> str:
-        """The type as GoogleSQL writes it, without parameters: `ARRAY<INT64>` for REPEATED INT64."""
+        """The GoogleSQL type without parameters: `ARRAY<INT64>` for REPEATED INT64."""
         element = self.type
         if self.type == STRUCT:
             element = f"STRUCT<{', '.join(f'{quoted(field.name)} {field.type_name}' for field in self.fields)}>"
@@ -171,9 +171,9 @@ class Field:
 
     @property
     def digits(self) -> pa.DataType | None:
-        """What NUMERIC(10, 2) or BIGNUMERIC(10, 2) holds, as Arrow has it; None for a type without such a limit.
+        """The Arrow decimal type of NUMERIC(p, s) or BIGNUMERIC(p, s); None for a type without precision and scale.
 
-        BigQuery rounds what has more digits behind the point, and says nothing. A cast to this type refuses it.
+        BigQuery silently rounds a value with more decimal places. A cast to this Arrow type raises an error instead.
         """
         if self.type not in DECIMAL_DIGITS or not self.parameters:
             return None
@@ -183,7 +183,7 @@ class Field:
 
     @property
     def digits_limit(self) -> str:
-        """Why a number does not fit `digits`."""
+        """Reason and remedy for a number that exceeds `digits`."""
         assert self.digits is not None
         before, after = self.digits.precision - self.digits.scale, self.digits.scale
         return (
@@ -193,11 +193,11 @@ class Field:
 
     @property
     def is_rebuilt(self) -> bool:
-        """Whether a Parquet load cannot fill the column, so that a query has to make it of what is staged."""
+        """Whether a Parquet load cannot fill the column, so a query has to rebuild it from the staged column."""
         return self.type in ("JSON", INTERVAL, RANGE) or any(field.is_rebuilt for field in self.fields)
 
     def as_type(self, type_name: str) -> Field:
-        """Return the column with another type. An array that becomes JSON is one value, no longer REPEATED."""
+        """Return the column with another type. An array converted to JSON is a single value, no longer REPEATED."""
         if type_name == self.type:
             return self
         mode = NULLABLE if self.mode == REPEATED else self.mode
@@ -224,18 +224,18 @@ class Schema:
         return tuple(field.name for field in self.fields)
 
     def field(self, name: str) -> Field:
-        """Return the column called `name`; KeyError when there is none."""
+        """Return the column called `name`. Raises KeyError when the schema has no such column."""
         for field in self.fields:
             if field.name == name:
                 return field
         raise KeyError(name)
 
     def find(self, name: str) -> Field | None:
-        """Return the column called `name` in any spelling of its case, as BigQuery finds columns, or None."""
+        """Return the column called `name`, or None. Ignores case, as BigQuery does."""
         return next((field for field in self.fields if field.name.lower() == name.lower()), None)
 
     def with_required(self, names: Iterable[str]) -> Schema:
-        """Return the schema with the named columns REQUIRED, so that a NULL is refused while it is read."""
+        """Return the schema with the named columns REQUIRED, so that the read rejects NULL in them."""
         chosen = set(names)
         return Schema(
             tuple(
@@ -246,39 +246,40 @@ class Schema:
 
     @property
     def arrow(self) -> pa.Schema:
-        """The staged files' schema. Every field is nullable: BigQuery refuses files that say otherwise."""
+        """The schema of the staged files. Every field is nullable, as BigQuery requires of Parquet files."""
         return pa.schema([pa.field(field.name, field.arrow_type, nullable=True) for field in self.fields])
 
     @property
     def bigquery(self) -> list[SchemaField]:
-        """The schema as the BigQuery API takes it."""
+        """The schema for the BigQuery API."""
         return [_schema_field(field) for field in self.fields]
 
     @property
     def staged(self) -> list[SchemaField]:
-        """The schema of the staging table: what a Parquet load can fill, and nothing is REQUIRED yet."""
+        """The schema of the staging table: types that a Parquet load can fill, and no REQUIRED column."""
         return [_schema_field(_staged(field)) for field in self.fields]
 
     @property
     def tagged_columns(self) -> tuple[str, ...]:
-        """Columns with policy tags, their own or of a field inside of them."""
+        """Columns that have policy tags, or contain a field that has."""
         return tuple(field.name for field in self.fields if field.is_tagged)
 
     @property
     def rebuilt_columns(self) -> tuple[str, ...]:
-        """Columns that a Parquet load cannot fill."""
+        """Columns that a Parquet load cannot fill; see `Field.is_rebuilt`."""
         return tuple(field.name for field in self.fields if field.is_rebuilt)
 
     @classmethod
     def from_bigquery(cls, fields: Iterable[SchemaField]) -> Schema:
-        """Return the schema of an existing table, with the type names of GoogleSQL."""
+        """Return the schema of an existing table, with GoogleSQL type names."""
         return cls(tuple(_field(field) for field in fields))
 
 
 def numeric_type(precision: int | None, scale: int | None) -> str:
     """Return the BigQuery type for a decimal of `precision` digits, `scale` of them after the point.
 
-    What none holds for certain is kept as STRING. Without a precision it is BIGNUMERIC, and each value is checked.
+    Returns STRING if neither decimal type holds every such number. Without precision and scale, returns BIGNUMERIC; the
+    read then checks each value.
     """
     if precision is None or scale is None:
         return "BIGNUMERIC"
@@ -289,7 +290,7 @@ def numeric_type(precision: int | None, scale: int | None) -> str:
 
 
 def without_policy_tags(fields: Iterable[SchemaField]) -> list[SchemaField]:
-    """Return the fields as a job sends them that leaves the tags of a table's columns alone."""
+    """Return the fields without policy tags. A job that sends these leaves the table's tags unchanged."""
     return [SchemaField.from_api_repr(_untagged(field.to_api_repr())) for field in fields]
 
 
@@ -318,7 +319,7 @@ def _field(field: SchemaField) -> Field:
 
 
 def _schema_field(field: Field) -> SchemaField:
-    # Its signature says text, but None is how the API is told of no description.
+    # The signature requires a str, but the API needs None for a column without a description.
     description: Any = field.description[:MAX_DESCRIPTION_CHARACTERS] or None
     options: dict[str, Any] = {}
     if field.type == RANGE:

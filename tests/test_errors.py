@@ -98,8 +98,8 @@ Pipeline job-001 failed in state FAILED: bundle inst001 stage-007 failed:Traceba
   File "apache_beam/runners/common.py", line 1498, in apache_beam.runners.common.DoFnRunner.process
   File "/template/sync_pipeline/sources/postgresql/copy_read.py", line 117, in copy_batches
     survey.finish()
-sync_pipeline.errors.RecordError: column 'a' (text to INT64) has a value that does not fit
-column 'b' (date to DATE) has a value that does not fit
+sync_pipeline.errors.RecordError: column 'a' (text to INT64) has an invalid value
+column 'b' (date to DATE) has an invalid value
 
 During handling of the above exception, another exception occurred:
 
@@ -108,8 +108,8 @@ Traceback (most recent call last):
     response = task()
                ^^^^^^
   File "apache_beam/runners/common.py", line 1623, in apache_beam.runners.common.DoFnRunner._reraise_augmented
-sync_pipeline.errors.RecordError: column 'a' (text to INT64) has a value that does not fit
-column 'b' (date to DATE) has a value that does not fit [while running 'Read/ReadPartition-ptransform-42']
+sync_pipeline.errors.RecordError: column 'a' (text to INT64) has an invalid value
+column 'b' (date to DATE) has an invalid value [while running 'Read/ReadPartition-ptransform-42']
 """
 
 
@@ -117,8 +117,7 @@ def test_an_error_from_a_worker() -> None:
     error = error_from_worker(WORKER)
     assert type(error) is RecordError
     assert str(error) == (
-        "column 'a' (text to INT64) has a value that does not fit\n"
-        "column 'b' (date to DATE) has a value that does not fit"
+        "column 'a' (text to INT64) has an invalid value\ncolumn 'b' (date to DATE) has an invalid value"
     )
 
 

@@ -1,1 +1,1 @@
-"""Auto-Schema: the layout of a new table, and how an existing one differs. Pure: statements and values, no calls."""
+"""Auto-Schema: the layout of a new table and the differences of an existing one. Pure: makes no calls."""

@@ -1,4 +1,4 @@
-"""How a table is created and altered: by the API, and as statements."""
+"""Creates and alters tables: objects for the API, and DDL statements."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sync_pipeline.schema import MAX_DESCRIPTION_CHARACTERS, NULLABLE, RANGE, RE
 
 
 def new_table(table_id: str, schema: Schema, layout: TableLayout) -> bigquery.Table:
-    """Return the table as the API creates it."""
+    """Return the table for the API's create call."""
     table = bigquery.Table(table_id, schema=schema.bigquery)
     if layout.partition_field:
         table.time_partitioning = bigquery.TimePartitioning(
@@ -36,7 +36,12 @@ def create_table_sql(
     create: str = "CREATE TABLE",
     options: Mapping[str, str] | None = None,
 ) -> str:
-    """Return the table as GoogleSQL creates it, by `create`; `options` are the table's, as expressions."""
+    """Return the statement that creates the table.
+
+    Args:
+        create: the first words of the statement, such as `CREATE TABLE`.
+        options: the table's options, as GoogleSQL expressions.
+    """
     columns = [_column_sql(field) for field in schema]
     if layout.primary_key:
         columns.append(f"PRIMARY KEY ({', '.join(map(quoted, layout.primary_key))}) NOT ENFORCED")
@@ -52,7 +57,7 @@ def create_table_sql(
 
 
 def add_columns_sql(table_id: str, fields: Sequence[Field]) -> str:
-    """Return the statement that adds columns; a table that has rows takes no NOT NULL ones."""
+    """Return the statement that adds columns, all nullable: BigQuery cannot add NOT NULL columns to a table."""
     columns = (_column_sql(replace(field, mode=NULLABLE) if field.mode == REQUIRED else field) for field in fields)
     return f"ALTER TABLE {quoted(table_id)} {', '.join(f'ADD COLUMN IF NOT EXISTS {column}' for column in columns)}"
 
@@ -63,7 +68,7 @@ def set_type_sql(table_id: str, field: Field) -> str:
 
 
 def drop_not_null_sql(table_id: str, field: Field) -> str:
-    """Return the statement that lets a column be NULL."""
+    """Return the statement that makes a column nullable."""
     return f"ALTER TABLE {quoted(table_id)} ALTER COLUMN {quoted(field.name)} DROP NOT NULL"
 
 
@@ -87,7 +92,7 @@ def _column_sql(field: Field) -> str:
 
 
 def _declared_type(field: Field) -> str:
-    """Return the type with its parameters; fields of a STRUCT have modes and descriptions of their own."""
+    """Return the type with its parameters. Fields of a STRUCT include their own modes and descriptions."""
     if field.type == STRUCT:
         element = f"STRUCT<{', '.join(_column_sql(part) for part in field.fields)}>"
     elif field.type != RANGE and field.parameters:

@@ -1,4 +1,4 @@
-"""How a new destination table is laid out: partitioning, clustering and key, checked before anything is created."""
+"""The layout of a new destination table: partitioning, clustering and key. Checked before the table is created."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from sync_pipeline.schema import (
 
 @dataclass(frozen=True)
 class TableLayout:
-    """Partitioning and clustering of a table; the empty one is a plain table.
+    """Partitioning, clustering and key of a table. The default is a table without any.
 
     Attributes:
         partition_field: None for a table that is not partitioned by a column.
-        partition_granularity: HOUR, DAY, MONTH or YEAR; counts only with a `partition_field`.
+        partition_granularity: HOUR, DAY, MONTH or YEAR; without effect if `partition_field` is None.
         clustering_fields: at most four.
-        primary_key: declared, not enforced; BigQuery's optimiser trusts it.
+        primary_key: declared and not enforced; BigQuery's optimiser relies on it.
     """
 
     partition_field: str | None = None
@@ -35,13 +35,13 @@ class TableLayout:
 
     @property
     def partitioning(self) -> tuple[str, str]:
-        """Column and granularity, as BigQuery compares them: names without regard to case."""
+        """Column and granularity for comparison: the name in lower case, as BigQuery ignores case."""
         field = (self.partition_field or "").lower()
         return field, self.partition_granularity if field else ""
 
     @property
     def clustering(self) -> list[str]:
-        """The clustering columns, as BigQuery compares them."""
+        """The clustering columns for comparison: in lower case, as BigQuery ignores case."""
         return [name.lower() for name in self.clustering_fields]
 
     def __str__(self) -> str:
@@ -54,24 +54,25 @@ class TableLayout:
 
 
 def chosen_layout(
-    schema: Schema, config: AutoSchemaConfig | None, renamed: dict[str, str]
+    schema: Schema, config: AutoSchemaConfig | None, destination_names: dict[str, str]
 ) -> tuple[TableLayout, list[str]]:
-    """Return the layout Auto-Schema asks for, and notes on what it leaves out.
+    """Return the layout that Auto-Schema requests, and notes on what it leaves out.
 
     Args:
         schema: the destination's columns.
-        renamed: the new name of each source column; a field may be given by either name.
+        destination_names: the destination's name of each source column. A field may be given by either name.
 
-    Raises SchemaError naming every field that is missing or has a type that cannot partition or cluster.
+    Raises:
+        SchemaError: a field is missing, or its type cannot partition or cluster. Names every such field.
     """
     if config is None:
         return TableLayout(), []
     problems: list[str] = []
     notes: list[str] = []
-    partition_field: str | None = _destination_name(config.partition_field, schema, renamed)
+    partition_field: str | None = _destination_name(config.partition_field, schema, destination_names)
     field = schema.find(partition_field or "")
     if field is None and not config.partition_field_given:
-        notes.append(f"there is no column {config.partition_field} to partition by: the table is not partitioned")
+        notes.append(f"the table is not partitioned: it has no column {config.partition_field}")
         partition_field = None
     elif field is None:
         problems.append(_missing("partition_field", config.partition_field, schema.names))
@@ -79,7 +80,7 @@ def chosen_layout(
         allowed = PARTITION_GRANULARITIES.get(field.type) if field.mode != REPEATED else None
         if allowed:
             problems.append(
-                f"partition_granularity: a {field.type} column such as {field.name} is partitioned by "
+                f"partition_granularity: a {field.type} column such as {field.name} can be partitioned by "
                 f"{', '.join(allowed)}, not by {config.partition_granularity}"
             )
         elif config.partition_field_given:
@@ -87,13 +88,13 @@ def chosen_layout(
                 f"partition_field: {field.name} is {field.type_name}: use a DATE, DATETIME or TIMESTAMP column"
             )
         else:
-            notes.append(f"{field.name} is {field.type_name}, which cannot partition: the table is not partitioned")
+            notes.append(f"the table is not partitioned: {field.name} is {field.type_name}, which cannot partition")
             partition_field = None
     else:
         partition_field = field.name
     clustering = []
     for name in config.clustering_fields:
-        found = schema.find(_destination_name(name, schema, renamed))
+        found = schema.find(_destination_name(name, schema, destination_names))
         if found is None:
             problems.append(_missing("clustering_fields", name, schema.names))
         elif found.mode == REPEATED or found.type not in CLUSTERING_TYPES:
@@ -109,29 +110,29 @@ def chosen_layout(
 
 
 def with_declared_key(layout: TableLayout, key: tuple[str, ...], schema: Schema) -> TableLayout:
-    """Return the layout with the key declared, where BigQuery takes such a declaration."""
+    """Return the layout with the key declared, if BigQuery accepts that declaration."""
     is_declarable = len(key) <= MAX_DECLARED_KEY_COLUMNS and all(
         schema.field(name).type in DECLARABLE_KEY_TYPES and schema.field(name).mode != REPEATED for name in key
     )
     return replace(layout, primary_key=key) if is_declarable else layout
 
 
-def _destination_name(name: str, schema: Schema, renamed: dict[str, str]) -> str:
-    return name if schema.find(name) else renamed.get(name, name)
+def _destination_name(name: str, schema: Schema, destination_names: dict[str, str]) -> str:
+    return name if schema.find(name) else destination_names.get(name, name)
 
 
 def _missing(parameter: str, name: str, names: Collection[str]) -> str:
-    return f"{parameter}: there is no column {name}: the destination's columns are {', '.join(names)}"
+    return f"{parameter}: the destination has no column {name}; its columns are {', '.join(names)}"
 
 
 def layout_notes(wanted: TableLayout, existing: TableLayout) -> list[str]:
-    """Return what Auto-Schema asks for and an existing table does not have; it cannot be changed in place."""
+    """Return a note on each part of the wanted layout that an existing table lacks and cannot gain in place."""
     notes = []
     if wanted.partition_field and wanted.partitioning != existing.partitioning:
         notes.append("partition_field")
     if wanted.clustering_fields and wanted.clustering != existing.clustering:
         notes.append("clustering_fields")
     return [
-        f"{name}: the table is {existing}, and stays so; delete_existing_table=true would build it anew"
+        f"{name}: the existing table is {existing} and stays so; rebuild it with delete_existing_table=true"
         for name in notes
     ]

@@ -1,4 +1,4 @@
-"""How many partitions rows belong to, and how many one job may change."""
+"""Limits on the table partitions that the rows of a run belong to."""
 
 from __future__ import annotations
 
@@ -6,16 +6,14 @@ from sync_pipeline.auto_schema.layout import TableLayout
 from sync_pipeline.errors import SchemaError
 from sync_pipeline.schema import PARTITION_GRANULARITIES, Schema
 
-# One job, or statement, may change no more partitions than this, and a table can have no more than that.
+# Limits on the partitions that one job or statement modifies, and on those of a table.
 # https://cloud.google.com/bigquery/quotas#partitioned_tables
 MAX_PARTITIONS_PER_JOB = 4_000
-
-
 MAX_PARTITIONS_PER_TABLE = 10_000
 
 
 def check_partitions(partitions: frozenset[str | None], schema: Schema, layout: TableLayout, most: int) -> None:
-    """Raise SchemaError when the rows belong to more than `most` partitions."""
+    """Check the number of partitions. Raises SchemaError when the rows belong to more than `most` partitions."""
     if len(partitions) <= most:
         return
     field = schema.find(layout.partition_field or "")
@@ -23,22 +21,22 @@ def check_partitions(partitions: frozenset[str | None], schema: Schema, layout: 
     allowed = PARTITION_GRANULARITIES[field.type]
     wider = allowed[allowed.index(layout.partition_granularity) + 1 :]
     remedy = f"set partition_granularity={wider[0]} for a new table, or " if wider else ""
-    limit = "the most that a table has"
+    limit = "BigQuery's limit for a table"
     if most == MAX_PARTITIONS_PER_JOB:
-        limit = "the most that BigQuery changes in one job"
+        limit = "BigQuery's limit for one job"
     raise SchemaError(
         f"the rows belong to more than {most:,} partitions of {field.name} by "
-        f"{layout.partition_granularity}, {limit}: {remedy}load a shorter interval a run"
+        f"{layout.partition_granularity}, {limit}: {remedy}load a shorter interval per run"
     )
 
 
 def partition_groups(partitions: frozenset[str | None]) -> list[frozenset[str | None]]:
-    """Return the partitions in as few groups as one job each can change, each group before the next.
+    """Return the partitions, in order, in the fewest groups that one job each can modify.
 
-    The partition of rows without a moment is in the first group, where they sort.
+    The first group includes the NULL partition, because NULL sorts first.
     """
     moments = sorted(moment for moment in partitions if moment is not None)
-    # One place is left for the rows without a moment.
+    # One less than the limit leaves room for the NULL partition.
     size = MAX_PARTITIONS_PER_JOB - 1
     groups = [frozenset[str | None](moments[first : first + size]) for first in range(0, len(moments), size)]
     if None in partitions:

@@ -1,4 +1,4 @@
-"""What BigQuery allows in a table, checked before anything is read. https://cloud.google.com/bigquery/quotas"""
+"""BigQuery's limits on a table, checked before the read. https://cloud.google.com/bigquery/quotas"""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ MAX_COLUMNS = 10_000
 
 
 def check_columns(schema: Schema, data_source: str) -> None:
-    """Raise SchemaError where the table would have more columns than one can have; fields of a STRUCT count as well."""
+    """Check the number of columns. Raises SchemaError when there are too many; fields of a STRUCT count too."""
     columns = _count(schema)
     if columns <= MAX_COLUMNS:
         return
     remedy = "leave some out with exclude_fields or include_fields"
     if data_source == MONGODB:
         remedy = f"load whole documents into one column with mongodb_document_mode=true, or {remedy}"
-    raise SchemaError(f"the table would have {columns:,} columns, and BigQuery takes {MAX_COLUMNS:,}: {remedy}")
+    raise SchemaError(f"the table would have {columns:,} columns, but BigQuery allows {MAX_COLUMNS:,}: {remedy}")
 
 
 def _count(fields: Iterable[Field]) -> int:

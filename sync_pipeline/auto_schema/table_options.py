@@ -1,4 +1,4 @@
-"""What a table has besides columns and layout: what is carried to a table that takes its place, and its encryption."""
+"""Table options and encryption, which a replacement table takes over from the existing one."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class TableOptions:
     """The options of an existing table.
 
     Attributes:
-        kms_key: the Cloud KMS key that encrypts it; None for Google's own.
+        kms_key: the Cloud KMS key that encrypts the table; None for a Google-managed key.
         expires: when BigQuery deletes the table.
-        partition_expiration_days: after how many days BigQuery deletes a partition.
-        requires_partition_filter: BigQuery refuses queries without one.
+        partition_expiration_days: days after which BigQuery deletes a partition.
+        requires_partition_filter: whether BigQuery rejects queries without a partition filter.
     """
 
     kms_key: str | None = None
@@ -35,7 +35,7 @@ class TableOptions:
 
     @classmethod
     def of(cls, table: bigquery.Table) -> TableOptions:
-        """Return the options of a table as the API describes it."""
+        """Return the options of a table from the API."""
         encryption, partitioning = table.encryption_configuration, table.time_partitioning
         expiration = partitioning.expiration_ms if partitioning else None
         return cls(
@@ -49,7 +49,7 @@ class TableOptions:
         )
 
     def sql(self, layout: TableLayout) -> Mapping[str, str]:
-        """Return the options as GoogleSQL sets them for a table of that layout.
+        """Return the options as GoogleSQL expressions, for a table with that layout.
 
         https://cloud.google.com/bigquery/docs/reference/standard-sql/data-definition-language#table_option_list
         """
@@ -73,16 +73,16 @@ class TableOptions:
 
     @property
     def expiration_sql(self) -> str:
-        """When the table expires, as an expression."""
+        """The table's expiration time as a GoogleSQL expression."""
         return "NULL" if self.expires is None else f"TIMESTAMP {string_literal(self.expires.isoformat())}"
 
 
-# Of a table that has nothing besides columns and layout.
+# The options of a table without any.
 NO_OPTIONS = TableOptions()
 
 
 def encrypted(table: bigquery.Table, kms_key: str | None) -> bigquery.Table:
-    """Return the table, which is to be created, encrypted by a key; None leaves it to the dataset's default."""
+    """Set the encryption key of a table before its creation, and return it. None means the dataset's default."""
     if kms_key is not None:
         table.encryption_configuration = bigquery.EncryptionConfiguration(kms_key_name=kms_key)
     return table

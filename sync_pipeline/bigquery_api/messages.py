@@ -1,7 +1,7 @@
-"""What of BigQuery's words may be shown: its messages on values quote them, and no log and no error may.
+"""Filters BigQuery's error messages, because messages about values quote values, and logs and errors must not.
 
-Shown is what is known to speak of names, types, rights and limits; of everything else the kind, the place and where the
-words can be read by those who may see the data: BigQuery keeps them with the job.
+A message is shown if it is known to mention only names, types, permissions and limits. Of any other message only the
+kind and the position are shown. BigQuery keeps the full message with the job, for users who may see the data.
 https://cloud.google.com/bigquery/docs/error-messages
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-# Reasons whose messages speak of projects, tables, rights, quotas and the service itself.
+# Reasons whose messages mention only projects, tables, permissions, quotas and the service itself.
 SAFE_REASONS = frozenset(
     {
         "accessDenied",
@@ -37,7 +37,7 @@ SAFE_REASONS = frozenset(
     }
 )
 
-# How messages on statements, schemas and limits begin.
+# First words of messages about statements, schemas and limits.
 _SAFE = re.compile(
     "|".join(
         (
@@ -102,23 +102,23 @@ _SAFE = re.compile(
     )
 )
 
-# How BigQuery begins when one statement writes to more partitions than it may, and what helps.
+# First words of the message for a statement that modifies too many partitions, and the remedy.
 _TOO_MANY_PARTITIONS = "Too many partitions"
 _FEWER_PARTITIONS = (
-    "set a coarser partition_granularity for a new table, load a shorter interval a run, or let the workers read "
-    "(source_bigquery_read=storage_api), as their rows are published in parts"
+    "set a coarser partition_granularity for a new table, load a shorter interval per run, or set "
+    "source_bigquery_read=storage_api, which publishes the rows in parts"
 )
 
-# Our own words, which a statement of ours raises; see `sql_transformation.raised_error`.
+# An error that a statement of this package raised; see `transforms.in_sql.raised_error`.
 _OURS = re.compile(r"sync:\w+: .*? :sync")
 
 _TYPES = "int64|double|float64|float|bool|boolean|bytes|date|datetime|time|timestamp|interval|numeric|bignumeric"
 
-# How messages on values begin, and what is said in their place.
+# First words of messages about values, and the text that replaces them.
 _VALUES: Mapping[str, str] = {
     r".*PARSE_JSON|.*Failed to parse JSON|Invalid JSON": "a text in a JSON column is not JSON that BigQuery accepts",
-    rf"(?i:Bad|Invalid) (?i:({_TYPES}))\b": r"a value is no \1",
-    r"Could not (parse|cast|convert)|Error while reading data": "a value does not fit its column",
+    rf"(?i:Bad|Invalid) (?i:({_TYPES}))\b": r"a value is not a valid \1",
+    r"Could not (parse|cast|convert)|Error while reading data": "a value is invalid for its column",
     r"[Dd]ivision by zero": "a division by zero",
     r".*overflow": "a number is too large for its type",
 }
@@ -129,11 +129,11 @@ _UNSAFE_REASONS = frozenset({"invalid", "invalidQuery", "invalidUser", "notImple
 
 
 def shown_message(message: str, reason: str | None = None, location: str | None = None) -> str:
-    """Return what may be shown of a message of BigQuery, on one line.
+    """Return the part of a BigQuery message that may be shown, on one line.
 
     Args:
-        reason: BigQuery's word for the kind of error.
-        location: what BigQuery says the error is in, such as a file.
+        reason: the error's `reason`, BigQuery's name for the kind of error.
+        location: the error's `location`, such as a file.
     """
     said = _PREFIX.sub("", " ".join(message.split()))
     if ours := _OURS.match(said):
@@ -142,10 +142,10 @@ def shown_message(message: str, reason: str | None = None, location: str | None 
         return f"{said}: {_FEWER_PARTITIONS}" if said.startswith(_TOO_MANY_PARTITIONS) else said
     kind = reason if reason in _UNSAFE_REASONS else "an error"
     where = f" in {location}" if location and _LOCATION.fullmatch(location) else ""
-    # The last one: what comes before may be a value.
+    # Only a position at the end of the message: an earlier one may be part of a value.
     places = _PLACE.findall(said)
     at = f" at {places[-1]}" if places and said.endswith(places[-1]) else ""
     for pattern, words in _VALUES.items():
         if found := re.match(pattern, said):
             return f"{found.expand(words) if '\\' in words else words}{at}{where}"
-    return f"{kind}{at}{where}, whose words may quote a value and are not shown here"
+    return f"{kind}{at}{where}; its message may quote a value and is not shown here"

@@ -129,10 +129,10 @@ def _too_many(column: Field, plan: SyncPlan) -> str:
     allowed = PARTITION_GRANULARITIES[column.type]
     wider = allowed[allowed.index(plan.layout.partition_granularity) + 1 :]
     remedy = f"build the table with partition_granularity={wider[0]} (delete_existing_table), or " if wider else ""
-    # As `sql_transformation.raised_error` finds it.
+    # The form that `transforms.in_sql.raised_error` recognises.
     return (
         f"sync:SchemaError: the merge changes rows in more than {MAX_PARTITIONS_PER_JOB:,} partitions of {column.name} "
-        f"by {plan.layout.partition_granularity}, older versions included, the most that BigQuery changes in one job: "
+        f"by {plan.layout.partition_granularity}, older row versions included, BigQuery's limit for one job: "
         f"{remedy}partition it by a column that does not change, or merge a shorter interval a run :sync"
     )
 

@@ -1,1 +1,1 @@
-"""Smart Sync: which interval of the timestamp column a run reads. Pure: clocks and answers are arguments."""
+"""Smart Sync: the interval of the timestamp column that a run reads. Pure: clocks and answers are arguments."""

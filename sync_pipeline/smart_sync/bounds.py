@@ -1,4 +1,4 @@
-"""What the rows of an interval have to keep to."""
+"""Bounds that the timestamps of an interval's rows must lie within."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from sync_pipeline.smart_sync.placeholders import END_PLACEHOLDER, START_PLACEHO
 
 @dataclass(frozen=True)
 class TimestampBounds:
-    """What every row that is read must keep to: `after` < its timestamp <= `until`.
+    """The bounds of every row that a run reads: `after` < timestamp <= `until`.
 
-    A row beyond `until` would move the destination's latest timestamp past rows that are still to come. One that is not
-    `after` was loaded before; rows that are merged may be, and may have none, so there `after` is None.
+    A row beyond `until` would move the destination's latest timestamp past rows that are not visible yet. A row at or
+    before `after` was loaded by an earlier run. A merge may load such rows again, and rows without a timestamp: there
+    `after` is None.
 
     Attributes:
-        refuses_null: a row without a timestamp is refused even where `after` is None.
+        refuses_null: whether a row without a timestamp is rejected even if `after` is None.
     """
 
     column: str
@@ -26,9 +27,9 @@ class TimestampBounds:
 
     @property
     def problem(self) -> str:
-        """What is said of a query that returns a row that does not."""
+        """The error message for a query that returns a row outside the bounds."""
         return (
             f"the query returns rows whose {self.column} is NULL or outside the interval: it must select "
-            f"{self.column} > '{START_PLACEHOLDER}' AND {self.column} <= '{END_PLACEHOLDER}' of the very column it "
-            "returns"
+            f"{self.column} > '{START_PLACEHOLDER}' AND {self.column} <= '{END_PLACEHOLDER}' on the same column that "
+            "it returns"
         )

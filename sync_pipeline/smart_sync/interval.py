@@ -1,9 +1,9 @@
-"""Smart Sync: which interval of the timestamp column a run reads. Pure: clocks and answers are arguments.
+"""Smart Sync: the interval of the timestamp column that a run reads. Pure: clocks and answers are arguments.
 
-A run reads the half-open interval (start, end]. `start` is the latest timestamp the destination holds, so what was
-loaded before is not read again. `end` comes from the source's own clock, and is held back behind every transaction
-that may still commit rows with an older stamp: what commits after the read with a stamp below the destination's
-latest would never be read.
+A run reads the half-open interval (start, end]. `start` is the latest timestamp in the destination, so a run does not
+read rows again that an earlier run loaded. `end` is a safe upper bound from the source's own clock: it lies before the
+start of every transaction that may still commit rows with an older timestamp. If such a row appeared below the
+destination's latest timestamp after the read, no run would ever read it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 
 from sync_pipeline.smart_sync.wall_clock import WallClock
 
-# How "all historical data" begins where a text has to say it; rows from before are read as well.
+# The start of "all historical data" where a query needs a value. A run over everything reads older rows too.
 BEGINNING = datetime(1900, 1, 1, tzinfo=UTC)
 
 
@@ -22,31 +22,31 @@ BEGINNING = datetime(1900, 1, 1, tzinfo=UTC)
 EARLIEST = datetime.min.replace(tzinfo=UTC)
 LATEST = datetime.max.replace(tzinfo=UTC)
 
-# More than a wall clock can be from UTC.
+# More than the offset of any wall clock from UTC.
 _ZONES = timedelta(days=3)
 
 
 class StartOrigin(enum.Enum):
-    """Where the start of an interval came from; the value is the sentence shown in the plan."""
+    """What determined the start of an interval. The value is the sentence in the plan."""
 
     DESTINATION = "latest timestamp in the destination"
     LOOKBACK = "latest timestamp in the destination, less smart_sync_lookback_seconds"
-    EVERYTHING = "the destination is empty and sync_all_on_empty_table=true; older rows are read too"
+    EVERYTHING = "the destination is empty and sync_all_on_empty_table=true; includes older rows"
     FALLBACK = "the destination is empty and sync_all_on_empty_table=false: fallback_days back from the end"
-    REPLACED = "delete_existing_table=true: the table is loaded anew, with older rows too"
+    REPLACED = "delete_existing_table=true: the run replaces the table; includes older rows"
 
 
 @dataclass(frozen=True)
 class SyncInterval:
     """(start, end]: `start` was loaded before, `end` is included. Both are aware, in UTC, to the microsecond.
 
-    The interval of everything has no start but for a text that has to name one: see `is_everything`.
+    If `is_everything`, rows before `start` belong to the interval too; `start` is only a value for queries.
 
     Attributes:
-        latest: the destination's latest timestamp when the run was planned, None when it held none. Of runs that
-            were planned with the same one, only one may publish.
-        wall_clock: for a column without a time zone, the clock of its stamps: all three are readings of it, written as
-            UTC. None where the column's timestamps are moments.
+        latest: the destination's latest timestamp at planning time, None if it had none. Of all runs planned with the
+            same `latest`, only one may publish.
+        wall_clock: the clock of a column without a time zone. `start`, `end` and `latest` are then readings of that
+            clock, written as UTC. None if the column's timestamps have a time zone.
     """
 
     start: datetime
@@ -65,27 +65,27 @@ class SyncInterval:
 
     @property
     def is_everything(self) -> bool:
-        """Whether all rows up to the end are read, also those from before `start`."""
+        """Whether the run reads all rows up to `end`, including rows before `start`."""
         return self.origin in (StartOrigin.EVERYTHING, StartOrigin.REPLACED)
 
     @property
     def after(self) -> datetime | None:
-        """What the rows are later than; None where everything is read."""
+        """The exclusive lower bound of the rows; None if the run reads everything."""
         return None if self.is_everything else self.start
 
     @property
     def end_moment(self) -> datetime:
-        """The moment of the end, which a wall clock may show twice: the first."""
+        """The instant of `end`. If the wall clock shows `end` twice, the earlier instant."""
         return self.end if self.wall_clock is None else self.wall_clock.earliest(self.end)
 
 
 @dataclass(frozen=True)
 class LatestTimestamp:
-    """What the destination answered.
+    """The destination's latest timestamp.
 
     Attributes:
-        value: the latest timestamp that is not in the source's future; None when there is none.
-        future: the latest timestamp of all when it lies in the source's future, else None.
+        value: the latest timestamp at or before the source's clock; None if the destination has none.
+        future: the latest timestamp of all if it lies after the source's clock, else None.
     """
 
     value: datetime | None = None
@@ -104,17 +104,17 @@ def resolve_interval(
 ) -> SyncInterval:
     """Return the interval to read.
 
-    Args:
-        latest: the destination's latest timestamp that is not in the source's future; None for an empty table.
-        end: the safe end.
-        sync_all_on_empty_table: with no latest timestamp, read everything rather than the last days.
-        fallback_days: how many days before the end to start when not reading everything.
-        lookback: how far to start before the latest timestamp; only for rows that are merged.
-        table_is_replaced: the destination's rows go away, so what it holds does not count.
-        wall_clock: for a column without a time zone, the clock that `latest` and `end` are readings of.
+    If `end` lies before the start (the source's clock was set back, or open transactions hold the end back), the
+    interval is empty. A later run then reads the rows.
 
-    An end that lies before the start (the source's clock was set back, or the end is held back) gives an empty
-    interval, not an error: the rows come with a later run.
+    Args:
+        latest: the destination's latest timestamp at or before the source's clock; None for an empty table.
+        end: the safe upper bound.
+        sync_all_on_empty_table: if `latest` is None, read everything instead of the last `fallback_days`.
+        fallback_days: days before `end` at which to start if the run does not read everything.
+        lookback: time before `latest` at which to start; only for merges.
+        table_is_replaced: the run replaces the destination's rows, so `latest` does not count.
+        wall_clock: the clock of a column without a time zone; `latest` and `end` are readings of it.
     """
     if latest is not None and not table_is_replaced:
         start = _less(latest, lookback, wall_clock) if lookback else latest
@@ -133,10 +133,10 @@ def _less(latest: datetime, lookback: timedelta, wall_clock: WallClock | None) -
 
 
 def zone_without_effect(column: str) -> str:
-    """Return what is said where a time zone was given for timestamps that have one."""
-    return f"smart_sync_time_zone is ignored: the timestamps of {column} are moments, whichever the zone"
+    """Return the warning for smart_sync_time_zone on a column whose timestamps have a time zone."""
+    return f"smart_sync_time_zone is ignored: the timestamps of {column} already have a time zone"
 
 
 def timestamp_text(timestamp: datetime) -> str:
-    """Return `2025-07-22 13:00:00.000000+00`: microseconds and the offset, whatever the session's time zone."""
+    """Return the timestamp in UTC with microseconds and offset: `2025-07-22 13:00:00.000000+00`."""
     return timestamp.astimezone(UTC).isoformat(sep=" ", timespec="microseconds").removesuffix(":00")

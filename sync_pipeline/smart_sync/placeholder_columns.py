@@ -1,6 +1,7 @@
-"""Which column a query compares with the placeholders: it has to be Smart Sync's, or changed rows are never seen.
+"""Finds the column that a query compares with the placeholders.
 
-A query is read as far as its form allows: what cannot be read is said, not refused.
+It has to be Smart Sync's timestamp column, otherwise runs miss changed rows. If the column cannot be determined, the
+run warns and continues.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ _COMPARISONS = (exp.GT, exp.GTE, exp.LT, exp.LTE, exp.Between)
 
 
 def compared_columns(query: str, source: str, column: str, placeholder: str) -> frozenset[str] | None:
-    """Return the names that a query compares with `placeholder`; None when that cannot be read.
+    """Return the column names that a query compares with `placeholder`; None if they cannot be determined.
 
-    Names that stand for `column`, since the query returns them as that, are told as `column`.
+    A column that the query returns under the alias `column` counts as `column`.
     """
     compared = _in_filter(query, placeholder) if source == MONGODB else _in_sql(query, source, column, placeholder)
     names = list(compared)
@@ -30,7 +31,7 @@ def compared_columns(query: str, source: str, column: str, placeholder: str) -> 
 
 
 def mismatch(query: str, source: str, column: str) -> str | None:
-    """Return what is compared with a placeholder instead of `column`, where that is certain."""
+    """Return which placeholder the query certainly compares with another column than `column`, and which; else None."""
     for placeholder in (START_PLACEHOLDER, END_PLACEHOLDER):
         columns = compared_columns(query, source, column, placeholder)
         if columns is not None and column.lower() not in columns:
@@ -39,7 +40,7 @@ def mismatch(query: str, source: str, column: str) -> str | None:
 
 
 def is_readable(query: str, source: str, column: str) -> bool:
-    """Whether it is certain which columns the placeholders are compared with."""
+    """Whether the columns that the query compares with the placeholders can be determined."""
     return all(
         compared_columns(query, source, column, placeholder) is not None
         for placeholder in (START_PLACEHOLDER, END_PLACEHOLDER)
@@ -52,7 +53,7 @@ def _in_sql(query: str, source: str, column: str, placeholder: str) -> Iterator[
     except (sqlglot.errors.SqlglotError, RecursionError):
         yield None
         return
-    # Columns that are renamed by the alias of a table: which is which depends on their order.
+    # A table alias that renames columns: the mapping depends on the order of the columns.
     if any(alias.args.get("columns") for alias in tree.find_all(exp.TableAlias)):
         yield None
         return
@@ -69,7 +70,7 @@ def _in_sql(query: str, source: str, column: str, placeholder: str) -> Iterator[
 
 
 def _expressions_of(tree: exp.Expression, column: str) -> set[str]:
-    """Return the names and expressions that the query returns as `column`, at whatever depth it renames them."""
+    """Return the names and expressions that the query returns as `column`, through any number of aliases."""
     aliases = [(alias.alias.lower(), alias.this) for alias in tree.find_all(exp.Alias)]
     same = {column}
     while (
@@ -85,7 +86,10 @@ def _expressions_of(tree: exp.Expression, column: str) -> set[str]:
 
 
 def _other_side(literal: exp.Expression) -> exp.Expression | None:
-    """Return what is compared with the expression that the literal is all of; None when there is no such thing."""
+    """Return the other operand of the comparison that `literal` is one operand of.
+
+    None if the literal is not in a comparison, or its operand also contains a column or a subquery.
+    """
     side: exp.Expression = literal
     while side.parent is not None and not isinstance(side.parent, _COMPARISONS):
         side = side.parent
@@ -116,12 +120,12 @@ def _in_filter(query: str, placeholder: str) -> Iterator[str | None]:
 
 
 def _compared_fields(value: Any, placeholder: str, field: str | None) -> Iterator[str | None]:
-    """Yield the field that each placeholder in a filter of MongoDB is compared with, None where that is not clear."""
+    """Yield the field that a MongoDB filter compares with each placeholder, None if it cannot be determined."""
     if isinstance(value, str):
         if placeholder in value:
             yield field.lower() if field is not None else None
     elif isinstance(value, list):
-        # As $expr has it: {"$gt": ["$updated_at", {"$date": …}]}.
+        # The form of $expr: {"$gt": ["$updated_at", {"$date": …}]}.
         paths = [member[1:] for member in value if isinstance(member, str) and member.startswith("$")]
         for member in value:
             yield from _compared_fields(member, placeholder, paths[0] if len(paths) == 1 else field)

@@ -1,4 +1,4 @@
-"""Queries that name the interval by `{start_timestamp}` and `{end_timestamp}`."""
+"""The placeholders `{start_timestamp}` and `{end_timestamp}` in queries."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ START_PLACEHOLDER, END_PLACEHOLDER = "{start_timestamp}", "{end_timestamp}"
 
 
 def has_placeholders(query: str) -> bool:
-    """Whether `query` asks for the interval by name."""
+    """Whether `query` contains a placeholder."""
     return START_PLACEHOLDER in query or END_PLACEHOLDER in query
 
 
 def fill_placeholders(query: str, interval: SyncInterval, start: str | None = None) -> str:
-    """Return `query` with the two placeholders replaced, and nothing else: `'{a,b}'` is good SQL.
+    """Return `query` with both placeholders replaced. Other braces, as in `'{a,b}'`, stay.
 
-    `start` is the text of the start where it is not the interval's own.
+    `start` replaces the interval's own start.
     """
     return query.replace(START_PLACEHOLDER, start or timestamp_text(interval.start)).replace(
         END_PLACEHOLDER, timestamp_text(interval.end)

@@ -1,4 +1,4 @@
-"""The end of an interval: the latest timestamp below which no row can appear any more."""
+"""The end of an interval: the latest timestamp at or below which no new row can appear."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _MICROSECOND = timedelta(microseconds=1)
 
 @dataclass(frozen=True)
 class OpenTransaction:
-    """A transaction of another session that has not ended, and may commit rows stamped with its start.
+    """An open transaction of another session. It may still commit rows with its start as their timestamp.
 
     Attributes:
-        started_at: when it began, or the latest moment by which it must have begun.
-        name: for the log: its process and what it is, never its query.
-        start_is_known: False for a prepared transaction: the server tells when it was prepared, not when it began.
+        started_at: when it began; if unknown, an instant at or after its beginning.
+        name: its kind and process id, for the log; never its query.
+        start_is_known: False for a prepared transaction: the server reports when it was prepared, not when it began.
     """
 
     started_at: datetime
@@ -28,7 +28,7 @@ class OpenTransaction:
 
 @dataclass(frozen=True)
 class UpperBound:
-    """The end of the interval, and what is to be said about it."""
+    """The end of the interval, and warnings about it."""
 
     end: datetime
     warnings: tuple[str, ...] = ()
@@ -37,15 +37,15 @@ class UpperBound:
 def upper_bound(
     now: datetime, transactions: Sequence[OpenTransaction], *, settle: timedelta, max_hold: timedelta
 ) -> UpperBound:
-    """Return the latest end below which no row can appear any more.
+    """Return the latest end at or below which no new row can appear.
 
     Args:
-        now: the source's clock, read before `transactions` was.
-        transactions: all that were open after `now` was read.
-        settle: how far to stay behind: a session can have taken its start and not be visible yet, and applications
-            stamp rows a little before they write them.
-        max_hold: a transaction that has been open for longer does not hold the end back any more, and is warned of.
-            Of one whose start is not known it is taken that it was not open for longer before.
+        now: the source's clock, read before `transactions`.
+        transactions: all transactions that were open after `now` was read.
+        settle: safety margin. A session may have taken its start time and not be visible yet, and applications stamp
+            rows a little before they write them.
+        max_hold: a transaction open for longer no longer holds the end back; the run warns and continues. If the start
+            of a transaction is unknown, it is assumed to lie at most `max_hold` before `started_at`.
     """
     end = now
     holder: OpenTransaction | None = None
@@ -54,12 +54,12 @@ def upper_bound(
         since = f"{transaction.name}, open since {timestamp_text(transaction.started_at)}"
         if now - transaction.started_at > max_hold:
             warnings.append(
-                f"{since}, is older than smart_sync_max_hold_seconds={max_hold.total_seconds():.0f} and does not hold "
-                "the sync back any more: rows that it commits with a stamp from its beginning WILL BE MISSED. End it, "
+                f"{since}, is older than smart_sync_max_hold_seconds={max_hold.total_seconds():.0f} and no longer "
+                "holds the sync back: rows that it commits with timestamps from its beginning WILL BE MISSED. End it, "
                 "or use primary_key with smart_sync_lookback_seconds"
             )
             continue
-        # Rows stamped with now() carry the very start of their transaction.
+        # In PostgreSQL now() returns the start of the transaction, so a row's timestamp may equal it.
         before = transaction.started_at - _MICROSECOND - (timedelta() if transaction.start_is_known else max_hold)
         if before < end:
             end, holder = before, transaction

@@ -1,7 +1,7 @@
-"""Timestamps without a time zone: what the wall clock of their zone shows, and which times it will not show again.
+"""Timestamps without a time zone: readings of a wall clock, and which readings it will not show again.
 
-A reading of a wall clock is written as if it were UTC, here and wherever such timestamps are compared. Where clocks
-are set back, the wall clock shows some times twice; where they are set forward, it leaves some out. Pure.
+This package writes a reading of a wall clock as if it were UTC. When clocks are set back, the wall clock shows some
+times twice; when they are set forward, it skips some. Pure.
 """
 
 from __future__ import annotations
@@ -11,25 +11,25 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from zoneinfo import ZoneInfo
 
-# Who says which zone it is, where the user does.
-ZONE_GIVEN = "as smart_sync_time_zone says"
+# The origin of a zone that the user gave.
+ZONE_GIVEN = "from smart_sync_time_zone"
 
 _UTC_NAMES = frozenset({"UTC", "ETC/UTC", "GMT", "ETC/GMT", "UCT", "ETC/UCT", "ZULU", "ETC/ZULU"})
 
 _MICROSECOND = timedelta(microseconds=1)
 _STEP = timedelta(hours=1)
 
-# Offsets from UTC lie within a day on either side, so no change of them that comes later than this can lead back.
+# Offsets from UTC lie within one day on either side, so a change of the offset later than this cannot repeat a reading.
 _HORIZON = timedelta(days=2)
 
 
 @dataclass(frozen=True)
 class WallClock:
-    """The clock by which rows are stamped in a column without a time zone.
+    """The clock that a column without a time zone holds readings of.
 
     Attributes:
-        zone: its name in the IANA time zone database, such as `America/New_York`.
-        origin: who says so, for the plan.
+        zone: IANA time zone name, such as `America/New_York`.
+        origin: what determined the zone, for the plan.
     """
 
     zone: str
@@ -47,14 +47,14 @@ class WallClock:
         return self.zone.upper() in _UTC_NAMES
 
     def reading(self, instant: datetime) -> datetime:
-        """Return what the clock shows at `instant`, written as UTC."""
+        """Return the clock's reading at `instant`, written as UTC."""
         return instant.astimezone(self._info).replace(tzinfo=UTC, fold=0)
 
     def passed(self, instant: datetime) -> datetime:
-        """Return the latest reading that no moment after `instant` can show: all of those show a later one.
+        """Return the latest reading that the clock cannot show again after `instant`.
 
-        It is the clock's reading, but for the time before clocks are set back: then it is just before the first reading
-        that comes again, until that has come again.
+        Usually this is the reading at `instant`. Shortly before clocks are set back it is the reading just before the
+        first one that repeats, until the clock has passed the repeated time.
         """
         lowest = self.reading(instant)
         before = instant
@@ -66,21 +66,21 @@ class WallClock:
         return lowest
 
     def earliest(self, reading: datetime) -> datetime:
-        """Return a moment at or before the first at which the clock shows `reading`, or would have shown it."""
+        """Return the first instant at which the clock shows `reading`; for a skipped reading, an instant before it."""
         local = reading.replace(tzinfo=self._info)
         return min(local.replace(fold=fold).astimezone(UTC) for fold in (0, 1))
 
     def less(self, reading: datetime, duration: timedelta) -> datetime:
-        """Return a reading that is before all that the clock has shown from `duration` before `reading` on."""
+        """Return a reading before every reading that the clock showed since `duration` before `reading`."""
         return min(reading - duration, self.passed(self.earliest(reading) - duration))
 
     def _offset(self, instant: datetime) -> timedelta:
         offset = instant.astimezone(self._info).utcoffset()
-        assert offset is not None, "every zone has an offset at every moment"
+        assert offset is not None, "every zone has an offset at every instant"
         return offset
 
     def _first_reading_after_change(self, before: datetime, after: datetime) -> datetime:
-        """Return what the clock shows at the moment at which its offset changes, between two moments."""
+        """Return the reading right after the offset changes between two instants."""
         old = self._offset(before)
         while after - before > _MICROSECOND:
             middle = before + (after - before) / 2

@@ -1,1 +1,1 @@
-"""Transforms: what `transformation_config` does to the rows, of a batch and in SQL."""
+"""Transforms: apply `transformation_config` to rows, in batches and in SQL."""

@@ -1,4 +1,4 @@
-"""Columns chosen, renamed, retyped, hashed and added: for schemas at launch, for batches on the workers.
+"""Selects, renames, converts, hashes and adds columns: of schemas at launch, of batches on the workers.
 
 source columns ── read_schema ──▶ columns to read ── transform_schema ──▶ columns of the destination
                                   batches as read ── transform_batch ───▶ batches as staged
@@ -22,18 +22,18 @@ from sync_pipeline.schema import EXPLICIT_CASTS, LOSSLESS_CASTS, NULLABLE, REPEA
 from sync_pipeline.suggestions import did_you_mean
 from sync_pipeline.transforms.hashing import hash_column
 
-# bool comes first, as it is an int as well.
+# bool precedes int, because it is a subclass of int.
 _CONSTANT_TYPES: tuple[tuple[type, str], ...] = ((bool, "BOOL"), (int, "INT64"), (float, "FLOAT64"), (str, "STRING"))
 
 
 def read_schema(source: Schema, config: TransformationConfig, *, has_dynamic_schema: bool = False) -> Schema:
-    """Return the columns to read, by their source names and in the source's order, with the types to read them as.
+    """Return the columns to read, with their source names and in the source's order, and the types to read them as.
 
-    A hashed column is read as STRING, which is what is hashed; BYTES stay BYTES. Where rows are open
-    (`SourceDescription.has_dynamic_schema`), they may lack what is chosen or hashed.
+    A hashed column is read as STRING, because the text is hashed; BYTES stay BYTES. With
+    `SourceDescription.has_dynamic_schema`, selected and hashed columns may be missing from the source.
 
     Raises:
-        SchemaError: `config` names columns the source does not have, or asks for a type they cannot be read as.
+        SchemaError: `config` names columns that the source does not have, or types that they cannot be read as.
     """
     problems = list(_unknown_columns(source, config, has_dynamic_schema=has_dynamic_schema))
     chosen = [
@@ -56,17 +56,17 @@ def read_schema(source: Schema, config: TransformationConfig, *, has_dynamic_sch
 
 
 def transform_schema(read: Schema, config: TransformationConfig) -> Schema:
-    """Return the destination's columns: those read, hashed and renamed, then the constants.
+    """Return the destination's columns: the columns read, hashed and renamed, then the constants.
 
     Raises:
-        SchemaError: BigQuery does not allow a name, or two columns would have one name but for its case.
+        SchemaError: BigQuery does not allow a name, or two names differ only in case.
     """
     _check_names(read, config)
     fields = [
         replace(
             field.as_type("STRING") if field.name in config.hash_fields else field,
             name=destination_name(field.name, config),
-            # A hash is longer than what a STRING(20) was made for.
+            # A hash has 64 characters and may exceed the source column's maximum length.
             parameters="" if field.name in config.hash_fields else field.parameters,
         )
         for field in read
@@ -76,16 +76,16 @@ def transform_schema(read: Schema, config: TransformationConfig) -> Schema:
 
 
 def destination_name(source_name: str, config: TransformationConfig) -> str:
-    """Return the name that the source's column has in the destination."""
+    """Return the destination's name of a source column."""
     return config.field_mappings.get(source_name, source_name)
 
 
 def transform_batch(
     batch: pa.RecordBatch, config: TransformationConfig, schema: Schema, hash_key: Secret | None = None
 ) -> pa.RecordBatch:
-    """Return the rows of `batch`, which has the columns of `read_schema`, with those of `schema` (`transform_schema`).
+    """Return a batch with the columns of `read_schema` converted to the columns of `schema` (`transform_schema`).
 
-    The data of a column that is neither hashed nor constant is not copied. Raises what `hashing.digest` raises.
+    Copies no data except that of hashed and constant columns. Raises the errors of `hashing.digest`.
     """
     arrow_schema = schema.arrow
     if not config.hash_fields and batch.schema.equals(arrow_schema):
@@ -103,7 +103,7 @@ def transform_batch(
 
 @dataclass
 class ApplyTransformation(beam.PTransform[PCollection[pa.RecordBatch], PCollection[pa.RecordBatch]]):
-    """`transform_batch` for each batch: PCollection of RecordBatch, as read → as staged.
+    """Applies `transform_batch` to each batch: PCollection of RecordBatch, as read → as staged.
 
     Attributes:
         schema: the destination's columns, from `transform_schema`.
@@ -115,7 +115,7 @@ class ApplyTransformation(beam.PTransform[PCollection[pa.RecordBatch], PCollecti
     hash_key: Secret | None = None
 
     def expand(self, batches: PCollection[pa.RecordBatch]) -> PCollection[pa.RecordBatch]:
-        """Return the transformed batches, one for each."""
+        """Return the transformed batches, one per input batch."""
         transform = beam.Map(transform_batch, self.config, self.schema, self.hash_key).with_output_types(pa.RecordBatch)
         transformed: PCollection[pa.RecordBatch] = batches | "TransformBatch" >> transform
         return transformed
@@ -165,7 +165,9 @@ def _hashable(field: Field) -> Field:
     if field.type in ("STRING", "BYTES"):
         return field
     if "STRING" not in LOSSLESS_CASTS.get(field.type, frozenset()):
-        raise SchemaError(f"transformation_config.hash_fields: {field.name} is {field.type}, which has no one text")
+        raise SchemaError(
+            f"transformation_config.hash_fields: {field.name} is {field.type}, which has no unique text to hash"
+        )
     return field.as_type("STRING")
 
 
@@ -178,7 +180,7 @@ def _check_names(read: Schema, config: TransformationConfig) -> None:
     clashes = [" and ".join(names) for names in sources.values() if len(names) > 1]
     if clashes:
         raise SchemaError(
-            f"these would be one column in BigQuery, which ignores case: {'; '.join(clashes)}. Rename all but one with "
+            f"duplicate column names, as BigQuery ignores case: {'; '.join(clashes)}. Rename all but one with "
             "transformation_config.field_mappings, or leave them out with exclude_fields"
         )
     refused = [name for name in read.names if check_column(destination_name(name, config)) is not None]

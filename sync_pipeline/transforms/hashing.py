@@ -1,4 +1,4 @@
-"""Hashes that stand for values: SHA-256, or with `hash_key` HMAC-SHA-256, which nobody can reverse without the key."""
+"""Hashes of values: SHA-256, or with `hash_key` HMAC-SHA-256, which cannot be reversed by guessing without the key."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ import pyarrow as pa
 from sync_pipeline.errors import ConfigError
 from sync_pipeline.parameters.secrets import Secret
 
-# NIST SP 800-107, 5.3.4: a key is as strong as its entropy; fewer bytes than these can be guessed.
+# A shorter key can be guessed. NIST SP 800-107, section 5.3.4: the strength of a key is its entropy.
 SAFE_KEY_BYTES = 16
 
 
 def digest(value: bytes, key: Secret | None) -> str:
-    """Return the hash of a value as 64 hexadecimal digits. Raises what `key_bytes` raises."""
+    """Return the hash of a value as 64 hexadecimal digits. Raises the errors of `key_bytes`."""
     if key is None:
         return hashlib.sha256(value).hexdigest()
     return hmac.digest(key_bytes(key), value, "sha256").hex()
 
 
 def hash_column(column: pa.Array, key: Secret | None = None) -> pa.Array:
-    """Return the `digest` of each text (its UTF-8) or bytes value; NULL stays NULL."""
-    # Each distinct value is hashed once.
+    """Return the `digest` of each string (as UTF-8) or bytes value. NULL stays NULL."""
+    # Hash each distinct value once.
     encoded = column.dictionary_encode()
     values = encoded.dictionary.cast(pa.binary()).to_pylist()
     digests = pa.array([digest(value, key) for value in values], type=pa.string())
@@ -32,18 +32,20 @@ def hash_column(column: pa.Array, key: Secret | None = None) -> pa.Array:
 
 
 def key_risks(key: Secret) -> list[str]:
-    """Return what is to be said of the key. Raises what `key_bytes` raises."""
+    """Return warnings about the key. Raises the errors of `key_bytes`."""
     size = len(key_bytes(key))
     if size >= SAFE_KEY_BYTES:
         return []
-    return [f"{key.parameter} has {size} bytes, which can be guessed: use at least {SAFE_KEY_BYTES} random ones"]
+    return [f"{key.parameter} has {size} bytes, which can be guessed: use at least {SAFE_KEY_BYTES} random bytes"]
 
 
 @functools.lru_cache(maxsize=4)
 def key_bytes(key: Secret) -> bytes:
-    """Return the key, resolved once in a process.
+    """Return the key, resolved once per process.
 
-    Raises ConfigError when it cannot be read or is empty, SourceUnavailableError when Secret Manager does not answer.
+    Raises:
+        ConfigError: the key cannot be read or is empty.
+        SourceUnavailableError: Secret Manager does not answer.
     """
     text = key.resolve()
     if not text:

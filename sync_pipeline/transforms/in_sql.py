@@ -1,8 +1,8 @@
-"""The transformations said in GoogleSQL, for rows that BigQuery can select by itself.
+"""The transformations in GoogleSQL, for sources in BigQuery.
 
-A source in BigQuery has its columns converted by the query that reads them, whichever way the rows then go, so that
-both ways give the same values. What a worker would refuse is refused in the query too: a value that does not fit, NULL
-in a key, a timestamp outside the interval. Such an error names the column, never the value.
+The query that reads the source converts the columns, with either read method, so both methods give the same values. The
+query also makes the checks of the workers: it rejects an invalid value, NULL in a key, and a timestamp outside the
+interval. Such an error names the column, never the value.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from sync_pipeline.schema import (
 from sync_pipeline.smart_sync.bounds import TimestampBounds
 from sync_pipeline.smart_sync.interval import timestamp_text
 
-# How a value becomes one of another type; `{x}` is the value. Every value fits.
+# Casts that accept every value; `{x}` is the value.
 SURE_CASTS: Mapping[tuple[str, str], str] = {
     ("BOOL", "STRING"): "CAST({x} AS STRING)",
     ("INT64", "FLOAT64"): "CAST({x} AS FLOAT64)",
@@ -46,14 +46,14 @@ SURE_CASTS: Mapping[tuple[str, str], str] = {
     ("DATE", "STRING"): "CAST({x} AS STRING)",
     ("TIME", "STRING"): "CAST({x} AS STRING)",
     ("DATETIME", "STRING"): "CAST({x} AS STRING)",
-    # With the zone: a project may have another default.
+    # An explicit zone: a project may have another default time zone.
     ("DATETIME", "TIMESTAMP"): "TIMESTAMP({x}, 'UTC')",
     ("TIMESTAMP", "DATETIME"): "DATETIME({x}, 'UTC')",
     ("TIMESTAMP", "STRING"): "STRING({x}, 'UTC')",
     ("JSON", "STRING"): "TO_JSON_STRING({x})",
 }
 
-# The same where a value may not fit: it is NULL then.
+# Casts that return NULL for a value that the type cannot hold.
 CHECKED_CASTS: Mapping[tuple[str, str], str] = {
     ("NUMERIC", "INT64"): "SAFE_CAST({x} AS INT64)",
     ("BIGNUMERIC", "INT64"): "SAFE_CAST({x} AS INT64)",
@@ -68,24 +68,24 @@ CHECKED_CASTS: Mapping[tuple[str, str], str] = {
     ("STRING", "DATE"): "SAFE_CAST({x} AS DATE)",
     ("STRING", "TIME"): "SAFE_CAST({x} AS TIME)",
     ("STRING", "DATETIME"): "SAFE_CAST({x} AS DATETIME)",
-    # Not TIMESTAMP(…, 'UTC'), which BigQuery refuses for a text that names its own zone.
+    # Not TIMESTAMP(…, 'UTC'), which BigQuery rejects for a text with its own zone.
     # https://cloud.google.com/bigquery/docs/reference/standard-sql/timestamp_functions#timestamp
     ("STRING", "TIMESTAMP"): "IFNULL(SAFE_CAST(CONCAT({x}, '+00') AS TIMESTAMP), SAFE_CAST({x} AS TIMESTAMP))",
     ("STRING", "JSON"): "SAFE.PARSE_JSON({x}, wide_number_mode=>'round')",
     ("STRING", "GEOGRAPHY"): "SAFE.ST_GEOGFROMTEXT({x})",
 }
 
-# Of the checked casts those that would round, and whether `{value}` differs from `{x}`: such a value does not fit.
+# Checked casts that round, and the condition that the result `{value}` differs from `{x}`: such a value is invalid.
 _ROUNDED: Mapping[tuple[str, str], str] = {
     ("NUMERIC", "INT64"): "CAST({value} AS NUMERIC) != {x}",
     ("BIGNUMERIC", "INT64"): "CAST({value} AS BIGNUMERIC) != {x}",
     ("BIGNUMERIC", "NUMERIC"): "CAST({value} AS BIGNUMERIC) != {x}",
     ("STRING", "NUMERIC"): "CAST({value} AS BIGNUMERIC) != SAFE_CAST({x} AS BIGNUMERIC)",
-    # No type holds more digits: the 39th behind the point, unless only zeros follow.
+    # No type holds more digits, so look for a non-zero digit from the 39th decimal place on.
     ("STRING", "BIGNUMERIC"): "REGEXP_CONTAINS({x}, '[.][0-9]{{38}}[0-9]*[1-9]')",
 }
 
-# The text of a value in a dead letter, where a cast does not give it.
+# The text of a value in a dead letter, for types that cannot be cast to STRING.
 _TEXTS: Mapping[str, str] = {
     "BYTES": "TO_HEX({x})",
     "GEOGRAPHY": "ST_ASTEXT({x})",
@@ -95,19 +95,19 @@ _TEXTS: Mapping[str, str] = {
     RANGE: "TO_JSON_STRING({x})",
 }
 
-# An error that a query of ours raised, as BigQuery repeats it somewhere in its message.
+# An error that a query of this package raised. BigQuery includes it somewhere in its message.
 _RAISED = re.compile(r"sync:(RecordError|SchemaError|SourceQueryError): (.*?) :sync")
 _KINDS: Mapping[str, type[SyncError]] = {kind.__name__: kind for kind in (RecordError, SchemaError, SourceQueryError)}
 
 
 @dataclass(frozen=True)
 class Check:
-    """What a value must keep to.
+    """A condition on the values of a column.
 
     Attributes:
-        column: the source's name.
-        rejected: an expression, true for a value that does not.
-        reason: a sentence, without the value.
+        column: the source's column name.
+        rejected: a GoogleSQL expression, true for an invalid value.
+        reason: a sentence for the error message, without the value.
     """
 
     column: str
@@ -117,14 +117,14 @@ class Check:
 
 @dataclass(frozen=True)
 class Conversion:
-    """A column as it is read: the expression for its value, and what has to hold."""
+    """A column as the query reads it: the expression of its value, and its checks."""
 
     value: str
     checks: tuple[Check, ...] = ()
 
 
 def convert(expression: str, source: Field, read: Field) -> Conversion:
-    """Return how a value of `source` becomes one of `read`, which `transformation.read_schema` has allowed."""
+    """Return the conversion from the column `source` to `read`, a type that `batches.read_schema` has allowed."""
     checks = []
     value = expression
     pair = (source.type, read.type)
@@ -146,12 +146,12 @@ def convert(expression: str, source: Field, read: Field) -> Conversion:
 
 
 def all_checks(source: Schema, read: Schema, alias: str) -> tuple[Check, ...]:
-    """Return what has to hold of the columns of `read`, in the order of the columns."""
+    """Return the checks of the columns of `read`, in the order of the columns."""
     return tuple(check for field in read for check in _convert(source, field, alias).checks)
 
 
 def is_plain(source: Schema, read: Schema) -> bool:
-    """Whether the rows can be read as they are stored; else a query has to convert them."""
+    """Whether the stored rows can be read without a query that converts them."""
     return all(
         (there := source.field(field.name)).type_name == field.type_name
         and not _has_intervals(there)
@@ -161,10 +161,10 @@ def is_plain(source: Schema, read: Schema) -> bool:
 
 
 def reading_sql(relation: str, source: Schema, read: Schema, *, service_columns: tuple[str, str] | None = None) -> str:
-    """Return the query whose rows the Storage Read API hands over as Arrow of `read`.
+    """Return a query whose rows the Storage Read API returns with the Arrow schema of `read`.
 
-    `service_columns` names two more columns: the numbers of the checks that a row does not pass, each followed by a
-    comma, and such a row as a JSON object of texts. Both are NULL in a row that is as it should be.
+    `service_columns` names two additional columns: the numbers of the checks that a row fails, each followed by a
+    comma, and that row as a JSON object of texts. Both are NULL in a valid row.
     """
     alias = _alias("q", source)
     expressions = [
@@ -193,13 +193,13 @@ def destination_sql(
     config: TransformationConfig,
     bounds: TimestampBounds | None = None,
 ) -> str:
-    """Return the query that turns rows of the source into rows of the destination, with the columns of `schema`.
+    """Return the query that converts rows of the source into rows of the destination, with the columns of `schema`.
 
     Args:
         relation: a query for the source's rows.
-        source: its columns.
-        read: those that are read, with the types they are read as.
-        bounds: what the timestamps must keep to, by the destination's name of the column.
+        source: the columns of that query.
+        read: the columns to read, with the types to read them as.
+        bounds: bounds of the timestamps; names the column as in the destination.
     """
     alias = _alias("q", source)
     expressions = []
@@ -219,13 +219,13 @@ def destination_sql(
 
 
 def interval_condition(column: str, type_name: str, bounds: TimestampBounds) -> str:
-    """Return the condition that a timestamp lies in an interval; for NULL it is NULL."""
+    """Return the condition that a timestamp lies within the bounds. NULL for a NULL timestamp."""
     until = f"{column} <= {_moment(bounds.until, type_name)}"
     return until if bounds.after is None else f"{column} > {_moment(bounds.after, type_name)} AND {until}"
 
 
 def rebuilt(expression: str, field: Field) -> str:
-    """Return the value of a column of what `Schema.staged` holds of it."""
+    """Return the expression that rebuilds a column's value from its staged form; see `Schema.staged`."""
     if not field.is_rebuilt:
         return expression
     if field.mode == REPEATED:
@@ -235,7 +235,7 @@ def rebuilt(expression: str, field: Field) -> str:
             f"ARRAY(SELECT {one} FROM UNNEST({expression}) AS {element} WITH OFFSET AS {position} ORDER BY {position})"
         )
     if field.type == "JSON":
-        # 'round': BigQuery's JSON numbers are INT64, UINT64 or FLOAT64; the exact mode would refuse longer ones.
+        # 'round': BigQuery's JSON numbers are INT64, UINT64 or FLOAT64; mode 'exact' rejects numbers with more digits.
         return f"PARSE_JSON({expression}, wide_number_mode=>'round')"
     if field.type == INTERVAL:
         return f"CAST({expression} AS INTERVAL)"
@@ -246,7 +246,7 @@ def rebuilt(expression: str, field: Field) -> str:
 
 
 def raised_error(message: str) -> SyncError | None:
-    """Return the error that a query of ours raised and BigQuery reports in `message`, or None."""
+    """Return the error that a query of this package raised, from BigQuery's `message`; None if it raised none."""
     found = _RAISED.search(message)
     return _KINDS[found[1]](found[2]) if found else None
 
@@ -256,7 +256,7 @@ def _convert(source: Schema, field: Field, alias: str) -> Conversion:
 
 
 def _interval_texts(expression: str, field: Field) -> str:
-    """Return the value with its INTERVALs as text: the Storage Read API does not list the type."""
+    """Return the value with INTERVALs as text, because the Storage Read API does not support the type."""
     if not _has_intervals(field):
         return expression
     if field.mode == REPEATED:
@@ -314,7 +314,7 @@ def _literal(value: Constant) -> str:
 
 
 def _scale(field: Field) -> int | None:
-    """Return how many digits behind the point a number may have, None where there is no limit."""
+    """Return how many digits a number may have after the decimal point, None if unlimited."""
     if field.digits is not None:
         return int(field.digits.scale)
     _, after = DECIMAL_DIGITS.get(field.type, (None, None))
@@ -322,7 +322,7 @@ def _scale(field: Field) -> int | None:
 
 
 def _is_cut(source: Field, read: Field) -> bool:
-    """Whether the column has fewer digits behind the point than a value may have: BigQuery rounds when it writes."""
+    """Whether values may have more decimal places than the column. BigQuery would round them on write."""
     if read.digits is None:
         return False
     before = _scale(source)
@@ -338,33 +338,33 @@ def _cut_misfit(value: str, read: Field) -> str:
 def _cut_reason(source: Field, read: Field) -> str:
     return (
         f"column '{read.name}' ({source.type_name} to {read.type}({read.parameters})) has a value that would be "
-        "rounded. Give the destination's column more digits with ALTER COLUMN … SET DATA TYPE, or leave such rows out "
+        "rounded. Give the destination's column more digits with ALTER COLUMN … SET DATA TYPE, or exclude such rows "
         "in the query"
     )
 
 
 def _misfit_reason(source: Field, read: Field) -> str:
     return (
-        f"column '{read.name}' ({source.type_name} to {read.type}) has a value that does not fit. Leave its type as it "
-        "is in the source, or leave such rows out in the query"
+        f"column '{read.name}' ({source.type_name} to {read.type}) has an invalid value. Keep the type of the "
+        "source, or exclude such rows in the query"
     )
 
 
 def null_reason(read: Field) -> str:
-    """Return what is said of a column that has NULL and must not."""
+    """Return the error message for NULL in a column that forbids it."""
     return (
-        f"column '{read.name}' has NULL, and must not: it is in primary_key, or REQUIRED in the destination. Correct "
-        f"the rows or the query, or run ALTER TABLE … ALTER COLUMN {read.name} DROP NOT NULL"
+        f"column '{read.name}' has NULL, which is not allowed: it is in primary_key, or REQUIRED in the destination. "
+        f"Correct the rows or the query, or run ALTER TABLE … ALTER COLUMN {read.name} DROP NOT NULL"
     )
 
 
 def _alias(name: str, schema: Schema) -> str:
-    """Return an alias that no column has."""
+    """Return an alias that is not the name of any column."""
     while schema.find(name):
         name += "_"
     return name
 
 
 def misfit_reasons(numbers: str, checks: Sequence[Check]) -> tuple[Check, ...]:
-    """Return the checks whose numbers `reading_sql` has put into its first service column."""
+    """Return the failed checks of a row, from the first service column of `reading_sql`."""
     return tuple(checks[int(number)] for number in numbers.removesuffix(",").split(","))

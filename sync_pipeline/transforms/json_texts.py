@@ -1,7 +1,7 @@
-"""Texts that are published into JSON columns: whether BigQuery's PARSE_JSON takes them, wide numbers rounded.
+"""Checks texts for JSON columns: whether BigQuery's PARSE_JSON accepts them with wide_number_mode=>'round'.
 
-It refuses escapes of half a surrogate pair and numbers beyond a double, both of which PostgreSQL's types hold, and more
-than 500 levels. https://cloud.google.com/bigquery/docs/json-data#limitations
+PARSE_JSON rejects escapes of lone surrogates and numbers beyond the range of a double, both of which PostgreSQL's JSON
+types may hold, and more than 500 levels of nesting. https://cloud.google.com/bigquery/docs/json-data#limitations
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ import pyarrow as pa
 
 MAX_LEVELS = 500
 
-# A number of fewer digits is a double, if it has no exponent.
+# A number without an exponent and with fewer digits is in the range of a double.
 _DIGITS = 300
 
-# As many as are looked at beyond the third.
+# Digits of an exponent to skip after the third.
 _MOST_DIGITS_OF_EXPONENT = 8
 
-# Of the bytes every so many-th is looked at for them.
+# The scan for long numbers looks at every 20th byte.
 _STEP = 20
 
-# What can follow a number in an array or an object, and what a text begins with that may be a number alone.
+# Bytes that can follow a number in an array or an object, and bytes that a text can begin with if it is only a number.
 _AFTER_NUMBERS = np.frombuffer(b",]} \t\r\n", dtype=np.uint8)
 _BEFORE_NUMBERS = np.frombuffer(b"-0123456789 \t\r\n", dtype=np.uint8)
 
@@ -36,17 +36,17 @@ type _Flags = npt.NDArray[np.bool_]
 
 
 class Origin(enum.Enum):
-    """What is known of texts before."""
+    """What is known about the texts before the check."""
 
     ANY = "nothing"
-    JSON = "they are JSON, as somebody wrote it"
-    NORMALIZED = "they are JSON that a server wrote: without exponents and escapes of surrogates"
+    JSON = "valid JSON, with its original spelling"
+    NORMALIZED = "JSON written by a server: no exponents, no escapes of surrogates"
 
 
 def are_json(texts: pa.Array, origin: Origin) -> bool:
-    """Whether all `texts`, which are strings, can be published as JSON; NULL can.
+    """Whether BigQuery accepts all `texts`, a string array, as JSON. NULL is accepted.
 
-    Of texts that are JSON by the source's rules, only those that may break BigQuery's are parsed.
+    If the source guarantees JSON, parses only the texts that may violate BigQuery's limits.
     """
     if origin is not Origin.ANY:
         texts = texts.take(pa.array(_suspicious_rows(texts, is_normalized=origin is Origin.NORMALIZED)))
@@ -54,7 +54,7 @@ def are_json(texts: pa.Array, origin: Origin) -> bool:
 
 
 def is_json(text: str) -> bool:
-    """Whether one text can be published as JSON."""
+    """Whether BigQuery accepts one text as JSON."""
     try:
         orjson.loads(text)
     except orjson.JSONDecodeError:
@@ -63,7 +63,7 @@ def is_json(text: str) -> bool:
 
 
 def _suspicious_rows(texts: pa.Array, *, is_normalized: bool) -> npt.NDArray[np.int64]:
-    """Return the numbers of the texts, known to be JSON, that BigQuery may refuse."""
+    """Return the indexes of the texts, known to be JSON, that BigQuery may reject."""
     offsets = np.frombuffer(texts.buffers()[1] or b"\0\0\0\0", dtype=np.int32)
     offsets = offsets[texts.offset : texts.offset + len(texts) + 1]
     begin, end = int(offsets[0]), int(offsets[-1])
@@ -83,7 +83,7 @@ def _suspicious_rows(texts: pa.Array, *, is_normalized: bool) -> npt.NDArray[np.
 
 
 def _halves(data: _Bytes) -> npt.NDArray[np.int64]:
-    """Return where escapes begin that may be half of a surrogate pair."""
+    """Return the positions of escapes that may be lone surrogates."""
     places = np.flatnonzero(data == ord("\\"))
     places = places[places < len(data) - 3]
     places = places[(data[places + 1] == ord("u")) & ((data[places + 2] | 0x20) == ord("d"))]
@@ -93,23 +93,23 @@ def _halves(data: _Bytes) -> npt.NDArray[np.int64]:
 
 
 def _long_numbers(data: _Bytes) -> npt.NDArray[np.int64]:
-    """Return where numbers may be that have hundreds of digits."""
-    # A run of so many digits has this many in a sample of the bytes, one behind another.
+    """Return positions of possible numbers with hundreds of digits."""
+    # The sample of every 20th byte has this many consecutive digits from a number that long.
     in_sample = _DIGITS // _STEP - 1
     sums = np.concatenate([[0], np.cumsum(_are_digits(data[::_STEP]))])
     return np.flatnonzero(sums[in_sample:] - sums[:-in_sample] == in_sample) * _STEP
 
 
 def _wide_exponents(data: _Bytes) -> npt.NDArray[np.int64]:
-    """Return where numbers may be that have an exponent of three digits."""
+    """Return positions of possible numbers with an exponent of three digits."""
     places = _places(data, "eE")
     places = places[(places > 0) & (places < len(data) - 4)]
     places = places[_are_digits(data[places - 1])]
-    # Of 1e+300 the first digit comes after the sign; 1e-300 is small, not wide.
+    # The first digit of 1e+300 follows the sign; 1e-300 is small, not wide.
     firsts = places + 1 + (data[places + 1] == ord("+"))
     for distance in range(3):
         firsts = firsts[_are_digits(data[firsts + distance])]
-    # The digits of a UUID, say, go on with a letter or a dash.
+    # A letter or a dash after the digits means that they are not a number, but part of a UUID, for example.
     after = firsts + 3
     for _ in range(_MOST_DIGITS_OF_EXPONENT):
         after = after + _are_digits(data[np.minimum(after, len(data) - 1)])
@@ -119,7 +119,7 @@ def _wide_exponents(data: _Bytes) -> npt.NDArray[np.int64]:
 
 
 def _places(data: _Bytes, characters: str) -> npt.NDArray[np.int64]:
-    # One comparison a character is several times as fast as one of a byte that has been changed.
+    # Two comparisons are several times as fast as folding the case of all bytes first.
     return np.concatenate([np.flatnonzero(data == ord(character)) for character in characters])
 
 
@@ -128,7 +128,7 @@ def _are_digits(data: _Bytes) -> _Flags:
 
 
 def _levels(text: str) -> int:
-    """Return how deeply arrays and objects lie in one another, in a text that is JSON."""
+    """Return how deeply arrays and objects are nested in a JSON text."""
     deepest = level = 0
     for match in _BRACKETS_OR_STRING.finditer(text):
         if match[0] in "[{":

@@ -77,12 +77,10 @@ def test_partitioning_finds_columns_in_any_case() -> None:
 @pytest.mark.parametrize(
     ("field", "note"),
     [
+        pytest.param("created_at", "the table is not partitioned: it has no column created_at", id="no column"),
+        pytest.param("note", "the table is not partitioned: note is STRING, which cannot partition", id="wrong type"),
         pytest.param(
-            "created_at", "there is no column created_at to partition by: the table is not partitioned", id="no column"
-        ),
-        pytest.param("note", "note is STRING, which cannot partition: the table is not partitioned", id="wrong type"),
-        pytest.param(
-            "days", "days is ARRAY<DATE>, which cannot partition: the table is not partitioned", id="an array"
+            "days", "the table is not partitioned: days is ARRAY<DATE>, which cannot partition", id="an array"
         ),
     ],
 )
@@ -99,7 +97,7 @@ CLUSTERING = "BIGNUMERIC, BOOL, DATE, DATETIME, GEOGRAPHY, INT64, NUMERIC, RANGE
     [
         pytest.param(
             auto_schema("created_at"),
-            [f"partition_field: there is no column created_at: the destination's columns are {COLUMNS}"],
+            [f"partition_field: the destination has no column created_at; its columns are {COLUMNS}"],
             id="no partition column",
         ),
         pytest.param(
@@ -115,20 +113,20 @@ CLUSTERING = "BIGNUMERIC, BOOL, DATE, DATETIME, GEOGRAPHY, INT64, NUMERIC, RANGE
         pytest.param(
             auto_schema("day", by="HOUR"),
             [
-                "partition_granularity: a DATE column such as day is partitioned by DAY, MONTH, YEAR, not by HOUR",
+                "partition_granularity: a DATE column such as day can be partitioned by DAY, MONTH, YEAR, not by HOUR",
             ],
             id="DATE by HOUR",
         ),
         pytest.param(
             auto_schema("day", by="HOUR", given=False),
             [
-                "partition_granularity: a DATE column such as day is partitioned by DAY, MONTH, YEAR, not by HOUR",
+                "partition_granularity: a DATE column such as day can be partitioned by DAY, MONTH, YEAR, not by HOUR",
             ],
             id="DATE by HOUR, by default",
         ),
         pytest.param(
             auto_schema(clustering="nobody"),
-            [f"clustering_fields: there is no column nobody: the destination's columns are {COLUMNS}"],
+            [f"clustering_fields: the destination has no column nobody; its columns are {COLUMNS}"],
             id="no clustering column",
         ),
         *(
@@ -150,7 +148,7 @@ CLUSTERING = "BIGNUMERIC, BOOL, DATE, DATETIME, GEOGRAPHY, INT64, NUMERIC, RANGE
             [
                 "partition_field: note is STRING: use a DATE, DATETIME or TIMESTAMP column",
                 f"clustering_fields: price is FLOAT64: BigQuery clusters by {CLUSTERING}",
-                f"clustering_fields: there is no column nobody: the destination's columns are {COLUMNS}",
+                f"clustering_fields: the destination has no column nobody; its columns are {COLUMNS}",
             ],
             id="all together",
         ),
@@ -282,8 +280,8 @@ def test_too_many_partitions(field: str, granularity: str, remedy: str) -> None:
     with pytest.raises(SchemaError) as caught:
         check_partitions(partitions(MAX_PARTITIONS_PER_JOB + 1), SCHEMA, layout, MAX_PARTITIONS_PER_JOB)
     assert str(caught.value) == (
-        f"the rows belong to more than 4,000 partitions of {field} by {granularity}, the most that BigQuery changes in "
-        f"one job: {remedy}load a shorter interval a run"
+        f"the rows belong to more than 4,000 partitions of {field} by {granularity}, BigQuery's limit for one job: "
+        f"{remedy}load a shorter interval per run"
     )
 
 

@@ -27,6 +27,6 @@ def test_as_many_columns_as_bigquery_takes() -> None:
     ],
 )
 def test_more_columns_are_refused(schema: tuple[Field, ...], source: str, remedy: str) -> None:
-    message = f"the table would have 12,000 columns, and BigQuery takes 10,000: {remedy}"
+    message = f"the table would have 12,000 columns, but BigQuery allows 10,000: {remedy}"
     with pytest.raises(SchemaError, match=re.escape(message)):
         check_columns(Schema(schema), source)

@@ -10,7 +10,7 @@ from sync_pipeline.bigquery_api.messages import shown_message
 from sync_pipeline.errors import PublishError
 
 PLANTED = "planted-secret"
-HIDDEN = "whose words may quote a value and are not shown here"
+HIDDEN = "its message may quote a value and is not shown here"
 
 
 @pytest.mark.parametrize(
@@ -34,16 +34,21 @@ def test_what_is_shown(message: str) -> None:
 @pytest.mark.parametrize(
     ("message", "reason", "location", "shown"),
     [
-        (f"Bad int64 value: {PLANTED}", "invalidQuery", "query", "a value is no int64 in query"),
-        (f"Query error: Invalid date: '{PLANTED}' at [3:10]", "invalidQuery", None, "a value is no date at [3:10]"),
-        (f"Invalid timestamp: '{PLANTED}'", "invalid", None, "a value is no timestamp"),
+        (f"Bad int64 value: {PLANTED}", "invalidQuery", "query", "a value is not a valid int64 in query"),
+        (
+            f"Query error: Invalid date: '{PLANTED}' at [3:10]",
+            "invalidQuery",
+            None,
+            "a value is not a valid date at [3:10]",
+        ),
+        (f"Invalid timestamp: '{PLANTED}'", "invalid", None, "a value is not a valid timestamp"),
         (
             f"Could not parse '{PLANTED}' as INT64 for field x",
             "invalid",
             "gs://b/f",
-            "a value does not fit its column in gs://b/f",
+            "a value is invalid for its column in gs://b/f",
         ),
-        (f"Error while reading data, error message: {PLANTED}", "invalid", None, "a value does not fit its column"),
+        (f"Error while reading data, error message: {PLANTED}", "invalid", None, "a value is invalid for its column"),
         (f"int64 overflow: {PLANTED} + 1", "invalidQuery", None, "a number is too large for its type"),
         (
             f"Failed to parse JSON: {PLANTED}",
@@ -62,14 +67,14 @@ def test_what_is_not_shown(message: str, reason: str | None, location: str | Non
 
 
 def test_our_own_words_are_shown() -> None:
-    ours = "sync:RecordError: column 'a' has a value that does not fit :sync"
+    ours = "sync:RecordError: column 'a' has an invalid value :sync"
     assert shown_message(f"Query error: {ours}; error in ERROR expression", "invalidQuery") == ours
 
 
 def test_a_refused_request() -> None:
     error = exceptions.BadRequest("x", errors=[{"message": f"Bad double value: {PLANTED}", "reason": "invalidQuery"}])
     with (
-        pytest.raises(PublishError, match=r"^BigQuery: cannot do it: a value is no double: see"),
+        pytest.raises(PublishError, match=r"^BigQuery: cannot do it: a value is not a valid double: see"),
         translated_errors("do it"),
     ):
         raise error
@@ -78,5 +83,5 @@ def test_a_refused_request() -> None:
 def test_too_many_partitions_come_with_what_helps() -> None:
     said = "Too many partitions produced by query, allowed 4000, query produces at least 5000 partitions"
     assert shown_message(f"Query error: {said}", "invalidQuery").startswith(
-        f"{said}: set a coarser partition_granularity for a new table, load a shorter interval a run, or let"
+        f"{said}: set a coarser partition_granularity for a new table, load a shorter interval per run, or let"
     )

@@ -66,7 +66,7 @@ def test_rows_are_merged_by_their_key(items: BigquerySyncing) -> None:
 
 def test_null_in_the_key_is_refused(items: BigquerySyncing) -> None:
     add(items, (None, "nobody", "2024-01-03"))
-    items.smart(**KEYED).refused("column 'id' has NULL, and must not")
+    items.smart(**KEYED).refused("column 'id' has NULL, which is not allowed")
     assert "items" not in items.tables() or names(items) == []
 
 

@@ -122,7 +122,7 @@ def test_type_overrides(syncing: BigquerySyncing) -> None:
 
 def test_a_text_that_is_no_number_fails_the_run(syncing: BigquerySyncing) -> None:
     message = transform(syncing, {"type_overrides": {"name": "INT64"}}).refused("column 'name' (STRING to INT64)")
-    assert message.startswith("column 'name' (STRING to INT64) has a value that does not fit.")
+    assert message.startswith("column 'name' (STRING to INT64) has an invalid value.")
     assert syncing.left_over() == []
 
 
@@ -139,7 +139,7 @@ def test_a_text_with_more_digits_than_the_number_is_not_rounded(
 ) -> None:
     syncing.at_source(f"UPDATE items SET digits = '{text}' WHERE id = 1")
     config = {"include_fields": ["digits"], "type_overrides": {"digits": type_name}}
-    transform(syncing, config).refused(f"column 'digits' (STRING to {type_name}) has a value that does not fit")
+    transform(syncing, config).refused(f"column 'digits' (STRING to {type_name}) has an invalid value")
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_an_existing_column_of_another_type_wins_where_the_values_fit(syncing: B
     transform(syncing, config).succeeded()
     assert syncing.query("SELECT * FROM items ORDER BY id") == [("1", 3), ("2", None)]
     syncing.at_source("UPDATE items SET amount = 1.5 WHERE id = 1")
-    transform(syncing, config).refused("column 'amount' (NUMERIC to INT64) has a value that does not fit")
+    transform(syncing, config).refused("column 'amount' (NUMERIC to INT64) has an invalid value")
     assert len(syncing.query("SELECT * FROM items")) == 2
 
 
@@ -195,7 +195,7 @@ def test_a_number_is_not_rounded_to_the_digits_of_an_existing_column(
 def test_a_required_column_of_the_destination_refuses_null(syncing: BigquerySyncing) -> None:
     syncing.query("CREATE TABLE items (id INT64, name STRING NOT NULL)")
     config = {"include_fields": ["id", "name"]}
-    transform(syncing, config).refused("column 'name' has NULL, and must not")
+    transform(syncing, config).refused("column 'name' has NULL, which is not allowed")
     syncing.at_source("UPDATE items SET name = '' WHERE id = 2")
     transform(syncing, config).succeeded()
     assert syncing.query("SELECT * FROM items ORDER BY id") == [(1, "a"), (2, "")]

@@ -119,8 +119,8 @@ def test_rows_that_do_not_fit_go_to_the_dead_letter_table(syncing: BigquerySynci
     ((column, reason, row),) = syncing.query("SELECT column_name, reason, source_row FROM letters")
     assert column == "name"
     assert reason == (
-        "column 'name' (STRING to INT64) has a value that does not fit. Leave its type as it is in the source, or "
-        "leave such rows out in the query"
+        "column 'name' (STRING to INT64) has an invalid value. Keep the type of the source, or exclude such rows in "
+        "the query"
     )
     assert json.loads(row) == {"id": None, "name": "ten", "raw": "01", "updated_at": "2024-01-02 00:00:00+00"}
 
@@ -130,7 +130,7 @@ def test_a_key_that_is_null_is_a_dead_letter(syncing: BigquerySyncing) -> None:
     assert run.report["dead_letters"] == "1"
     ((column, reasons, row),) = syncing.query("SELECT column_name, reason, source_row FROM letters")
     assert column == "id, name"
-    assert reasons.splitlines()[0].startswith("column 'id' has NULL, and must not")
+    assert reasons.splitlines()[0].startswith("column 'id' has NULL, which is not allowed")
     assert json.loads(row)["raw"] == hashlib.sha256(b"\x01").hexdigest()
 
 

@@ -134,7 +134,7 @@ def test_names_that_would_be_one_column(syncing: MongodbSyncing) -> None:
 
 def test_names_that_differ_in_case_only(syncing: MongodbSyncing) -> None:
     syncing.insert({"_id": 1, "Name": "x", "name": "y"})
-    syncing.run().refused("these would be one column in BigQuery, which ignores case: Name and name", "field_mappings")
+    syncing.run().refused("duplicate column names, as BigQuery ignores case: Name and name", "field_mappings")
     syncing.run(transformation_config='{"field_mappings": {"Name": "upper_name"}}').succeeded()
     assert syncing.query("SELECT _id, upper_name, name FROM items") == [(1, "x", "y")]
 

@@ -186,14 +186,14 @@ def test_columns_of_the_destination_stay_readable(syncing: MongodbSyncing) -> No
     syncing.insert({"_id": 3, "updated_at": now() - HOUR, "ratio": 2, "note": None, "count": None, "some": 3})
     run = syncing.smart().succeeded()
     assert syncing.rows("_id, ratio, note, count, some")[2] == (3, 2.0, None, None, 3)
-    assert "ratio is read as FLOAT64, as it is in the destination" in run.notes
+    assert "ratio is read as FLOAT64, its type in the destination" in run.notes
 
 
 def test_new_type_that_does_not_fit(syncing: MongodbSyncing) -> None:
     syncing.insert({"_id": 1, "updated_at": LONG_AGO, "count": 1})
     syncing.smart().succeeded()
     syncing.insert({"_id": 2, "updated_at": now() - HOUR, "count": "secret"}, {"_id": 3, "updated_at": now() - HOUR})
-    message = syncing.smart().refused("column 'count' (string to INT64) has a value that does not fit", "in 1 of 2")
+    message = syncing.smart().refused("column 'count' (string to INT64) has an invalid value", "in 1 of 2")
     assert "secret" not in message
     letters = syncing.table_id("letters")
     syncing.smart(dead_letter_table=letters).succeeded()

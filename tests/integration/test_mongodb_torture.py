@@ -313,7 +313,7 @@ def test_a_text_that_is_no_unicode(syncing: MongodbSyncing, nested: bool) -> Non
         value = _document([("v", value)])
     good = {"v": "x"} if nested else "x"
     syncing.collection.insert_many([_document([("_id", 1), ("a", value)]), _document([("_id", 2), ("a", good)])])
-    syncing.run().refused("column 'a' (", "has a value that does not fit", "UTF-8", "(in 1 of 2 documents)")
+    syncing.run().refused("column 'a' (", "has an invalid value", "UTF-8", "(in 1 of 2 documents)")
     run = syncing.run(dead_letter_table=f"{syncing.endpoints.project}.{syncing.dataset}.letters").succeeded()
     assert (run.rows_loaded, run.report["dead_letters"]) == (1, "1")
 

@@ -581,7 +581,7 @@ def test_a_null_from_a_left_join_in_a_not_null_column(shop: Reader) -> None:
     with pytest.raises(RecordError) as caught:
         shop.rows(query, **parameters)
     assert str(caught.value) == (
-        "column 'number' has NULL, and must not: it is in primary_key, NOT NULL in source_table_for_schema, or "
+        "column 'number' has NULL, which is not allowed: it is in primary_key, NOT NULL in source_table_for_schema, or "
         "REQUIRED in the destination. Correct the rows or the query (an outer join makes such rows), leave "
         "source_table_for_schema out, or in an existing table run ALTER TABLE … ALTER COLUMN `number` DROP NOT NULL "
         "(in 1 of 3 rows)"

@@ -526,9 +526,7 @@ def test_misfit(server: tuple[Reader, Connection], declared: str, value: str, li
         reader.rows(query)
     message = str(caught.value)
     source_type = reader.schema(query).field("v").source_type
-    assert message.startswith(
-        f"column 'v' ({source_type} to {limit.split()[0]}) has a value that does not fit: {limit}"
-    )
+    assert message.startswith(f"column 'v' ({source_type} to {limit.split()[0]}) has an invalid value: {limit}")
     assert "'n'" not in message
     if text.strip("-").lower() not in {"nan", "infinity"}:
         assert text not in everything_said(caught.value)

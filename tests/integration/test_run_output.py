@@ -39,7 +39,7 @@ def test_a_dry_run_prints_the_plan(syncing: Syncing) -> None:
     connection: not encrypted
 Interval
     updated_at in \(1900-01-01 00:00:00\.000000\+00, {MOMENT}\]
-    start: the destination is empty and sync_all_on_empty_table=true; older rows are read too
+    start: the destination is empty and sync_all_on_empty_table=true; includes older rows
 Query
     SELECT \* FROM \(
     SELECT \* FROM items

@@ -39,8 +39,8 @@ def test_rows_that_do_not_fit_are_kept_and_the_others_load(syncing: Syncing, let
     two, three, four = syncing.query(LETTERS)
     assert {letter[:2] for letter in (two, three, four)} == {(run.report["run_id"], syncing.table_id())}
     assert [letter[2] for letter in (two, three, four)] == ["amount", "day", "amount, day"]
-    assert two[3].startswith("column 'amount' (numeric to BIGNUMERIC) has a value that does not fit: ")
-    assert three[3].startswith("column 'day' (date to DATE) has a value that does not fit: ")
+    assert two[3].startswith("column 'amount' (numeric to BIGNUMERIC) has an invalid value: ")
+    assert three[3].startswith("column 'day' (date to DATE) has an invalid value: ")
     assert [line.split(" ")[1] for line in four[3].splitlines()] == ["'amount'", "'day'"]
     assert [json.loads(letter[4]) for letter in (two, three, four)] == [
         {
@@ -107,8 +107,8 @@ def test_the_destination_itself_is_refused(syncing: Syncing) -> None:
 def test_without_the_table_the_run_fails_and_counts_what_does_not_fit(syncing: Syncing) -> None:
     run = syncing.run()
     run.refused(
-        "column 'amount' (numeric to BIGNUMERIC) has a value that does not fit",
-        "column 'day' (date to DATE) has a value that does not fit",
+        "column 'amount' (numeric to BIGNUMERIC) has an invalid value",
+        "column 'day' (date to DATE) has an invalid value",
     )
     assert [line[line.rindex("(in ") :] for line in run.errors] == ["(in 2 of 5 rows)", "(in 2 of 5 rows)"]
     assert syncing.tables() == []
@@ -153,7 +153,9 @@ def test_a_null_where_none_may_be_is_a_dead_letter(syncing: Syncing, letters: di
     syncing.query("CREATE TABLE items (id INT64, name STRING NOT NULL)")
     run = syncing.run(postgresql_query="SELECT id, name FROM items", **letters).succeeded()
     assert (run.rows_loaded, run.report["dead_letters"]) == (4, "1")
-    assert [(letter[2], "has NULL, and must not" in letter[3]) for letter in syncing.query(LETTERS)] == [("name", True)]
+    assert [(letter[2], "has NULL, which is not allowed" in letter[3]) for letter in syncing.query(LETTERS)] == [
+        ("name", True)
+    ]
 
 
 def test_they_are_reported_once_by_smart_sync(syncing: Syncing, letters: dict[str, str]) -> None:

@@ -48,7 +48,7 @@ def test_smart_merge_with_json(syncing: Syncing) -> None:
 def test_a_value_that_does_not_fit(syncing: Syncing) -> None:
     syncing.execute("UPDATE items SET amount = 'NaN' WHERE id % 1000 = 0")
     result = run(syncing)
-    result.refused("column 'amount' (numeric to BIGNUMERIC) has a value that does not fit", "(in 5 of 5,000 rows)")
+    result.refused("column 'amount' (numeric to BIGNUMERIC) has an invalid value", "(in 5 of 5,000 rows)")
     assert len(result.errors) == 1
     # Beam's workers print their traceback themselves; what matters is said last.
     assert result.log[-1].startswith("error: column 'amount'")

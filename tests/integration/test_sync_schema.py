@@ -93,18 +93,18 @@ def test_the_layout_survives_replacing_the_table(syncing: Syncing) -> None:
 def test_without_updated_at_the_table_is_not_partitioned_and_it_is_said(syncing: Syncing) -> None:
     run = syncing.run(**AUTO, postgresql_query="SELECT id, status FROM items").succeeded()
     assert syncing.table().time_partitioning is None
-    assert "there is no column updated_at to partition by: the table is not partitioned" in run.notes
+    assert "the table is not partitioned: it has no column updated_at" in run.notes
 
 
 def test_an_updated_at_that_cannot_partition_is_said(syncing: Syncing) -> None:
     run = syncing.run(**AUTO, postgresql_query="SELECT id, 'x' AS updated_at FROM items").succeeded()
     assert syncing.table().time_partitioning is None
-    assert "updated_at is STRING, which cannot partition: the table is not partitioned" in run.notes
+    assert "the table is not partitioned: updated_at is STRING, which cannot partition" in run.notes
 
 
 def test_a_partition_column_that_is_named_has_to_exist_for_an_existing_table_too(syncing: Syncing) -> None:
     syncing.query("CREATE TABLE items (id INT64)")
-    syncing.run(**AUTO, partition_field="made_at").refused("partition_field: there is no column made_at")
+    syncing.run(**AUTO, partition_field="made_at").refused("partition_field: the destination has no column made_at")
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_a_partition_column_that_is_named_has_to_exist_for_an_existing_table_too
     [
         pytest.param(
             {"partition_field": "made_at"},
-            ["partition_field: there is no column made_at", "id, status, price"],
+            ["partition_field: the destination has no column made_at", "id, status, price"],
             id="missing partition column",
         ),
         pytest.param(
@@ -122,12 +122,12 @@ def test_a_partition_column_that_is_named_has_to_exist_for_an_existing_table_too
         ),
         pytest.param(
             {"partition_field": "day", "partition_granularity": "HOUR"},
-            ["partition_granularity: a DATE column such as day is partitioned by DAY, MONTH, YEAR, not by HOUR"],
+            ["partition_granularity: a DATE column such as day can be partitioned by DAY, MONTH, YEAR, not by HOUR"],
             id="hours of a date",
         ),
         pytest.param(
             {"clustering_fields": "id,nothing"},
-            ["clustering_fields: there is no column nothing"],
+            ["clustering_fields: the destination has no column nothing"],
             id="missing clustering column",
         ),
         pytest.param(
@@ -204,7 +204,9 @@ def test_more_partitions_than_one_job_changes_are_published_in_one_change(syncin
 def test_not_null_is_kept_by_the_read(syncing: Syncing) -> None:
     # An outer join makes rows that the source table could not hold.
     query = "SELECT i.* FROM generate_series(1, 3) n LEFT JOIN items i ON i.id = n"
-    syncing.run(**AUTO, postgresql_query=query).refused("column 'id' has NULL, and must not", "(in 1 of 3 rows)")
+    syncing.run(**AUTO, postgresql_query=query).refused(
+        "column 'id' has NULL, which is not allowed", "(in 1 of 3 rows)"
+    )
 
 
 # A table that is there.
@@ -220,14 +222,14 @@ def test_all_differences_are_named_at_once(syncing: Syncing) -> None:
     )
     message = syncing.run().refused(
         f"the destination table {syncing.table_id()} does not match the source:",
-        "column status is STRING in the source and BOOL in the destination table: if that is meant, set "
+        "column status is STRING in the source and BOOL in the destination table: to convert the column, set "
         'transformation_config={"type_overrides": {"status": "BOOL"}}',
         "column tags is ARRAY<STRING> in the source and STRING in the destination table: ",
         "column day is DATE in the source and TIMESTAMP in the destination table: ",
         "column created_at (DATETIME) is not in the destination table: run ALTER TABLE "
         f"`{syncing.table_id()}` ADD COLUMN IF NOT EXISTS `created_at` DATETIME, or set schema_evolution=add",
-        "column updated_at is TIMESTAMP in the source and DATETIME in the destination table: if that is meant, set "
-        'transformation_config={"type_overrides": {"updated_at": "DATETIME"}}',
+        "column updated_at is TIMESTAMP in the source and DATETIME in the destination table: to convert the column, "
+        'set transformation_config={"type_overrides": {"updated_at": "DATETIME"}}',
         "column gone is REQUIRED in the destination table, and no longer selected: run ALTER TABLE "
         f"`{syncing.table_id()}` ALTER COLUMN `gone` DROP NOT NULL",
     )
@@ -256,7 +258,7 @@ def test_a_column_is_read_as_the_type_it_has_there(
     syncing.query(f"CREATE TABLE items (v {there})")
     run = syncing.run(postgresql_query=f"SELECT '{value}'::{declared} AS v").succeeded()
     (note,) = run.notes
-    assert note.startswith(f"v is read as {there}, as it is in the destination")
+    assert note.startswith(f"v is read as {there}, its type in the destination")
     assert syncing.column("SELECT v FROM items") == [expected]
 
 
@@ -275,7 +277,9 @@ def test_a_value_that_does_not_fit_the_type_there_is_refused(syncing: Syncing) -
 )
 def test_a_number_that_bigquery_would_round_is_refused(syncing: Syncing, column: str, value: str) -> None:
     syncing.query(f"CREATE TABLE items (n {column})")
-    refused = syncing.run(postgresql_query=f"SELECT {value} AS n").refused("column 'n' (numeric", "does not fit")
+    refused = syncing.run(postgresql_query=f"SELECT {value} AS n").refused(
+        "column 'n' (numeric", "has an invalid value"
+    )
     assert "ALTER COLUMN … SET DATA TYPE" in refused
     assert value not in refused
     assert syncing.query("SELECT * FROM items") == []
@@ -361,7 +365,7 @@ def test_schema_evolution_ignore_leaves_new_columns_out(syncing: Syncing) -> Non
     syncing.query("CREATE TABLE items (id INT64)")
     constant = '{"constant_fields": {"origin": "shop"}}'
     run = syncing.run(postgresql_query=QUERY, schema_evolution="ignore", transformation_config=constant).succeeded()
-    assert "status is not in the destination: it is not loaded (schema_evolution=ignore)" in run.notes
+    assert "status is not in the destination: not loaded (schema_evolution=ignore)" in run.notes
     assert [note for note in run.notes if note.startswith("origin is not in the destination")]
     assert [field.name for field in syncing.table().schema] == ["id"]
     assert syncing.column("SELECT id FROM items ORDER BY id") == [1, 2]
@@ -379,8 +383,8 @@ def test_a_layout_that_differs_is_noted_and_stays(syncing: Syncing) -> None:
     query = "SELECT id, status, updated_at FROM items"
     run = syncing.run(**AUTO, postgresql_query=query, clustering_fields="id").succeeded()
     assert run.notes == [
-        f"{name}: the table is neither partitioned nor clustered, and stays so; delete_existing_table=true would build "
-        "it anew"
+        f"{name}: the existing table is neither partitioned nor clustered and stays so; rebuild it with "
+        f"delete_existing_table=true"
         for name in ("partition_field", "clustering_fields")
     ]
     assert syncing.table().clustering_fields is None

@@ -90,7 +90,7 @@ def test_type_overrides_of_texts(syncing: Syncing) -> None:
 
 def test_type_overrides_refuse_a_value_that_does_not_fit(syncing: Syncing) -> None:
     run = transform(syncing, {"type_overrides": {"name": "INT64"}})
-    run.refused("column 'name' (text to INT64) has a value that does not fit", "(in 1 of 2 rows)")
+    run.refused("column 'name' (text to INT64) has an invalid value", "(in 1 of 2 rows)")
 
 
 def test_type_overrides_refuse_a_type_that_it_cannot_become(syncing: Syncing) -> None:

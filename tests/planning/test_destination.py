@@ -9,17 +9,17 @@ from sync_pipeline.schema import NULLABLE, REPEATED, REQUIRED, Field, Schema
 TABLE = "p.d.t"
 EVOLUTIONS = ("fail", "add", "ignore")
 ELSEWHERE = (
-    "change the query, rename the column with field_mappings, use another table, or build this one anew with "
+    "change the query, rename the column with field_mappings, use another table, or rebuild this one with "
     "delete_existing_table=true"
 )
 
 
 def found(
-    coming: Field | None, existing: Field | None, evolution: str, fixed: frozenset[str] = frozenset()
+    incoming: Field | None, existing: Field | None, evolution: str, fixed: frozenset[str] = frozenset()
 ) -> Differences:
     """Compare a column; both sides have another one that is the same."""
     same = Field("id", "INT64", REQUIRED)
-    sides = [Schema((same, *([field] if field else []))) for field in (coming, existing)]
+    sides = [Schema((same, *([field] if field else []))) for field in (incoming, existing)]
     return compare(TABLE, *sides, fixed=fixed, evolution=evolution)
 
 
@@ -36,7 +36,7 @@ def differences(
 
 @pytest.mark.parametrize("evolution", EVOLUTIONS)
 @pytest.mark.parametrize(
-    ("coming", "existing"),
+    ("incoming", "existing"),
     [
         pytest.param(Field("a", "INT64"), Field("a", "INT64"), id="equal"),
         pytest.param(Field("A", "INT64"), Field("a", "INT64"), id="spelt otherwise"),
@@ -47,8 +47,8 @@ def differences(
         ),
     ],
 )
-def test_no_difference(coming: Field, existing: Field, evolution: str) -> None:
-    assert found(coming, existing, evolution) == differences()
+def test_no_difference(incoming: Field, existing: Field, evolution: str) -> None:
+    assert found(incoming, existing, evolution) == differences()
 
 
 @pytest.mark.parametrize("evolution", EVOLUTIONS)
@@ -78,7 +78,7 @@ RELAX = "ALTER TABLE `p.d.t` ALTER COLUMN `a` DROP NOT NULL"
             "ignore",
             differences(
                 left_out=("a",),
-                notes=("a is not in the destination: it is not loaded (schema_evolution=ignore)",),
+                notes=("a is not in the destination: not loaded (schema_evolution=ignore)",),
             ),
             id="ignore",
         ),
@@ -118,7 +118,7 @@ def test_a_required_column_of_the_destination_only(evolution: str) -> None:
 
 @pytest.mark.parametrize("evolution", EVOLUTIONS)
 @pytest.mark.parametrize(
-    ("coming", "there"),
+    ("incoming", "existing"),
     [
         pytest.param(Field("a", "INT64"), "STRING", id="INT64 to STRING"),
         pytest.param(Field("a", "INT64"), "NUMERIC", id="INT64 to NUMERIC"),
@@ -128,21 +128,21 @@ def test_a_required_column_of_the_destination_only(evolution: str) -> None:
         pytest.param(Field("a", "INT64", REPEATED), "JSON", id="an array to JSON"),
     ],
 )
-def test_the_existing_type_holds_the_values(coming: Field, there: str, evolution: str) -> None:
-    widen = f"ALTER TABLE `p.d.t` ALTER COLUMN `a` SET DATA TYPE {coming.type}"
-    note = f"a is read as {there}, as it is in the destination"
-    if coming.type not in WIDENINGS.get(there, ()):
-        expected = differences({"a": there}, notes=(note,))
+def test_the_existing_type_holds_the_values(incoming: Field, existing: str, evolution: str) -> None:
+    widen = f"ALTER TABLE `p.d.t` ALTER COLUMN `a` SET DATA TYPE {incoming.type}"
+    note = f"a is read as {existing}, its type in the destination"
+    if incoming.type not in WIDENINGS.get(existing, ()):
+        expected = differences({"a": existing}, notes=(note,))
     elif evolution == "add":
         expected = differences(alterations=(widen,))
     else:
-        expected = differences({"a": there}, notes=(f"{note}; {widen} would make room for more",))
-    assert found(coming, Field("a", there), evolution) == expected
+        expected = differences({"a": existing}, notes=(f"{note}; {widen} would widen the column",))
+    assert found(incoming, Field("a", existing), evolution) == expected
 
 
 @pytest.mark.parametrize("evolution", EVOLUTIONS)
 def test_a_decimal_column_can_be_widened(evolution: str) -> None:
-    note = f"a is read as INT64, as it is in the destination; {WIDEN} would make room for more"
+    note = f"a is read as INT64, its type in the destination; {WIDEN} would widen the column"
     expected = differences({"a": "INT64"}, notes=(note,))
     if evolution == "add":
         expected = differences(alterations=(WIDEN,))
@@ -151,27 +151,27 @@ def test_a_decimal_column_can_be_widened(evolution: str) -> None:
 
 @pytest.mark.parametrize("evolution", EVOLUTIONS)
 def test_a_decimal_column_never_becomes_a_double(evolution: str) -> None:
-    """BigQuery could change it, and would round what is there."""
+    """BigQuery could change it, and would round its values."""
     overrides = 'transformation_config={"type_overrides": {"a": "NUMERIC"}}'
-    problem = "column a is FLOAT64 in the source and NUMERIC in the destination table: if that is meant, set "
+    problem = "column a is FLOAT64 in the source and NUMERIC in the destination table: to convert the column, set "
     expected = differences(problems=(problem + overrides,))
     assert found(Field("a", "FLOAT64"), Field("a", "NUMERIC"), evolution) == expected
 
 
 @pytest.mark.parametrize("evolution", EVOLUTIONS)
 @pytest.mark.parametrize(
-    ("coming", "existing", "remedy"),
+    ("incoming", "existing", "remedy"),
     [
         pytest.param(
             Field("a", "STRING"),
             Field("a", "INT64"),
-            'if that is meant, set transformation_config={"type_overrides": {"a": "INT64"}}',
+            'to convert the column, set transformation_config={"type_overrides": {"a": "INT64"}}',
             id="a cast that has to be asked for",
         ),
         pytest.param(
             Field("a", "TIMESTAMP"),
             Field("a", "DATETIME"),
-            'if that is meant, set transformation_config={"type_overrides": {"a": "DATETIME"}}',
+            'to convert the column, set transformation_config={"type_overrides": {"a": "DATETIME"}}',
             id="a moment and a wall clock",
         ),
         pytest.param(
@@ -212,24 +212,24 @@ def test_a_decimal_column_never_becomes_a_double(evolution: str) -> None:
         ),
     ],
 )
-def test_types_that_do_not_go_together(coming: Field, existing: Field, remedy: str, evolution: str) -> None:
+def test_types_that_do_not_go_together(incoming: Field, existing: Field, remedy: str, evolution: str) -> None:
     problem = (
-        f"column a is {coming.type_name} in the source and {existing.type_name} in the destination table: {remedy}"
+        f"column a is {incoming.type_name} in the source and {existing.type_name} in the destination table: {remedy}"
     )
-    assert found(coming, existing, evolution) == differences(problems=(problem,))
+    assert found(incoming, existing, evolution) == differences(problems=(problem,))
 
 
 @pytest.mark.parametrize("evolution", EVOLUTIONS)
-@pytest.mark.parametrize("there", ["JSON", "INT64"])
-def test_a_fixed_column_keeps_its_type(there: str, evolution: str) -> None:
-    result = found(Field("a", "STRING"), Field("a", there), evolution, fixed=frozenset({"a"}))
+@pytest.mark.parametrize("existing", ["JSON", "INT64"])
+def test_a_fixed_column_keeps_its_type(existing: str, evolution: str) -> None:
+    result = found(Field("a", "STRING"), Field("a", existing), evolution, fixed=frozenset({"a"}))
     assert result == differences(
-        problems=((f"column a is STRING by transformation_config and {there} in the destination table: " + ELSEWHERE),)
+        problems=(f"column a is STRING by transformation_config and {existing} in the destination table: " + ELSEWHERE,)
     )
 
 
 FLOAT = (
-    "build the table anew with delete_existing_table=true, or run ALTER TABLE `p.d.t` ALTER COLUMN `a` SET DATA TYPE "
+    "rebuild the table with delete_existing_table=true, or run ALTER TABLE `p.d.t` ALTER COLUMN `a` SET DATA TYPE "
     "FLOAT64, which holds whole numbers up to 2^53 exactly"
 )
 
@@ -242,11 +242,11 @@ def test_whole_numbers_that_become_doubles_need_another_column(evolution: str) -
 
 
 def test_doubles_among_whole_numbers_of_documents_are_noted() -> None:
-    """Each value is checked there: those without a fraction fit."""
+    """The read checks each value: those without a fraction are valid."""
     sides = [Schema((Field("a", type_name),)) for type_name in ("FLOAT64", "INT64")]
     result = compare(TABLE, *sides, fixed=frozenset(), evolution="add", takes_any_type=True)
     assert result.notes == (
-        f"a is read as INT64, as it is in the destination; a value with a fraction does not fit: {FLOAT}",
+        f"a is read as INT64, its type in the destination; a value with a fraction is rejected: {FLOAT}",
     )
 
 
@@ -256,9 +256,9 @@ def test_a_changed_column_that_is_required_is_both() -> None:
 
 
 def test_all_differences_at_once() -> None:
-    coming = Schema((Field("new", "INT64"), Field("bool", "BOOL"), Field("number", "INT64")))
+    incoming = Schema((Field("new", "INT64"), Field("bool", "BOOL"), Field("number", "INT64")))
     existing = Schema((Field("bool", "DATE"), Field("number", "STRING"), Field("old", "INT64", REQUIRED)))
-    result = compare(TABLE, coming, existing, fixed=frozenset(), evolution="fail")
+    result = compare(TABLE, incoming, existing, fixed=frozenset(), evolution="fail")
     assert [problem.split(":")[0] for problem in result.problems] == [
         "column new (INT64) is not in the destination table",
         "column bool is BOOL in the source and DATE in the destination table",
@@ -288,6 +288,6 @@ def test_all_differences_at_once() -> None:
 )
 def test_layout_notes(wanted: TableLayout, existing: TableLayout, names: list[str]) -> None:
     assert layout_notes(wanted, existing) == [
-        f"{name}: the table is {existing}, and stays so; delete_existing_table=true would build it anew"
+        f"{name}: the existing table is {existing} and stays so; rebuild it with delete_existing_table=true"
         for name in names
     ]

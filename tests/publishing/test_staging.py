@@ -128,7 +128,7 @@ def test_check_bounds(type_: pa.DataType, texts: list[str | None], appended: boo
                 check_bounds(column(type_, *values), bounds)
             assert str(caught.value) == (
                 "the query returns rows whose at is NULL or outside the interval: it must select at > "
-                "'{start_timestamp}' AND at <= '{end_timestamp}' of the very column it returns"
+                "'{start_timestamp}' AND at <= '{end_timestamp}' on the same column that it returns"
             )
 
 

@@ -167,8 +167,8 @@ def test_a_transaction_older_than_max_hold_does_not_hold() -> None:
             "the end is held back to before process 2, open since 2025-07-22 14:50:00.000000+00",
             (
                 "process 4711 (active), open since 2025-07-22 13:59:59.999999+00, is older than "
-                "smart_sync_max_hold_seconds=3600 and does not hold the sync back any more: rows that it commits "
-                "with a stamp from its beginning WILL BE MISSED. End it, or use primary_key "
+                "smart_sync_max_hold_seconds=3600 and no longer holds the sync back: rows that it commits with "
+                "timestamps from its beginning WILL BE MISSED. End it, or use primary_key "
                 "with smart_sync_lookback_seconds"
             ),
         ),

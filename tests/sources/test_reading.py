@@ -11,7 +11,7 @@ from sync_pipeline.sources import reading
 from sync_pipeline.sources.reading import batches_and_dead_letters
 from sync_pipeline.sources.source import DeadLetter
 
-NOT_A_NUMBER, NOT_A_DATE = "column 'n' has a value that does not fit", "column 'd' has a value that does not fit"
+NOT_A_NUMBER, NOT_A_DATE = "column 'n' has an invalid value", "column 'd' has an invalid value"
 
 
 def rows(count: int) -> pa.Table:
@@ -74,9 +74,9 @@ def test_the_problems_that_are_told_are_bounded() -> None:
 
 
 def test_a_line_end_within_a_name_does_not_part_a_problem() -> None:
-    assert refusal([rejected("column 'a\u2028b' has a value that does not fit")]) == [
-        "column 'a\u2028b' has a value that does not fit (in 1 of 1 rows)".splitlines()[0],
-        "b' has a value that does not fit (in 1 of 1 rows)",
+    assert refusal([rejected("column 'a\u2028b' has an invalid value")]) == [
+        "column 'a\u2028b' has an invalid value (in 1 of 1 rows)".splitlines()[0],
+        "b' has an invalid value (in 1 of 1 rows)",
     ]
 
 

@@ -273,7 +273,7 @@ class TestReadSchema:
             ),
             pytest.param(
                 {"hash_fields": ["place"]},
-                "transformation_config.hash_fields: place is GEOGRAPHY, which has no one text",
+                "transformation_config.hash_fields: place is GEOGRAPHY, which has no unique text to hash",
                 id="hashed geography",
             ),
             pytest.param(
@@ -345,7 +345,7 @@ class TestTransformSchema:
         with pytest.raises(SchemaError) as caught:
             transform_schema(Schema(tuple(Field(name, "STRING") for name in names)), config(**keys))
         assert str(caught.value) == (
-            f"these would be one column in BigQuery, which ignores case: {clash}. Rename all but one with "
+            f"duplicate column names, as BigQuery ignores case: {clash}. Rename all but one with "
             "transformation_config.field_mappings, or leave them out with exclude_fields"
         )
 

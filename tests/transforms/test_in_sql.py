@@ -91,8 +91,8 @@ def test_convert(source: Field, read: Field, value: str, rejected_rows: list[str
 def test_reasons_name_the_column_and_no_value() -> None:
     cast, null = all_checks(USERS, NUMBERS.with_required(["name"]), "q")
     assert (cast.column, null.column) == ("name", "name")
-    assert cast.reason.startswith("column 'name' (STRING to INT64) has a value that does not fit.")
-    assert null.reason.startswith("column 'name' has NULL, and must not")
+    assert cast.reason.startswith("column 'name' (STRING to INT64) has an invalid value.")
+    assert null.reason.startswith("column 'name' has NULL, which is not allowed")
     assert misfit_reasons("1,", (cast, null)) == (null,)
     assert misfit_reasons("0,1,", (cast, null)) == (cast, null)
 

@@ -220,9 +220,7 @@ def _shown(name: str) -> str:
 def _misfit(field: Field, code: int) -> str:
     overrides = json.dumps({"type_overrides": {field.name: "STRING"}}, ensure_ascii=False)
     limit = field.digits_limit if field.digits else LIMITS[field.type]
-    problem = (
-        f"column {field.name!r} ({_TYPE_NAMES[code]} to {field.type_name}) has a value that does not fit: {limit}."
-    )
+    problem = f"column {field.name!r} ({_TYPE_NAMES[code]} to {field.type_name}) has an invalid value: {limit}."
     if code == codes.DOUBLE and field.type == "INT64":
         # https://cloud.google.com/bigquery/docs/reference/standard-sql/data-definition-language#alter_column_set_data_type_statement
         return (
@@ -238,7 +236,7 @@ def _misfit(field: Field, code: int) -> str:
 
 def _null_problem(field: Field) -> str:
     return (
-        f"column {field.name!r} is null or missing, and must not be: it is in primary_key, or REQUIRED in the "
+        f"column {field.name!r} is null or missing, which is not allowed: it is in primary_key, or REQUIRED in the "
         "destination. Leave such documents out with mongodb_query, or in an existing table run ALTER TABLE … ALTER "
         f"COLUMN `{field.name}` DROP NOT NULL"
     )

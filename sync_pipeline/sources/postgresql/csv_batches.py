@@ -182,16 +182,16 @@ def _misfit(field: Field) -> str:
     else:
         remedy = f"Load the column as text with {_override(field, 'STRING')}"
     return (
-        f"column {field.name!r} ({field.source_type} to {field.type_name}) has a value that does not fit: {limit}. "
+        f"column {field.name!r} ({field.source_type} to {field.type_name}) has an invalid value: {limit}. "
         f"{remedy}, or leave such rows out in the query"
     )
 
 
 def _null_problem(field: Field) -> str:
     return (
-        f"column {field.name!r} has NULL, and must not: it is in primary_key, NOT NULL in source_table_for_schema, or "
-        "REQUIRED in the destination. Correct the rows or the query (an outer join makes such rows), leave "
-        "source_table_for_schema out, or in an existing table run ALTER TABLE … ALTER COLUMN "
+        f"column {field.name!r} has NULL, which is not allowed: it is in primary_key, NOT NULL in "
+        "source_table_for_schema, or REQUIRED in the destination. Correct the rows or the query (an outer join makes "
+        "such rows), leave source_table_for_schema out, or in an existing table run ALTER TABLE … ALTER COLUMN "
         f"`{field.name}` DROP NOT NULL"
     )
 

@@ -55,7 +55,7 @@ def test_a_batch_of_misfits_leaves_no_empty_batch() -> None:
 def test_null_in_a_required_column_is_refused() -> None:
     schema = Schema((Field("id", "INT64", REQUIRED),))
     rows = pa.RecordBatch.from_arrays([pa.array([1, None])], names=["id"])
-    with pytest.raises(RecordError, match=r"^column 'id' has NULL, and must not"):
+    with pytest.raises(RecordError, match=r"^column 'id' has NULL, which is not allowed"):
         list(checked_parts(rows, schema, (), keeps_dead_letters=False))
 
 

@@ -67,7 +67,7 @@ def test_values_that_do_not_fit() -> None:
     assert letter.columns == ("a",)
     assert letter.row == {"_id": "2", "a": "secret", "b": None}
     assert letter.reason == (
-        "column 'a' (string to INT64) has a value that does not fit: INT64 holds whole numbers from -2^63 to 2^63-1. "
+        "column 'a' (string to INT64) has an invalid value: INT64 holds whole numbers from -2^63 to 2^63-1. "
         'Load the field as text with transformation_config={"type_overrides": {"a": "STRING"}} (an existing table has '
         "to be loaded anew for it, with delete_existing_table=true), or leave such documents out with mongodb_query"
     )
@@ -122,7 +122,7 @@ def test_required_columns() -> None:
     rows, letters = read({"_id": 1, "a": 1}, {"_id": 2}, {"_id": 3, "a": None}, {"a": 4}, columns=columns)
     assert rows == [(1, 1)]
     assert [letter.columns for letter in letters] == [("a",), ("a",), ("_id",)]
-    assert letters[0].reason.startswith("column 'a' is null or missing, and must not be")
+    assert letters[0].reason.startswith("column 'a' is null or missing, which is not allowed")
 
 
 def test_ids_as_text() -> None:

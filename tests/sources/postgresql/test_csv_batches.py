@@ -207,7 +207,7 @@ def test_misfit(text: str, type_: str, limit: str) -> None:
     with pytest.raises(RecordError) as caught:
         parse_rows(f"{text}\n".encode(), schema_of(type_))
     message = str(caught.value)
-    assert message.startswith(f"column 'a' (text to {type_}) has a value that does not fit: {type_} holds")
+    assert message.startswith(f"column 'a' (text to {type_}) has an invalid value: {type_} holds")
     assert limit in message
     assert 'transformation_config={"type_overrides": {"a": "STRING"}}' in message
     # The message itself has these words.
@@ -236,7 +236,7 @@ def test_misfit(text: str, type_: str, limit: str) -> None:
 def test_array_misfit(text: str, type_: str, limit: str) -> None:
     message = problem(text, f"{type_}[]")
     assert message.startswith(
-        f"column 'a' (text to ARRAY<{type_}>) has a value that does not fit: an ARRAY has one dimension and no NULL "
+        f"column 'a' (text to ARRAY<{type_}>) has an invalid value: an ARRAY has one dimension and no NULL "
         f"elements{limit}"
     )
     assert message.endswith(
@@ -259,14 +259,15 @@ def test_null_in_a_required_column() -> None:
     with pytest.raises(RecordError) as caught:
         parse_rows(b"1,soon,x\n,,\n", schema)
     null = (
-        "column '{0}' has NULL, and must not: it is in primary_key, NOT NULL in source_table_for_schema, or REQUIRED "
+        "column '{0}' has NULL, which is not allowed: it is in primary_key, NOT NULL in source_table_for_schema, or "
+        "REQUIRED "
         "in the destination. Correct the rows or the query (an outer join makes such rows), leave "
         "source_table_for_schema out, or in an existing table run ALTER TABLE … ALTER COLUMN `{0}` DROP NOT NULL"
     )
     assert str(caught.value).splitlines() == [
         null.format("a"),
         (
-            "column 'b' (date to DATE) has a value that does not fit: DATE holds the years 1 to 9999 and no infinity. "
+            "column 'b' (date to DATE) has an invalid value: DATE holds the years 1 to 9999 and no infinity. "
             'Load the column as text with transformation_config={"type_overrides": {"b": "STRING"}}, or leave such '
             "rows out in the query"
         ),
@@ -296,7 +297,7 @@ def test_json_that_bigquery_refuses(source_type: str) -> None:
 def test_text_that_is_not_utf_8(type_: str) -> None:
     with pytest.raises(
         RecordError,
-        match=f"^column 'a' .* has a value that does not fit: the text is no {type_}( that BigQuery takes: .*)?[.]",
+        match=f"^column 'a' .* has an invalid value: the text is no {type_}( that BigQuery takes: .*)?[.]",
     ):
         parse_rows(b"caf\xe9\n", schema_of(type_))
 
@@ -419,8 +420,8 @@ def test_a_dead_letter() -> None:
     assert letter.columns == ("a", "b")
     assert letter.row == {"a": "x", "b": "soon", "c": "", "d": None}
     assert [line.split(":")[0] for line in letter.reason.splitlines()] == [
-        "column 'a' (text to INT64) has a value that does not fit",
-        "column 'b' (text to DATE) has a value that does not fit",
+        "column 'a' (text to INT64) has an invalid value",
+        "column 'b' (text to DATE) has an invalid value",
     ]
     assert "soon" not in letter.reason
 
@@ -428,7 +429,7 @@ def test_a_dead_letter() -> None:
 def test_a_dead_letter_of_a_null() -> None:
     (letter,) = separated(Schema((Field("a", "INT64", REQUIRED), Field("b", "INT64"))), ",7\n")
     assert (letter.columns, letter.row) == (("a",), {"a": None, "b": "7"})
-    assert letter.reason.startswith("column 'a' has NULL, and must not: ")
+    assert letter.reason.startswith("column 'a' has NULL, which is not allowed: ")
 
 
 def test_a_dead_letter_keeps_what_csv_quotes() -> None:
