@@ -10,7 +10,8 @@ from typing import Any
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from sync_pipeline.parameters.table import PARAMETERS, ParameterType
+from sync_pipeline.parameters.parameter import ParameterType
+from sync_pipeline.parameters.table import PARAMETERS
 from tests.plans import PARAMETERS as POSTGRESQL
 
 # In no output, log, job or table but where a test says so. Of letters and digits alone, so that no escape hides it.

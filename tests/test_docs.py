@@ -18,7 +18,6 @@ from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.parameters.table import BY_NAME
 from sync_pipeline.parameters.transformation_config import TransformationConfig
 from sync_pipeline.planning.dead_letter_table import DEAD_LETTER_SCHEMA
-from sync_pipeline.registry import POSTGRESQL
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")
@@ -122,7 +121,7 @@ def test_the_launches_in_a_file_are_accepted(source: str) -> None:
     assert {type(value) for value in flags["--parameters"].values()} == {str}, "gcloud takes texts"
     config = SyncConfig.from_parameters(flags["--parameters"])
     assert config.warnings == ()
-    if source == POSTGRESQL:
+    if source == "postgresql":
         assert config.smart_sync is not None
         assert config.auto_schema is not None
 

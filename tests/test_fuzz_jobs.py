@@ -18,8 +18,9 @@ from sync_pipeline.launching.__main__ import main
 from sync_pipeline.parameters.beam_options import pipeline_options
 from sync_pipeline.parameters.command_line import parse_command_line
 from sync_pipeline.parameters.config import SyncConfig
+from sync_pipeline.parameters.parameter import Parameter, ParameterType
 from sync_pipeline.parameters.secrets import secrets_in
-from sync_pipeline.parameters.table import BY_NAME, PARAMETERS, Parameter, ParameterType
+from sync_pipeline.parameters.table import BY_NAME, PARAMETERS
 from sync_pipeline.pipeline import build_pipeline
 from sync_pipeline.planning.dead_letter_table import DeadLetterTable
 from sync_pipeline.planning.plan import WriteMode

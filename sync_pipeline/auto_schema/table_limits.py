@@ -5,21 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sync_pipeline.errors import SchemaError
-from sync_pipeline.registry import MONGODB
 from sync_pipeline.schema import Field, Schema
 
 MAX_COLUMNS = 10_000
 
 
-def check_columns(schema: Schema, data_source: str) -> None:
-    """Check the number of columns. Raises SchemaError when there are too many; fields of a STRUCT count too."""
+def check_columns(schema: Schema, remedy: str = "") -> None:
+    """Check the number of columns. Raises SchemaError when there are too many; fields of a STRUCT count too.
+
+    `remedy` is what helps besides leaving columns out.
+    """
     columns = _count(schema)
     if columns <= MAX_COLUMNS:
         return
-    remedy = "leave some out with exclude_fields or include_fields"
-    if data_source == MONGODB:
-        remedy = f"load whole documents into one column with mongodb_document_mode=true, or {remedy}"
-    raise SchemaError(f"the table would have {columns:,} columns, but BigQuery allows {MAX_COLUMNS:,}: {remedy}")
+    leave_out = "leave some out with exclude_fields or include_fields"
+    remedies = f"{remedy}, or {leave_out}" if remedy else leave_out
+    raise SchemaError(f"the table would have {columns:,} columns, but BigQuery allows {MAX_COLUMNS:,}: {remedies}")
 
 
 def _count(fields: Iterable[Field]) -> int:

@@ -14,9 +14,10 @@ from sync_pipeline.launching.schedule import Schedule, read_schedule
 from sync_pipeline.launching.yaml_text import read_yaml
 from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.parameters.identifiers import PROJECT_PATTERN
+from sync_pipeline.parameters.parameter import ParameterType
 from sync_pipeline.parameters.parsing import read_json_object
 from sync_pipeline.parameters.secrets import Secret
-from sync_pipeline.parameters.table import BY_NAME, ParameterType
+from sync_pipeline.parameters.table import BY_NAME
 from sync_pipeline.printable import UNSAFE
 from sync_pipeline.suggestions import did_you_mean
 
@@ -204,7 +205,8 @@ def _text_of(name: str, value: Any) -> str | None:
 def _launch_problems(name: str, text: str) -> Iterator[str]:
     """Yield what is right for a run at a keyboard, and wrong for one that is launched."""
     parameter = BY_NAME.get(name)
-    secret = Secret(name, text)
+    is_pem = parameter is not None and parameter.type is ParameterType.PEM
+    secret = Secret(name, text, may_be_file=is_pem)
     if parameter is not None and parameter.secret and (secret.is_plain or secret.variable):
         yield (
             f"{name} is not the name of a secret: a launch is kept, with its parameters, by Dataflow and by Cloud "

@@ -11,8 +11,9 @@ from sync_pipeline.errors import ConfigError
 from sync_pipeline.parameters.beam_arguments import BeamParser
 from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.parameters.hosts import without_passwords
+from sync_pipeline.parameters.parameter import ParameterType
 from sync_pipeline.parameters.parsing import shown
-from sync_pipeline.parameters.table import BY_NAME, PARAMETERS, Group, ParameterType
+from sync_pipeline.parameters.table import BY_NAME, HEADINGS, PARAMETERS
 from sync_pipeline.suggestions import closest_match
 
 _LOGGER = logging.getLogger(__name__)
@@ -166,9 +167,9 @@ def _help_parser() -> argparse.ArgumentParser:
         description="Sync PostgreSQL, MongoDB or BigQuery into a BigQuery table.",
         epilog="Beam's own options, such as --runner, --project, --region and --temp_location, can be given as well.",
     )
-    for group in Group:
-        section = parser.add_argument_group(group)
-        for parameter in (parameter for parameter in PARAMETERS if parameter.group is group):
+    for heading in HEADINGS:
+        section = parser.add_argument_group(heading)
+        for parameter in (parameter for parameter in PARAMETERS if parameter.group == heading):
             text = parameter.help
             if parameter.choices:
                 text += f" One of {', '.join(parameter.choices)}."

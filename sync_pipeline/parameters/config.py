@@ -2,100 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from sync_pipeline.errors import ConfigError
 from sync_pipeline.parameters import checks
-from sync_pipeline.parameters.identifiers import SourceTable, TableId, column_name
-from sync_pipeline.parameters.parsing import ParameterValues, read_values
+from sync_pipeline.parameters.declaration import declared
+from sync_pipeline.parameters.identifiers import SourceTable, TableId
+from sync_pipeline.parameters.parameter import ParameterValues
+from sync_pipeline.parameters.parsing import read_values
 from sync_pipeline.parameters.secrets import Secret
 from sync_pipeline.parameters.transformation_config import TransformationConfig
-from sync_pipeline.registry import BIGQUERY, MONGODB, POSTGRESQL
-
-
-@dataclass(frozen=True)
-class PostgresqlConfig:
-    """The server and what is asked of it: `base_query` with Smart Sync where there is one, else `query`.
-
-    Attributes:
-        host: None where `instance` is set.
-        sslmode: libpq's word for how the connection is encrypted and the server verified.
-        sslrootcert, sslcert: where the certificates are, as `Secret.resolve` reads them.
-        instance: of Cloud SQL or AlloyDB, by its name.
-        iam_login: whether a token of the job's service account is the password.
-        require_auth: libpq's word for how the server must ask for the password; None for whatever it asks.
-    """
-
-    host: str | None
-    port: int
-    database: str
-    username: str
-    password: Secret | None
-    query: str | None
-    base_query: str | None
-    sslmode: str
-    sslrootcert: str | None
-    partition_column: str | None
-    sslcert: str | None = None
-    sslkey: Secret | None = None
-    require_auth: str | None = None
-    instance: str | None = None
-    iam_login: bool = False
-
-    @property
-    def server(self) -> str:
-        """The host or the instance, as messages name it."""
-        return self.instance or self.host or ""
-
-
-@dataclass(frozen=True)
-class MongodbConfig:
-    """The collection. `connection_string` is set, or `host` is; where both are, the string counts.
-
-    `query` and `projection` are JSON objects. `sample_size` is the number of documents that the columns are chosen by,
-    None is all. With `document_mode` a row has the whole document in one column. `timestamp_field` is Smart Sync's
-    field, or with dots the path to it, which a column is named by.
-    """
-
-    host: str | None
-    port: int
-    database: str
-    collection: str
-    username: str | None
-    password: Secret | None
-    connection_string: Secret | None
-    query: str | None
-    projection: str | None
-    sample_size: int | None = None
-    document_mode: bool = False
-    tls: bool = False
-    tls_ca: str | None = None
-    tls_certificate_key: Secret | None = None
-    timestamp_field: str = ""
-
-
-@dataclass(frozen=True)
-class BigquerySourceConfig:
-    """Either `query` is set, or `dataset` and `table` are.
-
-    Attributes:
-        project: of the table; or runs the query, and has the tables that the query names without a project.
-        dataset: with `query`, has the tables that it names without a dataset.
-        read: `auto`, `storage_api` or `query`.
-        maximum_bytes_billed: None for no limit.
-    """
-
-    project: str
-    dataset: str | None
-    table: str | None
-    query: str | None
-    read: str
-    maximum_bytes_billed: int | None
-
-
-SourceConfig = PostgresqlConfig | MongodbConfig | BigquerySourceConfig
 
 
 @dataclass(frozen=True)
@@ -164,6 +83,7 @@ class SyncConfig:
     """All a run was asked to do. It travels to the workers by pickle.
 
     Attributes:
+        source: what the source reads of its own parameters; only its package looks into it.
         primary_key: columns by which rows are merged, by source or destination names; empty to append.
         hash_key: the key of the hashes; None for hashes without one.
         schema_evolution: `fail`, `add` or `ignore`.
@@ -174,7 +94,7 @@ class SyncConfig:
     """
 
     data_source: str
-    source: SourceConfig
+    source: Any
     destination: DestinationConfig
     smart_sync: SmartSyncConfig | None
     auto_schema: AutoSchemaConfig | None
@@ -211,7 +131,7 @@ class SyncConfig:
             raise ConfigError(problems)
         return cls(
             data_source=values["data_source"],
-            source=_source(values),
+            source=declared(values["data_source"]).read_config(values),
             destination=DestinationConfig(
                 project=values["destination_bigquery_project"],
                 dataset=values["destination_bigquery_dataset"],
@@ -248,72 +168,9 @@ def _hash_warnings(transformation: TransformationConfig, key: Secret | None) -> 
         yield "hash_key is ignored: transformation_config has no hash_fields"
 
 
-def _postgresql(values: ParameterValues) -> PostgresqlConfig:
-    return PostgresqlConfig(
-        host=values["postgresql_host"],
-        port=values["postgresql_port"],
-        database=values["postgresql_database"],
-        username=values["postgresql_username"],
-        password=values["postgresql_password"],
-        query=values["postgresql_query"],
-        base_query=values["postgresql_base_query"],
-        sslmode=values["postgresql_sslmode"],
-        sslrootcert=values["postgresql_sslrootcert"],
-        partition_column=values["partition_column"],
-        sslcert=values["postgresql_sslcert"],
-        sslkey=values["postgresql_sslkey"],
-        instance=values["postgresql_instance"],
-        iam_login=values["postgresql_iam_login"],
-        require_auth=None if values["postgresql_require_auth"] == "any" else values["postgresql_require_auth"],
-    )
-
-
-def _mongodb(values: ParameterValues) -> MongodbConfig:
-    return MongodbConfig(
-        host=values["mongodb_host"],
-        port=values["mongodb_port"],
-        database=values["mongodb_database"],
-        collection=values["mongodb_collection"],
-        username=values["mongodb_username"],
-        password=values["mongodb_password"],
-        connection_string=values["mongodb_connection_string"],
-        query=values["mongodb_query"],
-        projection=values["mongodb_projection"],
-        sample_size=values["mongodb_schema_sample_size"],
-        document_mode=values["mongodb_document_mode"],
-        tls=values["mongodb_tls"],
-        tls_ca=values["mongodb_tls_ca"],
-        tls_certificate_key=values["mongodb_tls_certificate_key"],
-        timestamp_field=values["smart_sync_timestamp_column"],
-    )
-
-
-def _bigquery(values: ParameterValues) -> BigquerySourceConfig:
-    return BigquerySourceConfig(
-        project=values["source_bigquery_project"],
-        dataset=values["source_bigquery_dataset"],
-        table=values["source_bigquery_table"],
-        query=values["source_bigquery_query"],
-        read=values["source_bigquery_read"],
-        maximum_bytes_billed=values["maximum_bytes_billed"],
-    )
-
-
-_SOURCES: Mapping[str, Callable[[ParameterValues], SourceConfig]] = {
-    POSTGRESQL: _postgresql,
-    MONGODB: _mongodb,
-    BIGQUERY: _bigquery,
-}
-
-
-def _source(values: ParameterValues) -> SourceConfig:
-    return _SOURCES[values["data_source"]](values)
-
-
 def _smart_sync(values: ParameterValues) -> SmartSyncConfig:
-    column = values["smart_sync_timestamp_column"]
     return SmartSyncConfig(
-        timestamp_column=column_name(column) if values["data_source"] == MONGODB else column,
+        timestamp_column=declared(values["data_source"]).timestamp_column(values["smart_sync_timestamp_column"]),
         sync_all_on_empty_table=values["sync_all_on_empty_table"],
         fallback_days=values["fallback_days"],
         lookback=timedelta(seconds=values["smart_sync_lookback_seconds"]),

@@ -13,9 +13,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sync_pipeline.parameters.declaration import declarations
 from sync_pipeline.parameters.identifiers import COLUMN_PATTERN, DATASET_PATTERN, KMS_KEY_PATTERN, PROJECT_PATTERN
-from sync_pipeline.parameters.table import ALWAYS, PARAMETERS, Group, Parameter, ParameterType
-from sync_pipeline.registry import BIGQUERY, MONGODB, POSTGRESQL
+from sync_pipeline.parameters.parameter import ALWAYS, Parameter, ParameterType
+from sync_pipeline.parameters.table import HEADINGS, PARAMETERS
 
 ROOT = Path(__file__).parents[2]
 METADATA, README = "metadata.json", "README.md"
@@ -47,7 +48,7 @@ _PATTERNS: Mapping[ParameterType, str] = {
 }
 
 # Choices that consoles show in other words than the parameter takes.
-_CHOICE_LABELS: Mapping[str, str] = {POSTGRESQL: "PostgreSQL", MONGODB: "MongoDB", BIGQUERY: "BigQuery"}
+_CHOICE_LABELS: Mapping[str, str] = {name: source.label for name, source in declarations().items()}
 
 
 def metadata() -> str:
@@ -62,7 +63,7 @@ def metadata() -> str:
 
 def readme_tables() -> str:
     """Return the tables of all parameters, a heading and a table for each group."""
-    return "\n".join(_table(group) for group in Group)
+    return "\n".join(_table(heading) for heading in HEADINGS)
 
 
 def with_section(readme: str) -> str:
@@ -114,12 +115,12 @@ def _metadata_parameter(parameter: Parameter) -> dict[str, Any]:
         ]
     if parameter.default is not None:
         described["defaultValue"] = parameter.default
-    if parameter.source is None:
+    if not parameter.sources:
         described["groupName"] = str(parameter.group)
     else:
         # A parameter has a group only when it has no parent.
         described["parentName"] = "data_source"
-        described["parentTriggerValues"] = [parameter.source]
+        described["parentTriggerValues"] = list(parameter.sources)
     return described
 
 
@@ -136,14 +137,14 @@ def _help_text(parameter: Parameter) -> str:
     return f"{text} Example: {parameter.example}"
 
 
-def _table(group: Group) -> str:
+def _table(heading: str) -> str:
     lines = [
-        f"### {group}\n",
+        f"### {heading}\n",
         "| Parameter | Type | Required | Default | Description | Example |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for parameter in PARAMETERS:
-        if parameter.group is group:
+        if parameter.group == heading:
             cells = (
                 f"`{parameter.name}`",
                 _type_cell(parameter),

@@ -6,7 +6,6 @@ import json
 import re
 import zoneinfo
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from sync_pipeline.parameters.hosts import check_instance, holds_password, parse_host, without_passwords
@@ -19,31 +18,13 @@ from sync_pipeline.parameters.identifiers import (
     check_table,
     parse_source_table,
 )
+from sync_pipeline.parameters.parameter import Parameter, ParameterType, ParameterValues
 from sync_pipeline.parameters.secrets import NAME_FORM, REGIONAL_NAME_FORM, Secret, looks_like_a_name
-from sync_pipeline.parameters.table import BY_NAME, PARAMETERS, Parameter, ParameterType
-from sync_pipeline.registry import BIGQUERY, POSTGRESQL
+from sync_pipeline.parameters.table import BY_NAME, PARAMETERS
 from sync_pipeline.suggestions import did_you_mean
 
 _MAX_SHOWN = 100
 _BOOLEANS = {"true": True, "false": False}
-
-
-@dataclass(frozen=True)
-class ParameterValues:
-    """The value of every parameter: what was given, else the default, else None.
-
-    Attributes:
-        given: names given with anything but their default. Launchers that import a template send every parameter with
-            its default, so a default says nothing about what somebody wants.
-        malformed: names whose text could not be read; their value is None.
-    """
-
-    values: Mapping[str, Any]
-    given: frozenset[str]
-    malformed: frozenset[str]
-
-    def __getitem__(self, name: str) -> Any:
-        return self.values[name]
 
 
 def read_values(parameters: Mapping[str, str]) -> tuple[ParameterValues, list[str]]:
@@ -122,11 +103,11 @@ def _read(parameter: Parameter, text: str) -> Any:
             "it looks like an address with a password, which would be kept in the clear; a password has a parameter of "
             "its own"
         )
-    return READERS[parameter.type](parameter, text)
+    return parameter.read(text) if parameter.read else READERS[parameter.type](parameter, text)
 
 
 def _read_secret(parameter: Parameter, text: str) -> Secret:
-    secret = Secret(parameter.name, text)
+    secret = Secret(parameter.name, text, may_be_file=parameter.type is ParameterType.PEM)
     if secret.is_plain and looks_like_a_name(text):
         raise ValueError(
             f"it looks like the name of a secret, which is written {NAME_FORM} (a regional one "
@@ -148,13 +129,8 @@ def _read_text(_: Parameter, text: str) -> str:
 
 
 def _read_host(parameter: Parameter, text: str) -> str:
-    is_postgresql = parameter.source == POSTGRESQL
-    several = (
-        "rows that one server shows, another may not have yet"
-        if is_postgresql
-        else "give those of a replica set in mongodb_connection_string"
-    )
-    return parse_host(text, f"{parameter.source}_port", has_sockets=is_postgresql, several=several)
+    port = parameter.name.replace("host", "port")
+    return parse_host(text, port, has_sockets=False, several="every other one may show other rows")
 
 
 def _read_boolean(_: Parameter, text: str) -> bool:
@@ -190,17 +166,6 @@ def _checked(check: Callable[[str], str | None]) -> Callable[[Parameter, str], s
         return text
 
     return read
-
-
-def _read_table(parameter: Parameter, text: str) -> str:
-    reason = check_table(text)
-    if reason is not None and parameter.source == BIGQUERY and "*" in text:
-        raise ValueError(f"{reason}: write source_bigquery_query=SELECT * FROM `project.dataset.{text}` in its place")
-    if reason is not None and parameter.source == BIGQUERY and "$" in text:
-        raise ValueError(f"{reason}: write source_bigquery_query with a condition on the partition column in its place")
-    if reason is not None:
-        raise ValueError(reason)
-    return text
 
 
 def _read_columns(parameter: Parameter, text: str) -> tuple[str, ...]:
@@ -263,7 +228,7 @@ READERS: Mapping[ParameterType, Callable[[Parameter, str], Any]] = {
     ParameterType.JSON: _read_json,
     ParameterType.PROJECT: _checked(check_project),
     ParameterType.DATASET: _checked(check_dataset),
-    ParameterType.TABLE: _read_table,
+    ParameterType.TABLE: _checked(check_table),
     ParameterType.COLUMN: _checked(check_column),
     ParameterType.COLUMNS: _read_columns,
     ParameterType.TABLE_ID: _read_table_id,

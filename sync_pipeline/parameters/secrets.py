@@ -15,7 +15,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sync_pipeline.errors import ConfigError, SourceUnavailableError
-from sync_pipeline.parameters.table import BY_NAME, ParameterType
 
 if TYPE_CHECKING:
     from google.cloud.secretmanager import SecretManagerServiceClient
@@ -47,16 +46,19 @@ def looks_like_a_name(value: str) -> bool:
 class Secret:
     """The value of a secret parameter. Neither `repr` nor `str` nor `dataclasses.asdict` shows it.
 
-    Pickling keeps a plain value, because workers need it; of a name only the name travels.
+    Pickling keeps a plain value, because workers need it; of a name only the name travels. With `may_be_file` a value
+    may say in which file a certificate or a key is.
     """
 
-    __slots__ = ("_value", "parameter")
+    __slots__ = ("_value", "may_be_file", "parameter")
 
     parameter: str
+    may_be_file: bool
     _value: str
 
-    def __init__(self, parameter: str, value: str) -> None:
+    def __init__(self, parameter: str, value: str, *, may_be_file: bool = False) -> None:
         object.__setattr__(self, "parameter", parameter)
+        object.__setattr__(self, "may_be_file", may_be_file)
         object.__setattr__(self, "_value", value)
 
     @property
@@ -78,9 +80,7 @@ class Secret:
     @property
     def is_location(self) -> bool:
         """Whether the value says in which file a certificate or a key is; of passwords none does."""
-        parameter = BY_NAME.get(self.parameter)
-        may_be = parameter is not None and parameter.type is ParameterType.PEM
-        return may_be and self._value.startswith(("gs://", "/"))
+        return self.may_be_file and self._value.startswith(("gs://", "/"))
 
     def resolve(self, connect: Callable[[], SecretManagerServiceClient] | None = None) -> str:
         """Return the secret: the plain value, or what is found under the name.
@@ -119,8 +119,8 @@ class Secret:
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"a Secret does not change; {name} cannot be set")
 
-    def __reduce__(self) -> tuple[type[Secret], tuple[str, str]]:
-        return Secret, (self.parameter, self._value)
+    def __reduce__(self) -> tuple[Callable[..., Secret], tuple[str, str]]:
+        return partial(Secret, may_be_file=self.may_be_file), (self.parameter, self._value)
 
 
 def secrets_in(value: object) -> Iterator[Secret]:

@@ -14,6 +14,7 @@ from sync_pipeline.auto_schema.table_limits import check_columns
 from sync_pipeline.auto_schema.table_options import NO_OPTIONS
 from sync_pipeline.errors import SchemaError
 from sync_pipeline.parameters.config import SmartSyncConfig, SyncConfig
+from sync_pipeline.parameters.declaration import declared
 from sync_pipeline.planning.bucket_location import check_bucket
 from sync_pipeline.planning.dead_letter_table import describe_dead_letters
 from sync_pipeline.planning.destination import TIMESTAMP_TYPES, DestinationDescription, describe_destination
@@ -207,7 +208,7 @@ def _columns(
     renamed = {name: destination_name(name, config.transformation) for name in read.names}
     key = _primary_key(config, schema, renamed)
     wanted, remarks = chosen_layout(schema, config.auto_schema, renamed)
-    check_columns(schema, config.data_source)
+    check_columns(schema, declared(config.data_source).too_many_columns)
     existing = destination.table.schema if destination.table is not None else Schema(())
     tagged = dict.fromkeys((*schema.tagged_columns, *existing.tagged_columns))
     if write_mode is WriteMode.REPLACE and tagged:

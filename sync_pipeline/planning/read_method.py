@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sync_pipeline.errors import ConfigError
-from sync_pipeline.parameters.table import QUERY_METHOD, STORAGE_METHOD
 from sync_pipeline.schema import Schema
+from sync_pipeline.sources.bigquery.config import QUERY_METHOD, STORAGE_METHOD
 from sync_pipeline.sources.source import Selection
 from sync_pipeline.transforms.in_sql import all_checks
 

@@ -6,50 +6,49 @@ run warns and continues.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 import sqlglot
 from sqlglot import exp
 
-from sync_pipeline.registry import BIGQUERY, MONGODB, POSTGRESQL
-from sync_pipeline.smart_sync.placeholders import END_PLACEHOLDER, START_PLACEHOLDER
+from sync_pipeline.smart_sync.placeholders import PLACEHOLDERS
 
-_DIALECTS = {POSTGRESQL: "postgres", BIGQUERY: "bigquery"}
 _COMPARISONS = (exp.GT, exp.GTE, exp.LT, exp.LTE, exp.Between)
 
+# From a query, Smart Sync's column and a placeholder to the column names that the query compares with the placeholder;
+# None for each that cannot be determined. A column that the query returns under Smart Sync's name counts as that one.
+type Comparisons = Callable[[str, str, str], Iterable[str | None]]
 
-def compared_columns(query: str, source: str, column: str, placeholder: str) -> frozenset[str] | None:
-    """Return the column names that a query compares with `placeholder`; None if they cannot be determined.
 
-    A column that the query returns under the alias `column` counts as `column`.
-    """
-    compared = _in_filter(query, placeholder) if source == MONGODB else _in_sql(query, source, column, placeholder)
-    names = list(compared)
+def compared_columns(comparisons: Comparisons, query: str, column: str, placeholder: str) -> frozenset[str] | None:
+    """Return the column names that a query compares with `placeholder`; None if they cannot be determined."""
+    names = list(comparisons(query, column, placeholder))
     return None if not names or None in names else frozenset(name for name in names if name is not None)
 
 
-def mismatch(query: str, source: str, column: str) -> str | None:
+def mismatch(comparisons: Comparisons, query: str, column: str) -> str | None:
     """Return which placeholder the query certainly compares with another column than `column`, and which; else None."""
-    for placeholder in (START_PLACEHOLDER, END_PLACEHOLDER):
-        columns = compared_columns(query, source, column, placeholder)
+    for placeholder in PLACEHOLDERS:
+        columns = compared_columns(comparisons, query, column, placeholder)
         if columns is not None and column.lower() not in columns:
             return f"{placeholder} with {' and '.join(sorted(columns))}"
     return None
 
 
-def is_readable(query: str, source: str, column: str) -> bool:
+def is_readable(comparisons: Comparisons, query: str, column: str) -> bool:
     """Whether the columns that the query compares with the placeholders can be determined."""
-    return all(
-        compared_columns(query, source, column, placeholder) is not None
-        for placeholder in (START_PLACEHOLDER, END_PLACEHOLDER)
-    )
+    return all(compared_columns(comparisons, query, column, placeholder) is not None for placeholder in PLACEHOLDERS)
 
 
-def _in_sql(query: str, source: str, column: str, placeholder: str) -> Iterator[str | None]:
+def in_sql(dialect: str) -> Comparisons:
+    """Return the `Comparisons` of queries in a dialect of SQL, given by sqlglot's name."""
+    return partial(_in_sql, dialect)
+
+
+def _in_sql(dialect: str, query: str, column: str, placeholder: str) -> Iterator[str | None]:
     try:
-        tree = sqlglot.parse_one(query, read=_DIALECTS[source])
+        tree = sqlglot.parse_one(query, read=dialect)
     except (sqlglot.errors.SqlglotError, RecursionError):
         yield None
         return
@@ -108,27 +107,3 @@ def _text(expression: exp.Expression) -> str:
     while isinstance(expression, exp.Paren | exp.Cast):
         expression = expression.this
     return str(expression.sql()).lower()
-
-
-def _in_filter(query: str, placeholder: str) -> Iterator[str | None]:
-    try:
-        document = json.loads(query)
-    except (ValueError, RecursionError):
-        yield None
-        return
-    yield from _compared_fields(document, placeholder, None)
-
-
-def _compared_fields(value: Any, placeholder: str, field: str | None) -> Iterator[str | None]:
-    """Yield the field that a MongoDB filter compares with each placeholder, None if it cannot be determined."""
-    if isinstance(value, str):
-        if placeholder in value:
-            yield field.lower() if field is not None else None
-    elif isinstance(value, list):
-        # The form of $expr: {"$gt": ["$updated_at", {"$date": …}]}.
-        paths = [member[1:] for member in value if isinstance(member, str) and member.startswith("$")]
-        for member in value:
-            yield from _compared_fields(member, placeholder, paths[0] if len(paths) == 1 else field)
-    elif isinstance(value, Mapping):
-        for key, member in value.items():
-            yield from _compared_fields(member, placeholder, field if key.startswith("$") else key)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from sync_pipeline.smart_sync.interval import SyncInterval, timestamp_text
 
 START_PLACEHOLDER, END_PLACEHOLDER = "{start_timestamp}", "{end_timestamp}"
+PLACEHOLDERS = (START_PLACEHOLDER, END_PLACEHOLDER)
 
 
 def has_placeholders(query: str) -> bool:
     """Whether `query` contains a placeholder."""
-    return START_PLACEHOLDER in query or END_PLACEHOLDER in query
+    return any(placeholder in query for placeholder in PLACEHOLDERS)
 
 
 def fill_placeholders(query: str, interval: SyncInterval, start: str | None = None) -> str:

@@ -14,10 +14,11 @@ import bson
 import pytest
 
 from sync_pipeline.errors import SourceUnavailableError
-from sync_pipeline.parameters.config import MongodbConfig, PostgresqlConfig
 from sync_pipeline.parameters.secrets import Secret
 from sync_pipeline.sources.mongodb import connection as of_mongodb
+from sync_pipeline.sources.mongodb.config import MongodbConfig
 from sync_pipeline.sources.postgresql import connection as of_postgresql
+from sync_pipeline.sources.postgresql.config import PostgresqlConfig
 
 POSTGRESQL = PostgresqlConfig(
     "127.0.0.1", 0, "d", "u", Secret("postgresql_password", "p"), "SELECT 1", None, "prefer", None, None

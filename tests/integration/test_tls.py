@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 from sync_pipeline.errors import ConfigError, SourceQueryError, SourceUnavailableError, SyncError
-from sync_pipeline.parameters.config import MongodbConfig, PostgresqlConfig
 from sync_pipeline.parameters.secrets import Secret
 from sync_pipeline.sources.mongodb import connection as of_mongodb
 from sync_pipeline.sources.mongodb import transport as mongodb_transport
+from sync_pipeline.sources.mongodb.config import MongodbConfig
 from sync_pipeline.sources.postgresql import connection as of_postgresql
 from sync_pipeline.sources.postgresql import managed
 from sync_pipeline.sources.postgresql import transport as postgresql_transport
+from sync_pipeline.sources.postgresql.config import PostgresqlConfig
 from tests.admin_api import admin_api
 from tests.certificates import Authority, Pair, written
 from tests.integration import tls_servers
@@ -86,7 +87,7 @@ def mongodb_config(port: int, folder: Path, authority: Authority, **changes: obj
 def client_of(pair: Pair, folder: Path) -> dict[str, object]:
     """The certificate in a file, the key as the secret itself."""
     location = written(folder, "client.pem", pair.certificate)
-    return {"sslcert": location, "sslkey": Secret("postgresql_sslkey", pair.key)}
+    return {"sslcert": location, "sslkey": Secret("postgresql_sslkey", pair.key, may_be_file=True)}
 
 
 def refused(config: PostgresqlConfig | MongodbConfig) -> SyncError:
@@ -308,7 +309,7 @@ def test_postgresql_that_asks_for_the_password_in_the_clear(postgresql_server: T
 )
 def test_key_that_is_none(tmp_path: Path, temporary: Path, text: str, problem: str) -> None:
     location = written(tmp_path, "client.pem", Authority().certificate)
-    key = Secret("postgresql_sslkey", written(tmp_path, "client.key", text))
+    key = Secret("postgresql_sslkey", written(tmp_path, "client.key", text), may_be_file=True)
     error = refused(postgresql_config(1, tmp_path, Authority(), sslcert=location, sslkey=key))
     assert type(error) is ConfigError
     assert str(error).startswith(problem)

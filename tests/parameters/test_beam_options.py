@@ -29,9 +29,10 @@ from sync_pipeline.parameters.beam_options import (
     runs_on_dataflow,
 )
 from sync_pipeline.parameters.command_line import LAUNCHER_FLAGS, CommandLine, parse_command_line
-from sync_pipeline.parameters.config import PostgresqlConfig, SyncConfig
+from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.parameters.secrets import Secret
 from sync_pipeline.parameters.table import PARAMETERS
+from sync_pipeline.sources.postgresql.config import PostgresqlConfig
 
 SECRETS = {
     "postgresql_password": "hunter2",

@@ -8,10 +8,7 @@ import pytest
 from sync_pipeline.errors import ConfigError
 from sync_pipeline.parameters.config import (
     AutoSchemaConfig,
-    BigquerySourceConfig,
     DestinationConfig,
-    MongodbConfig,
-    PostgresqlConfig,
     SmartSyncConfig,
     SyncConfig,
 )
@@ -19,6 +16,9 @@ from sync_pipeline.parameters.identifiers import SourceTable, TableId
 from sync_pipeline.parameters.secrets import Secret
 from sync_pipeline.parameters.table import PARAMETERS
 from sync_pipeline.parameters.transformation_config import TransformationConfig
+from sync_pipeline.sources.bigquery.config import BigquerySourceConfig
+from sync_pipeline.sources.mongodb.config import MongodbConfig
+from sync_pipeline.sources.postgresql.config import PostgresqlConfig
 from tests import plans
 
 DESTINATION = {

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from sync_pipeline.parameters.documents import BEGIN, END, ROOT, main, metadata, readme_tables, with_section
+from sync_pipeline.parameters.parameter import ALWAYS, Parameter, ParameterType
 from sync_pipeline.parameters.parsing import read_values
-from sync_pipeline.parameters.table import ALWAYS, PARAMETERS, Group, Parameter, ParameterType
+from sync_pipeline.parameters.table import HEADINGS, PARAMETERS
 
 DOCUMENT = json.loads(metadata())
 BY_NAME = {described["name"]: described for described in DOCUMENT["parameters"]}
@@ -50,11 +51,11 @@ def test_metadata_equals_the_table(parameter: Parameter) -> None:
         ParameterType.INTEGER: "NUMBER",
         ParameterType.CHOICE: "ENUM",
     }.get(parameter.type, "TEXT")
-    if parameter.source is None:
+    if not parameter.sources:
         assert described["groupName"] == parameter.group
         assert "parentName" not in described
     else:
-        assert (described["parentName"], described["parentTriggerValues"]) == ("data_source", [parameter.source])
+        assert (described["parentName"], described["parentTriggerValues"]) == ("data_source", list(parameter.sources))
         assert "groupName" not in described
 
 
@@ -144,7 +145,7 @@ def test_gcloud_accepts_the_metadata(tmp_path: Path) -> None:
 
 def test_readme_has_a_row_for_every_parameter() -> None:
     rows = re.findall(r"^\| `(\w+)` \|", readme_tables(), flags=re.MULTILINE)
-    assert rows == [parameter.name for group in Group for parameter in PARAMETERS if parameter.group is group]
+    assert rows == [parameter.name for heading in HEADINGS for parameter in PARAMETERS if parameter.group == heading]
 
 
 def test_readme_row() -> None:

@@ -8,9 +8,12 @@ import pytest
 
 from sync_pipeline.errors import ConfigError
 from sync_pipeline.parameters.command_line import parse_command_line
-from sync_pipeline.parameters.config import MongodbConfig, PostgresqlConfig, SyncConfig
+from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.parameters.hosts import holds_password, without_passwords
-from sync_pipeline.parameters.table import PARAMETERS, ParameterType
+from sync_pipeline.parameters.parameter import ParameterType
+from sync_pipeline.parameters.table import PARAMETERS
+from sync_pipeline.sources.mongodb.config import MongodbConfig
+from sync_pipeline.sources.postgresql.config import PostgresqlConfig
 
 DESTINATION = {
     "destination_bigquery_project": "my-project",
@@ -101,7 +104,7 @@ def test_several_hosts(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [p.name for p in PARAMETERS if not p.secret and p.type is not ParameterType.HOST and p.source is None]
+    "name", [p.name for p in PARAMETERS if not p.secret and p.type is not ParameterType.HOST and not p.sources]
 )
 def test_address_with_a_password_in_a_wrong_place(name: str) -> None:
     found = problems(POSTGRESQL | {name: "postgresql://u:hunter2@h/db"})

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from sandbox.discovery import read_body, schemas
 from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.parameters.documents import metadata
+from sync_pipeline.parameters.parameter import ALWAYS, Parameter, ParameterType
 from sync_pipeline.parameters.parsing import read_values
-from sync_pipeline.parameters.table import ALWAYS, BY_NAME, PARAMETERS, Parameter, ParameterType
+from sync_pipeline.parameters.table import BY_NAME, PARAMETERS
 
 DOCUMENT = json.loads(metadata())
 DESCRIBED = {described["name"]: described for described in DOCUMENT["parameters"]}
@@ -123,7 +124,7 @@ def test_fields_of_a_source_are_shown_for_that_source_only() -> None:
         for source in BY_NAME["data_source"].choices
     }
     assert shown == {
-        source: [parameter.name for parameter in PARAMETERS if parameter.source == source] for source in shown
+        source: [parameter.name for parameter in PARAMETERS if parameter.sources == (source,)] for source in shown
     }
     assert all(described.get("parentName", "data_source") == "data_source" for described in DESCRIBED.values())
     assert "mongodb_collection" in shown["mongodb"]

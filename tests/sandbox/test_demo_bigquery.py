@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 from sandbox import demo_bigquery
-from sync_pipeline.parameters.config import BigquerySourceConfig, SyncConfig
+from sync_pipeline.parameters.config import SyncConfig
+from sync_pipeline.sources.bigquery.config import BigquerySourceConfig
 
 MERGED = {
     "data_source": "postgresql",

@@ -15,7 +15,7 @@ from sync_pipeline.bigquery_api.client import REQUEST_RETRY, query_config
 from sync_pipeline.bigquery_api.required_filter import required_filter_column
 from sync_pipeline.errors import SchemaError, SourceQueryError
 from sync_pipeline.googlesql import quoted
-from sync_pipeline.parameters.config import BigquerySourceConfig, SyncConfig
+from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.schema import ARROW_TYPES, INTERVAL, RANGE, REQUIRED, STRUCT, Field, Schema
 from sync_pipeline.smart_sync.interval import (
     BEGINNING,
@@ -36,6 +36,7 @@ from sync_pipeline.sources.bigquery.client import (
     source_errors,
 )
 from sync_pipeline.sources.bigquery.clock import read_clock
+from sync_pipeline.sources.bigquery.config import BigquerySourceConfig
 from sync_pipeline.sources.bigquery.queries import Filter, rows_sql
 from sync_pipeline.sources.bigquery.query_text import single_statement
 from sync_pipeline.sources.bigquery.storage_read import (

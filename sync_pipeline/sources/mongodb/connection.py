@@ -14,8 +14,8 @@ from pymongo.collection import Collection
 from pymongo.read_concern import ReadConcern
 
 from sync_pipeline.errors import ConfigError, SourceError, SourceQueryError, SourceUnavailableError, SyncError
-from sync_pipeline.parameters.config import MongodbConfig
 from sync_pipeline.sources.access import ErrorMapping, connect_with_retries
+from sync_pipeline.sources.mongodb.config import MongodbConfig
 from sync_pipeline.sources.mongodb.connection_string import check_uri, refusal, without_credentials
 from sync_pipeline.sources.mongodb.server_messages import shown_message
 from sync_pipeline.sources.mongodb.to_json import DECODING

@@ -14,8 +14,8 @@ import pymongo.errors
 from pymongo.uri_parser import parse_uri
 
 from sync_pipeline.errors import ConfigError
-from sync_pipeline.parameters.config import MongodbConfig
 from sync_pipeline.parameters.secrets import Secret
+from sync_pipeline.sources.mongodb.config import MongodbConfig
 
 _USER_INFO = re.compile(r"(mongodb(?:\+srv)?://)\S*@")
 _ESCAPE = "write %40 for @, %3A for :, %2F for /, %3F for ?, %23 for # and %25 for % in user and password"

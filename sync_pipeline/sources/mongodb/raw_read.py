@@ -15,9 +15,9 @@ from pymongo.collection import Collection
 
 from sync_pipeline.errors import SourceUnavailableError
 from sync_pipeline.failures import FAILURES, CatchFinalErrors
-from sync_pipeline.parameters.config import MongodbConfig
 from sync_pipeline.sources.mongodb.bson_batches import DocumentColumns, read_documents
 from sync_pipeline.sources.mongodb.bson_scan import Documents, MalformedBsonError
+from sync_pipeline.sources.mongodb.config import MongodbConfig
 from sync_pipeline.sources.mongodb.connection import Document, connected, translated_errors
 from sync_pipeline.sources.mongodb.splits import Find
 from sync_pipeline.sources.reading import RowRouter, batches_and_dead_letters

@@ -12,12 +12,13 @@ import apache_beam as beam
 from pymongo.collection import Collection
 
 from sync_pipeline.errors import ConfigError
-from sync_pipeline.parameters.config import MongodbConfig, SmartSyncConfig, SyncConfig
+from sync_pipeline.parameters.config import SmartSyncConfig, SyncConfig
 from sync_pipeline.schema import MAX_COLUMNS, Field, Schema
 from sync_pipeline.smart_sync.interval import StartOrigin, SyncInterval
 from sync_pipeline.smart_sync.placeholders import has_placeholders
 from sync_pipeline.sources.mongodb.bson_batches import DocumentColumns
 from sync_pipeline.sources.mongodb.bson_types import DOCUMENT, ID
+from sync_pipeline.sources.mongodb.config import MongodbConfig
 from sync_pipeline.sources.mongodb.connection import Document, connected, translated_errors
 from sync_pipeline.sources.mongodb.connection_string import address_risks, check_connection_string
 from sync_pipeline.sources.mongodb.field_check import check_fields

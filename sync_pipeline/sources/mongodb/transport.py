@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from sync_pipeline.errors import ConfigError
-from sync_pipeline.parameters.config import MongodbConfig
 from sync_pipeline.parameters.hosts import is_this_machine
 from sync_pipeline.parameters.secrets import Secret
+from sync_pipeline.sources.mongodb.config import MongodbConfig
 from sync_pipeline.sources.mongodb.connection_string import has_user, hosts, uri_options
 from sync_pipeline.sources.pem_files import CERTIFICATE, KEY, pem_files
 
@@ -28,7 +28,7 @@ def tls_options(config: MongodbConfig) -> Iterator[dict[str, Any]]:
     """
     wanted: dict[Secret, tuple[str, ...]] = {}
     if config.tls_ca is not None:
-        wanted[Secret(_CA, config.tls_ca)] = (CERTIFICATE,)
+        wanted[Secret(_CA, config.tls_ca, may_be_file=True)] = (CERTIFICATE,)
     if config.tls_certificate_key is not None:
         wanted[config.tls_certificate_key] = (CERTIFICATE, KEY)
     if not (config.tls or wanted):

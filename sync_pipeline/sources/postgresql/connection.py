@@ -10,8 +10,8 @@ import psycopg2
 from psycopg2.extensions import connection as Connection
 
 from sync_pipeline.errors import SourceError, SourceQueryError, SourceUnavailableError
-from sync_pipeline.parameters.config import PostgresqlConfig
 from sync_pipeline.sources.access import ErrorMapping, connect_with_retries
+from sync_pipeline.sources.postgresql.config import PostgresqlConfig
 from sync_pipeline.sources.postgresql.transport import login
 
 CONNECT_TIMEOUT_SECONDS = 30

@@ -16,8 +16,8 @@ from psycopg2.extensions import connection as Connection
 
 from sync_pipeline.errors import RecordError, SourceError
 from sync_pipeline.failures import FAILURES, CatchFinalErrors
-from sync_pipeline.parameters.config import PostgresqlConfig
 from sync_pipeline.schema import Schema
+from sync_pipeline.sources.postgresql.config import PostgresqlConfig
 from sync_pipeline.sources.postgresql.connection import connected, translated_errors
 from sync_pipeline.sources.postgresql.csv_batches import parse_rows, separate_misfits, split_rows
 from sync_pipeline.sources.reading import RowRouter, batches_and_dead_letters

@@ -10,7 +10,7 @@ from psycopg2.extensions import Column
 from psycopg2.extensions import connection as Connection
 
 from sync_pipeline.errors import SchemaError
-from sync_pipeline.parameters.config import PostgresqlConfig, SyncConfig
+from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.schema import NULLABLE, REQUIRED, Schema
 from sync_pipeline.smart_sync.interval import BEGINNING, EARLIEST, StartOrigin, SyncInterval, timestamp_text
 from sync_pipeline.smart_sync.placeholders import fill_placeholders, has_placeholders
@@ -18,6 +18,7 @@ from sync_pipeline.smart_sync.wall_clock import WallClock
 from sync_pipeline.sources.access import check_names
 from sync_pipeline.sources.postgresql.clock import ServerClock, read_clock
 from sync_pipeline.sources.postgresql.column_types import SourceColumn, quoted_identifier
+from sync_pipeline.sources.postgresql.config import PostgresqlConfig
 from sync_pipeline.sources.postgresql.connection import connected, translated_errors
 from sync_pipeline.sources.postgresql.copy_read import ReadFromPostgresql
 from sync_pipeline.sources.postgresql.not_null import never_null_columns

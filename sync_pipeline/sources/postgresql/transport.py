@@ -10,10 +10,10 @@ from collections.abc import Iterator
 
 from psycopg2.extensions import connection as Connection
 
-from sync_pipeline.parameters.config import PostgresqlConfig
 from sync_pipeline.parameters.hosts import is_address, is_alloydb, is_this_machine
 from sync_pipeline.parameters.secrets import Secret
 from sync_pipeline.sources.pem_files import CERTIFICATE, KEY, pem_files
+from sync_pipeline.sources.postgresql.config import PostgresqlConfig
 from sync_pipeline.sources.postgresql.managed import database_user, find_instance, login_token
 
 # libpq's word for the authorities that OpenSSL knows; it is no file.
@@ -52,9 +52,9 @@ def login(config: PostgresqlConfig) -> Iterator[dict[str, str]]:
         if config.sslrootcert == _SYSTEM or not _is_elsewhere(config.sslrootcert):
             settings["sslrootcert"] = config.sslrootcert
         else:
-            wanted[Secret("postgresql_sslrootcert", config.sslrootcert)] = (CERTIFICATE,)
+            wanted[Secret("postgresql_sslrootcert", config.sslrootcert, may_be_file=True)] = (CERTIFICATE,)
     if config.sslcert is not None:
-        wanted[Secret("postgresql_sslcert", config.sslcert)] = (CERTIFICATE,)
+        wanted[Secret("postgresql_sslcert", config.sslcert, may_be_file=True)] = (CERTIFICATE,)
     if config.sslkey is not None:
         wanted[config.sslkey] = (KEY,)
     with pem_files(wanted) as paths:

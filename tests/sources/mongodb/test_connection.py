@@ -9,8 +9,9 @@ import pymongo.errors
 import pytest
 
 from sync_pipeline.errors import ConfigError, SourceQueryError, SourceUnavailableError, SyncError
-from sync_pipeline.parameters.config import MongodbConfig, SyncConfig
+from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.parameters.secrets import Secret
+from sync_pipeline.sources.mongodb.config import MongodbConfig
 from sync_pipeline.sources.mongodb.connection import DRIVER_ERRORS, ERROR_MEANINGS, translated_errors
 from sync_pipeline.sources.mongodb.connection_string import address_risks
 from sync_pipeline.sources.mongodb.source import open_source

@@ -6,8 +6,8 @@ import dataclasses
 
 import pytest
 
-from sync_pipeline.parameters.config import MongodbConfig
 from sync_pipeline.parameters.secrets import Secret
+from sync_pipeline.sources.mongodb.config import MongodbConfig
 from sync_pipeline.sources.mongodb.transport import protection, transport_risks
 
 HOST = MongodbConfig("db.example.com", 27017, "d", "c", "u", Secret("mongodb_password", "p"), None, None, None)

@@ -11,8 +11,8 @@ import psycopg2
 import pytest
 
 from sync_pipeline.errors import ConfigError, SourceError, SourceQueryError, SourceUnavailableError
-from sync_pipeline.parameters.config import PostgresqlConfig
 from sync_pipeline.parameters.secrets import Secret
+from sync_pipeline.sources.postgresql.config import PostgresqlConfig
 from sync_pipeline.sources.postgresql.connection import (
     ERROR_MEANINGS,
     REFUSALS,

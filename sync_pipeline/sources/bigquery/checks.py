@@ -1,0 +1,20 @@
+"""What the parameters of a source in BigQuery must be together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sync_pipeline.parameters.parameter import ParameterValues
+
+_TABLE = ("source_bigquery_project", "source_bigquery_dataset", "source_bigquery_table")
+_DESTINATION = ("destination_bigquery_project", "destination_bigquery_dataset", "destination_bigquery_table")
+
+
+def contradictions(values: ParameterValues) -> Iterator[str]:
+    """Yield a sentence for each combination that cannot be meant."""
+    # A dataset beside the query is no contradiction: it is where the query's unqualified tables are.
+    if {"source_bigquery_query", "source_bigquery_table"} <= values.given:
+        yield "source_bigquery_table and source_bigquery_query are both given: name a table or write a query"
+    is_same = [values[name] for name in _TABLE] == [values[name] for name in _DESTINATION]
+    if is_same and "source_bigquery_query" not in values.given:
+        yield "source_bigquery_table is the destination table itself: name another"

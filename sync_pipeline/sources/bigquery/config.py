@@ -1,0 +1,41 @@
+"""What a run that reads BigQuery was asked to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sync_pipeline.parameters.parameter import ParameterValues
+
+# The ways of rows from BigQuery to BigQuery, as `source_bigquery_read` names them.
+AUTO_METHOD, STORAGE_METHOD, QUERY_METHOD = "auto", "storage_api", "query"
+
+
+@dataclass(frozen=True)
+class BigquerySourceConfig:
+    """Either `query` is set, or `dataset` and `table` are.
+
+    Attributes:
+        project: of the table; or runs the query, and has the tables that the query names without a project.
+        dataset: with `query`, has the tables that it names without a dataset.
+        read: `auto`, `storage_api` or `query`.
+        maximum_bytes_billed: None for no limit.
+    """
+
+    project: str
+    dataset: str | None
+    table: str | None
+    query: str | None
+    read: str
+    maximum_bytes_billed: int | None
+
+
+def read_config(values: ParameterValues) -> BigquerySourceConfig:
+    """Return the configuration of the source from the values of all parameters."""
+    return BigquerySourceConfig(
+        project=values["source_bigquery_project"],
+        dataset=values["source_bigquery_dataset"],
+        table=values["source_bigquery_table"],
+        query=values["source_bigquery_query"],
+        read=values["source_bigquery_read"],
+        maximum_bytes_billed=values["maximum_bytes_billed"],
+    )

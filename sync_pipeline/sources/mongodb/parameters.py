@@ -1,0 +1,134 @@
+"""The parameters of a run that reads MongoDB."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from sync_pipeline.parameters.hosts import parse_host
+from sync_pipeline.parameters.parameter import ALWAYS, Parameter, ParameterType, when
+from sync_pipeline.parameters.rows import PEM_PLACES, VERSION_NAME
+
+PARAMETERS = (
+    Parameter(
+        "mongodb_host",
+        "MongoDB host",
+        "Address or name of the server, as the workers reach it.",
+        ParameterType.HOST,
+        example="mongodb.example.com",
+        required=(when("mongodb_connection_string"),),
+        read=partial(
+            parse_host,
+            port="mongodb_port",
+            has_sockets=False,
+            several="give those of a replica set in mongodb_connection_string",
+        ),
+    ),
+    Parameter(
+        "mongodb_port",
+        "MongoDB port",
+        "Port of the server.",
+        ParameterType.INTEGER,
+        example="27017",
+        default="27017",
+        minimum=1,
+        maximum=65535,
+    ),
+    Parameter(
+        "mongodb_database",
+        "MongoDB database",
+        "Name of the database.",
+        ParameterType.TEXT,
+        example="user_data",
+        required=(ALWAYS,),
+    ),
+    Parameter(
+        "mongodb_collection",
+        "MongoDB collection",
+        "The collection that is read.",
+        ParameterType.TEXT,
+        example="users",
+        required=(ALWAYS,),
+    ),
+    Parameter(
+        "mongodb_username",
+        "MongoDB user",
+        "The user who reads; empty for a server without authentication.",
+        ParameterType.TEXT,
+        example="dataflow_user",
+        required=(when(given="mongodb_password"),),
+    ),
+    Parameter(
+        "mongodb_password",
+        "MongoDB password",
+        f"Password of the user. {VERSION_NAME}",
+        ParameterType.TEXT,
+        example="projects/my-project/secrets/mongodb-password/versions/latest",
+        secret=True,
+        required=(when(given="mongodb_username"),),
+    ),
+    Parameter(
+        "mongodb_connection_string",
+        "MongoDB connection string",
+        f"Servers, user, password and options in one; it counts where mongodb_host differs. {VERSION_NAME}",
+        ParameterType.TEXT,
+        example="projects/my-project/secrets/mongodb-uri/versions/latest",
+        secret=True,
+    ),
+    Parameter(
+        "mongodb_tls",
+        "MongoDB TLS",
+        "Encrypt the connection and verify the server's certificate and name; a connection string may say so itself.",
+        ParameterType.BOOLEAN,
+        example="true",
+        default="false",
+    ),
+    Parameter(
+        "mongodb_tls_ca",
+        "MongoDB root certificate",
+        "Certificate of the authority that signed the server's, in PEM form, where it is none that the workers know; "
+        f"turns TLS on. {PEM_PLACES}",
+        ParameterType.PEM,
+        example="gs://my-bucket/mongodb-ca.pem",
+    ),
+    Parameter(
+        "mongodb_tls_certificate_key",
+        "MongoDB client certificate",
+        "Certificate that this client shows to the server and its private key, both in one text in PEM form, without a "
+        f"passphrase; turns TLS on, and without a user it is the login (MONGODB-X509). {PEM_PLACES}",
+        ParameterType.PEM,
+        example="projects/my-project/secrets/mongodb-client/versions/latest",
+        secret=True,
+    ),
+    Parameter(
+        "mongodb_query",
+        "MongoDB query",
+        "Filter of the documents that are read, in extended JSON.",
+        ParameterType.JSON,
+        example='{"status": "active", "age": {"$gte": 18}}',
+    ),
+    Parameter(
+        "mongodb_projection",
+        "MongoDB projection",
+        "Fields that are read, as a MongoDB projection in extended JSON.",
+        ParameterType.JSON,
+        example='{"name": 1, "email": 1, "status": 1}',
+    ),
+    Parameter(
+        "mongodb_schema_sample_size",
+        "MongoDB schema sample",
+        "How many documents, chosen at random, tell the columns. Without it all that the run reads are looked at, or "
+        "a sample where these are more than a million.",
+        ParameterType.INTEGER,
+        example="10000",
+        minimum=1,
+        maximum=100_000_000,
+    ),
+    Parameter(
+        "mongodb_document_mode",
+        "MongoDB document mode",
+        "Load each document into one JSON column, document, beside _id, instead of a column for each field.",
+        ParameterType.BOOLEAN,
+        example="true",
+        default="false",
+    ),
+)
