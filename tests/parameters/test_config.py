@@ -13,73 +13,32 @@ from sync_pipeline.parameters.config import (
     SyncConfig,
 )
 from sync_pipeline.parameters.identifiers import SourceTable, TableId
-from sync_pipeline.parameters.secrets import Secret
 from sync_pipeline.parameters.table import PARAMETERS
 from sync_pipeline.parameters.transformation_config import TransformationConfig
-from sync_pipeline.sources.bigquery.config import BigquerySourceConfig
-from sync_pipeline.sources.mongodb.config import MongodbConfig
-from sync_pipeline.sources.postgresql.config import PostgresqlConfig
 from tests import plans
+from tests.parameter_sets import (
+    BASE_QUERY,
+    BIGQUERY,
+    CONNECTION_STRING,
+    MONGODB,
+    NULLS_LEFT_OUT,
+    POSTGRESQL,
+    SMART_SYNC,
+    WITH_NULLS,
+    problems,
+)
 
-DESTINATION = {
-    "destination_bigquery_project": "my-project",
-    "destination_bigquery_dataset": "production",
-    "destination_bigquery_table": "users",
-}
-PASSWORD = "projects/p/secrets/s/versions/1"
-POSTGRESQL = DESTINATION | {
-    "data_source": "postgresql",
-    "postgresql_host": "db.example.com",
-    "postgresql_database": "app",
-    "postgresql_username": "reader",
-    "postgresql_password": PASSWORD,
-    "postgresql_query": "SELECT * FROM users",
-}
-BASE_QUERY = "SELECT * FROM users WHERE updated_at > '{start_timestamp}' AND updated_at <= '{end_timestamp}'"
-SMART_SYNC = {key: value for key, value in POSTGRESQL.items() if key != "postgresql_query"} | {
-    "enable_smart_sync": "true",
-    "postgresql_base_query": BASE_QUERY,
-}
-MONGODB = DESTINATION | {
-    "data_source": "mongodb",
-    "mongodb_host": "mongo.example.com",
-    "mongodb_database": "app",
-    "mongodb_collection": "users",
-}
-BIGQUERY = DESTINATION | {
-    "data_source": "bigquery",
-    "source_bigquery_project": "source-project",
-    "source_bigquery_dataset": "raw",
-    "source_bigquery_table": "events",
-}
 NOT_A_NAME = (
     "it looks like the name of a secret, which is written projects/PROJECT/secrets/SECRET/versions/VERSION (a regional "
     "one projects/PROJECT/locations/LOCATION/secrets/SECRET/versions/VERSION), or env:VARIABLE outside Dataflow"
 )
-CONNECTION_STRING = "projects/p/secrets/uri/versions/2"
 
 
-def problems(parameters: dict[str, str]) -> list[str]:
-    with pytest.raises(ConfigError) as caught:
-        SyncConfig.from_parameters(parameters)
-    return list(caught.value.problems)
-
-
-def test_postgresql() -> None:
-    assert SyncConfig.from_parameters(POSTGRESQL) == SyncConfig(
+def test_defaults() -> None:
+    config = SyncConfig.from_parameters(POSTGRESQL)
+    assert config == SyncConfig(
         data_source="postgresql",
-        source=PostgresqlConfig(
-            host="db.example.com",
-            port=5432,
-            database="app",
-            username="reader",
-            password=Secret("postgresql_password", PASSWORD),
-            query="SELECT * FROM users",
-            base_query=None,
-            sslmode="prefer",
-            sslrootcert=None,
-            partition_column=None,
-        ),
+        source=config.source,
         destination=DestinationConfig(
             project="my-project",
             dataset="production",
@@ -101,59 +60,6 @@ def test_postgresql() -> None:
         dry_run=False,
         warnings=(),
     )
-
-
-def test_mongodb() -> None:
-    given = MONGODB | {
-        "mongodb_username": "reader",
-        "mongodb_password": PASSWORD,
-        "mongodb_query": '{"status": "active"}',
-        "mongodb_projection": '{"name": 1}',
-    }
-    assert SyncConfig.from_parameters(given).source == MongodbConfig(
-        host="mongo.example.com",
-        port=27017,
-        database="app",
-        collection="users",
-        username="reader",
-        password=Secret("mongodb_password", PASSWORD),
-        connection_string=None,
-        query='{"status": "active"}',
-        projection='{"name": 1}',
-        timestamp_field="updated_at",
-    )
-
-
-def test_mongodb_connection_string_beside_a_host() -> None:
-    config = SyncConfig.from_parameters(MONGODB | {"mongodb_connection_string": CONNECTION_STRING})
-    assert isinstance(config.source, MongodbConfig)
-    assert (config.source.host, config.warnings) == ("mongo.example.com", ())
-
-
-def test_mongodb_connection_string_needs_no_host() -> None:
-    given = {key: value for key, value in MONGODB.items() if key != "mongodb_host"}
-    source = SyncConfig.from_parameters(given | {"mongodb_connection_string": CONNECTION_STRING}).source
-    assert isinstance(source, MongodbConfig)
-    assert source.host is None
-    assert source.connection_string == Secret("mongodb_connection_string", CONNECTION_STRING)
-
-
-def test_bigquery_table() -> None:
-    expected = BigquerySourceConfig(
-        project="source-project", dataset="raw", table="events", query=None, read="auto", maximum_bytes_billed=None
-    )
-    assert SyncConfig.from_parameters(BIGQUERY).source == expected
-
-
-def test_bigquery_query_needs_no_table() -> None:
-    given = DESTINATION | {
-        "data_source": "bigquery",
-        "source_bigquery_project": "source-project",
-        "source_bigquery_query": "SELECT 1 AS x",
-    }
-    given |= {"source_bigquery_read": "query", "maximum_bytes_billed": "1000000"}
-    expected = BigquerySourceConfig("source-project", None, None, "SELECT 1 AS x", "query", 1_000_000)
-    assert SyncConfig.from_parameters(given).source == expected
 
 
 def test_smart_sync() -> None:
@@ -468,11 +374,6 @@ PROJECT_RULE = (
     "a project id has 6 to 30 lower-case letters, digits and dashes, begins with a letter and does not end in a dash "
     "(older ones are written example.com:project)"
 )
-WITH_NULLS = {"enable_smart_sync": "true", "smart_sync_null_timestamps": "include", "primary_key": "id"}
-NULLS_LEFT_OUT = (
-    "says itself which rows are read: add those without a timestamp to it and leave smart_sync_null_timestamps out, or "
-    "leave the placeholders out"
-)
 COLUMN_RULE = (
     "a BigQuery column name has ASCII letters, digits and underscores and begins with a letter or an underscore"
 )
@@ -618,22 +519,6 @@ def test_names_of_the_greatest_length() -> None:
 @pytest.mark.parametrize(
     ("parameters", "problem"),
     [
-        *(
-            pytest.param(
-                {key: value for key, value in POSTGRESQL.items() if key != name},
-                f"{name} is missing: it is required when data_source is postgresql{alternatives}",
-                id=name,
-            )
-            for name, alternatives in (
-                ("postgresql_host", " (or postgresql_instance in its place)"),
-                ("postgresql_database", ""),
-                ("postgresql_username", ""),
-                (
-                    "postgresql_password",
-                    " (or postgresql_iam_login or postgresql_sslcert in its place)",
-                ),
-            )
-        ),
         pytest.param(
             {key: value for key, value in POSTGRESQL.items() if key != "destination_bigquery_table"},
             "destination_bigquery_table is missing: give, for example, --destination_bigquery_table=organizations",
@@ -643,71 +528,6 @@ def test_names_of_the_greatest_length() -> None:
             {key: value for key, value in POSTGRESQL.items() if key != "data_source"},
             "data_source is missing: give, for example, --data_source=postgresql",
             id="data_source",
-        ),
-        pytest.param(
-            POSTGRESQL | {"postgresql_query": "  "},
-            "postgresql_query is missing: it is required when data_source is postgresql and enable_smart_sync is false",
-            id="query without Smart Sync",
-        ),
-        pytest.param(
-            SMART_SYNC | {"enable_smart_sync": "false"},
-            "postgresql_query is missing: it is required when data_source is postgresql and enable_smart_sync is false",
-            id="base query alone without Smart Sync",
-        ),
-        pytest.param(
-            SMART_SYNC | {"postgresql_base_query": ""},
-            "postgresql_query is missing: it is required when data_source is postgresql and enable_smart_sync is true "
-            "(or postgresql_base_query in its place)",
-            id="both queries with Smart Sync",
-        ),
-        pytest.param(
-            POSTGRESQL | {"postgresql_sslmode": "verify-ca"},
-            "postgresql_sslrootcert is missing: it is required when data_source is postgresql and postgresql_sslmode "
-            "is verify-ca or verify-full",
-            id="root certificate",
-        ),
-        pytest.param(
-            MONGODB | {"mongodb_host": ""},
-            "mongodb_host is missing: it is required when data_source is mongodb (or mongodb_connection_string in its "
-            "place)",
-            id="mongodb_host",
-        ),
-        pytest.param(
-            MONGODB | {"mongodb_host": "", "mongodb_connection_string": CONNECTION_STRING, "mongodb_database": ""},
-            "mongodb_database is missing: it is required when data_source is mongodb",
-            id="database with a connection string",
-        ),
-        pytest.param(
-            MONGODB | {"mongodb_collection": ""},
-            "mongodb_collection is missing: it is required when data_source is mongodb",
-            id="mongodb_collection",
-        ),
-        pytest.param(
-            MONGODB | {"mongodb_password": PASSWORD},
-            "mongodb_username is missing: it is required when data_source is mongodb and mongodb_password is given",
-            id="user of a password",
-        ),
-        pytest.param(
-            MONGODB | {"mongodb_username": "reader"},
-            "mongodb_password is missing: it is required when data_source is mongodb and mongodb_username is given",
-            id="password of a user",
-        ),
-        pytest.param(
-            BIGQUERY | {"source_bigquery_dataset": ""},
-            "source_bigquery_dataset is missing: it is required when data_source is bigquery "
-            "(or source_bigquery_query in its place)",
-            id="source_bigquery_dataset",
-        ),
-        pytest.param(
-            BIGQUERY | {"source_bigquery_table": ""},
-            "source_bigquery_table is missing: it is required when data_source is bigquery "
-            "(or source_bigquery_query in its place)",
-            id="source_bigquery_table",
-        ),
-        pytest.param(
-            DESTINATION | {"data_source": "bigquery", "source_bigquery_query": "SELECT 1 AS x"},
-            "source_bigquery_project is missing: it is required when data_source is bigquery",
-            id="project of a query",
         ),
     ],
 )
@@ -753,13 +573,6 @@ def test_missing(parameters: dict[str, str], problem: str) -> None:
             id="NULL timestamps with a query that excludes them",
         ),
         pytest.param(
-            MONGODB
-            | WITH_NULLS
-            | {"mongodb_query": '{"updated_at": {"$gt": "{start_timestamp}", "$lte": "{end_timestamp}"}}'},
-            f"smart_sync_null_timestamps is 'include', but mongodb_query {NULLS_LEFT_OUT}",
-            id="NULL timestamps with a MongoDB query that excludes them",
-        ),
-        pytest.param(
             POSTGRESQL | {"dead_letter_table": "my-project.production.users"},
             "dead_letter_table is the destination table itself: name another",
             id="dead letters into the destination",
@@ -771,66 +584,10 @@ def test_missing(parameters: dict[str, str], problem: str) -> None:
             id="delete and never create",
         ),
         pytest.param(
-            BIGQUERY | {"source_bigquery_query": "SELECT 1 AS x"},
-            "source_bigquery_table and source_bigquery_query are both given: name a table or write a query",
-            id="table and query",
-        ),
-        pytest.param(
-            BIGQUERY
-            | {
-                "source_bigquery_project": "my-project",
-                "source_bigquery_dataset": "production",
-                "source_bigquery_table": "users",
-            },
-            "source_bigquery_table is the destination table itself: name another",
-            id="source and destination",
-        ),
-        pytest.param(
-            BIGQUERY | {"source_bigquery_table": "events_*"},
-            "source_bigquery_table is 'events_*': partition decorators ($) and wildcards (*) are not table names: "
-            "write source_bigquery_query=SELECT * FROM `project.dataset.events_*` in its place",
-            id="wildcard of a source",
-        ),
-        pytest.param(
-            BIGQUERY | {"source_bigquery_table": "events$20240101"},
-            "source_bigquery_table is 'events$20240101': partition decorators ($) and wildcards (*) are not table "
-            "names: write source_bigquery_query with a condition on the partition column in its place",
-            id="partition of a source",
-        ),
-        pytest.param(
-            BIGQUERY
-            | {"source_bigquery_table": "", "source_bigquery_query": f"{BASE_QUERY}", "primary_key": "id"}
-            | {"enable_smart_sync": "true", "smart_sync_null_timestamps": "include"},
-            f"smart_sync_null_timestamps is 'include', but source_bigquery_query {NULLS_LEFT_OUT}",
-            id="NULL timestamps and placeholders, BigQuery",
-        ),
-        pytest.param(
-            MONGODB
-            | {
-                "mongodb_connection_string": CONNECTION_STRING,
-                "mongodb_username": "reader",
-                "mongodb_password": PASSWORD,
-            },
-            "mongodb_username and mongodb_password cannot be given with mongodb_connection_string, which says the same",
-            id="connection string and user",
-        ),
-        pytest.param(
             POSTGRESQL | {"postgresql_query": BASE_QUERY},
             "postgresql_query contains {start_timestamp} and {end_timestamp}, which only Smart Sync fills in: set "
             "enable_smart_sync=true, or write the timestamps",
             id="placeholders without Smart Sync, PostgreSQL",
-        ),
-        pytest.param(
-            MONGODB | {"mongodb_query": '{"updated_at": {"$gt": "{start_timestamp}"}}'},
-            "mongodb_query contains {start_timestamp}, which only Smart Sync fills in: set enable_smart_sync=true, or "
-            "write the timestamps",
-            id="placeholders without Smart Sync, MongoDB",
-        ),
-        pytest.param(
-            BIGQUERY | {"source_bigquery_table": "", "source_bigquery_query": "SELECT '{end_timestamp}' AS x"},
-            "source_bigquery_query contains {end_timestamp}, which only Smart Sync fills in: set "
-            "enable_smart_sync=true, or write the timestamps",
-            id="placeholders without Smart Sync, BigQuery",
         ),
         pytest.param(
             SMART_SYNC | {"postgresql_base_query": "SELECT 1 WHERE x > '{start_timestamp}'"},
@@ -858,50 +615,10 @@ def test_missing(parameters: dict[str, str], problem: str) -> None:
             "postgresql_query lacks {start_timestamp}: Smart Sync puts the interval's bounds there",
             id="one of two, PostgreSQL",
         ),
-        pytest.param(
-            MONGODB | {"enable_smart_sync": "true", "mongodb_query": '{"a": "{start_timestamp}"}'},
-            "mongodb_query lacks {end_timestamp}: Smart Sync puts the interval's bounds there",
-            id="one of two, MongoDB",
-        ),
-        pytest.param(
-            MONGODB | {"enable_smart_sync": "true", "smart_sync_timestamp_column": "meta..updatedAt"},
-            "smart_sync_timestamp_column is 'meta..updatedAt': give the name of a field, or names with dots between "
-            "them, such as meta.updatedAt, none of them empty or with $ in front",
-            id="timestamp column that is no path, MongoDB",
-        ),
-        pytest.param(
-            MONGODB
-            | {
-                "enable_smart_sync": "true",
-                "smart_sync_null_timestamps": "include",
-                "mongodb_query": '{"updated_at": {"$gt": "{start_timestamp}", "$lte": "{end_timestamp}"}}',
-            },
-            "smart_sync_null_timestamps is 'include', but mongodb_query says itself which rows are read: add those "
-            "without a timestamp to it and leave smart_sync_null_timestamps out, or leave the placeholders out",
-            id="NULL timestamps and placeholders, MongoDB",
-        ),
-        pytest.param(
-            BIGQUERY
-            | {
-                "enable_smart_sync": "true",
-                "source_bigquery_table": "",
-                "source_bigquery_query": "SELECT * FROM t WHERE x > '{start_timestamp}' AND x <= '{end_ts}'",
-            },
-            "source_bigquery_query lacks {end_timestamp}: write it in place of {end_ts}",
-            id="one of two, BigQuery",
-        ),
     ],
 )
 def test_contradiction(parameters: dict[str, str], problem: str) -> None:
     assert problems(parameters) == [problem]
-
-
-def test_base_query_lacks_both_placeholders() -> None:
-    given = SMART_SYNC | {"postgresql_base_query": "SELECT * FROM users WHERE tags = '{a,b}' AND x ~ 'a{2}'"}
-    assert problems(given) == [
-        "postgresql_base_query lacks {start_timestamp}: Smart Sync puts the interval's bounds there",
-        "postgresql_base_query lacks {end_timestamp}: Smart Sync puts the interval's bounds there",
-    ]
 
 
 def test_all_problems_are_reported_together() -> None:
@@ -936,11 +653,6 @@ def test_unknown_parameter() -> None:
 def test_nothing_is_guessed_from_a_malformed_switch(parameters: dict[str, str]) -> None:
     given = parameters | {"enable_smart_sync": "ture"}
     assert problems(given) == ["enable_smart_sync is 'ture': write true or false"]
-
-
-def test_malformed_parameter_is_not_missing() -> None:
-    given = MONGODB | {"mongodb_host": "", "mongodb_connection_string": "projects/p/secrets/s"}
-    assert [problem.split(" ")[0] for problem in problems(given)] == ["mongodb_connection_string"]
 
 
 @pytest.mark.parametrize(("length", "quoted"), [(100, "x" * 100), (101, f"{'x' * 97}...")])
@@ -1016,21 +728,6 @@ PLAIN_SECRET = (
             id="Auto-Schema is off",
         ),
         pytest.param(POSTGRESQL | {"delete_existing_table": "true"}, (), id="the table is replaced all the same"),
-        pytest.param(
-            MONGODB
-            | {
-                "enable_smart_sync": "true",
-                "smart_sync_lookback_seconds": "60",
-                "smart_sync_null_timestamps": "include",
-            },
-            (),
-            id="documents are merged without primary_key",
-        ),
-        pytest.param(
-            MONGODB | {"mongodb_document_mode": "true", "mongodb_schema_sample_size": "5"},
-            ("mongodb_schema_sample_size is ignored: mongodb_document_mode is true",),
-            id="sample of documents that nobody looks at",
-        ),
         pytest.param(
             POSTGRESQL | {"postgresql_base_query": BASE_QUERY, "fallback_days": "2"},
             ("postgresql_base_query, fallback_days are ignored: enable_smart_sync is false",),
