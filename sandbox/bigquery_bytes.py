@@ -75,9 +75,9 @@ def count_the_bytes_of_tables() -> None:
         if table.type != "TABLE" or view == "BASIC" or dataset_id == tables.RESULTS or not tables.fields(table):
             return table
         with tables.database.cursor() as cur:
-            [(rows,)] = cur.execute(f"SELECT count(*) FROM {tables.name(*reference)}").fetchall()
-            size = str(table_bytes(cur, reference))
-        sizes = dict.fromkeys(("numBytes", "numTotalLogicalBytes", "numActiveLogicalBytes"), size)
+            sums = f"count(*), coalesce(sum({row_size(tables.columns(*reference))}), 0)"
+            [(rows, size)] = cur.execute(f"SELECT {sums} FROM {tables.name(*reference)}").fetchall()
+        sizes = dict.fromkeys(("numBytes", "numTotalLogicalBytes", "numActiveLogicalBytes"), str(int(size)))
         return table.replace(numRows=str(rows), **sizes)
 
     tables.get = get_with_size

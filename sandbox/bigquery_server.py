@@ -61,6 +61,7 @@ def serve(arguments: argparse.Namespace) -> None:
     sys.path.insert(0, str(Path(__file__).parent))
     import bigquery_bytes
     import bigquery_inheritance
+    import bigquery_lookups
     import bigquery_names
     import bigquery_patches
     import bigquery_row_access
@@ -71,6 +72,7 @@ def serve(arguments: argparse.Namespace) -> None:
     import bigquery_scripts
     import bigquery_time_zone
 
+    bigquery_lookups.apply()
     bigquery_patches.apply(arguments.storage_url if arguments.storage_root else "")
     bigquery_scripts.apply()
     bigquery_row_access.apply()
