@@ -1,26 +1,57 @@
-"""Look-ups in the emulator's catalog that cost the same however many tables there are; patches of it in memory.
+"""Look-ups in the emulator's catalog: of one name, and once for each state of the catalog; patches of it in memory.
 
 `duckdb_tables()` reads the statistics of every table of every dataset, 1.6 ms each, to find a single name. These ask
 DuckLake's own tables: https://ducklake.select/docs/stable/specification/tables/overview. Like what they replace they
-see what is committed, and compare names exactly.
+see what is committed, and compare names exactly. What DuckLake answers holds until its next snapshot; what the
+emulator's own tables answer, until it writes to them.
 """
 
+import functools
+import threading
+
 import duckdb
-from local_bigquery.catalog import datasets, names, tables
+from local_bigquery.catalog import datasets, metadata, names, row_access, tabledata, tables
 from local_bigquery.engine import database, types
 from local_bigquery.engine.database import quote
 from local_bigquery.errors import not_found
 from local_bigquery.jobs import query
+from local_bigquery.sql.rules import partitions
 
 _TEMPORARY_TABLES = "SELECT table_name FROM duckdb_tables() WHERE temporary"
+# By project: its newest snapshot, and what was answered since by function and arguments.
+_answers: dict[str, tuple[int, dict]] = {}
 
 
 def apply() -> None:
     """Patch the emulator's modules; call once, before the first request."""
+    remember_resources()
     find_objects_by_name()
     find_a_dataset_by_name()
     find_required_columns_by_name()
+    find_a_hidden_column_by_name()
     list_temporary_tables_of_sessions_only()
+
+
+def remember_resources() -> None:
+    """What is recorded about a dataset or a table was read ten times and more for each statement."""
+    fetch, execute, lock = database.fetch, database.execute, threading.Lock()
+    answers: dict = {}
+
+    def fetch_once(sql, parameters=()):
+        key, then = (sql, tuple(parameters)), answers
+        if key not in then:
+            then[key] = fetch(sql, list(parameters))
+        return then[key]
+
+    def execute_and_forget(sql, parameters):
+        nonlocal answers
+        execute(sql, parameters)
+        with lock:
+            # Another dictionary: whoever reads meanwhile fills the one that is no longer asked.
+            answers = {}
+
+    metadata.fetch = row_access.fetch = fetch_once
+    metadata.execute = execute_and_forget
 
 
 def find_objects_by_name() -> None:
@@ -32,17 +63,7 @@ def find_objects_by_name() -> None:
             return _result(table_id)
         if project_id not in database._attached:
             return objects(project_id, dataset_id, table_id)
-        catalog = _catalog(project_id)
-        return database.fetch(
-            f"WITH one AS (SELECT schema_id FROM {catalog}.ducklake_schema "
-            "WHERE schema_name = $1 AND end_snapshot IS NULL) "
-            f"SELECT table_name, 'TABLE', coalesce(record_count, 0) FROM {catalog}.ducklake_table "
-            f"SEMI JOIN one USING (schema_id) LEFT JOIN {catalog}.ducklake_table_stats USING (table_id) "
-            "WHERE table_name = coalesce($2, table_name) AND end_snapshot IS NULL "
-            f"UNION ALL SELECT view_name, 'VIEW', 0 FROM {catalog}.ducklake_view SEMI JOIN one USING (schema_id) "
-            "WHERE view_name = coalesce($2, view_name) AND end_snapshot IS NULL ORDER BY 1",
-            [dataset_id, table_id],
-        )
+        return _objects(project_id, dataset_id, table_id)
 
     database.objects = objects_by_name
 
@@ -56,6 +77,43 @@ def _result(table_id):
     return [(table_id, "TABLE", rows)]
 
 
+def _once_for_each_snapshot(function):
+    """Let a function of a project, and of names in it, answer as it did while DuckLake's catalog is the same."""
+
+    @functools.wraps(function)
+    def answered(project_id, *arguments):
+        [(snapshot,)] = database.fetch(f"SELECT max(snapshot_id) FROM {_catalog(project_id)}.ducklake_snapshot")
+        newest, answers = _answers.get(project_id, (None, {}))
+        if newest != snapshot:
+            answers = {}
+            _answers[project_id] = (snapshot, answers)
+        key = (function, *arguments)
+        if key not in answers:
+            answers[key] = function(project_id, *arguments)
+        return answers[key]
+
+    return answered
+
+
+def _catalog(project_id) -> str:
+    return quote(f"__ducklake_metadata_{project_id}")
+
+
+@_once_for_each_snapshot
+def _objects(project_id, dataset_id, table_id):
+    catalog = _catalog(project_id)
+    return database.fetch(
+        f"WITH one AS (SELECT schema_id FROM {catalog}.ducklake_schema "
+        "WHERE schema_name = $1 AND end_snapshot IS NULL) "
+        f"SELECT table_name, 'TABLE', coalesce(record_count, 0) FROM {catalog}.ducklake_table "
+        f"SEMI JOIN one USING (schema_id) LEFT JOIN {catalog}.ducklake_table_stats USING (table_id) "
+        "WHERE table_name = coalesce($2, table_name) AND end_snapshot IS NULL "
+        f"UNION ALL SELECT view_name, 'VIEW', 0 FROM {catalog}.ducklake_view SEMI JOIN one USING (schema_id) "
+        "WHERE view_name = coalesce($2, view_name) AND end_snapshot IS NULL ORDER BY 1",
+        [dataset_id, table_id],
+    )
+
+
 def find_a_dataset_by_name() -> None:
     """One name was looked up by listing all schemas."""
     exists = datasets.exists
@@ -63,40 +121,58 @@ def find_a_dataset_by_name() -> None:
     def exists_by_name(project_id, dataset_id):
         if project_id not in database._attached:
             return exists(project_id, dataset_id)
-        found = "WHERE schema_name = ? AND end_snapshot IS NULL"
-        return bool(database.fetch(f"SELECT 1 FROM {_catalog(project_id)}.ducklake_schema {found}", [dataset_id]))
+        return _is_dataset(project_id, dataset_id)
 
     datasets.exists = exists_by_name
 
 
-def _catalog(project_id) -> str:
-    return quote(f"__ducklake_metadata_{project_id}")
+@_once_for_each_snapshot
+def _is_dataset(project_id, dataset_id):
+    schemas = f"{_catalog(project_id)}.ducklake_schema"
+    return bool(database.fetch(f"SELECT 1 FROM {schemas} WHERE schema_name = ? AND end_snapshot IS NULL", [dataset_id]))
 
 
 def find_required_columns_by_name() -> None:
     """The columns of one table that are REQUIRED were found by listing the columns of all tables."""
 
     def columns_by_name(project_id, dataset_id, table_id):
-        table = tables.name(project_id, dataset_id, table_id)
-        with database.cursor() as cur:
-            try:
-                relation = cur.sql(f"SELECT * FROM {table} LIMIT 0")
-            except duckdb.CatalogException:
-                raise not_found("Table", names.label(project_id, dataset_id, table_id)) from None
-            required = _required_columns(cur, project_id, dataset_id, table_id)
-            return [
-                types.field(name, kind, name in required)
-                for name, kind in zip(relation.columns, relation.types, strict=True)
-                if name != tables.INGESTION_TIME or dataset_id == tables.RESULTS
-            ]
+        if dataset_id == tables.RESULTS or project_id not in database._attached:
+            return _columns(project_id, dataset_id, table_id)
+        return list(_columns_in_snapshot(project_id, dataset_id, table_id))
 
-    tables.columns = columns_by_name
+    tables.columns = tabledata.columns = columns_by_name
+
+
+def _columns(project_id, dataset_id, table_id):
+    return [
+        types.field(name, kind, is_required)
+        for name, kind, is_required in _typed_columns(project_id, dataset_id, table_id)
+        if name != tables.INGESTION_TIME or dataset_id == tables.RESULTS
+    ]
+
+
+@_once_for_each_snapshot
+def _columns_in_snapshot(project_id, dataset_id, table_id):
+    return _columns(project_id, dataset_id, table_id)
+
+
+def _typed_columns(project_id, dataset_id, table_id):
+    table = tables.name(project_id, dataset_id, table_id)
+    with database.cursor() as cur:
+        try:
+            relation = cur.sql(f"SELECT * FROM {table} LIMIT 0")
+        except duckdb.CatalogException:
+            raise not_found("Table", names.label(project_id, dataset_id, table_id)) from None
+        kinds = list(zip(relation.columns, relation.types, strict=True))
+        if dataset_id == tables.RESULTS:
+            described = cur.execute(f"DESCRIBE {table}").fetchall()
+            required = {name for name, _, null, *_ in described if null == "NO"}
+        else:
+            required = _required_columns(cur, project_id, dataset_id, table_id)
+        return [(name, kind, name in required) for name, kind in kinds]
 
 
 def _required_columns(cur, project_id, dataset_id, table_id):
-    if dataset_id == tables.RESULTS:
-        described = cur.execute(f"DESCRIBE {tables.name(project_id, dataset_id, table_id)}").fetchall()
-        return {name for name, _, null, *_ in described if null == "NO"}
     catalog = _catalog(project_id)
     found = cur.execute(
         f"SELECT column_name FROM {catalog}.ducklake_schema AS one JOIN {catalog}.ducklake_table AS two "
@@ -106,6 +182,32 @@ def _required_columns(cur, project_id, dataset_id, table_id):
         [dataset_id, table_id],
     )
     return {name for (name,) in found.fetchall()}
+
+
+def find_a_hidden_column_by_name() -> None:
+    """Whether a table is partitioned by ingestion time was found by listing the columns of all tables."""
+    hidden = partitions._hidden
+
+    def hidden_by_name(table):
+        if table.catalog not in database._attached:
+            return hidden(table)
+        return isinstance(table.this, partitions.exp.Identifier) and _is_hidden(table.catalog, table.db, table.name)
+
+    partitions._hidden = hidden_by_name
+
+
+@_once_for_each_snapshot
+def _is_hidden(project_id, dataset_id, table_id):
+    catalog = _catalog(project_id)
+    return bool(
+        database.fetch(
+            f"SELECT 1 FROM {catalog}.ducklake_schema AS one JOIN {catalog}.ducklake_table AS two USING (schema_id) "
+            f"JOIN {catalog}.ducklake_column AS three USING (table_id) WHERE schema_name = ? AND table_name = ? "
+            "AND column_name = ? AND one.end_snapshot IS NULL AND two.end_snapshot IS NULL "
+            "AND three.end_snapshot IS NULL",
+            [dataset_id, table_id, tables.INGESTION_TIME],
+        )
+    )
 
 
 def list_temporary_tables_of_sessions_only() -> None:

@@ -9,6 +9,7 @@ import contextvars
 import dataclasses
 import functools
 import itertools
+import os
 import re
 import tempfile
 import threading
@@ -189,6 +190,8 @@ def parse_whole_numbers_of_json() -> None:
         connection.execute(corrected)
         # Less than the default, 80 % of the machine's memory: several sandboxes share a machine.
         connection.execute(f"SET memory_limit = '{_MEMORY}'; SET temp_directory = '{settings.data_dir / 'spilled'}'")
+        if threads := os.environ.get("SANDBOX_BIGQUERY_THREADS"):
+            connection.execute(f"SET threads = {int(threads)}")
         return connection
 
     database._connect = connect_and_correct

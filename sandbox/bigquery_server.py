@@ -53,6 +53,8 @@ def serve(arguments: argparse.Namespace) -> None:
         os.environ["GCS_LOCAL_ROOT"] = str(arguments.storage_root)
     else:
         os.environ["STORAGE_EMULATOR_HOST"] = arguments.storage_url
+    # Asks for each parameter of a statement whether it is a value of pandas, and searches for that in vain.
+    sys.modules["pandas"] = None  # type: ignore[assignment]
     warnings.simplefilter("ignore")
 
     import uvicorn

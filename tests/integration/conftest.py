@@ -29,6 +29,8 @@ from tests.integration.syncing import Syncing
 def endpoints(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoints]:
     """Run the sandbox for the session, and point Google's clients in this process and its children to it."""
     before = dict(os.environ)
+    # Statements on a few rows take a third less time when they are not divided.
+    os.environ["SANDBOX_BIGQUERY_THREADS"] = "1"
     folder: Path = tmp_path_factory.mktemp("sandbox")
     try:
         with sandbox.running(folder) as endpoints:
