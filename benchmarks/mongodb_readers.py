@@ -20,7 +20,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from sync_pipeline.auto_schema.layout import TableLayout
 from sync_pipeline.parameters.config import SyncConfig
-from sync_pipeline.publishing.staging import StagingTarget, _WriteParquetFn
+from sync_pipeline.publishing.staging import StagingTarget, write_batches
 from sync_pipeline.sources import open_source
 from sync_pipeline.sources.mongodb.raw_read import _ReadPartitionFn
 
@@ -58,10 +58,8 @@ def ours(uri: str, database: str, collection: str, folder: Path) -> dict[str, fl
     partitions = source.plan_read(schema, None).splits
     planned = time.monotonic()
     read = _ReadPartitionFn(source.read(schema))
-    write = _WriteParquetFn(StagingTarget(f"{folder}/", schema, TableLayout()))
-    write.start_bundle()
-    files = [file for partition in partitions for batch in read.process(partition) for file in write.process(batch)]
-    files += [windowed.value for windowed in write.finish_bundle()]
+    batches = (batch for partition in partitions for batch in read.process(partition))
+    files = write_batches(batches, StagingTarget(f"{folder}/", schema, TableLayout()))
     return {
         "rows": sum(file.rows for file in files),
         "seconds": time.monotonic() - planned,

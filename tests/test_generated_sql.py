@@ -41,16 +41,11 @@ from sync_pipeline.planning.dead_letter_table import DEAD_LETTER_LAYOUT, DEAD_LE
 from sync_pipeline.planning.destination import ExistingTable
 from sync_pipeline.planning.latest_timestamp import latest_timestamp_sql
 from sync_pipeline.planning.plan import SyncPlan, WriteMode
-from sync_pipeline.publishing.statements import (
-    append_sql,
-    build_sql,
-    merge_sql,
-    refill_sql,
-    replace_sql,
-    select_sql,
-    swap_sql,
-    truncate_sql,
-)
+from sync_pipeline.publishing.insert import append_sql
+from sync_pipeline.publishing.merge import merge_sql
+from sync_pipeline.publishing.refill import refill_sql, truncate_sql
+from sync_pipeline.publishing.replace import build_sql, replace_sql, swap_sql
+from sync_pipeline.publishing.rows_query import select_sql
 from sync_pipeline.schema import (
     ARROW_TYPES,
     CLUSTERING_TYPES,

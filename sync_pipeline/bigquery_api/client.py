@@ -64,14 +64,14 @@ def open_client(project: str, location: str | None = None) -> bigquery.Client:
 
 
 @contextlib.contextmanager
-def translated_errors(doing: str, meanings: Sequence[Meaning] = DESTINATION_MEANINGS) -> Iterator[None]:
-    """Turn the client's errors into ours: "cannot <doing>: <what BigQuery says>: <remedy>"."""
+def translated_errors(action: str, meanings: Sequence[Meaning] = DESTINATION_MEANINGS) -> Iterator[None]:
+    """Turn the client's errors into ours: "cannot <action>: <what BigQuery says>: <remedy>"."""
     try:
         yield
     except CLIENT_ERRORS as error:
         answer = _answer_of(error)
         _, kind, remedy = meaning_of(answer, meanings)
-        raise kind(f"BigQuery: cannot {doing}: {reason_of(answer)}: {remedy}") from None
+        raise kind(f"BigQuery: cannot {action}: {reason_of(answer)}: {remedy}") from None
 
 
 def meaning_of(error: Exception, meanings: Sequence[Meaning]) -> Meaning:

@@ -1,4 +1,4 @@
-"""Jobs of BigQuery that are to run once, whatever is attempted again: they are found by their id.
+"""Jobs of BigQuery that run once, whatever is attempted again: each is found by its id.
 
 A job is judged by its own record (`jobs.get`) alone. An error of asking says nothing of the job: it may be running, it
 may have succeeded, and the next attempt finds it under its id.
@@ -16,39 +16,11 @@ from typing import Any
 from google.api_core import exceptions
 from google.cloud import bigquery
 
-from sync_pipeline.bigquery_api.client import (
-    DESTINATION_MEANINGS,
-    REQUEST_RETRY,
-    Meaning,
-    meaning_of,
-    reason_of,
-    translated_errors,
-)
-from sync_pipeline.bigquery_api.messages import shown_message
-from sync_pipeline.errors import ConcurrentSyncError, PublishError, PublishUnavailableError, SyncError
+from sync_pipeline.bigquery_api.client import DESTINATION_MEANINGS, REQUEST_RETRY, Meaning, translated_errors
+from sync_pipeline.bigquery_api.job_records import belongs_to, is_transient, job_error
+from sync_pipeline.errors import ConcurrentSyncError, SyncError
 
 _LOGGER = logging.getLogger(__name__)
-
-# Reasons after which the same job may succeed. https://cloud.google.com/bigquery/docs/error-messages
-TRANSIENT_REASONS = frozenset(
-    {
-        "backendError",
-        "internalError",
-        "jobBackendError",
-        "jobInternalError",
-        "jobRateLimitExceeded",
-        "rateLimitExceeded",
-        "tableUnavailable",
-        "timeout",
-    }
-)
-
-# A statement that another one has overtaken has no reason of its own.
-# https://cloud.google.com/bigquery/docs/transactions#transaction_concurrency
-_OVERTAKEN = "due to concurrent update"
-
-# The label that says which run a job belongs to.
-RUN_LABEL = "sync_run"
 
 # Seconds that a look at a running job is repeated for: longer than other requests, as hours of reading depend on it.
 _POLL_RETRY = bigquery.DEFAULT_RETRY.with_timeout(600)
@@ -68,21 +40,25 @@ class JobRequest:
         job_id: the id without the attempt. An id is spent even when its job failed, so jobs are `-r0`, `-r1` …
         run_id: the run it belongs to; a job of the same run under the same id is its own, begun by a repeated bundle.
         location: of the datasets it touches.
-        doing: for messages: "cannot <doing>: …".
+        action: for messages: "cannot <action>: …".
         max_retries: how often one attempt of the step begins it again after a transient failure of BigQuery.
         observed_at: BigQuery's clock when the run looked at the destination, for an id that other runs share: what
             succeeded before was seen by the run, what succeeded later was not, and the run must not publish. None for
             an id that is the run's alone.
         meanings: what the errors of the job and of the calls about it are to us.
+        repeatable: to run it twice changes nothing more, so an id that is taken by a job that BigQuery does not show
+            any more is no reason to stop: it shows jobs for six months, and the id may stay taken.
+            https://cloud.google.com/bigquery/docs/managing-jobs
     """
 
     job_id: str
     run_id: str
     location: str
-    doing: str
+    action: str
     max_retries: int
     observed_at: datetime | None = None
     meanings: Sequence[Meaning] = DESTINATION_MEANINGS
+    repeatable: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,11 +73,6 @@ class FinishedJob:
     is_ours: bool = True
 
 
-def job_labels(run_id: str, data_source: str) -> dict[str, str]:
-    """Return the labels by which a job is known to be the run's. Labels have no capitals."""
-    return {"sync_source": data_source, RUN_LABEL: run_id.lower()}
-
-
 def finish_job(client: bigquery.Client, request: JobRequest, begin: Callable[[str], Any]) -> FinishedJob:
     """Run the job to its end, once, and return it.
 
@@ -110,12 +81,19 @@ def finish_job(client: bigquery.Client, request: JobRequest, begin: Callable[[st
     waits for it.
 
     Raises PublishUnavailableError when it cannot be known how the job ended, or when it fails by a transient failure
-    `max_retries` times; PublishError when it fails for good.
+    `max_retries` times; PublishError when it fails for good; its subclass ConcurrentSyncError when BigQuery does not
+    show the job that holds the id.
     """
     attempt = failures = 0
+    patience: float = _VISIBLE_SECONDS
     while True:
-        job, begun_here = _begun_job(client, request, begin, attempt)
+        job, begun_here = _begun_job(client, request, begin, attempt, patience)
         if job is None:
+            # Ids are spent in order, and those before one that is forgotten are forgotten too: in strides, without
+            # waiting for each. An id that is left out, or one of a job that cannot be read yet, does no harm here.
+            attempt, patience = 2 * attempt + 1, 0
+            continue
+        if not begun_here and not belongs_to(job, request.run_id):
             free = _first_free(client, request, attempt)
             last = _last_success(client, request, attempt, free)
             if last is not None:
@@ -125,8 +103,8 @@ def finish_job(client: bigquery.Client, request: JobRequest, begin: Callable[[st
         job = _ended(client, request, job)
         if not job.error_result:
             return FinishedJob(job)
-        if not _is_transient(job) or (begun_here and failures == request.max_retries):
-            raise _job_error(job, request)
+        if not is_transient(job) or (begun_here and failures == request.max_retries):
+            raise _error(job, request)
         if begun_here:
             _LOGGER.warning(
                 "BigQuery job %s failed by a transient failure; trying again in %d s", job.job_id, 2**failures
@@ -137,78 +115,69 @@ def finish_job(client: bigquery.Client, request: JobRequest, begin: Callable[[st
 
 
 def find_concurrent_job(client: bigquery.Client, request: JobRequest) -> Any | None:
-    """Return the job of another run that makes this one superfluous, None when there is none."""
-    with translated_errors(request.doing, request.meanings):
+    """Return the job of another run that makes this one superfluous, None when there is none.
+
+    Raises PublishUnavailableError when that cannot be known.
+    """
+    with translated_errors(request.action, request.meanings):
         if not _is_taken(client, request, 0):
             return None
         finished = _last_success(client, request, 0, _first_free(client, request, 0))
     return finished.job if finished is not None and not finished.is_ours else None
 
 
-def changed_rows(client: bigquery.Client, job: Any) -> int:
-    """Return how many rows the INSERT and MERGE statements of a query job, or of its script, have written.
-
-    A script's own record counts no rows; the records of its statements do.
-    https://cloud.google.com/bigquery/docs/multi-statement-queries#view_job
-    """
-    with translated_errors(f"look at the statements of job {job.job_id}"):
-        statements = [job]
-        if job.statement_type == "SCRIPT":
-            statements = list(client.list_jobs(project=job.project, parent_job=job.job_id, retry=REQUEST_RETRY))
-        return sum(
-            int(statement.num_dml_affected_rows or 0)
-            for statement in statements
-            if statement.statement_type in ("INSERT", "MERGE")
-        )
-
-
 def _begun_job(
-    client: bigquery.Client, request: JobRequest, begin: Callable[[str], Any], attempt: int
+    client: bigquery.Client, request: JobRequest, begin: Callable[[str], Any], attempt: int, patience: float
 ) -> tuple[Any | None, bool]:
-    """Begin the job, or return the run's own that is already there, and whether it was begun now.
+    """Begin the job, or find the one that has its id; return it, and whether it was begun now.
 
-    The job is None when the id is another run's.
+    The job is None when its id is taken, BigQuery has not shown it for `patience` seconds, and the request is
+    repeatable; one that is not raises ConcurrentSyncError.
     """
-    job_id = f"{request.job_id}-r{attempt}"
-    with translated_errors(request.doing, request.meanings):
+    job_id = _id_of(request, attempt)
+    with translated_errors(request.action, request.meanings):
         try:
             return begin(job_id), True
         except exceptions.Conflict:
-            job = _existing_job(client, request, job_id)
-    if not _is_ours(job, request):
-        return None, False
-    _LOGGER.info("BigQuery job %s is already there: waiting for it instead of starting it again", job_id)
+            job = _shown_job(client, request, job_id, patience)
+    if job is None:
+        if not request.repeatable:
+            raise _not_shown(request, job_id)
+        _LOGGER.warning("BigQuery job %s is taken, and BigQuery does not show it: trying another id", job_id)
+    elif belongs_to(job, request.run_id):
+        _LOGGER.info("BigQuery job %s is already there: waiting for it instead of starting it again", job_id)
     return job, False
 
 
 def _ended(client: bigquery.Client, request: JobRequest, job: Any) -> Any:
-    """Return the job's record when the job has ended."""
+    """Return the job's record when the job has ended. Raises PublishUnavailableError when it cannot be looked at."""
     pause = _FIRST_PAUSE
     while job.state != "DONE":
         time.sleep(pause)
         pause = min(1.5 * pause, _LONGEST_PAUSE)
         with translated_errors(f"tell how job {job.job_id} in {request.location} goes, which may still succeed"):
-            job = _existing_job(client, request, job.job_id)
+            shown = _shown_job(client, request, job.job_id, _VISIBLE_SECONDS)
+        if shown is None:
+            raise _not_shown(request, job.job_id)
+        job = shown
     return job
 
 
-def _existing_job(client: bigquery.Client, request: JobRequest, job_id: str) -> Any:
-    deadline = time.monotonic() + _VISIBLE_SECONDS
+def _shown_job(client: bigquery.Client, request: JobRequest, job_id: str, patience: float) -> Any | None:
+    """Return the record of a job that there is; None when BigQuery has not shown it for `patience` seconds."""
+    deadline = time.monotonic() + patience
     while True:
         try:
             return client.get_job(job_id, location=request.location, retry=_POLL_RETRY)
         except exceptions.NotFound:
-            if time.monotonic() > deadline:
-                raise ConcurrentSyncError(
-                    f"BigQuery: cannot {request.doing}: another run holds job {job_id}, and BigQuery does not show "
-                    "it: look at the destination, then run the job again"
-                ) from None
+            if time.monotonic() >= deadline:
+                return None
             time.sleep(1)
 
 
 def _first_free(client: bigquery.Client, request: JobRequest, taken: int) -> int:
     """Return the first attempt after `taken` whose id is free. Ids are spent in order, so few have to be asked for."""
-    with translated_errors(request.doing, request.meanings):
+    with translated_errors(request.action, request.meanings):
         step = 1
         while _is_taken(client, request, taken + step):
             taken += step
@@ -222,7 +191,7 @@ def _first_free(client: bigquery.Client, request: JobRequest, taken: int) -> int
 
 def _is_taken(client: bigquery.Client, request: JobRequest, attempt: int) -> bool:
     try:
-        client.get_job(f"{request.job_id}-r{attempt}", location=request.location, retry=REQUEST_RETRY)
+        client.get_job(_id_of(request, attempt), location=request.location, retry=REQUEST_RETRY)
     except exceptions.NotFound:
         return False
     return True
@@ -231,42 +200,40 @@ def _is_taken(client: bigquery.Client, request: JobRequest, attempt: int) -> boo
 def _last_success(client: bigquery.Client, request: JobRequest, first: int, free: int) -> FinishedJob | None:
     """Return the job that makes ours superfluous among the attempts from `first` to before `free`; None lets us go on.
 
-    The last that succeeded decides: whoever began it had seen what all before it did.
+    The last that succeeded decides: whoever began it had seen what all before it did. Raises the error of our own job
+    when that failed for good.
     """
     for attempt in reversed(range(first, free)):
-        with translated_errors(request.doing, request.meanings):
-            job = _existing_job(client, request, f"{request.job_id}-r{attempt}")
+        job_id = _id_of(request, attempt)
+        with translated_errors(request.action, request.meanings):
+            job = _shown_job(client, request, job_id, _VISIBLE_SECONDS)
+        if job is None:
+            if request.repeatable:
+                continue
+            raise _not_shown(request, job_id)
         job = _ended(client, request, job)
         failed = bool(job.error_result)
-        if _is_ours(job, request):
+        if belongs_to(job, request.run_id):
             if not failed:
                 return FinishedJob(job)
-            if not _is_transient(job):
-                raise _job_error(job, request)
+            if not is_transient(job):
+                raise _error(job, request)
         elif not failed:
             seen = request.observed_at is not None and job.ended is not None and job.ended < request.observed_at
             return None if seen else FinishedJob(job, is_ours=False)
     return None
 
 
-def _is_ours(job: Any, request: JobRequest) -> bool:
-    return bool((job.labels or {}).get(RUN_LABEL) == request.run_id.lower())
+def _id_of(request: JobRequest, attempt: int) -> str:
+    return f"{request.job_id}-r{attempt}"
 
 
-def _is_transient(job: Any) -> bool:
-    failure = job.error_result or {}
-    return failure.get("reason") in TRANSIENT_REASONS or _OVERTAKEN in str(failure.get("message"))
+def _error(job: Any, request: JobRequest) -> SyncError:
+    return job_error(job, request.action, request.location, request.meanings)
 
 
-def _job_error(job: Any, request: JobRequest) -> SyncError:
-    told = f"BigQuery: cannot {request.doing}: {_job_failure(job)} (job {job.job_id} in {request.location})"
-    _, kind, remedy = meaning_of(job.exception(), request.meanings)
-    if not issubclass(kind, PublishError):
-        return kind(f"{told}: {remedy}")
-    return (PublishUnavailableError if _is_transient(job) else PublishError)(f"{told}; nothing was published")
-
-
-def _job_failure(job: Any) -> str:
-    details = [detail for detail in job.errors or [job.error_result or {}] if detail.get("message")]
-    shown = (shown_message(each["message"], each.get("reason"), each.get("location")) for each in details)
-    return "; ".join(dict.fromkeys(shown)) or reason_of(job.exception())
+def _not_shown(request: JobRequest, job_id: str) -> ConcurrentSyncError:
+    return ConcurrentSyncError(
+        f"BigQuery: cannot {request.action}: another run holds job {job_id}, and BigQuery does not show it: look at "
+        "the destination, then run the job again"
+    )

@@ -12,7 +12,7 @@ from google.cloud import bigquery
 
 from sync_pipeline.bigquery_api.client import CLIENT_ERRORS, REQUEST_RETRY
 from sync_pipeline.planning.plan import NO_START, RUN_ID, SyncPlan, WriteMode, staging_table_id
-from sync_pipeline.publishing.staging import delete_staged_files
+from sync_pipeline.publishing.staged_files import delete_staged_files
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -10,13 +10,19 @@ import contextlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 
 import apache_beam as beam
 import pyarrow as pa
 
+from sync_pipeline.auto_schema.ddl import new_table
+from sync_pipeline.auto_schema.table_options import encrypted
 from sync_pipeline.planning.dead_letter_table import DEAD_LETTER_LAYOUT, DEAD_LETTER_SCHEMA
 from sync_pipeline.planning.plan import SyncPlan
+from sync_pipeline.publishing.jobs import PublishingJobs
+from sync_pipeline.publishing.staged_files import StagedFiles
 from sync_pipeline.publishing.staging import StagingTarget
+from sync_pipeline.publishing.tables import create_table
 from sync_pipeline.schema import Field
 from sync_pipeline.sources.source import DeadLetter
 from sync_pipeline.transforms.hashing import digest
@@ -123,3 +129,17 @@ class DescribeDeadLetters(beam.PTransform):
     def expand(self, letters: beam.PCollection) -> beam.PCollection:
         """Turn DeadLetters into RecordBatches."""
         return letters | "DescribeDeadLetter" >> beam.Map(dead_letter_batch, self.plan)
+
+
+def publish_dead_letters(jobs: PublishingJobs, letters: StagedFiles) -> None:
+    """Create the dead letter table if there is none, and append the files to it.
+
+    Raises PublishError, also when rows are missing.
+    """
+    plan, destination = jobs.plan, jobs.plan.dead_letters
+    assert destination is not None, "only a plan with a dead letter table lets rows go there"
+    table = new_table(destination.table_id, DEAD_LETTER_SCHEMA, DEAD_LETTER_LAYOUT)
+    if (days := plan.config.dead_letter_expiration_days) is not None:
+        table.time_partitioning.expiration_ms = int(timedelta(days=days) / timedelta(milliseconds=1))
+    create_table(jobs.client, encrypted(table, plan.config.destination.kms_key), "dead letter table")
+    jobs.append_files(destination.table_id, letters.files, "dead-letters", DEAD_LETTER_SCHEMA, destination.location)

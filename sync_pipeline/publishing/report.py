@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
-from sync_pipeline.bigquery_api.jobs import RUN_LABEL
+from sync_pipeline.bigquery_api.job_records import RUN_LABEL
 from sync_pipeline.planning.plan import SyncPlan, WriteMode
+from sync_pipeline.publishing.staged_files import StagedFiles
+from sync_pipeline.publishing.strategy import Published
 
 
 @dataclass(frozen=True)
@@ -49,10 +52,30 @@ class SyncReport:
         return f"sync report: {self.outcome}: " + " ".join(f"{name}={value}" for name, value in values.items())
 
 
-def outcome_of_rows(plan: SyncPlan, rows: int) -> str:
-    """Say that `rows` were published."""
+def report_of(plan: SyncPlan, rows: StagedFiles, dead_letters: StagedFiles, published: Published) -> SyncReport:
+    """Return the report of a run that has published `rows` and `dead_letters`, or was skipped."""
+    now = datetime.now(UTC)
+    return SyncReport(
+        run_id=plan.run_id,
+        table_id=plan.table_id,
+        interval=str(plan.interval) if plan.interval else "all",
+        rows_staged=rows.rows,
+        rows_loaded=published.rows,
+        dead_letters=dead_letters.rows,
+        bytes_staged=rows.size,
+        seconds=(now - plan.started_at).total_seconds(),
+        lag_seconds=(now - plan.interval.end_moment).total_seconds() if plan.interval else None,
+        outcome=_outcome(plan, rows, published),
+    )
+
+
+def _outcome(plan: SyncPlan, rows: StagedFiles, published: Published) -> str:
+    if published.job is not None and published.is_skipped:
+        return skipped_outcome(plan, published.job.job)
+    if not (rows.rows or published.rows or plan.write_mode is WriteMode.REPLACE):
+        return outcome_of_nothing(plan)
     verb = "merged" if plan.write_mode is WriteMode.MERGE else "loaded"
-    return f"{verb} {rows:,} rows into {plan.table_id}"
+    return f"{verb} {published.rows:,} rows into {plan.table_id}"
 
 
 def outcome_of_nothing(plan: SyncPlan) -> str:
@@ -66,8 +89,8 @@ def outcome_of_nothing(plan: SyncPlan) -> str:
 
 def skipped_outcome(plan: SyncPlan, job: Any) -> str:
     """Say that another run's `job` has published the interval."""
-    concurrent_job = (job.labels or {}).get(RUN_LABEL, job.job_id)
+    concurrent_run = (job.labels or {}).get(RUN_LABEL, job.job_id)
     return (
-        f"run {concurrent_job} has published from the same timestamp meanwhile, so this one loaded nothing into "
-        f"{plan.table_id}: what is newer comes with the next run"
+        f"skipped: run {concurrent_run} already loaded this interval into {plan.table_id}; newer rows come with the "
+        "next run"
     )

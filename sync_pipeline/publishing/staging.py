@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +32,7 @@ from sync_pipeline.auto_schema.partitions import MAX_PARTITIONS_PER_TABLE, check
 from sync_pipeline.errors import ConfigError, PublishError, PublishUnavailableError, SourceQueryError
 from sync_pipeline.failures import FAILURES, CatchFinalErrors
 from sync_pipeline.planning.plan import SyncPlan
+from sync_pipeline.publishing.staged_files import StagedFile
 from sync_pipeline.schema import Schema
 from sync_pipeline.smart_sync.bounds import TimestampBounds
 
@@ -48,26 +49,6 @@ FILE_BYTES = 256 * 1024 * 1024
 
 # The output of the step that writes files.
 _FILES = "files"
-
-
-@dataclass(frozen=True)
-class StagedFile:
-    """A Parquet file that is complete.
-
-    Attributes:
-        uri: where it is.
-        rows: how many rows it holds.
-        size: in bytes.
-        partitions: the partitions of the destination its rows belong to, each by its first moment; one is None
-            when there are rows without one.
-        is_dead_letters: it holds rows for the dead letter table, not for the destination.
-    """
-
-    uri: str
-    rows: int
-    size: int
-    partitions: frozenset[str | None] = frozenset()
-    is_dead_letters: bool = False
 
 
 def partitions_of(rows: pa.Table, layout: TableLayout) -> frozenset[str | None]:
@@ -159,11 +140,19 @@ def _cause(error: Exception) -> Exception:
     return error if inner is None else _cause(inner)
 
 
-def delete_staged_files(folder: str) -> None:
-    """Delete all that was staged under `folder`, also what no list names. Nothing there is no error."""
-    found = FileSystems.match([f"{folder}**"])[0].metadata_list
-    if found:
-        FileSystems.delete([entry.path for entry in found])
+def write_batches(batches: Iterable[pa.RecordBatch], target: StagingTarget) -> list[StagedFile]:
+    """Write batches with the target's columns to as few Parquet files as their size allows, and return the files.
+
+    It writes what one bundle of `WriteStagedFiles` writes. Raises SchemaError or SourceQueryError when rows are not
+    what the target allows, PublishError when they cannot be written; then no file is complete.
+    """
+    write = _WriteParquetFn(target)
+    write.start_bundle()
+    try:
+        files = [file for batch in batches for file in write.process(batch)]
+        return [*files, *(windowed.value for windowed in write.finish_bundle())]
+    finally:
+        write.teardown()
 
 
 @dataclass

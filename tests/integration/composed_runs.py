@@ -12,11 +12,9 @@ from google.cloud import bigquery
 from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.planning.make_plan import make_plan
 from sync_pipeline.planning.plan import SyncPlan
-from sync_pipeline.publishing.staging import StagedFile, _OpenFile, rows_target
+from sync_pipeline.publishing.staged_files import StagedFile
+from sync_pipeline.publishing.staging import rows_target, write_batches
 from sync_pipeline.sources import open_source
-from sync_pipeline.sources.postgresql.connection import connected
-from sync_pipeline.sources.postgresql.copy_read import copy_batches
-from sync_pipeline.transforms.batches import transform_batch
 
 
 class KilledError(BaseException):
@@ -54,22 +52,6 @@ def plan_run(config: SyncConfig, client: bigquery.Client, staging_root: str, lau
     return make_plan(config, open_source(config), client, staging_root, launcher_clock)
 
 
-def read_run(plan: SyncPlan) -> list[pa.RecordBatch]:
-    """Read all partitions of a plan, as they are to be staged."""
-    source = open_source(plan.config)
-    batches = []
-    for partition in plan.read.splits:
-        with connected(source.connection, plan.config.max_retries) as connection:
-            read = copy_batches(connection, partition.statement, plan.read_schema, plan.config.batch_size)
-            batches += [transform_batch(batch, plan.config.transformation, plan.schema) for batch in read]
-    return batches
-
-
 def stage_run(plan: SyncPlan, batches: Sequence[pa.RecordBatch]) -> list[StagedFile]:
     """Write each batch to a file of its own."""
-    files = []
-    for batch in batches:
-        file = _OpenFile(rows_target(plan))
-        file.add(batch)
-        files.append(file.close())
-    return files
+    return [file for batch in batches for file in write_batches([batch], rows_target(plan))]

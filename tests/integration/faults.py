@@ -39,7 +39,8 @@ from sync_pipeline.planning.plan import SyncPlan, WriteMode, new_run_id
 from sync_pipeline.publishing.dead_letters import dead_letter_batch, dead_letter_target
 from sync_pipeline.publishing.publish import publish
 from sync_pipeline.publishing.report import SyncReport
-from sync_pipeline.publishing.staging import StagedFile, StagingTarget, _WriteParquetFn, rows_target
+from sync_pipeline.publishing.staged_files import StagedFile
+from sync_pipeline.publishing.staging import rows_target, write_batches
 from sync_pipeline.schema import REQUIRED, Field, Schema
 from sync_pipeline.smart_sync.interval import SyncInterval
 from sync_pipeline.sources.source import DeadLetter, Selection
@@ -229,7 +230,7 @@ class _Trial:
         if case.exists and not self.is_later:
             self._create()
         self.plan = self._plan()
-        self.files = [] if case.selected else list(self._stage())
+        self.files = [] if case.selected else self._stage()
 
     def later(self, now: Rows) -> _Trial:
         """Return the run that follows: it has published nothing yet."""
@@ -316,23 +317,19 @@ class _Trial:
     def _moment(self) -> datetime:
         return self._interval().end if self.case.smart else INTERVAL.end
 
-    def _stage(self) -> Iterator[StagedFile]:
+    def _stage(self) -> list[StagedFile]:
         values = [
             {"id": number, "name": name, "updated_at": self._moment(), "document": '{"a": 1}'}
             for number, name in self.case.rows
         ]
+        files = []
         if values:
-            yield from _written(rows_target(self.plan), pa.RecordBatch.from_pylist(values, self.case.schema.arrow))
+            rows = pa.RecordBatch.from_pylist(values, self.case.schema.arrow)
+            files += write_batches([rows], rows_target(self.plan))
         if self.case.with_dead_letters:
             letter = dead_letter_batch(DeadLetter(("id",), "does not fit", {"id": "x"}), self.plan)
-            yield from _written(dead_letter_target(self.plan), letter)
-
-
-def _written(target: StagingTarget, batch: pa.RecordBatch) -> Iterator[StagedFile]:
-    write = _WriteParquetFn(target)
-    write.start_bundle()
-    yield from write.process(batch)
-    yield from (value.value for value in write.finish_bundle())
+            files += write_batches([letter], dead_letter_target(self.plan))
+        return files
 
 
 @contextlib.contextmanager

@@ -38,8 +38,9 @@ from sandbox import Endpoints
 from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.planning.plan import SyncPlan
 from sync_pipeline.publishing.publish import publish
-from sync_pipeline.publishing.staging import StagedFile, delete_staged_files
-from tests.integration.composed_runs import DyingClient, KilledError, plan_run, read_run, stage_run
+from sync_pipeline.publishing.staged_files import StagedFile, delete_staged_files
+from tests.integration.composed_runs import DyingClient, KilledError, plan_run, stage_run
+from tests.integration.reading import read_rows
 
 # Rows of one file: the few rows of a history make several.
 BATCH_ROWS = 3
@@ -421,7 +422,7 @@ class _Played:
         run = self._runs.get(number)
         if run is None:
             return
-        batches = read_run(run.plan)
+        batches = list(read_rows(run.plan))
         staged = stage_run(run.plan, batches[:files])
         self.has_left_overs |= files is not None
         if files is None:

@@ -16,7 +16,7 @@ from apache_beam.io.filesystems import FileSystems
 from google.cloud import bigquery
 
 from sync_pipeline.planning.plan import SyncPlan
-from sync_pipeline.publishing import statements
+from sync_pipeline.publishing import merge
 from sync_pipeline.smart_sync.bounds import TimestampBounds
 from sync_pipeline.smart_sync.interval import SyncInterval
 from sync_pipeline.smart_sync.upper_bound import UpperBound
@@ -65,14 +65,14 @@ def with_start_included_by_the_query() -> AbstractContextManager[Any]:
 def without_newer_wins() -> AbstractContextManager[Any]:
     """A merge replaces a row by any other of its key."""
 
-    def publish_merge_sql(plan: SyncPlan, rows: int) -> str:
-        sql, count = re.subn(
-            r"WHEN MATCHED AND \(.*\) THEN", "WHEN MATCHED THEN", statements.publish_merge_sql(plan, rows)
-        )
+    merge_sql = merge.merge_sql
+
+    def any_merge_sql(plan: SyncPlan) -> str:
+        sql, count = re.subn(r"WHEN MATCHED AND \(.*\) THEN", "WHEN MATCHED THEN", merge_sql(plan))
         assert count == 1
         return sql
 
-    return mock.patch("sync_pipeline.publishing.publish.publish_merge_sql", publish_merge_sql)
+    return mock.patch.object(merge, "merge_sql", any_merge_sql)
 
 
 def with_a_lost_file() -> AbstractContextManager[Any]:

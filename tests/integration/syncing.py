@@ -25,12 +25,11 @@ from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.planning.make_plan import make_plan
 from sync_pipeline.planning.plan import SyncPlan
 from sync_pipeline.publishing.publish import SyncReport, publish
-from sync_pipeline.publishing.staging import StagedFile, _WriteParquetFn, rows_target
+from sync_pipeline.publishing.staged_files import StagedFile
+from sync_pipeline.publishing.staging import rows_target, write_batches
 from sync_pipeline.sources import open_source
-from sync_pipeline.sources.postgresql.connection import connected
-from sync_pipeline.sources.postgresql.copy_read import copy_batches
-from sync_pipeline.transforms.batches import transform_batch
 from tests.integration.postgresql_reading import execute
+from tests.integration.reading import read_rows
 
 ROOT = Path(__file__).parents[2]
 TABLE = "items"
@@ -228,15 +227,7 @@ class Syncing:
 
     def stage(self, plan: SyncPlan) -> list[StagedFile]:
         """Read and stage what `plan` says, as its pipeline would."""
-        write = _WriteParquetFn(rows_target(plan))
-        write.start_bundle()
-        files = []
-        source = open_source(plan.config)
-        with connected(source.connection, 0) as connection:  # type: ignore[attr-defined]
-            for partition in plan.read.splits:
-                for batch in copy_batches(connection, partition.statement, plan.read_schema, plan.config.batch_size):
-                    files += write.process(transform_batch(batch, plan.config.transformation, plan.schema))
-        return [*files, *(windowed.value for windowed in write.finish_bundle())]
+        return write_batches(read_rows(plan), rows_target(plan))
 
     def publish(self, plan: SyncPlan, files: list[StagedFile] | None = None) -> SyncReport:
         """Publish what `plan` says; without `files` it is read and staged first."""

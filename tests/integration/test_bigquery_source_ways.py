@@ -11,17 +11,17 @@ from google.cloud import bigquery
 
 from sync_pipeline.planning.plan import SyncPlan
 from sync_pipeline.publishing.publish import publish
-from sync_pipeline.publishing.staging import StagedFile, _WriteParquetFn, rows_target
+from sync_pipeline.publishing.staged_files import StagedFile
+from sync_pipeline.publishing.staging import rows_target, write_batches
 from sync_pipeline.sources.bigquery.client import open_read_client
 from sync_pipeline.sources.bigquery.storage_read import (
     BigqueryRead,
-    checked_parts,
     open_streams,
     stored_result,
     stream_batches,
 )
-from sync_pipeline.transforms.batches import transform_batch
 from tests.integration.bigquery_syncing import BigquerySyncing
+from tests.integration.reading import read_rows
 from tests.integration.syncing import Run
 
 
@@ -149,19 +149,7 @@ def test_the_query_is_chosen_where_every_row_fits(syncing: BigquerySyncing) -> N
 
 def staged(plan: SyncPlan) -> list[StagedFile]:
     """Read and stage what the plan says, as its pipeline would."""
-    if plan.selection is not None:
-        return []
-    write = _WriteParquetFn(rows_target(plan))
-    write.start_bundle()
-    files: list[StagedFile] = []
-    with open_read_client() as client:
-        (read,) = plan.read.splits
-        assert isinstance(read, BigqueryRead)
-        for stream in open_streams(client, read, plan.read_schema):
-            for batch, _ in stream_batches(client, stream):
-                for part in checked_parts(batch, plan.read_schema, (), keeps_dead_letters=False):
-                    files += write.process(transform_batch(part, plan.config.transformation, plan.schema))
-    return [*files, *(windowed.value for windowed in write.finish_bundle())]
+    return write_batches(read_rows(plan), rows_target(plan))
 
 
 @pytest.mark.parametrize("ways", [("query", "storage_api"), ("storage_api", "query"), ("query", "query")], ids=" ".join)
@@ -172,7 +160,7 @@ def test_of_two_runs_from_one_timestamp_one_publishes(syncing: BigquerySyncing, 
     assert publish(syncing.client, first, staged(first)).rows_loaded == 2
     report = publish(syncing.client, second, files)
     assert report.rows_loaded == 0
-    assert "has published from the same timestamp meanwhile" in report.outcome
+    assert "already loaded this interval" in report.outcome
     assert len(syncing.query("SELECT * FROM items")) == 2
     assert syncing.left_over() == []
 

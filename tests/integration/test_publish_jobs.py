@@ -14,8 +14,9 @@ import requests
 from google.api_core import exceptions
 from google.cloud import bigquery
 
-from sync_pipeline import bigquery_jobs as jobs
-from sync_pipeline.bigquery_api.jobs import FinishedJob, JobRequest, find_concurrent_job, finish_job, job_labels
+from sync_pipeline.bigquery_api import jobs
+from sync_pipeline.bigquery_api.job_records import TRANSIENT_REASONS, job_labels
+from sync_pipeline.bigquery_api.jobs import FinishedJob, JobRequest, find_concurrent_job, finish_job
 from sync_pipeline.errors import ConcurrentSyncError, PublishError, PublishUnavailableError
 from sync_pipeline.planning.destination import clock
 
@@ -32,8 +33,11 @@ class Runs:
     shared_id: str = field(default_factory=lambda: f"sync-{uuid.uuid4().hex}")
     begun: list[str] = field(default_factory=list)
 
-    def request(self, run_id: str, observed_at: datetime | None = FAR_PAST, max_retries: int = 0) -> JobRequest:
-        return JobRequest(self.shared_id, run_id, "US", "publish the rows of p.d.t", max_retries, observed_at)
+    def request(
+        self, run_id: str, observed_at: datetime | None = FAR_PAST, max_retries: int = 0, repeatable: bool = False
+    ) -> JobRequest:
+        action = "publish the rows of p.d.t"
+        return JobRequest(self.shared_id, run_id, "US", action, max_retries, observed_at, repeatable=repeatable)
 
     def begin(self, run_id: str, sql: str = "SELECT 1") -> Callable[[str], Any]:
         def run(job_id: str) -> Any:
@@ -217,7 +221,7 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return slept
 
 
-@pytest.mark.parametrize("reason", sorted(jobs.TRANSIENT_REASONS))
+@pytest.mark.parametrize("reason", sorted(TRANSIENT_REASONS))
 def test_a_passing_failure_is_tried_again_under_the_next_id(runs: Runs, slept: list[float], reason: str) -> None:
     begin = runs.begin("run_1")
     ids: list[str] = []
@@ -260,6 +264,45 @@ def test_a_job_that_nobody_shows(runs: Runs, slept: list[float], monkeypatch: py
         "show it: look at the destination, then run the job again"
     )
     assert slept == []
+
+
+@pytest.mark.parametrize(
+    ("forgotten", "shown", "begun", "free"),
+    [
+        pytest.param(1, 1, ["r0"], "r1", id="one"),
+        pytest.param(6, 6, ["r0", "r1", "r3"], "r7", id="several"),
+        pytest.param(2, 9, ["r0", "r1", "r3"], "r9", id="several, with later ones"),
+    ],
+)
+def test_a_repeatable_job_goes_on_behind_ids_whose_jobs_nobody_shows(
+    runs: Runs,
+    slept: list[float],
+    monkeypatch: pytest.MonkeyPatch,
+    forgotten: int,
+    shown: int,
+    begun: list[str],
+    free: str,
+) -> None:
+    monkeypatch.setattr(jobs, "_VISIBLE_SECONDS", 0)
+    for number in range(shown):
+        runs.begin("run_1")(f"{runs.shared_id}-r{number}")
+    runs.begun.clear()
+    get_job = runs.client.get_job
+    hidden = {f"{runs.shared_id}-r{number}" for number in range(forgotten)}
+
+    def forgetful(job_id: str, **options: Any) -> Any:
+        if job_id in hidden:
+            raise exceptions.NotFound("gone")
+        return get_job(job_id, **options)
+
+    monkeypatch.setattr(runs.client, "get_job", forgetful)
+    request = runs.request("run_2", observed_at=FAR_FUTURE, repeatable=True)
+    finished = finish_job(runs.client, request, runs.begin("run_2"))
+    assert (finished.is_ours, finished.job.job_id) == (True, f"{runs.shared_id}-{free}")
+    assert runs.begun == [*begun, free]
+    # The same step once more finds its job.
+    again = finish_job(runs.client, request, runs.begin("run_2"))
+    assert again.job.job_id == finished.job.job_id
 
 
 @pytest.fixture
@@ -330,7 +373,7 @@ def test_an_attempt_goes_on_behind_transient_failures_of_earlier_ones(
     runs: Runs, slept: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs.fail("run_1")
-    monkeypatch.setattr(jobs, "_is_transient", lambda job: True)
+    monkeypatch.setattr(jobs, "is_transient", lambda job: True)
     assert runs.finish("run_1").job.job_id == f"{runs.shared_id}-r1"
     assert slept == []
 

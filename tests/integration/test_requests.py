@@ -23,7 +23,8 @@ from sync_pipeline.planning.make_plan import make_plan
 from sync_pipeline.planning.plan import SyncPlan, WriteMode, new_run_id
 from sync_pipeline.publishing.dead_letters import dead_letter_batch, dead_letter_target
 from sync_pipeline.publishing.publish import publish
-from sync_pipeline.publishing.staging import StagedFile, StagingTarget, _WriteParquetFn, rows_target
+from sync_pipeline.publishing.staged_files import StagedFile
+from sync_pipeline.publishing.staging import rows_target, write_batches
 from sync_pipeline.schema import REPEATED, REQUIRED, Field, Schema
 from sync_pipeline.smart_sync.interval import SyncInterval
 from sync_pipeline.sources.source import DeadLetter, ReadPlan, SourceDescription
@@ -136,18 +137,11 @@ class Publishing:
         return pa.RecordBatch.from_pylist(rows, schema=schema.arrow)
 
     def run(self, plan: SyncPlan) -> None:
-        files = [*_staged(rows_target(plan), self.rows(plan.schema))]
+        files = write_batches([self.rows(plan.schema)], rows_target(plan))
         if plan.dead_letters is not None:
             letter = DeadLetter(("id",), "does not fit", {"id": "x"})
-            files += _staged(dead_letter_target(plan), dead_letter_batch(letter, plan))
+            files += write_batches([dead_letter_batch(letter, plan)], dead_letter_target(plan))
         publish(self.client, plan, files)
-
-
-def _staged(target: StagingTarget, batch: pa.RecordBatch) -> Iterator[StagedFile]:
-    write = _WriteParquetFn(target)
-    write.start_bundle()
-    yield from write.process(batch)
-    yield from (value.value for value in write.finish_bundle())
 
 
 @pytest.fixture

@@ -237,7 +237,7 @@ def test_a_run_whose_rows_do_not_all_arrive_fails(
 ) -> None:
     syncing.run(postgresql_query=query).succeeded()
     if job is None:
-        monkeypatch.setattr("sync_pipeline.publishing.publish._Publication._rows_in_table", lambda _: 2)
+        monkeypatch.setattr("sync_pipeline.publishing.replace.rows_in_table", lambda *_: 2)
     else:
         monkeypatch.setattr(job, counter, one_less(getattr(job, counter).fget))
     run = syncing.run(postgresql_query=query, **parameters)
@@ -292,8 +292,8 @@ def test_more_files_than_one_job_takes_go_by_way_of_a_staging_table(
 ) -> None:
     monkeypatch.setattr("sync_pipeline.publishing.staging.FILE_BYTES", 1)
     monkeypatch.setattr("sync_pipeline.publishing.staging.ROW_GROUP_BYTES", 1)
-    monkeypatch.setattr("sync_pipeline.publishing.publish.MAX_FILES_PER_JOB", 2)
-    monkeypatch.setattr("sync_pipeline.publishing.publishing_jobs.MAX_FILES_PER_JOB", 2)
+    monkeypatch.setattr("sync_pipeline.publishing.choose_strategy.MAX_FILES_PER_JOB", 2)
+    monkeypatch.setattr("sync_pipeline.publishing.jobs.MAX_FILES_PER_JOB", 2)
     for _ in range(2):
         assert syncing.run(batch_size="1", **TRUNCATE).succeeded().rows_loaded == 3
     assert syncing.column(IDS) == [1, 2, 3]

@@ -36,8 +36,8 @@ def test_of_two_runs_from_the_same_timestamp_one_publishes(syncing: Syncing, par
     report = syncing.publish(second, files[1])
     assert report.rows_loaded == 0
     assert report.outcome == (
-        f"run {first.run_id.lower()} has published from the same timestamp meanwhile, so this one loaded nothing into "
-        f"{syncing.table_id()}: what is newer comes with the next run"
+        f"skipped: run {first.run_id.lower()} already loaded this interval into {syncing.table_id()}; newer rows come "
+        "with the next run"
     )
     assert syncing.column(IDS) == [1, 2]
     assert syncing.left_over() == []
@@ -67,7 +67,7 @@ def test_a_run_that_was_overtaken_says_so_in_one_line_and_ends_well(
 
     monkeypatch.setattr(pipeline, "make_plan", overtaken)
     run = syncing.smart(**parameters).succeeded()
-    assert [line for line in run.log if "has published from the same timestamp meanwhile" in line] == [
+    assert [line for line in run.log if "already loaded this interval" in line] == [
         line for line in run.log if line.startswith("sync report:")
     ]
     assert (run.rows_read, run.rows_loaded) == (2, 0)
@@ -112,7 +112,7 @@ def test_a_publish_that_was_cut_off_goes_on_where_it_was(
     # The worker goes away when the job that publishes has been begun.
     with monkeypatch.context() as patch:
         patch.setattr("sync_pipeline.publishing.publish.clean_up", lambda *_, **__: None)
-        patch.setattr("sync_pipeline.publishing.publish._Publication._report", cut_off)
+        patch.setattr("sync_pipeline.publishing.publish.report_of", cut_off)
         with pytest.raises(CutOff):
             syncing.publish(plan, files)
     assert syncing.objects() != []

@@ -16,16 +16,16 @@ from apache_beam.testing.util import assert_that
 from sync_pipeline.auto_schema.layout import TableLayout
 from sync_pipeline.errors import SchemaError, SourceQueryError
 from sync_pipeline.publishing import staging
+from sync_pipeline.publishing.staged_files import StagedFile
 from sync_pipeline.publishing.staging import (
-    StagedFile,
     StagingTarget,
     WriteStagedFiles,
     _OpenFile,
     _WriteParquetFn,
     check_bounds,
-    delete_staged_files,
     partitions_of,
     rows_target,
+    write_batches,
 )
 from sync_pipeline.schema import REPEATED, REQUIRED, Field, Schema
 from sync_pipeline.smart_sync.bounds import TimestampBounds
@@ -168,20 +168,14 @@ def folder(tmp_path: Path) -> str:
 ABANDONS = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
 
 
-def written(target: StagingTarget, *batches: pa.RecordBatch) -> list[StagedFile]:
-    """Write one bundle, as Beam would."""
-    write = _WriteParquetFn(target)
-    write.start_bundle()
-    files = [file for each in batches for file in write.process(each)]
-    return [*files, *(value.value for value in write.finish_bundle())]
-
-
 def ids_in(file: StagedFile) -> list[int]:
     return pyarrow.parquet.read_table(file.uri).column("id").to_pylist()
 
 
 def test_one_bundle_is_one_file(tmp_path: Path) -> None:
-    (file,) = written(StagingTarget(folder(tmp_path), SCHEMA, TableLayout("day")), batch(1, 2), batch(3), batch())
+    (file,) = write_batches(
+        [batch(1, 2), batch(3), batch()], StagingTarget(folder(tmp_path), SCHEMA, TableLayout("day"))
+    )
     assert file == StagedFile(
         file.uri,
         rows=3,
@@ -193,7 +187,7 @@ def test_one_bundle_is_one_file(tmp_path: Path) -> None:
 
 
 def test_the_form_of_a_file(tmp_path: Path) -> None:
-    (file,) = written(StagingTarget(folder(tmp_path), SCHEMA, TableLayout()), batch(1, 2))
+    (file,) = write_batches([batch(1, 2)], StagingTarget(folder(tmp_path), SCHEMA, TableLayout()))
     opened = pyarrow.parquet.ParquetFile(file.uri)
     columns = [opened.schema.column(number) for number in range(len(opened.schema))]
     assert [(each.path, each.physical_type, str(each.logical_type)) for each in columns] == [
@@ -226,9 +220,8 @@ def test_the_form_of_a_file(tmp_path: Path) -> None:
 
 def test_batches_become_row_groups_by_their_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(staging, "ROW_GROUP_BYTES", 2 * batch(1).nbytes)
-    (file,) = written(
-        StagingTarget(folder(tmp_path), SCHEMA, TableLayout()), *(batch(number) for number in (1, 3, 5, 7, 9))
-    )
+    target = StagingTarget(folder(tmp_path), SCHEMA, TableLayout())
+    (file,) = write_batches((batch(number) for number in (1, 3, 5, 7, 9)), target)
     metadata = pyarrow.parquet.ParquetFile(file.uri).metadata
     assert [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)] == [2, 2, 1]
     assert (file.rows, ids_in(file)) == (5, [1, 3, 5, 7, 9])
@@ -238,7 +231,7 @@ def test_a_row_group_has_all_rows_that_wait(tmp_path: Path) -> None:
     # pyarrow cuts at a million rows unless it is told not to.
     schema = Schema((Field("id", "INT64"),))
     rows = pa.RecordBatch.from_pydict({"id": pa.array(range(1_100_000), pa.int64())}, schema=schema.arrow)
-    (file,) = written(StagingTarget(folder(tmp_path), schema, TableLayout()), rows)
+    (file,) = write_batches([rows], StagingTarget(folder(tmp_path), schema, TableLayout()))
     assert pyarrow.parquet.ParquetFile(file.uri).metadata.num_row_groups == 1
 
 
@@ -246,7 +239,7 @@ def test_a_large_file_is_closed_and_another_begun(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(staging, "ROW_GROUP_BYTES", 1)
     monkeypatch.setattr(staging, "FILE_BYTES", 1)
     target = StagingTarget(folder(tmp_path), SCHEMA, TableLayout("day"))
-    files = written(target, batch(1, 2), batch(3), batch(4, 5))
+    files = write_batches([batch(1, 2), batch(3), batch(4, 5)], target)
     assert [(ids_in(file), file.rows) for file in files] == [([1, 2, 3], 3), ([4, 5], 2)]
     assert [file.partitions for file in files] == [
         {"2025-01-01", "2025-01-02", "2025-01-03"},
@@ -256,7 +249,7 @@ def test_a_large_file_is_closed_and_another_begun(tmp_path: Path, monkeypatch: p
 
 
 def test_a_bundle_without_batches_writes_nothing(tmp_path: Path) -> None:
-    assert written(StagingTarget(folder(tmp_path), SCHEMA, TableLayout())) == []
+    assert write_batches([], StagingTarget(folder(tmp_path), SCHEMA, TableLayout())) == []
     assert list(tmp_path.iterdir()) == []
 
 
@@ -275,7 +268,7 @@ def test_a_bundle_that_failed_leaves_nothing_to_the_next(tmp_path: Path) -> None
 def test_rows_outside_the_bounds_are_refused_before_they_are_written(tmp_path: Path) -> None:
     target = StagingTarget(folder(tmp_path), SCHEMA, TableLayout(), APPENDED)
     with pytest.raises(SourceQueryError, match=r"^the query returns rows whose at is NULL or outside the interval"):
-        written(target, batch(1))
+        write_batches([batch(1)], target)
 
 
 @ABANDONS
@@ -283,9 +276,9 @@ def test_too_many_partitions_are_refused_before_they_are_written(
     tmp_path: Path,
 ) -> None:
     target = StagingTarget(folder(tmp_path), SCHEMA, TableLayout("day"), max_partitions=2)
-    assert written(target, batch(1, 2))
+    assert write_batches([batch(1, 2)], target)
     with pytest.raises(SchemaError, match=r"^the rows belong to more than 2 partitions of day by DAY"):
-        written(target, batch(1, 2, 3))
+        write_batches([batch(1, 2, 3)], target)
 
 
 @pytest.mark.parametrize("is_dead_letters", [False, True])
@@ -304,16 +297,6 @@ def test_write_staged_files(tmp_path: Path, is_dead_letters: bool) -> None:
     assert counters["bytes_staged"] == sum(path.stat().st_size for path in tmp_path.iterdir())
 
 
-def test_delete_staged_files(tmp_path: Path) -> None:
-    (tmp_path / "run" / "deep").mkdir(parents=True)
-    for name in ("run/a.parquet", "run/deep/b.parquet", "other.parquet"):
-        (tmp_path / name).touch()
-    delete_staged_files(f"{tmp_path}/run/")
-    assert [path.name for path in tmp_path.rglob("*.parquet")] == ["other.parquet"]
-    delete_staged_files(f"{tmp_path}/run/")
-    delete_staged_files(f"{tmp_path}/never/")
-
-
 def test_rows_target() -> None:
     running = plan(interval=INTERVAL, layout=TableLayout("updated_at"))
     assert rows_target(running) == StagingTarget(
@@ -326,7 +309,7 @@ def test_rows_target() -> None:
 
 def test_a_staged_file_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "sync_pipeline")
-    (file,) = written(StagingTarget(folder(tmp_path), SCHEMA, TableLayout()), batch(*range(1234)))
+    (file,) = write_batches([batch(*range(1234))], StagingTarget(folder(tmp_path), SCHEMA, TableLayout()))
     assert caplog.messages == [f"staged 1,234 rows, 0.0 MiB: {file.uri}"]
 
 

@@ -46,9 +46,9 @@ def meanings(*permissions: str) -> tuple[Meaning, ...]:
 
 
 @contextlib.contextmanager
-def source_errors(doing: str, *permissions: str) -> Iterator[None]:
-    """Turn the clients' errors into SourceError: "BigQuery: cannot <doing>: <what it says>: <what helps>"."""
-    with translated_errors(doing, meanings(*permissions)):
+def source_errors(action: str, *permissions: str) -> Iterator[None]:
+    """Turn the clients' errors into SourceError: "BigQuery: cannot <action>: <what it says>: <what helps>"."""
+    with translated_errors(action, meanings(*permissions)):
         yield
 
 

@@ -21,7 +21,8 @@ from apache_beam.metrics import Metrics
 from google.cloud.bigquery_storage_v1 import BigQueryReadClient, types
 
 from sync_pipeline.bigquery_api.client import REQUEST_RETRY, query_config
-from sync_pipeline.bigquery_api.jobs import JobRequest, finish_job, job_labels
+from sync_pipeline.bigquery_api.job_records import job_labels
+from sync_pipeline.bigquery_api.jobs import JobRequest, finish_job
 from sync_pipeline.errors import RecordError
 from sync_pipeline.failures import FAILURES, CatchFinalErrors
 from sync_pipeline.schema import REQUIRED, Schema
@@ -131,7 +132,7 @@ def stored_result(read: BigqueryRead) -> str:
         job_id=f"sync-read-{read.read_id}",
         run_id=read.read_id,
         location=location,
-        doing="run the query over the source",
+        action="run the query over the source",
         max_retries=read.max_retries,
         meanings=meanings(JOBS_CREATE.format(project=read.project), TABLES_READ),
     )

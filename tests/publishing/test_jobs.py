@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 from google.cloud.bigquery import SchemaField
 
-from sync_pipeline.bigquery_api.jobs import job_labels
-from sync_pipeline.publishing.publishing_jobs import load_job_config
+from sync_pipeline.bigquery_api.job_records import job_labels
+from sync_pipeline.publishing.jobs import load_job_config
 
 FIELDS = [
     SchemaField("id", "INT64", "REQUIRED", description="the key"),

@@ -9,10 +9,11 @@ from typing import Any
 from google.cloud import bigquery
 
 from sync_pipeline.bigquery_api.client import REQUEST_RETRY, query_config, translated_errors
-from sync_pipeline.bigquery_api.jobs import FinishedJob, JobRequest, find_concurrent_job, finish_job, job_labels
+from sync_pipeline.bigquery_api.job_records import job_labels
+from sync_pipeline.bigquery_api.jobs import FinishedJob, JobRequest, find_concurrent_job, finish_job
 from sync_pipeline.errors import PublishError
-from sync_pipeline.planning.plan import SyncPlan
-from sync_pipeline.publishing.staging import StagedFile
+from sync_pipeline.planning.plan import SyncPlan, WriteMode
+from sync_pipeline.publishing.staged_files import StagedFile
 from sync_pipeline.schema import Schema, without_policy_tags
 
 # The most files one load job takes. https://cloud.google.com/bigquery/quotas#load_jobs
@@ -74,7 +75,8 @@ class PublishingJobs:
         rows = sum(file.rows for file in files)
         if loaded != rows:
             raise PublishError(
-                f"BigQuery loaded {loaded:,} rows into {table_id}, but {rows:,} were staged: nothing was published"
+                f"row count mismatch: BigQuery loaded {loaded:,} rows into {table_id}, but {rows:,} were staged: "
+                "nothing was published"
             )
 
     def query(self, sql: str, step: str) -> FinishedJob:
@@ -113,19 +115,21 @@ class PublishingJobs:
             selection.maximum_bytes_billed,
         )
 
-    def _finish(self, step: str, begin: Callable[[str], Any], doing: str, location: str) -> FinishedJob:
-        return finish_job(self.client, self._request(step, doing, location), begin)
+    def _finish(self, step: str, begin: Callable[[str], Any], action: str, location: str) -> FinishedJob:
+        return finish_job(self.client, self._request(step, action, location), begin)
 
-    def _request(self, step: str, doing: str, location: str) -> JobRequest:
+    def _request(self, step: str, action: str, location: str) -> JobRequest:
         plan = self.plan
         shared_id = plan.publish_id if step == PUBLISH else None
         return JobRequest(
             job_id=shared_id or f"sync-{plan.run_id}-{step}",
             run_id=plan.run_id,
             location=location,
-            doing=doing,
+            action=action,
             max_retries=plan.config.max_retries,
             observed_at=plan.observed_at if shared_id else None,
+            # A row is merged by its key, and a newer one stays: once more changes nothing.
+            repeatable=step == PUBLISH and plan.write_mode is WriteMode.MERGE,
         )
 
     @property

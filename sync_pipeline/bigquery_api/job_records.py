@@ -1,0 +1,81 @@
+"""What a job's record says: whose the job is, whether and how it failed, how many rows its statements have written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from google.cloud import bigquery
+
+from sync_pipeline.bigquery_api.client import REQUEST_RETRY, Meaning, meaning_of, reason_of, translated_errors
+from sync_pipeline.bigquery_api.messages import shown_message
+from sync_pipeline.errors import PublishError, PublishUnavailableError, SyncError
+
+# Reasons after which the same job may succeed. https://cloud.google.com/bigquery/docs/error-messages
+TRANSIENT_REASONS = frozenset(
+    {
+        "backendError",
+        "internalError",
+        "jobBackendError",
+        "jobInternalError",
+        "jobRateLimitExceeded",
+        "rateLimitExceeded",
+        "tableUnavailable",
+        "timeout",
+    }
+)
+
+# A statement that another one has overtaken has no reason of its own.
+# https://cloud.google.com/bigquery/docs/transactions#transaction_concurrency
+_OVERTAKEN = "due to concurrent update"
+
+# The label that says which run a job belongs to.
+RUN_LABEL = "sync_run"
+
+
+def job_labels(run_id: str, data_source: str) -> dict[str, str]:
+    """Return the labels by which a job is known to be the run's. Labels have no capitals."""
+    return {"sync_source": data_source, RUN_LABEL: run_id.lower()}
+
+
+def belongs_to(job: Any, run_id: str) -> bool:
+    """Return whether the job has the label of the run."""
+    return bool((job.labels or {}).get(RUN_LABEL) == run_id.lower())
+
+
+def is_transient(job: Any) -> bool:
+    """Return whether the job failed for a reason that passes; False for one that did not fail."""
+    failure = job.error_result or {}
+    return failure.get("reason") in TRANSIENT_REASONS or _OVERTAKEN in str(failure.get("message"))
+
+
+def job_error(job: Any, action: str, location: str, meanings: Sequence[Meaning]) -> SyncError:
+    """Return the error of a job that failed: "cannot <action>: …", of the kind that `meanings` gives it.
+
+    A PublishError is a PublishUnavailableError when the failure is transient.
+    """
+    details = [detail for detail in job.errors or [job.error_result or {}] if detail.get("message")]
+    shown = (shown_message(each["message"], each.get("reason"), each.get("location")) for each in details)
+    failure = "; ".join(dict.fromkeys(shown)) or reason_of(job.exception())
+    message = f"BigQuery: cannot {action}: {failure} (job {job.job_id} in {location})"
+    _, kind, remedy = meaning_of(job.exception(), meanings)
+    if not issubclass(kind, PublishError):
+        return kind(f"{message}: {remedy}")
+    return (PublishUnavailableError if is_transient(job) else PublishError)(f"{message}; nothing was published")
+
+
+def changed_rows(client: bigquery.Client, job: Any) -> int:
+    """Return how many rows the INSERT and MERGE statements of a query job, or of its script, have written.
+
+    A script's own record counts no rows; the records of its statements do. Raises PublishError when they cannot be
+    listed. https://cloud.google.com/bigquery/docs/multi-statement-queries#view_job
+    """
+    with translated_errors(f"look at the statements of job {job.job_id}"):
+        statements = [job]
+        if job.statement_type == "SCRIPT":
+            statements = list(client.list_jobs(project=job.project, parent_job=job.job_id, retry=REQUEST_RETRY))
+        return sum(
+            int(statement.num_dml_affected_rows or 0)
+            for statement in statements
+            if statement.statement_type in ("INSERT", "MERGE")
+        )

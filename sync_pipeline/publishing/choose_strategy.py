@@ -1,0 +1,40 @@
+"""Which way the rows of a run are published."""
+
+from __future__ import annotations
+
+from sync_pipeline.auto_schema.partitions import MAX_PARTITIONS_PER_JOB
+from sync_pipeline.planning.plan import SyncPlan, WriteMode
+from sync_pipeline.publishing.insert import InsertRows
+from sync_pipeline.publishing.jobs import MAX_FILES_PER_JOB
+from sync_pipeline.publishing.load import LoadFiles
+from sync_pipeline.publishing.merge import MergeRows
+from sync_pipeline.publishing.refill import EmptyTable, RefillTable
+from sync_pipeline.publishing.replace import ReplaceTable, SwapTables
+from sync_pipeline.publishing.staged_files import StagedFiles
+from sync_pipeline.publishing.strategy import KeepTable, Strategy
+
+
+def choose_strategy(plan: SyncPlan, staged: StagedFiles) -> type[Strategy]:
+    """Return the way to publish `staged`, or what the plan's selection selects."""
+    mode = plan.write_mode
+    if plan.selection is None and not staged.rows and mode is not WriteMode.REPLACE:
+        return EmptyTable if mode is WriteMode.TRUNCATE and not plan.creates_table else KeepTable
+    match mode:
+        case WriteMode.APPEND:
+            return LoadFiles if _one_load_job_can(plan, staged) else InsertRows
+        case WriteMode.MERGE:
+            return MergeRows
+        case WriteMode.TRUNCATE:
+            return LoadFiles if _one_load_job_can(plan, staged) else RefillTable
+        case WriteMode.REPLACE:
+            return SwapTables if plan.changes_layout or len(staged.partition_groups) > 1 else ReplaceTable
+
+
+def _one_load_job_can(plan: SyncPlan, staged: StagedFiles) -> bool:
+    """Return whether one load job of the files publishes them."""
+    return (
+        plan.selection is None
+        and not plan.needs_staging_table
+        and len(staged.files) <= MAX_FILES_PER_JOB
+        and len(staged.partitions) <= MAX_PARTITIONS_PER_JOB
+    )

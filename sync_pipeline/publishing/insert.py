@@ -1,0 +1,61 @@
+"""Insert: one query job that appends rows, several statements in one transaction where one cannot do it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from sync_pipeline.bigquery_api.job_records import changed_rows
+from sync_pipeline.googlesql import quoted, string_literal
+from sync_pipeline.planning.plan import SyncPlan
+from sync_pipeline.publishing.jobs import PUBLISH
+from sync_pipeline.publishing.rows_query import alias, columns, script, select_sql
+from sync_pipeline.publishing.strategy import Published, QueryStrategy
+
+
+class InsertRows(QueryStrategy):
+    """Append the rows to the destination."""
+
+    def publish(self) -> Published:
+        """Run the statements of `append_sql`. Raises PublishError."""
+        finished = self.jobs.query(append_sql(self.plan, self.staged.rows, self.staged.partition_groups), PUBLISH)
+        return Published.by(finished, lambda: changed_rows(self.jobs.client, finished.job))
+
+
+def append_sql(plan: SyncPlan, rows: int, partitions: Sequence[frozenset[str | None]] = ()) -> str:
+    """Return the statements that append the rows of `select_sql` to the destination, all of them or none.
+
+    Args:
+        rows: how many rows the staging table must hold.
+        partitions: the groups of partitions that one statement each writes to, where one cannot write to all of them.
+
+    The last statement is the one that changes the table: when a script fails, it has changed nothing.
+    """
+    inserts = insert_statements(plan, plan.table_id, partitions)
+    if len(inserts) > 1:
+        inserts = ["BEGIN TRANSACTION", *inserts, "COMMIT TRANSACTION"]
+    return script(plan, rows, *inserts)
+
+
+def insert_statements(plan: SyncPlan, table_id: str, partitions: Sequence[frozenset[str | None]]) -> list[str]:
+    """Return the statements that insert the rows of `select_sql` into a table, one for each group of partitions."""
+    insert = f"INSERT INTO {quoted(table_id)} ({columns(plan)})\n"
+    if len(partitions) < 2:
+        return [f"{insert}{select_sql(plan)}"]
+    rows = alias("r", plan)
+    selected = f"{insert}SELECT {columns(plan)} FROM (\n{select_sql(plan)}\n) AS {rows}\nWHERE "
+    return [selected + condition for condition in _conditions(plan, rows, partitions)]
+
+
+def _conditions(plan: SyncPlan, rows: str, partitions: Sequence[frozenset[str | None]]) -> Iterator[str]:
+    """Yield a condition for each group; together they hold for every row, and each row for one of them."""
+    field = plan.schema.field(plan.layout.partition_field or "")
+    column = f"{rows}.{quoted(field.name)}"
+    starts = [min(moment for moment in group if moment is not None) for group in partitions]
+    for number, start in enumerate(starts):
+        bounds = []
+        if number:
+            bounds.append(f"{column} >= {field.type} {string_literal(start)}")
+        if number + 1 < len(starts):
+            bounds.append(f"{column} < {field.type} {string_literal(starts[number + 1])}")
+        condition = " AND ".join(bounds)
+        yield condition if number else f"({condition} OR {column} IS NULL)"

@@ -1,0 +1,166 @@
+"""Merge: one query job that updates rows by their key, and reads only the partitions that hold older versions.
+
+BigQuery bills a MERGE for the partitions it scans, and scans all of those that no constant rules out. A row's partition
+may change, so its new version does not tell where the old one lies. A script finds that out first, by reading the key
+and the partition column alone, and names those partitions to the MERGE by a variable. Both are one transaction, so that
+nobody moves a row in between. https://cloud.google.com/bigquery/docs/using-dml-with-partitioned-tables,
+https://cloud.google.com/bigquery/docs/transactions
+"""
+
+from __future__ import annotations
+
+from sync_pipeline.auto_schema.partitions import MAX_PARTITIONS_PER_JOB
+from sync_pipeline.bigquery_api.job_records import changed_rows
+from sync_pipeline.bigquery_api.required_filter import always_true_filter
+from sync_pipeline.googlesql import quoted, string_literal
+from sync_pipeline.planning.plan import SyncPlan
+from sync_pipeline.planning.pruning import OLD, OLD_IS_NULL, OLD_PARTITIONS, ROWS
+from sync_pipeline.publishing.jobs import PUBLISH
+from sync_pipeline.publishing.rows_query import alias, columns, script, select_sql
+from sync_pipeline.publishing.strategy import Published, QueryStrategy
+from sync_pipeline.schema import PARTITION_GRANULARITIES, Field
+
+
+class MergeRows(QueryStrategy):
+    """Update the destination's rows by their primary key, and insert those that are new."""
+
+    def publish(self) -> Published:
+        """Run the script of `publish_merge_sql`. Raises PublishError."""
+        finished = self.jobs.query(publish_merge_sql(self.plan, self.staged.rows), PUBLISH)
+        return Published.by(finished, lambda: changed_rows(self.jobs.client, finished.job))
+
+
+def publish_merge_sql(plan: SyncPlan, rows: int) -> str:
+    """Return `merge_sql`, which fails unless the staging table holds so many rows."""
+    return script(plan, rows, merge_sql(plan))
+
+
+def merge_sql(plan: SyncPlan) -> str:
+    """Return the statement that updates rows by their primary key and inserts those that are new.
+
+    With `plan.pruned_by` it is a block of a script. A row of the destination that is newer than the staged one stays:
+    it came with a run that read later and published first. One from the future did not, and would otherwise never be
+    put right. Keys are never NULL, the read has made sure.
+    """
+    return _merge(plan, select_sql(plan)) if plan.pruned_by is None else _pruned_merge(plan, plan.pruned_by)
+
+
+def _merge(plan: SyncPlan, rows_sql: str, *pruning: str) -> str:
+    """Return the MERGE statement; `rows_sql` is the query for the rows, each key once."""
+    published, staged = alias("t", plan), alias("s", plan)
+    matches = [*_same_key(plan), *_required_filter(plan), *pruning]
+    others = [quoted(name) for name in plan.schema.names if name not in plan.primary_key]
+    updates = ", ".join(f"{column} = {staged}.{column}" for column in others)
+    values = ", ".join(f"{staged}.{quoted(name)}" for name in plan.schema.names)
+    return "\n".join(
+        (
+            f"MERGE INTO {quoted(plan.table_id)} AS {published}",
+            f"USING (\n{rows_sql}\n) AS {staged}",
+            f"ON {' AND '.join(matches)}",
+            *([f"WHEN MATCHED{_is_not_older(plan)} THEN UPDATE SET {updates}"] if updates else []),
+            f"WHEN NOT MATCHED THEN INSERT ({columns(plan)}) VALUES ({values})",
+        )
+    )
+
+
+def _same_key(plan: SyncPlan) -> list[str]:
+    published, staged = alias("t", plan), alias("s", plan)
+    return [f"{published}.{quoted(name)} = {staged}.{quoted(name)}" for name in plan.primary_key]
+
+
+def _required_filter(plan: SyncPlan) -> list[str]:
+    """Return the condition that the destination demands of every statement; none where it demands none."""
+    column = plan.required_filter_column
+    return [] if column is None else [always_true_filter(f"{alias('t', plan)}.{quoted(column)}")]
+
+
+def _is_not_older(plan: SyncPlan) -> str:
+    """Return the condition by which a row replaces the one that has its key; empty where it always does."""
+    if plan.timestamp_column is None:
+        return ""
+    column = quoted(plan.timestamp_column)
+    old, new = f"{alias('t', plan)}.{column}", f"{alias('s', plan)}.{column}"
+    now = _now_sql(plan, plan.schema.field(plan.timestamp_column).type)
+    return f" AND ({old} IS NULL OR {new} IS NULL OR {new} >= {old} OR {old} > {now})"
+
+
+def _now_sql(plan: SyncPlan, type_name: str) -> str:
+    """Return what the clock of the timestamps shows now, whatever a project's default_time_zone is."""
+    clock = plan.interval.wall_clock if plan.interval is not None else None
+    if clock is None and type_name == "TIMESTAMP":
+        return "CURRENT_TIMESTAMP()"
+    now = f"CURRENT_DATETIME('{clock.zone if clock is not None else 'UTC'}')"
+    # Readings of a wall clock are compared, and stored in a TIMESTAMP, as if they were UTC.
+    return now if type_name == "DATETIME" else f"TIMESTAMP({now}, 'UTC')"
+
+
+def _pruned_merge(plan: SyncPlan, column: Field) -> str:
+    # What BigQuery selects by itself is selected once; staged rows lie in a table already.
+    if plan.selection is None:
+        rows, keep, selected = quoted(plan.staging_table_id), [], select_sql(plan)
+    else:
+        rows, keep = ROWS, [f"CREATE TEMP TABLE {ROWS} AS\n{select_sql(plan)}"]
+        selected = f"SELECT * FROM {ROWS}"
+    moment = f"{alias('t', plan)}.{quoted(column.name)}"
+    old_partition = _partition(moment, column, plan)
+    pruning = f"({old_partition} IN UNNEST({OLD_PARTITIONS}) OR ({OLD_IS_NULL} AND {moment} IS NULL))"
+    statements = (
+        f"DECLARE {OLD} STRUCT<partitions ARRAY<{column.type}>, has_null BOOL>",
+        f"DECLARE {OLD_PARTITIONS} ARRAY<{column.type}>",
+        f"DECLARE {OLD_IS_NULL} BOOL",
+        *keep,
+        "BEGIN TRANSACTION",
+        f"SET {OLD} = (\n{_old_partitions_sql(plan, rows, moment, old_partition)})",
+        # A row that nobody has is in no partition.
+        f"SET {OLD_PARTITIONS} = IFNULL({OLD}.partitions, [])",
+        f"SET {OLD_IS_NULL} = IFNULL({OLD}.has_null, FALSE)",
+        _partition_limit(plan, rows, column),
+        _merge(plan, selected, pruning),
+        "COMMIT TRANSACTION",
+    )
+    return "BEGIN\n" + "".join(f"{statement};\n" for statement in statements) + "END"
+
+
+def _old_partitions_sql(plan: SyncPlan, rows: str, moment: str, old_partition: str) -> str:
+    """Return the query for the partitions that hold the destination's rows with the keys of `rows`."""
+    keys = ", ".join(map(quoted, plan.primary_key))
+    sql = (
+        f"SELECT AS STRUCT ARRAY_AGG(DISTINCT {old_partition} IGNORE NULLS) AS partitions, "
+        f"LOGICAL_OR({moment} IS NULL) AS has_null\n"
+        f"FROM {quoted(plan.table_id)} AS {alias('t', plan)}\n"
+        f"JOIN (SELECT DISTINCT {keys} FROM {rows}) AS {alias('s', plan)}\nON {' AND '.join(_same_key(plan))}\n"
+    )
+    filters = _required_filter(plan)
+    return f"{sql}WHERE {filters[0]}\n" if filters else sql
+
+
+def _partition_limit(plan: SyncPlan, rows: str, column: Field) -> str:
+    """Return the statement that fails when the merge would change more partitions than one job may."""
+    incoming = plan.schema.find(column.name)
+    new_partition = f"CAST(NULL AS {column.type})"
+    if incoming is not None:
+        new_partition = _partition(f"{alias('s', plan)}.{quoted(incoming.name)}", column, plan)
+    return (
+        f"ASSERT (\nSELECT COUNT(*) + IF({OLD_IS_NULL}, 1, 0)\n"
+        f"FROM (SELECT * FROM UNNEST({OLD_PARTITIONS})\nUNION DISTINCT\n"
+        f"SELECT {new_partition} FROM {rows} AS {alias('s', plan)})\n"
+        f") <= {MAX_PARTITIONS_PER_JOB} AS {string_literal(_too_many(column, plan))}"
+    )
+
+
+def _partition(moment: str, column: Field, plan: SyncPlan) -> str:
+    granularity = plan.layout.partition_granularity
+    is_whole = column.type == "DATE" and granularity == "DAY"
+    return moment if is_whole else f"{column.type}_TRUNC({moment}, {granularity})"
+
+
+def _too_many(column: Field, plan: SyncPlan) -> str:
+    allowed = PARTITION_GRANULARITIES[column.type]
+    wider = allowed[allowed.index(plan.layout.partition_granularity) + 1 :]
+    remedy = f"build the table with partition_granularity={wider[0]} (delete_existing_table), or " if wider else ""
+    # The form that `transforms.in_sql.raised_error` recognises.
+    return (
+        f"sync:SchemaError: the merge changes rows in more than {MAX_PARTITIONS_PER_JOB:,} partitions of {column.name} "
+        f"by {plan.layout.partition_granularity}, older row versions included, BigQuery's limit for one job: "
+        f"{remedy}partition it by a column that does not change, or merge a shorter interval a run :sync"
+    )

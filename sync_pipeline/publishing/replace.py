@@ -1,0 +1,106 @@
+"""Replace: a new table in the destination's place, by one statement, or built beside it and renamed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from google.cloud import bigquery
+
+from sync_pipeline.auto_schema.ddl import create_table_sql
+from sync_pipeline.bigquery_api.client import REQUEST_RETRY, translated_errors
+from sync_pipeline.bigquery_api.job_records import changed_rows
+from sync_pipeline.googlesql import quoted, string_literal
+from sync_pipeline.planning.plan import SyncPlan
+from sync_pipeline.publishing.jobs import PUBLISH
+from sync_pipeline.publishing.refill import refill_statements
+from sync_pipeline.publishing.rows_query import script, select_sql
+from sync_pipeline.publishing.strategy import Published, QueryStrategy
+from sync_pipeline.publishing.tables import STAGING_TABLE_HOURS
+
+
+class ReplaceTable(QueryStrategy):
+    """Put a new table of the same layout in the destination's place, by one statement."""
+
+    def publish(self) -> Published:
+        """Run the statement of `replace_sql`. Raises PublishError."""
+        finished = self.jobs.query(replace_sql(self.plan, self.staged.rows), PUBLISH)
+        return Published.by(finished, lambda: rows_in_table(self.jobs.client, self.plan.table_id))
+
+
+class SwapTables(QueryStrategy):
+    """Build a table beside the destination, of another layout or by several statements, and rename both."""
+
+    def publish(self) -> Published:
+        """Run the scripts of `build_sql` and `swap_sql`. Raises PublishError."""
+        built = self.jobs.query(build_sql(self.plan, self.staged.rows, self.staged.partition_groups), "build")
+        swapped = self.jobs.query(swap_sql(self.plan), PUBLISH)
+        return Published.by(swapped, lambda: changed_rows(self.jobs.client, built.job))
+
+
+def rows_in_table(client: bigquery.Client, table_id: str) -> int:
+    """Return how many rows the table's metadata counts. Raises PublishError.
+
+    They tell at no cost, and also where a query has to name partitions.
+    """
+    with translated_errors(f"count the rows of {table_id}"):
+        return int(client.get_table(table_id, retry=REQUEST_RETRY).num_rows or 0)
+
+
+def replace_sql(plan: SyncPlan, rows: int) -> str:
+    """Return the statement that puts a new table, with the rows of `select_sql`, in the destination's place.
+
+    BigQuery does that only for a table of the same layout; `build_sql` and `swap_sql` do it for another one.
+    https://cloud.google.com/bigquery/docs/reference/standard-sql/data-definition-language#create_table_statement
+    """
+    create = create_table_sql(
+        plan.table_id, plan.schema, plan.layout, create="CREATE OR REPLACE TABLE", options=plan.replacement_options
+    )
+    return script(plan, rows, f"{create}\nAS {select_sql(plan)}")
+
+
+def build_sql(plan: SyncPlan, rows: int, partitions: Sequence[frozenset[str | None]] = ()) -> str:
+    """Return the statements that build the table that is to take the destination's place; it expires unless it does."""
+    table_id = plan.replacement_table_id
+    create = create_table_sql(
+        table_id,
+        plan.schema,
+        # Declared when the table has its name: one with a key cannot be renamed.
+        # https://cloud.google.com/bigquery/docs/information-schema-table-constraints#limitations
+        replace(plan.layout, primary_key=()),
+        create="CREATE TABLE IF NOT EXISTS",
+        options={
+            **plan.replacement_options,
+            "expiration_timestamp": f"TIMESTAMP_ADD(CURRENT_TIMESTAMP(), INTERVAL {STAGING_TABLE_HOURS} HOUR)",
+        },
+    )
+    return script(plan, rows, create, *refill_statements(plan, table_id, partitions))
+
+
+def swap_sql(plan: SyncPlan) -> str:
+    """Return the script that puts the built table in the destination's place.
+
+    No table has the destination's name for the moment between the two renamings; if the second one fails, the first is
+    taken back. Once the built table is gone the script does nothing, so that it can be repeated. A declared key is
+    dropped before, as it would forbid the renaming, and declared after it.
+    """
+    destination, built, old = (
+        quoted(name) for name in (plan.table_id, plan.replacement_table_id, plan.replaced_table_id)
+    )
+    old_name, built_name = (name.rpartition(".")[2] for name in (plan.replaced_table_id, plan.replacement_table_id))
+    dataset = quoted(plan.table_id.rpartition(".")[0])
+    key = ", ".join(map(quoted, plan.layout.primary_key))
+    declare = f"  ALTER TABLE {destination} ADD PRIMARY KEY ({key}) NOT ENFORCED;\n" if key else ""
+    return f"""\
+IF EXISTS (SELECT 1 FROM {dataset}.INFORMATION_SCHEMA.TABLES WHERE table_name = {string_literal(built_name)}) THEN
+  ALTER TABLE {built} SET OPTIONS (expiration_timestamp = {plan.options.expiration_sql});
+  BEGIN
+    ALTER TABLE IF EXISTS {destination} DROP PRIMARY KEY IF EXISTS;
+    ALTER TABLE IF EXISTS {destination} RENAME TO {quoted(old_name)};
+    ALTER TABLE {built} RENAME TO {quoted(plan.config.destination.table)};
+  EXCEPTION WHEN ERROR THEN
+    ALTER TABLE IF EXISTS {old} RENAME TO {quoted(plan.config.destination.table)};
+    RAISE;
+  END;
+{declare}END IF;
+DROP TABLE IF EXISTS {old}"""

@@ -1,0 +1,62 @@
+"""The files that a run has staged, and what is said of all of them together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from apache_beam.io.filesystems import FileSystems
+
+from sync_pipeline.auto_schema.partitions import partition_groups
+
+
+@dataclass(frozen=True)
+class StagedFile:
+    """A Parquet file that is complete.
+
+    Attributes:
+        uri: where it is.
+        rows: how many rows it holds.
+        size: in bytes.
+        partitions: the partitions of the destination its rows belong to, each by its first moment; one is None
+            when there are rows without one.
+        is_dead_letters: it holds rows for the dead letter table, not for the destination.
+    """
+
+    uri: str
+    rows: int
+    size: int
+    partitions: frozenset[str | None] = frozenset()
+    is_dead_letters: bool = False
+
+
+@dataclass(frozen=True)
+class StagedFiles:
+    """Files of one kind: those of the rows, or those of the dead letters."""
+
+    files: Sequence[StagedFile] = ()
+
+    @property
+    def rows(self) -> int:
+        return sum(file.rows for file in self.files)
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return sum(file.size for file in self.files)
+
+    @property
+    def partitions(self) -> frozenset[str | None]:
+        return frozenset().union(*(file.partitions for file in self.files))
+
+    @property
+    def partition_groups(self) -> list[frozenset[str | None]]:
+        """The partitions in groups that one statement each can write to; see `partitions.partition_groups`."""
+        return partition_groups(self.partitions)
+
+
+def delete_staged_files(folder: str) -> None:
+    """Delete all that was staged under `folder`, also what no list names. Nothing there is no error."""
+    found = FileSystems.match([f"{folder}**"])[0].metadata_list
+    if found:
+        FileSystems.delete([entry.path for entry in found])

@@ -1,0 +1,51 @@
+"""The tables that a run creates, changes or fills before its rows are published. Each step may be repeated."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+
+from google.cloud import bigquery
+
+from sync_pipeline.auto_schema.ddl import new_table
+from sync_pipeline.auto_schema.table_options import encrypted
+from sync_pipeline.bigquery_api.client import REQUEST_RETRY, translated_errors
+from sync_pipeline.publishing.jobs import PublishingJobs
+from sync_pipeline.publishing.staged_files import StagedFiles
+
+# A table that is staged or built expires by itself: later than a load job may run, and a query job may wait.
+STAGING_TABLE_HOURS = 24
+
+# A table takes five changes of its metadata in ten seconds; one is left for the load job that follows.
+# https://cloud.google.com/bigquery/quotas#standard_tables
+_ALTERATIONS_AT_ONCE, _ALTERATION_SECONDS = 4, 2.5
+
+
+def prepare_destination(jobs: PublishingJobs) -> None:
+    """Create the destination, or change its columns; only now, so that a run that fails earlier leaves no trace.
+
+    Raises PublishError.
+    """
+    plan = jobs.plan
+    if plan.creates_table:
+        table = new_table(plan.table_id, plan.schema, plan.layout)
+        create_table(jobs.client, encrypted(table, plan.kms_key), "table")
+    for number, statement in enumerate(plan.alterations):
+        if number >= _ALTERATIONS_AT_ONCE:
+            time.sleep(_ALTERATION_SECONDS)
+        jobs.query(statement, f"alter{number}")
+
+
+def fill_staging_table(jobs: PublishingJobs, staged: StagedFiles) -> None:
+    """Create the staging table and load the files into it. Raises PublishError, also when rows are missing."""
+    plan = jobs.plan
+    table = bigquery.Table(plan.staging_table_id, schema=plan.schema.staged)
+    table.expires = datetime.now(UTC) + timedelta(hours=STAGING_TABLE_HOURS)
+    create_table(jobs.client, encrypted(table, plan.kms_key), "staging table")
+    jobs.append_files(plan.staging_table_id, staged.files, "stage")
+
+
+def create_table(client: bigquery.Client, table: bigquery.Table, kind: str) -> None:
+    """Create the table unless it exists; `kind` is its name in messages. Raises PublishError."""
+    with translated_errors(f"create the {kind} {table.project}.{table.dataset_id}.{table.table_id}"):
+        client.create_table(table, exists_ok=True, retry=REQUEST_RETRY)
