@@ -176,8 +176,9 @@ def _parameters(endpoints: Endpoints, way: str) -> dict[str, str]:
 
 def _batches(start: beam.PCollection, endpoints: Endpoints) -> beam.PCollection:
     source = open_source(SyncConfig.from_parameters(_parameters(endpoints, "storage_api")))
-    schema = source.describe().schema
-    partitions = list(source.plan_read(schema, None).splits)
+    with source.connect() as session:
+        schema = session.describe(None).schema
+        partitions = list(session.plan_read(schema, None).splits)
     return (start.pipeline | beam.Create(partitions) | source.read(schema))[BATCHES]
 
 

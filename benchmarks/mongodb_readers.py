@@ -54,8 +54,9 @@ def ours(uri: str, database: str, collection: str, folder: Path) -> dict[str, fl
         )
     )
     began = time.monotonic()
-    schema = source.describe().schema
-    partitions = source.plan_read(schema, None).splits
+    with source.connect() as session:
+        schema = session.describe(None).schema
+        partitions = session.plan_read(schema, None).splits
     planned = time.monotonic()
     read = _ReadPartitionFn(source.read(schema))
     batches = (batch for partition in partitions for batch in read.process(partition))

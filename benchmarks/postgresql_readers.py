@@ -103,15 +103,16 @@ def staged(job: Job) -> int:
         **({"enable_smart_sync": "true"} if job.interval else {}),
     }
     source = open_source(SyncConfig.from_parameters(parameters))
-    description = source.describe()
-    plan = source.plan_read(description.schema, _interval(job))
+    with source.connect() as session:
+        schema = session.describe(_interval(job)).schema
+        plan = session.plan_read(schema, _interval(job))
     options = ["--runner=FnApiRunner"]
     if len(plan.splits) > 1:
         options += [f"--direct_num_workers={os.cpu_count()}", "--direct_running_mode=multi_threading"]
     pipeline = beam.Pipeline(options=PipelineOptions(options))
-    rows = pipeline | beam.Create(list(plan.splits)) | beam.Reshuffle() | source.read(description.schema)
-    batches = rows[BATCHES] | ApplyTransformation(source.config.transformation, description.schema)  # type: ignore[attr-defined]
-    batches | WriteStagedFiles(StagingTarget(f"{job.folder}/", description.schema, TableLayout()))
+    rows = pipeline | beam.Create(list(plan.splits)) | beam.Reshuffle() | source.read(schema)
+    batches = rows[BATCHES] | ApplyTransformation(source.config.transformation, schema)  # type: ignore[attr-defined]
+    batches | WriteStagedFiles(StagingTarget(f"{job.folder}/", schema, TableLayout()))
     result = pipeline.run()
     result.wait_until_finish()
     counters = result.metrics().query()["counters"]

@@ -22,6 +22,7 @@ from sync_pipeline.parameters.command_line import parse_command_line
 from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.planning.make_plan import make_plan
 from sync_pipeline.planning.plan import SyncPlan
+from sync_pipeline.planning.plan_text import plan_lines, plan_page
 from sync_pipeline.planning.worker_count import choose_worker_count, parts_of
 from sync_pipeline.printable import printable
 from sync_pipeline.publishing.cancellation import cleanup_on_signal
@@ -75,9 +76,7 @@ def build_pipeline(plan: SyncPlan, source: Source, options: PipelineOptions) -> 
         # Without it Beam would read all partitions on the worker that made the list.
         partitions |= "SpreadPartitions" >> beam.Reshuffle()
     rows = partitions | "Read" >> source.read(plan.read_schema, plan.run_id)
-    files = rows[BATCHES] | "Transform" >> ApplyTransformation(
-        plan.config.transformation, plan.schema, plan.config.hash_key
-    )
+    files = rows[BATCHES] | "Transform" >> ApplyTransformation(plan.transformation, plan.schema, plan.config.hash_key)
     files |= "Stage" >> WriteStagedFiles(rows_target(plan), plan.run_id)
     staged = [files, rows[FAILURES]]
     if plan.dead_letters is not None:
@@ -101,9 +100,9 @@ def run(config: SyncConfig, options: PipelineOptions) -> PipelineResult | None:
     client = open_client(config.destination.project)
     plan = make_plan(config, source, client, root, datetime.now(UTC))
     if config.dry_run:
-        print(printable(plan.render()))
+        print(printable(plan_page(plan)))
         return None
-    lines = plan.lines()
+    lines = plan_lines(plan)
     if runs_on_dataflow(options) and (chosen := choose_worker_count(options, parts_of(plan))) is not None:
         lines.append(chosen)
     for line in lines:

@@ -72,6 +72,7 @@ def plan(
             "started_at": moment("2025-07-22 15:00"),
             "observed_at": moment("2025-07-22 15:00"),
             "config": config,
+            "transformation": config.transformation,
             "read": ReadPlan("SELECT * FROM users", (ReadSplit(1, 1, "SELECT id FROM users"),)),
             "read_schema": schema,
             "schema": schema,

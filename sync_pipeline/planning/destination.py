@@ -60,6 +60,7 @@ class DestinationDescription:
         table: None when there is none.
         observed_at: BigQuery's clock before the table was looked at.
         partitions_expire: the dataset deletes partitions by age, also while a load is writing them.
+        is_replaced: the table goes away with its rows, and another one takes its place.
         new_tables_expire: after so long the dataset deletes a table that is created in it; None for never.
         ignores_case: the dataset does not tell names of tables apart that differ in case.
     """
@@ -67,15 +68,22 @@ class DestinationDescription:
     location: str
     table: ExistingTable | None
     observed_at: datetime
+    is_replaced: bool = False
     partitions_expire: bool = False
     new_tables_expire: timedelta | None = None
     ignores_case: bool = False
+
+    @property
+    def kept_table(self) -> ExistingTable | None:
+        """The table that the rows go to, with its columns and layout; None where a new one is made for them."""
+        return None if self.is_replaced else self.table
 
 
 def describe_destination(client: bigquery.Client, config: DestinationConfig) -> DestinationDescription:
     """Return the dataset's location and the table as it is.
 
-    Raises ConfigError or PublishError when the dataset cannot be seen, SchemaError when the table cannot be loaded.
+    Raises ConfigError or PublishError when the dataset cannot be seen, SchemaError when the table cannot be loaded, or
+    must not be created.
     """
     dataset_id = f"{config.project}.{config.dataset}"
     dataset = describe_dataset(client, dataset_id, "destination_bigquery_dataset")
@@ -92,11 +100,17 @@ def describe_destination(client: bigquery.Client, config: DestinationConfig) -> 
             f"destination_bigquery_table: {config.table_id} is a {table.table_type.lower().replace('_', ' ')}, "
             "which cannot be loaded: name a table"
         )
+    if table is None and config.create_disposition == "CREATE_NEVER":
+        raise SchemaError(
+            f"destination_bigquery_table: {config.table_id} does not exist and create_disposition is CREATE_NEVER: "
+            "create the table, or use CREATE_IF_NEEDED"
+        )
     expiration = dataset.default_table_expiration_ms
     return DestinationDescription(
         location=location,
         table=_existing(table) if table is not None else None,
         observed_at=observed_at,
+        is_replaced=table is not None and config.delete_existing_table,
         partitions_expire=dataset.default_partition_expiration_ms is not None,
         new_tables_expire=None if expiration is None else timedelta(milliseconds=expiration),
         ignores_case=bool(dataset.is_case_insensitive),

@@ -5,19 +5,17 @@ from __future__ import annotations
 import enum
 import hashlib
 import re
-import textwrap
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from sync_pipeline.auto_schema.ddl import create_table_sql
 from sync_pipeline.auto_schema.layout import TableLayout
 from sync_pipeline.auto_schema.partitions import MAX_PARTITIONS_PER_JOB, MAX_PARTITIONS_PER_TABLE
 from sync_pipeline.auto_schema.table_options import NO_OPTIONS, TableOptions
 from sync_pipeline.parameters.config import DestinationConfig, SyncConfig
+from sync_pipeline.parameters.transformation_config import TransformationConfig
 from sync_pipeline.planning.dead_letter_table import DeadLetterTable
-from sync_pipeline.printable import on_one_line
 from sync_pipeline.schema import Field, Schema
 from sync_pipeline.smart_sync.bounds import TimestampBounds
 from sync_pipeline.smart_sync.interval import SyncInterval, timestamp_text
@@ -47,7 +45,8 @@ class SyncPlan:
         run_id: names the run's staged files, staging table and jobs.
         started_at: the launcher's clock when planning began, aware, in UTC; for names and durations only.
         observed_at: BigQuery's clock just before the destination was looked at; see `publish_id`.
-        config: what was asked for.
+        config: what was asked for, unchanged; what was decided has attributes of its own.
+        transformation: what is done with the columns that are read.
         read: how the rows are read.
         read_schema: the columns that are read, by their source names.
         schema: the columns that are written.
@@ -80,6 +79,7 @@ class SyncPlan:
     started_at: datetime
     observed_at: datetime
     config: SyncConfig
+    transformation: TransformationConfig
     read: ReadPlan
     read_schema: Schema
     schema: Schema
@@ -193,92 +193,6 @@ class SyncPlan:
         identity = "\n".join((table_id, self.timestamp_column or "", latest))
         return f"sync-{hashlib.sha256(identity.encode()).hexdigest()[:32]}"
 
-    def lines(self) -> list[str]:
-        """Return the plan in a few single lines, for the log."""
-        lines = [
-            f"plan: run {self.run_id}: {self.config.data_source} to {self.table_id}, {self._publishing()}",
-            f"plan: {len(self.schema)} columns, {self._parts()}, rows: {self._rows()}",
-        ]
-        if self.transport:
-            lines.append(f"plan: connection: {self.transport}")
-        if self.way:
-            lines.append(f"plan: {self.way}")
-        if self.read.costs:
-            lines.append(f"plan: {self.read.costs}")
-        if self.merge_costs:
-            lines.append(f"plan: {self.merge_costs}")
-        if self.interval:
-            lines.append(f"plan: interval {self.interval}: {self.interval.origin.value}{self._clock()}")
-        if self.creates_table:
-            lines.append(f"plan: the table will be created, {self.layout}")
-        lines += [f"plan: the table will be changed: {statement}" for statement in self.alterations]
-        return lines + [f"plan: note: {note}" for note in self.notes] + [f"plan: risk: {risk}" for risk in self.risks]
-
-    def render(self) -> str:
-        """Return the plan as a page for a person; `dry_run=true` prints it."""
-        sections = [
-            ("Sync", self._sync()),
-            ("Interval", self._interval()),
-            ("Query", self.read.query),
-            ("Rows", self._rows()),
-            ("Reading", self._reading()),
-            ("Columns", _column_table(self)),
-            ("Table", self._table()),
-            ("Publishing", "\n".join(filter(None, (self._publishing(), self.merge_costs)))),
-            ("Notes", "\n".join(f"- {on_one_line(note)}" for note in self.notes) or "none"),
-            ("Risks", "\n".join(f"- {on_one_line(risk)}" for risk in self.risks) or "none seen"),
-        ]
-        return "\n".join(f"{title}\n{textwrap.indent(text, '    ')}" for title, text in sections)
-
-    def _sync(self) -> str:
-        connection = f"\nconnection: {self.transport}" if self.transport else ""
-        return f"{self.config.data_source} to {self.table_id} in {self.location} (run {self.run_id}){connection}"
-
-    def _rows(self) -> str:
-        estimated = self.read.estimated_rows
-        return "unknown" if estimated is None else f"about {estimated:,}, as the source estimates"
-
-    def _parts(self) -> str:
-        if self.selection is not None:
-            return "selected by BigQuery itself"
-        why = f" ({self.read.splitting})" if self.read.splitting else ""
-        return self.read.how or f"{len(self.read.splits)} partition(s){why}"
-
-    def _reading(self) -> str:
-        batches = "" if self.selection is not None else f", at most {self.config.batch_size:,} rows a batch"
-        return "\n".join(line for line in (f"{self._parts()}{batches}", self.way, self.read.costs) if line)
-
-    def _interval(self) -> str:
-        if self.interval is None:
-            return "none: Smart Sync is off, the whole query is read"
-        assert self.config.smart_sync is not None
-        column = self.config.smart_sync.timestamp_column
-        return f"{column} in {self.interval}{self._clock()}\nstart: {self.interval.origin.value}"
-
-    def _clock(self) -> str:
-        clock = self.interval.wall_clock if self.interval is not None else None
-        return "" if clock is None else f", by the wall clock of {clock}"
-
-    def _table(self) -> str:
-        if self.creates_table or self.write_mode is WriteMode.REPLACE:
-            create = "CREATE TABLE" if self.creates_table else "CREATE OR REPLACE TABLE"
-            options = self.replacement_options if self.write_mode is WriteMode.REPLACE else None
-            return create_table_sql(self.table_id, self.schema, self.layout, create=create, options=options)
-        return "\n".join((f"exists, {self.layout}", *self.alterations))
-
-    def _publishing(self) -> str:
-        how = "one load job"
-        if self.selection is not None:
-            how = "one query job, from the source into the table"
-        elif self.needs_staging_table:
-            parses = " that parses JSON" if self.schema.rebuilt_columns else ""
-            how = f"one load job into a staging table, then one query job{parses}"
-        if self.write_mode is WriteMode.REPLACE and self.changes_layout:
-            how += "; the layout changes, so a new table is built and then renamed: for a moment there is no table"
-        key = f" by {', '.join(self.primary_key)}" if self.primary_key else ""
-        letters = f"; rows that do not fit go to {self.dead_letters.table_id}" if self.dead_letters else ""
-        return f"{self.write_mode.value}{key}: {how}{letters}"
-
 
 def staging_table_id(destination: DestinationConfig, run_id: str) -> str:
     """Return the name of a run's staging table, which lies beside the destination unless another dataset was given."""
@@ -288,13 +202,3 @@ def staging_table_id(destination: DestinationConfig, run_id: str) -> str:
 def new_run_id(started_at: datetime) -> str:
     """Return a name that sorts by time and that no other run has: `20250722T150000_1f0c9a7b`."""
     return f"{started_at:%Y%m%dT%H%M%S}_{uuid.uuid4().hex[:8]}"
-
-
-def _column_table(plan: SyncPlan) -> str:
-    sources = [on_one_line(f"{field.name} {field.source_type}".strip()) for field in plan.read_schema]
-    sources += ["constant"] * (len(plan.schema) - len(sources))
-    targets = [
-        f"{field.name} {field.type_name}{' NOT NULL' if field.mode == 'REQUIRED' else ''}" for field in plan.schema
-    ]
-    width = max(map(len, sources))
-    return "\n".join(f"{source:<{width}}  ->  {target}" for source, target in zip(sources, targets, strict=True))

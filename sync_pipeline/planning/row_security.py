@@ -15,6 +15,7 @@ from sync_pipeline.bigquery_api.client import REQUEST_RETRY, translated_errors
 from sync_pipeline.bigquery_api.required_filter import always_true_filter
 from sync_pipeline.errors import SchemaError
 from sync_pipeline.googlesql import quoted
+from sync_pipeline.planning.destination import DestinationDescription
 
 
 def has_row_policies(job: Any) -> bool:
@@ -53,6 +54,36 @@ def check_answer(
             f"destination_bigquery_table: row access policies hide {hidden:,} rows of {table_id} from the job's "
             "service account, so that nobody can tell what the table holds: run CREATE ROW ACCESS POLICY sync_sees_all "
             f"ON {quoted(table_id)} GRANT TO ('serviceAccount:…') FILTER USING (TRUE) with its address"
+        )
+
+
+def check_visibility(
+    client: bigquery.Client,
+    table_id: str,
+    destination: DestinationDescription,
+    *,
+    merged_by: Sequence[str],
+    was_asked: bool,
+) -> None:
+    """Raise SchemaError where rows that are hidden from the job, or policies that protect them, would be lost.
+
+    Args:
+        merged_by: the key by which rows are merged; empty where they are not.
+        was_asked: the table has been asked for its latest timestamp, which has shown whether rows are hidden, but not
+            which values of the key are.
+    """
+    table = destination.table
+    if table is None:
+        return
+    protected = [name for name in merged_by if (field := table.schema.find(name)) and field.policy_tags]
+    if destination.is_replaced or protected or (merged_by and not was_asked):
+        check_table(
+            client,
+            table_id,
+            table.required_filter_column,
+            destination.location,
+            protected_columns=() if destination.is_replaced else protected,
+            is_replaced=destination.is_replaced,
         )
 
 

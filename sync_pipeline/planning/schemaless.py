@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from sync_pipeline.errors import SchemaError
-from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.parameters.transformation_config import TransformationConfig
 from sync_pipeline.schema import ARROW_TYPES, REPEATED, Field, Schema
 from sync_pipeline.sources.source import SourceDescription
-from sync_pipeline.transforms.batches import destination_name, read_schema
+from sync_pipeline.transforms.batches import destination_name
 
 
 def schemaless_schema(description: SourceDescription, existing: Schema, transformation: TransformationConfig) -> Schema:
@@ -34,24 +30,3 @@ def schemaless_schema(description: SourceDescription, existing: Schema, transfor
         if field.name.lower() not in here and is_wanted and field.mode != REPEATED and field.type in ARROW_TYPES:
             more.append(Field(name, field.type, source_type="none seen"))
     return Schema((*seen, *more))
-
-
-def with_default_key(config: SyncConfig, description: SourceDescription) -> tuple[SyncConfig, tuple[str, ...]]:
-    """Return the configuration with the key of rows that are updated in place, where none was given."""
-    if config.smart_sync is None or config.primary_key or not description.default_primary_key:
-        return config, ()
-    key = ", ".join(description.default_primary_key)
-    read = read_schema(description.schema, config.transformation, has_dynamic_schema=description.has_dynamic_schema)
-    if all(name in read for name in description.default_primary_key):
-        note = f"merged by {key}, as rows of this source are updated in place and no primary_key was given"
-        return replace(config, primary_key=description.default_primary_key), (note,)
-    for given, name in (
-        (config.smart_sync.lookback, "smart_sync_lookback_seconds"),
-        (config.smart_sync.include_null_timestamps, "smart_sync_null_timestamps=include"),
-    ):
-        if given:
-            raise SchemaError(
-                f"{name} reads rows again, and without {key}, which is left out, they would be appended again: load "
-                f"{key}, or give primary_key"
-            )
-    return config, (f"appended, as {key} is left out: a row that has changed is there once more",)

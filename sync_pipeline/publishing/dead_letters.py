@@ -76,7 +76,7 @@ def _row(letter: DeadLetter, plan: SyncPlan) -> str:
 
 def _kept(letter: DeadLetter, plan: SyncPlan) -> Iterator[tuple[str, str | None]]:
     """Yield the columns that may leave the source: their names, and their texts or hashes."""
-    transformation = plan.config.transformation
+    transformation = plan.transformation
     excluded = {name.casefold() for name in transformation.exclude_fields}
     hashed = {name.casefold() for name in transformation.hash_fields}
     refused = set(letter.columns)

@@ -41,7 +41,7 @@ def _source_sql(plan: SyncPlan, selection: Selection) -> str:
         selection.schema,
         plan.read_schema,
         plan.schema,
-        plan.config.transformation,
+        plan.transformation,
         None if selection.is_sure else plan.bounds,
     )
 

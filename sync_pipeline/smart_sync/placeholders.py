@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from sync_pipeline.smart_sync.interval import SyncInterval, timestamp_text
 
 START_PLACEHOLDER, END_PLACEHOLDER = "{start_timestamp}", "{end_timestamp}"
@@ -18,6 +20,13 @@ def fill_placeholders(query: str, interval: SyncInterval, start: str | None = No
 
     `start` replaces the interval's own start.
     """
-    return query.replace(START_PLACEHOLDER, start or timestamp_text(interval.start)).replace(
-        END_PLACEHOLDER, timestamp_text(interval.end)
-    )
+    return _filled(query, start or timestamp_text(interval.start), timestamp_text(interval.end))
+
+
+def query_at(query: str, moment: datetime) -> str:
+    """Return `query` with both placeholders at one moment: a query has the same columns whatever the interval is."""
+    return _filled(query, timestamp_text(moment), timestamp_text(moment))
+
+
+def _filled(query: str, start: str, end: str) -> str:
+    return query.replace(START_PLACEHOLDER, start).replace(END_PLACEHOLDER, end)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -17,15 +18,31 @@ from sync_pipeline.smart_sync.wall_clock import WallClock
 
 
 @dataclass(frozen=True)
-class SourceDescription:
-    """What a source says of itself at launch.
+class SourceClock:
+    """What a source says before anything else is known: the first step of planning.
 
     Attributes:
-        schema: the query's columns with the BigQuery types we would choose for them.
         now: the source's own clock, aware, in UTC.
         upper_bound: the latest end of an interval below which no row can appear any more.
         wall_clock: where Smart Sync's column has no time zone, the clock of its stamps; `now` and `upper_bound` are
             readings of it then, written as UTC.
+        transport: what protects the connection to the source; empty where Google's own clients do.
+        risks: sentences for the plan, on the connection and on what the interval may miss.
+    """
+
+    now: datetime
+    upper_bound: datetime
+    wall_clock: WallClock | None = None
+    transport: str = ""
+    risks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SourceDescription:
+    """The columns of the rows that a run reads.
+
+    Attributes:
+        schema: the query's columns with the BigQuery types we would choose for them.
         primary_key: columns that `source_table_for_schema` declares unique and that the query returns
             unchanged; empty where unknown.
         single_table: the query reads that one table alone, and none of its rows twice, so that its key is the query's
@@ -37,24 +54,16 @@ class SourceDescription:
             destination's columns are read too, and each value is checked: an existing column keeps its type.
         transformation: what is left to do with the columns, by their names, where the source itself chooses and hashes
             fields of its rows, whose names need not be columns'.
-        scan: where the columns can only be told once it is known which rows are read: gives the description of those in
-            an interval. `schema` is empty until then.
-        transport: what protects the connection to the source; empty where Google's own clients do.
         nothing_seen: why no column is known, where none is, and what to do.
     """
 
     schema: Schema
-    now: datetime
-    upper_bound: datetime
     primary_key: tuple[str, ...] = ()
     single_table: bool = False
     risks: tuple[str, ...] = ()
     default_primary_key: tuple[str, ...] = ()
     has_dynamic_schema: bool = False
     transformation: TransformationConfig | None = None
-    scan: Callable[[SyncInterval], SourceDescription] | None = None
-    wall_clock: WallClock | None = None
-    transport: str = ""
     nothing_seen: str = (
         "the source has no rows for this run, so that nobody can tell the columns of the table: run again when there "
         "are some"
@@ -179,17 +188,39 @@ class ReadPlan:
     selection: Selection | None = None
 
 
+class SourceSession(Protocol):
+    """A source while a run is planned. Planning asks in this order, and asks each question once.
+
+    Raises SourceError or SchemaError.
+    """
+
+    @property
+    def clock(self) -> SourceClock:
+        """The source's clock. It was read first of all: no row is read, and no interval chosen, before."""
+
+    def describe(self, interval: SyncInterval | None) -> SourceDescription:
+        """Return the columns of the rows in `interval`; None is all rows, without Smart Sync."""
+
+    def plan_read(self, schema: Schema, interval: SyncInterval | None) -> ReadPlan:
+        """Return how the columns of `schema`, of the rows in `interval`, will be read.
+
+        `schema` has columns of the description, each with the type that it is read as, and where the description has a
+        dynamic schema, columns of the destination besides.
+        """
+
+
 class Source(Protocol):
     """A place rows come from. Building one opens no connection."""
 
-    def describe(self) -> SourceDescription:
-        """Return the query's columns and the source's clock. Raises SourceError or SchemaError."""
+    def connect(self) -> AbstractContextManager[SourceSession]:
+        """Connect for planning, and read the clock: one connection serves the whole launch.
 
-    def plan_read(self, schema: Schema, interval: SyncInterval | None) -> ReadPlan:
-        """Return how the columns of `schema`, of the rows in `interval`, will be read."""
+        Between two questions the destination is asked, which may take minutes: hold no lock and no transaction open.
+        Raises SourceError or SchemaError.
+        """
 
     def read(self, schema: Schema, run_id: str = "") -> beam.PTransform:
-        """Return the transform from `Partition`s to three outputs: `BATCHES`, `DEAD_LETTERS` and `FAILURES`.
+        """Return the transform from `ReadSplit`s to three outputs: `BATCHES`, `DEAD_LETTERS` and `FAILURES`.
 
         Batches are `pyarrow.RecordBatch`es with `schema.arrow`. Where the run has no dead letter table, a row that does
         not fit is a failure, a RecordError. Without a run all errors are raised.

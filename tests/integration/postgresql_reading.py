@@ -27,6 +27,7 @@ from sync_pipeline.sources.postgresql.connection import connected
 from sync_pipeline.sources.postgresql.copy_read import copy_batches
 from sync_pipeline.sources.postgresql.source import PostgresqlSource, open_source
 from sync_pipeline.transforms.batches import read_schema
+from tests.source_questions import described, read_planned
 
 APPLICATION_NAME = "dataflow-bigquery-sync"
 
@@ -62,14 +63,14 @@ class Reader:
     def schema(self, query: str, **parameters: str) -> Schema:
         """Return the columns as they are read, with `transformation_config` applied."""
         source = self.source(query, **parameters)
-        return read_schema(source.describe().schema, source.config.transformation)
+        return read_schema(described(source).schema, source.config.transformation)
 
     def batches(
         self, query: str, batch_size: int = 1000, interval: SyncInterval | None = None, **parameters: str
     ) -> Iterator[pa.RecordBatch]:
         source = self.source(query, **parameters)
-        schema = read_schema(source.describe().schema, source.config.transformation)
-        for partition in source.plan_read(schema, interval).splits:
+        schema = read_schema(described(source, interval).schema, source.config.transformation)
+        for partition in read_planned(source, interval, schema).splits:
             with connected(source.connection, source.config.max_retries) as connection:
                 yield from copy_batches(connection, partition.statement, schema, batch_size)
 

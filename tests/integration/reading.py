@@ -43,7 +43,7 @@ def read_rows(plan: SyncPlan) -> Iterator[pa.RecordBatch]:
     """Yield the rows that `plan` reads, as they are to be staged; none where BigQuery selects them."""
     if plan.selection is None:
         for batch in read_splits(open_source(plan.config), plan.read_schema, plan.read.splits):
-            yield transform_batch(batch, plan.config.transformation, plan.schema)
+            yield transform_batch(batch, plan.transformation, plan.schema)
 
 
 def _outputs(step: beam.DoFn, elements: Iterable[Any]) -> Iterator[Any]:

@@ -16,6 +16,7 @@ from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.sources.mongodb import connection as connection_module
 from sync_pipeline.sources.mongodb.source import MongodbSource, open_source
 from tests.integration.mongodb_syncing import MongodbSyncing
+from tests.source_questions import described
 
 PASSWORD = "s3cret/of the:role@"
 
@@ -46,7 +47,7 @@ def source(syncing: MongodbSyncing, **parameters: str | None) -> MongodbSource:
 
 def failure(syncing: MongodbSyncing, **parameters: str | None) -> SourceError:
     with pytest.raises(SourceError) as caught:
-        source(syncing, **parameters).describe()
+        described(source(syncing, **parameters))
     for secret in (PASSWORD, quote_plus(PASSWORD), syncing.endpoints.mongodb_password):
         assert secret not in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -97,8 +98,8 @@ def test_user_of_another_database(syncing: MongodbSyncing, stranger: str) -> Non
     assert isinstance(error, SourceQueryError)
     assert "grant the user the role read on the database" in str(error)
     syncing.mongodb.command("grantRolesToUser", stranger, roles=["read"])
-    described = source(syncing, **uri(syncing.endpoints, user, options)).describe()
-    assert described.schema.names == ("_id", "n")
+    description = described(source(syncing, **uri(syncing.endpoints, user, options)))
+    assert description.schema.names == ("_id", "n")
 
 
 def test_user_of_one_collection(syncing: MongodbSyncing, stranger: str) -> None:

@@ -18,11 +18,12 @@ from sync_pipeline.errors import SchemaError, SourceQueryError, SourceUnavailabl
 from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.schema import MAX_COLUMNS
 from sync_pipeline.smart_sync.interval import BEGINNING, StartOrigin, SyncInterval
-from sync_pipeline.sources.mongodb import connection, schema_inference, source
+from sync_pipeline.sources.mongodb import connection, schema_inference, session
 from sync_pipeline.sources.mongodb.source import open_source
 from sync_pipeline.sources.mongodb.to_json import DECODING
 from sync_pipeline.sources.source import SourceDescription
 from tests.integration.mongodb_syncing import MongodbSyncing
+from tests.source_questions import described
 
 STAMP = datetime(2025, 1, 1, tzinfo=UTC)
 EVERYTHING = SyncInterval(BEGINNING, STAMP + timedelta(days=1), StartOrigin.EVERYTHING)
@@ -38,11 +39,7 @@ def scanned(syncing: MongodbSyncing, interval: SyncInterval | None = None, **par
     """Return what the source says of the documents in an interval, or without Smart Sync, of all."""
     if interval is not None:
         parameters["enable_smart_sync"] = "true"
-    described = open_source(SyncConfig.from_parameters(syncing.parameters(**parameters))).describe()
-    if interval is None:
-        return described
-    assert described.scan is not None
-    return described.scan(interval)
+    return described(open_source(SyncConfig.from_parameters(syncing.parameters(**parameters))), interval)
 
 
 class Commands(CommandListener):
@@ -212,7 +209,7 @@ def test_documents_without_a_date_are_counted_by_the_index(
 
 def test_server_that_does_not_answer(syncing: MongodbSyncing, monkeypatch: pytest.MonkeyPatch) -> None:
     """A question of the launch ends, whoever is at the other side."""
-    monkeypatch.setattr(source, "ANSWER_SECONDS", 1)
+    monkeypatch.setattr(session, "ANSWER_SECONDS", 1)
     syncing.insert({"_id": 1})
     address = (syncing.endpoints.mongodb_host, syncing.endpoints.mongodb_port)
     with (

@@ -16,6 +16,7 @@ from sync_pipeline.sources.mongodb import splits
 from sync_pipeline.sources.mongodb.source import MongodbSource, open_source
 from sync_pipeline.sources.source import ReadPlan
 from tests.integration.mongodb_syncing import MongodbSyncing
+from tests.source_questions import described, read_planned
 
 
 @pytest.fixture
@@ -28,8 +29,7 @@ def source(syncing: MongodbSyncing, **parameters: str) -> MongodbSource:
 
 
 def read_plan(syncing: MongodbSyncing, **parameters: str) -> ReadPlan:
-    opened = source(syncing, **parameters)
-    return opened.plan_read(opened.describe().schema, None)
+    return read_planned(source(syncing, **parameters))
 
 
 def named(name: bytes, value: int) -> RawBSONDocument:
@@ -80,7 +80,7 @@ def test_columns_of_documents_near_legacy_coordinates(
 ) -> None:
     syncing.insert({"_id": 1, "place": [0, 0], "a": 1}, {"_id": 2, "place": [50, 50], "b": 1}, {"_id": 3, "c": 1})
     syncing.collection.create_index([("place", "2d")])
-    assert source(syncing, mongodb_query=f'{{"place": {near}}}').describe().schema.names == names
+    assert described(source(syncing, mongodb_query=f'{{"place": {near}}}')).schema.names == names
 
 
 def test_values_that_drivers_stumble_over(syncing: MongodbSyncing) -> None:

@@ -28,6 +28,7 @@ from tests.integration.postgresql_reading import (
     fresh_database,
     sessions,
 )
+from tests.source_questions import described, read_planned
 
 ROLE_PASSWORD = "s3cret of the 'role'\\"
 
@@ -408,8 +409,8 @@ def test_a_reader_that_goes_away_while_the_server_has_not_answered(endpoints: En
 
 def test_a_complete_read_cancels_nothing(reader: Reader) -> None:
     source = reader.source("SELECT g FROM generate_series(1, 10) AS g")
-    schema = source.describe().schema
-    statement = source.plan_read(schema, None).splits[0].statement
+    schema = described(source).schema
+    statement = read_planned(source, schema=schema).splits[0].statement
     for _ in range(5):
         with connected(source.connection, 0) as connection:
             watched = Watched(connection)

@@ -14,6 +14,7 @@ import sandbox
 from sandbox import Endpoints
 from sync_pipeline.errors import SourceUnavailableError
 from tests.integration.postgresql_reading import ENDLESS, Reader, assert_nothing_is_left, connect, failure
+from tests.source_questions import described
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ def test_an_outage_that_ends_is_survived(
     source = Reader(endpoints, endpoints.postgresql_database).source("SELECT 1 AS a", max_retries="1")
     sandbox.stop_server(endpoints.folder, "postgresql")
     with caplog.at_level(logging.WARNING, "sync_pipeline"):
-        assert source.describe().schema.names == ("a",)
+        assert described(source).schema.names == ("a",)
     assert waits == [1]
     [message] = caplog.messages
     assert message.startswith("PostgreSQL cannot be reached at ")

@@ -22,6 +22,7 @@ from sync_pipeline.smart_sync.interval import StartOrigin, SyncInterval
 from sync_pipeline.sources.postgresql.connection import connected
 from sync_pipeline.sources.source import BATCHES, ReadSplit
 from tests.integration.postgresql_reading import Reader, execute, fresh_database, rows_of
+from tests.source_questions import clock_of, described, read_planned
 
 SHOP = '''
     CREATE TABLE customers (
@@ -360,13 +361,13 @@ def test_an_odd_timestamp_column(shop: Reader) -> None:
 
 def test_the_query_that_is_shown(shop: Reader) -> None:
     source = shop.source("SELECT id, updated_at FROM customers;", **SMART_SYNC)
-    plan = source.plan_read(source.describe().schema, INTERVAL)
+    plan = read_planned(source, INTERVAL)
     assert plan.query == (
         "SELECT * FROM (\nSELECT id, updated_at FROM customers\n) AS q\n"
         'WHERE q."updated_at" > \'2024-01-01 00:00:00.000000+00\' AND q."updated_at" <= \'2024-01-02 '
         "00:00:00.000000+00'"
     )
-    assert shop.source("SELECT 1;").plan_read(shop.schema("SELECT 1"), None).query == "SELECT 1"
+    assert read_planned(shop.source("SELECT 1;")).query == "SELECT 1"
 
 
 @pytest.mark.parametrize(
@@ -379,19 +380,19 @@ def test_the_query_that_is_shown(shop: Reader) -> None:
     ],
 )
 def test_estimated_rows(shop: Reader, query: str, rows: int) -> None:
-    assert shop.source(query).plan_read(shop.schema(query), None).estimated_rows == rows
+    assert read_planned(shop.source(query)).estimated_rows == rows
 
 
 def test_the_server_s_clock(shop: Reader, connection: Connection) -> None:
     [(before,)] = execute(connection, "SELECT clock_timestamp()")
-    now = shop.source("SELECT 1").describe().now
+    now = clock_of(shop.source("SELECT 1")).now
     [(after,)] = execute(connection, "SELECT clock_timestamp()")
     assert before <= now <= after
     assert now.utcoffset() == timedelta(0)
 
 
-def described(reader: Reader, query: str, table: str) -> tuple[list[Field], tuple[str, ...], bool]:
-    description = reader.source(query, enable_auto_schema="true", source_table_for_schema=table).describe()
+def table_described(reader: Reader, query: str, table: str) -> tuple[list[Field], tuple[str, ...], bool]:
+    description = described(reader.source(query, enable_auto_schema="true", source_table_for_schema=table))
     return list(description.schema), description.primary_key, description.single_table
 
 
@@ -404,17 +405,17 @@ CUSTOMERS = [
 
 @pytest.mark.parametrize("table", ["customers", "public.customers", "PUBLIC.Customers", '"public"."customers"'])
 def test_source_table(shop: Reader, table: str) -> None:
-    assert described(shop, "SELECT * FROM customers", table) == (CUSTOMERS, ("id",), True)
+    assert table_described(shop, "SELECT * FROM customers", table) == (CUSTOMERS, ("id",), True)
 
 
 def test_without_a_source_table_nothing_is_required(shop: Reader) -> None:
-    description = shop.source("SELECT * FROM customers").describe()
+    description = described(shop.source("SELECT * FROM customers"))
     assert {(field.mode, field.description) for field in description.schema} == {(NULLABLE, "")}
     assert (description.primary_key, description.single_table) == ((), False)
 
 
 def test_a_primary_key_is_in_its_own_order(shop: Reader) -> None:
-    fields, key, single = described(shop, "SELECT * FROM orders", "orders")
+    fields, key, single = table_described(shop, "SELECT * FROM orders", "orders")
     assert (key, single) == (("number", "customer_id"), True)
     assert [(field.name, field.type_name, field.mode) for field in fields] == [
         ("customer_id", "INT64", REQUIRED),
@@ -427,7 +428,7 @@ def test_a_primary_key_is_in_its_own_order(shop: Reader) -> None:
 
 def test_a_renamed_key_is_found_by_what_it_is(shop: Reader) -> None:
     query = "SELECT customer_id AS number, number AS n, document FROM orders"
-    assert described(shop, query, "orders")[1] == ("n", "number")
+    assert table_described(shop, query, "orders")[1] == ("n", "number")
 
 
 @pytest.mark.parametrize(
@@ -439,11 +440,11 @@ def test_a_renamed_key_is_found_by_what_it_is(shop: Reader) -> None:
     ],
 )
 def test_a_key_that_is_not_returned_unchanged_is_none(shop: Reader, query: str) -> None:
-    assert described(shop, query, "customers")[1] == ()
+    assert table_described(shop, query, "customers")[1] == ()
 
 
 def test_a_computed_column_is_nullable_and_no_single_table(shop: Reader) -> None:
-    fields, key, single = described(shop, "SELECT id, upper(name) AS name FROM customers", "customers")
+    fields, key, single = table_described(shop, "SELECT id, upper(name) AS name FROM customers", "customers")
     assert [(field.name, field.mode, field.description) for field in fields] == [
         ("id", REQUIRED, ""),
         ("name", NULLABLE, ""),
@@ -461,7 +462,7 @@ def test_a_computed_column_is_nullable_and_no_single_table(shop: Reader) -> None
     ],
 )
 def test_what_a_column_is_is_seen_through(shop: Reader, query: str) -> None:
-    assert described(shop, query, "customers") == (CUSTOMERS[:2], ("id",), True)
+    assert table_described(shop, query, "customers") == (CUSTOMERS[:2], ("id",), True)
 
 
 @pytest.mark.parametrize(
@@ -477,19 +478,19 @@ def test_what_a_column_is_is_seen_through(shop: Reader, query: str) -> None:
     ],
 )
 def test_a_query_that_may_repeat_rows_has_no_key(shop: Reader, query: str) -> None:
-    assert described(shop, query, "customers") == (CUSTOMERS[:2], ("id",), False)
+    assert table_described(shop, query, "customers") == (CUSTOMERS[:2], ("id",), False)
 
 
 @pytest.mark.parametrize("table", ["names", "snapshot"])
 def test_a_view_requires_nothing(shop: Reader, table: str) -> None:
-    fields, key, _ = described(shop, f"SELECT * FROM {table}", table)
+    fields, key, _ = table_described(shop, f"SELECT * FROM {table}", table)
     assert [(field.name, field.mode) for field in fields] == [("id", NULLABLE), ("name", NULLABLE)]
     assert key == ()
     assert shop.rows(f"SELECT * FROM {table} ORDER BY id") == [(1, "Ann"), (2, "Bob"), (3, "Cy")]
 
 
 def test_a_partitioned_table(shop: Reader) -> None:
-    fields, key, single = described(shop, "SELECT * FROM events", "events")
+    fields, key, single = table_described(shop, "SELECT * FROM events", "events")
     assert [(field.name, field.mode) for field in fields] == [("id", REQUIRED), ("day", REQUIRED)]
     assert (key, single) == (("id", "day"), True)
     assert len(shop.rows("SELECT * FROM events")) == 1
@@ -504,8 +505,8 @@ def test_inherited_rows_are_read(shop: Reader) -> None:
     ("query", "is_key"), [("SELECT * FROM parent", False), ("SELECT * FROM ONLY parent", True)], ids=["all", "only"]
 )
 def test_rows_of_child_tables_may_repeat_a_key(shop: Reader, query: str, is_key: bool) -> None:
-    assert described(shop, query, "parent")[1:] == (("id",), is_key)
-    risks = shop.source(query, primary_key="id").describe().risks
+    assert table_described(shop, query, "parent")[1:] == (("id",), is_key)
+    risks = described(shop.source(query, primary_key="id")).risks
     assert any(risk.startswith("the query also reads the child tables of parent (public.child)") for risk in risks) == (
         not is_key
     )
@@ -514,12 +515,12 @@ def test_rows_of_child_tables_may_repeat_a_key(shop: Reader, query: str, is_key:
 def test_policies_that_may_hide_rows_are_a_risk(shop: Reader, connection: Connection) -> None:
     execute(connection, "CREATE TABLE guarded (id int); ALTER TABLE guarded ENABLE ROW LEVEL SECURITY")
     # The sandbox's user is the tables' owner and a superuser, whom no policy concerns.
-    assert not any("row-level security" in risk for risk in shop.source("SELECT * FROM guarded").describe().risks)
+    assert not any("row-level security" in risk for risk in described(shop.source("SELECT * FROM guarded")).risks)
     role = f"watched_{shop.database}"
     execute(connection, f"CREATE ROLE {role} LOGIN PASSWORD 'x'; GRANT SELECT ON guarded, customers TO {role}")
     try:
         login = {"postgresql_username": role, "postgresql_password": "x"}
-        risks = shop.source("SELECT g.id FROM guarded g JOIN customers USING (id)", **login).describe().risks
+        risks = described(shop.source("SELECT g.id FROM guarded g JOIN customers USING (id)", **login)).risks
         assert [risk.split(":")[0] for risk in risks if "row-level" in risk] == [
             "row-level security of guarded applies to the user"
         ]
@@ -528,7 +529,7 @@ def test_policies_that_may_hide_rows_are_a_risk(shop: Reader, connection: Connec
 
 
 def test_partitions_share_the_key_of_their_table(shop: Reader) -> None:
-    risks = shop.source("SELECT * FROM events", primary_key="id,day").describe().risks
+    risks = described(shop.source("SELECT * FROM events", primary_key="id,day")).risks
     assert not any("child tables" in risk for risk in risks)
 
 
@@ -544,14 +545,14 @@ def test_a_not_null_that_does_not_hold_for_all_rows_is_none(shop: Reader, connec
     execute(connection, f"CREATE TABLE lax (id int NOT NULL, {declared})")
     try:
         execute(connection, altered)
-        fields, _, _ = described(shop, "SELECT * FROM lax", "lax")
+        fields, _, _ = table_described(shop, "SELECT * FROM lax", "lax")
         assert [(field.name, field.mode) for field in fields] == [("id", REQUIRED), ("day", NULLABLE)]
     finally:
         execute(connection, "DROP TABLE lax CASCADE")
 
 
 def test_a_quoted_table(shop: Reader) -> None:
-    fields, key, single = described(shop, 'TABLE "My Schema"."Order Items"', '"My Schema"."Order Items"')
+    fields, key, single = table_described(shop, 'TABLE "My Schema"."Order Items"', '"My Schema"."Order Items"')
     assert [(field.name, field.mode) for field in fields] == [('Item "No"', REQUIRED), ("%s", REQUIRED)]
     assert (key, single) == (('Item "No"',), True)
 
@@ -567,7 +568,7 @@ def test_a_quoted_table(shop: Reader) -> None:
 )
 def test_a_missing_source_table(shop: Reader, table: str, shown: str) -> None:
     with pytest.raises(SchemaError) as caught:
-        described(shop, "SELECT * FROM customers", table)
+        table_described(shop, "SELECT * FROM customers", table)
     assert str(caught.value) == (
         f"source_table_for_schema: {shown} is not a table the user can see in database {shop.database}: give it as "
         "schema.table, and quote names with capitals"
@@ -592,7 +593,7 @@ def test_a_null_from_a_left_join_in_a_not_null_column(shop: Reader) -> None:
 
 def test_partitions_are_read_in_a_pipeline(shop: Reader) -> None:
     source = shop.source("SELECT id, name FROM customers", batch_size="1")
-    schema = source.describe().schema
+    schema = described(source).schema
     partitions = [
         ReadSplit(index, 2, f"SELECT id, name FROM customers WHERE id {condition} ORDER BY id")
         for index, condition in enumerate(("<= 2", "> 2"), start=1)

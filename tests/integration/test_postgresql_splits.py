@@ -19,6 +19,7 @@ from sync_pipeline.sources.postgresql import split_points, splits
 from sync_pipeline.sources.source import ReadPlan
 from tests.integration.postgresql_reading import Reader, execute, fresh_database
 from tests.integration.syncing import Syncing
+from tests.source_questions import read_planned
 
 # Values of a column, as texts that the server reads: skewed, repeated, NULL, and the ends of each type's order.
 VALUES = {
@@ -51,8 +52,7 @@ def cut_small_tables(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def planned(reader: Reader, query: str, interval: SyncInterval | None = None, **parameters: str) -> ReadPlan:
-    source = reader.source(query, **parameters)
-    return source.plan_read(source.describe().schema, interval)
+    return read_planned(reader.source(query, **parameters), interval)
 
 
 def numbers(connection: Connection, plan: ReadPlan) -> list[list[int]]:

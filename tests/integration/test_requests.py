@@ -27,7 +27,7 @@ from sync_pipeline.publishing.staged_files import StagedFile
 from sync_pipeline.publishing.staging import rows_target, write_batches
 from sync_pipeline.schema import REPEATED, REQUIRED, Field, Schema
 from sync_pipeline.smart_sync.interval import SyncInterval
-from sync_pipeline.sources.source import DeadLetter, ReadPlan, SourceDescription
+from sync_pipeline.sources.source import DeadLetter, ReadPlan, SourceClock, SourceDescription
 from tests.plans import INTERVAL, PARAMETERS, moment, plan
 
 LOCATION = "US"
@@ -347,9 +347,17 @@ class _Source:
 
     schema: Schema
 
-    def describe(self) -> SourceDescription:
+    @property
+    def clock(self) -> SourceClock:
         now = moment("2025-07-22 15:00")
-        return SourceDescription(self.schema, now=now, upper_bound=now)
+        return SourceClock(now=now, upper_bound=now)
+
+    @contextlib.contextmanager
+    def connect(self) -> Iterator[_Source]:
+        yield self
+
+    def describe(self, interval: SyncInterval | None) -> SourceDescription:
+        return SourceDescription(self.schema)
 
     def plan_read(self, schema: Schema, interval: SyncInterval | None) -> ReadPlan:
         raise AssertionError("a plan that is refused reads nothing")

@@ -9,13 +9,11 @@ from typing import Any
 import pytest
 
 from sync_pipeline.auto_schema.layout import TableLayout
-from sync_pipeline.planning.dead_letter_table import DeadLetterTable
 from sync_pipeline.planning.plan import SyncPlan, WriteMode, new_run_id, staging_table_id
-from sync_pipeline.schema import REPEATED, Field, Schema
+from sync_pipeline.schema import Field, Schema
 from sync_pipeline.smart_sync.bounds import TimestampBounds
 from sync_pipeline.smart_sync.interval import StartOrigin, SyncInterval
-from sync_pipeline.sources.source import ReadPlan, ReadSplit
-from tests.plans import INTERVAL, PASSWORD, USERS, moment, plan
+from tests.plans import INTERVAL, USERS, moment, plan
 
 KEYED = {"primary_key": "id"}
 FIRST = SyncInterval(moment("1900-01-01"), moment("2025-07-22 15:00"), StartOrigin.EVERYTHING)
@@ -137,112 +135,6 @@ def test_run_ids_sort_by_time_and_are_unique() -> None:
     ids = {new_run_id(started) for _ in range(100)}
     assert len(ids) == 100
     assert all(re.fullmatch("20250722T150001_[0-9a-f]{8}", run_id) for run_id in ids)
-
-
-FULL = plan(
-    {"primary_key": "id", "batch_size": "5000"},
-    interval=INTERVAL,
-    write_mode=WriteMode.MERGE,
-    creates_table=True,
-    schema=Schema((*USERS, Field("tags", "STRING", REPEATED, source_type="text[]"), Field("document", "JSON"))),
-    read_schema=Schema((*USERS, Field("tags", "STRING", REPEATED, source_type="text[]"))),
-    layout=TableLayout("updated_at", "MONTH", ("id",), ("id",)),
-    read=ReadPlan(
-        "SELECT *\nFROM users",
-        (ReadSplit(1, 2, "SELECT 1"), ReadSplit(2, 2, "SELECT 2")),
-        estimated_rows=1234567,
-    ),
-    dead_letters=DeadLetterTable("p-123456.lost.rows", "EU", exists=False),
-    notes=("first note", "second note"),
-    risks=("one risk",),
-)
-
-
-def test_render_is_a_whole_page() -> None:
-    assert (
-        FULL.render()
-        == """\
-Sync
-    postgresql to my-project.production.users in EU (run 20250722T150000_0a1b2c3d)
-Interval
-    updated_at in (2025-07-22 13:00:00.000000+00, 2025-07-22 15:00:00.000000+00]
-    start: latest timestamp in the destination
-Query
-    SELECT *
-    FROM users
-Rows
-    about 1,234,567, as the source estimates
-Reading
-    2 partition(s), at most 5,000 rows a batch
-Columns
-    id bigint                            ->  id INT64 NOT NULL
-    name text                            ->  name STRING
-    updated_at timestamp with time zone  ->  updated_at TIMESTAMP
-    tags text[]                          ->  tags ARRAY<STRING>
-    constant                             ->  document JSON
-Table
-    CREATE TABLE `my-project.production.users` (
-      `id` INT64 NOT NULL,
-      `name` STRING,
-      `updated_at` TIMESTAMP,
-      `tags` ARRAY<STRING>,
-      `document` JSON,
-      PRIMARY KEY (`id`) NOT ENFORCED
-    )
-    PARTITION BY TIMESTAMP_TRUNC(`updated_at`, MONTH)
-    CLUSTER BY `id`
-Publishing
-    merge by id: one load job into a staging table, then one query job that parses JSON; rows that do not fit go to \
-p-123456.lost.rows
-Notes
-    - first note
-    - second note
-Risks
-    - one risk"""
-    )
-
-
-def test_render_of_a_plain_sync() -> None:
-    alteration = "ALTER TABLE `my-project.production.users` ADD COLUMN IF NOT EXISTS `name` STRING"
-    page = plan(alterations=(alteration,), write_mode=WriteMode.TRUNCATE).render()
-    assert "Interval\n    none: Smart Sync is off, the whole query is read\n" in page
-    assert "Rows\n    unknown\n" in page
-    assert f"Table\n    exists, neither partitioned nor clustered\n    {alteration}\n" in page
-    assert page.endswith("Publishing\n    replace all rows: one load job\nNotes\n    none\nRisks\n    none seen")
-
-
-def test_render_of_a_replacement() -> None:
-    page = plan(write_mode=WriteMode.REPLACE).render()
-    assert "Table\n    CREATE OR REPLACE TABLE `my-project.production.users` (\n" in page
-    assert "Publishing\n    replace the table: one load job into a staging table, then one query job\n" in page
-
-
-def test_lines_are_single_lines() -> None:
-    lines = replace(FULL, alterations=("ALTER TABLE x",)).lines()
-    assert [line for line in lines if "\n" in line or not line.startswith("plan: ")] == []
-    assert lines == [
-        (
-            "plan: run 20250722T150000_0a1b2c3d: postgresql to my-project.production.users, merge by id: one load job "
-            "into a staging table, then one query job that parses JSON; rows that do not fit go to p-123456.lost.rows"
-        ),
-        "plan: 5 columns, 2 partition(s), rows: about 1,234,567, as the source estimates",
-        (
-            "plan: interval (2025-07-22 13:00:00.000000+00, 2025-07-22 15:00:00.000000+00]: latest timestamp in the "
-            "destination"
-        ),
-        "plan: the table will be created, partitioned by updated_at (MONTH), clustered by id",
-        "plan: the table will be changed: ALTER TABLE x",
-        "plan: note: first note",
-        "plan: note: second note",
-        "plan: risk: one risk",
-    ]
-
-
-@pytest.mark.parametrize("plan", [FULL, plan()], ids=["full", "plain"])
-def test_no_secret_is_shown(plan: SyncPlan) -> None:
-    assert plan.config.source.password.resolve() == PASSWORD  # type: ignore[union-attr]
-    shown = "\n".join((plan.render(), *plan.lines(), repr(plan), str(plan)))
-    assert PASSWORD not in shown
 
 
 def test_names_that_differ_in_case_share_an_id_where_they_are_one_table() -> None:

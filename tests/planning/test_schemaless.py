@@ -1,18 +1,14 @@
-"""Rows that may have columns nobody has seen: which columns are read, and by which key they are merged."""
+"""Rows that may have columns nobody has seen: which columns are read."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import pytest
 
-from sync_pipeline.errors import SchemaError
 from sync_pipeline.parameters.config import SyncConfig
-from sync_pipeline.planning.schemaless import schemaless_schema, with_default_key
+from sync_pipeline.planning.schemaless import schemaless_schema
 from sync_pipeline.schema import REPEATED, Field, Schema
 from sync_pipeline.sources.source import SourceDescription
 
-NOW = datetime(2024, 1, 1, tzinfo=UTC)
 SEEN = Schema((Field("_id", "STRING"), Field("n", "JSON")))
 EXISTING = Schema(
     (
@@ -41,7 +37,7 @@ def config(transformation: str = "{}", **parameters: str) -> SyncConfig:
 
 
 def description(schema: Schema) -> SourceDescription:
-    return SourceDescription(schema, NOW, NOW, default_primary_key=("_id",), has_dynamic_schema=True)
+    return SourceDescription(schema, default_primary_key=("_id",), has_dynamic_schema=True)
 
 
 @pytest.mark.parametrize(
@@ -80,30 +76,3 @@ def description(schema: Schema) -> SourceDescription:
 def test_columns(seen: Schema, transformation: str, columns: str) -> None:
     schema = schemaless_schema(description(seen), EXISTING, config(transformation).transformation)
     assert ", ".join(f"{field.name} {field.type}" for field in schema) == columns
-
-
-def test_rows_are_merged_by_their_key() -> None:
-    smart = config(enable_smart_sync="true")
-    changed, (note,) = with_default_key(smart, description(SEEN))
-    assert changed.primary_key == ("_id",)
-    assert note.startswith("merged by _id")
-
-
-def test_a_key_that_is_given_counts() -> None:
-    smart = config(enable_smart_sync="true", primary_key="n")
-    assert with_default_key(smart, description(SEEN)) == (smart, ())
-
-
-def test_without_smart_sync_nothing_is_merged() -> None:
-    assert with_default_key(config(), description(SEEN)) == (config(), ())
-
-
-@pytest.mark.parametrize(
-    "parameters",
-    [{"smart_sync_lookback_seconds": "5"}, {"smart_sync_null_timestamps": "include"}],
-    ids=lambda p: next(iter(p)),
-)
-def test_rows_without_their_key_are_not_read_twice(parameters: dict[str, str]) -> None:
-    smart = config('{"exclude_fields": ["_id"]}', enable_smart_sync="true", **parameters)
-    with pytest.raises(SchemaError, match="reads rows again, and without _id, which is left out"):
-        with_default_key(smart, description(SEEN))

@@ -166,21 +166,42 @@ REFUSALS: tuple[tuple[str, str], ...] = (
 
 @contextlib.contextmanager
 def connected(config: PostgresqlConfig, max_retries: int) -> Iterator[Connection]:
-    """Open a read-only session in UTC and close it at the end.
+    """Open a connection and begin a read-only transaction in UTC; close the connection at the end.
 
     An unreachable server is tried `max_retries` times more, waiting 1, 2, 4 … seconds; a refusal is final.
     Raises SourceUnavailableError or SourceQueryError.
     """
+    with open_connection(config, max_retries) as connection:
+        _begin(connection)
+        yield connection
+
+
+@contextlib.contextmanager
+def open_connection(config: PostgresqlConfig, max_retries: int) -> Iterator[Connection]:
+    """Open a connection as `connected` does, for as many transactions as are wanted: see `transaction`."""
     connection = connect_with_retries(lambda: _connect(config), max_retries)
     try:
-        with translated_errors(), connection.cursor() as cursor:
+        with translated_errors():
             connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
-            for name, value in SESSION_SETTINGS.items():
-                # SET LOCAL, not SET: behind a pooler the session outlives us.
-                cursor.execute(f"SET LOCAL {name} = '{value}'")
         yield connection
     finally:
         connection.close()
+
+
+@contextlib.contextmanager
+def transaction(connection: Connection) -> Iterator[None]:
+    """Begin a read-only transaction in UTC, and end it where no error has: a connection with one is to be closed."""
+    _begin(connection)
+    yield
+    with translated_errors():
+        connection.rollback()
+
+
+def _begin(connection: Connection) -> None:
+    with translated_errors(), connection.cursor() as cursor:
+        for name, value in SESSION_SETTINGS.items():
+            # SET LOCAL, not SET: behind a pooler the session outlives us.
+            cursor.execute(f"SET LOCAL {name} = '{value}'")
 
 
 def _connect(config: PostgresqlConfig) -> Connection:

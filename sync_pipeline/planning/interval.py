@@ -1,0 +1,61 @@
+"""The interval of a run: from the latest timestamp of the destination to where the source's rows are complete."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from google.cloud import bigquery
+
+from sync_pipeline.parameters.config import SyncConfig
+from sync_pipeline.planning.destination import DestinationDescription
+from sync_pipeline.planning.latest_timestamp import latest_timestamp
+from sync_pipeline.smart_sync.interval import LatestTimestamp, SyncInterval, resolve_interval
+from sync_pipeline.sources.source import SourceClock
+from sync_pipeline.transforms.batches import destination_name
+
+
+@dataclass(frozen=True)
+class PlannedInterval:
+    """What a run reads.
+
+    Attributes:
+        interval: None without Smart Sync: all rows.
+        timestamp_column: Smart Sync's, by its name in the destination; None without it.
+        risks: sentences for the plan.
+    """
+
+    interval: SyncInterval | None = None
+    timestamp_column: str | None = None
+    risks: tuple[str, ...] = ()
+
+
+def plan_interval(
+    client: bigquery.Client, config: SyncConfig, clock: SourceClock, destination: DestinationDescription
+) -> PlannedInterval:
+    """Ask the destination how far it has come, and return what is to be read. Raises SchemaError or PublishError."""
+    smart_sync = config.smart_sync
+    if smart_sync is None:
+        return PlannedInterval()
+    column = destination_name(smart_sync.timestamp_column, config.transformation)
+    latest = LatestTimestamp()
+    if destination.kept_table is not None:
+        latest = latest_timestamp(
+            client, config.destination.table_id, column, destination.kept_table, clock.now, destination.location
+        )
+    interval = resolve_interval(
+        latest.value,
+        clock.upper_bound,
+        sync_all_on_empty_table=smart_sync.sync_all_on_empty_table,
+        fallback_days=smart_sync.fallback_days,
+        lookback=smart_sync.lookback,
+        table_is_replaced=destination.is_replaced,
+        wall_clock=clock.wall_clock,
+    )
+    risks: tuple[str, ...] = ()
+    if latest.future is not None:
+        risk = (
+            f"{column} in the destination reaches {latest.future.isoformat()}, which lies in the source's future: such "
+            "rows do not count, and are read again when their time has come"
+        )
+        risks = (risk,)
+    return PlannedInterval(interval, column, risks)

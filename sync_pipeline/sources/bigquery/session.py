@@ -1,0 +1,212 @@
+"""What BigQuery is asked at launch of a source: the clock, the columns, and both ways in which its rows can go."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from google.cloud import bigquery
+
+from sync_pipeline.bigquery_api.required_filter import required_filter_column
+from sync_pipeline.parameters.config import SmartSyncConfig, SyncConfig
+from sync_pipeline.schema import REQUIRED, Schema
+from sync_pipeline.smart_sync.interval import EARLIEST, SyncInterval, timestamp_text, zone_without_effect
+from sync_pipeline.smart_sync.placeholders import fill_placeholders, has_placeholders, query_at
+from sync_pipeline.smart_sync.wall_clock import ZONE_GIVEN, WallClock
+from sync_pipeline.sources.bigquery.clock import read_clock
+from sync_pipeline.sources.bigquery.config import BigquerySourceConfig
+from sync_pipeline.sources.bigquery.queries import Filter, rows_sql
+from sync_pipeline.sources.bigquery.relation import Relation, dry_run, in_brackets, query_relation, table_relation
+from sync_pipeline.sources.bigquery.storage_read import MAX_STREAMS, SERVICE_COLUMNS, BigqueryRead, session_limit
+from sync_pipeline.sources.source import ReadPlan, Selection, SourceClock, SourceDescription
+from sync_pipeline.transforms.in_sql import all_checks, is_plain, reading_sql
+
+
+@dataclass(frozen=True)
+class BigquerySession:
+    """A client by which a run is planned; its jobs run in the client's project.
+
+    Attributes:
+        query: the user's SELECT, placeholders as they are; None where a table is read.
+        relation: what is read, as it was described when the clock was read.
+    """
+
+    config: SyncConfig
+    source: BigquerySourceConfig
+    client: bigquery.Client
+    clock: SourceClock
+    query: str | None
+    relation: Relation
+
+    def describe(self, interval: SyncInterval | None) -> SourceDescription:  # noqa: ARG002 - the same for every one
+        """Return the columns of the table or query."""
+        return SourceDescription(self.relation.schema)
+
+    def plan_read(self, schema: Schema, interval: SyncInterval | None) -> ReadPlan:
+        """Return both ways in which the columns of `schema` can go; a dry run tells what reading them costs."""
+        relation = self._relation_of(interval)
+        where = self._filter(interval)
+        sql = rows_sql(relation.sql, relation.schema, schema.names, where)
+        estimated = self._estimated_bytes(sql)
+        selection = Selection(
+            sql=sql,
+            schema=Schema(tuple(relation.schema.field(name) for name in schema.names)),
+            location=relation.location,
+            default_project=self.source.project,
+            default_dataset=self.source.dataset,
+            maximum_bytes_billed=self.source.maximum_bytes_billed,
+            estimated_bytes=estimated,
+            demand=self.source.read,
+            is_sure=where.interval is not None,
+        )
+        read = self._read(relation, selection, schema, where)
+        count = self.config.num_partitions
+        streams = f"at most {min(count, MAX_STREAMS)} streams" if count else "as many streams as BigQuery gives"
+        stored = "" if read.table else "of the query's result, "
+        return ReadPlan(
+            query=sql,
+            splits=(read,),
+            estimated_rows=self._rows(where),
+            how=f"Storage Read API, {stored}{streams}{session_limit(estimated or 0)}",
+            costs=self._costs(estimated),
+            selection=selection,
+            risks=self._earliest_risk(interval),
+        )
+
+    @property
+    def _fills_placeholders(self) -> bool:
+        return has_placeholders(self.query or "")
+
+    def _relation_of(self, interval: SyncInterval | None) -> Relation:
+        """Return what is read with the interval filled in where the query asks for it."""
+        if self.query is None or interval is None:
+            return self.relation
+        start = timestamp_text(EARLIEST) if interval.is_everything else None
+        return replace(self.relation, sql=in_brackets(fill_placeholders(self.query, interval, start)))
+
+    def _filter(self, interval: SyncInterval | None) -> Filter:
+        table = self.relation.table
+        where = Filter(partition_column=required_filter_column(table) if table is not None else None)
+        smart_sync = self.config.smart_sync
+        if smart_sync is None or interval is None or self._fills_placeholders:
+            return where
+        column = smart_sync.timestamp_column
+        return replace(
+            where,
+            interval=interval,
+            timestamp_column=column,
+            timestamp_type=self.relation.schema.field(column).type,
+            includes_null=smart_sync.include_null_timestamps,
+        )
+
+    def _read(self, relation: Relation, selection: Selection, schema: Schema, where: Filter) -> BigqueryRead:
+        """Return the split: the table itself where it holds what is read, else what a query makes of it."""
+        checks = all_checks(selection.schema, schema, "q")
+        keeps_dead_letters = self.config.dead_letter_table is not None
+        table = relation.table
+        is_direct = (
+            table is not None
+            and table.table_type == "TABLE"
+            and is_plain(selection.schema, schema)
+            and not (checks and keeps_dead_letters)
+        )
+        statement = selection.sql
+        if not is_direct:
+            service_columns = SERVICE_COLUMNS if checks else None
+            statement = reading_sql(selection.sql, selection.schema, schema, service_columns=service_columns)
+        return BigqueryRead(
+            index=1,
+            count=1,
+            statement=statement,
+            project=self.client.project,
+            table=table.path.removeprefix("/") if table is not None and is_direct else None,
+            condition=where.condition(),
+            streams=min(self.config.num_partitions or 0, MAX_STREAMS),
+            read_id=uuid.uuid4().hex,
+            selection=selection,
+            max_retries=self.config.max_retries,
+            checks=() if is_direct else checks,
+        )
+
+    def _rows(self, where: Filter) -> int | None:
+        table = self.relation.table
+        return table.num_rows if table is not None and table.table_type == "TABLE" and where.interval is None else None
+
+    def _estimated_bytes(self, sql: str) -> int | None:
+        """Return what the query would read; None where BigQuery does not tell.
+
+        It keeps silent about tables with row-level security.
+        https://cloud.google.com/bigquery/docs/best-practices-row-level-security
+        """
+        job = dry_run(self.client, self.source, sql, "estimate what reading the source costs")
+        estimated = job.total_bytes_processed
+        return None if estimated is None else int(estimated)
+
+    def _costs(self, estimated: int | None) -> str:
+        limit = self.source.maximum_bytes_billed
+        limited = "no maximum_bytes_billed is set" if limit is None else f"maximum_bytes_billed is {limit:,}"
+        if estimated is None:
+            return f"reading the source: BigQuery does not say how many bytes; {limited}"
+        return f"reading the source: {estimated:,} bytes, as BigQuery's dry run estimates; {limited}"
+
+    def _earliest_risk(self, interval: SyncInterval | None) -> tuple[str, ...]:
+        if interval is None or not interval.is_everything or not self._fills_placeholders:
+            return ()
+        problem = f"rows stamped {timestamp_text(EARLIEST)} are not read: no text is earlier that BigQuery would take"
+        return (f"{problem}. Leave the placeholders out, or compare with >= where rows are merged",)
+
+
+def begin_session(
+    config: SyncConfig, source: BigquerySourceConfig, query: str | None, client: bigquery.Client
+) -> BigquerySession:
+    """Read BigQuery's clock, and describe what is read: whether its timestamps have a time zone tells what it shows.
+
+    Raises SourceError or SchemaError.
+    """
+    smart_sync = config.smart_sync
+    # Well before the rows are read: a statement that begins after this cannot stamp rows with an earlier time.
+    moment = read_clock(
+        client,
+        source.project,
+        settle=smart_sync.settle if smart_sync else timedelta(),
+        max_hold=smart_sync.max_hold if smart_sync else timedelta(),
+        looks_at_jobs=smart_sync is not None,
+    )
+    if query is None:
+        relation = table_relation(client, source)
+    else:
+        relation = query_relation(client, source, query_at(query, moment.now) if smart_sync else query)
+    if smart_sync is None:
+        return BigquerySession(config, source, client, SourceClock(moment.now, moment.safe.end), query, relation)
+    zone, zone_risks = _wall_clock(smart_sync, relation)
+    clock = SourceClock(
+        now=moment.now if zone is None else zone.reading(moment.now),
+        upper_bound=moment.safe.end if zone is None else zone.passed(moment.safe.end),
+        wall_clock=zone,
+        risks=(*moment.safe.warnings, *_null_timestamps(smart_sync, relation), *zone_risks),
+    )
+    return BigquerySession(config, source, client, clock, query, relation)
+
+
+def _wall_clock(smart_sync: SmartSyncConfig, relation: Relation) -> tuple[WallClock | None, tuple[str, ...]]:
+    """Return the clock of the timestamps where they have no time zone, and what is to be said of it."""
+    field = relation.schema.find(smart_sync.timestamp_column)
+    if field is not None and field.type == "DATETIME":
+        # https://cloud.google.com/bigquery/docs/reference/standard-sql/datetime_functions#current_datetime
+        return WallClock(smart_sync.time_zone or "UTC", ZONE_GIVEN if smart_sync.time_zone else "the default"), ()
+    if field is not None and smart_sync.time_zone:
+        return None, (zone_without_effect(field.name),)
+    return None, ()
+
+
+def _null_timestamps(smart_sync: SmartSyncConfig, relation: Relation) -> Iterator[str]:
+    if smart_sync.include_null_timestamps or relation.table is None:
+        return
+    field = relation.schema.find(smart_sync.timestamp_column)
+    if field is not None and field.mode != REQUIRED:
+        yield (
+            f"{field.name} may be NULL, and such rows are not read: fill it in, or use primary_key with "
+            "smart_sync_null_timestamps=include"
+        )

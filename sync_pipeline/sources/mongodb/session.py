@@ -1,0 +1,203 @@
+"""What MongoDB is asked at launch: the clock, the columns of the documents in an interval, and how they can be read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+import pymongo
+from pymongo.collection import Collection
+
+from sync_pipeline.schema import MAX_COLUMNS, Schema
+from sync_pipeline.smart_sync.interval import StartOrigin, SyncInterval
+from sync_pipeline.sources.mongodb.bson_types import ID
+from sync_pipeline.sources.mongodb.connection import Document
+from sync_pipeline.sources.mongodb.connection_string import address_risks
+from sync_pipeline.sources.mongodb.document_query import DocumentQuery
+from sync_pipeline.sources.mongodb.field_check import check_fields
+from sync_pipeline.sources.mongodb.filters import milliseconds
+from sync_pipeline.sources.mongodb.schema_inference import Inference, infer_types
+from sync_pipeline.sources.mongodb.schema_scan import (
+    CollectionKind,
+    check_ids_are_distinct,
+    check_view_has_distinct_ids,
+    look_up,
+    schema_of,
+)
+from sync_pipeline.sources.mongodb.splits import (
+    Find,
+    Sample,
+    by_id,
+    by_timestamp,
+    partition_count,
+    take_sample,
+)
+from sync_pipeline.sources.mongodb.timestamp_field import check_timestamp_field, has_index, without_timestamp
+from sync_pipeline.sources.mongodb.transport import protection, resolved, transport_risks
+from sync_pipeline.sources.source import ReadPlan, ReadSplit, SourceClock, SourceDescription
+
+# How long the launch waits for a quick answer. What may take longer has a limit of its own, which the server is told.
+ANSWER_SECONDS = 60
+
+_Collection = Collection[Document]
+
+
+@dataclass(frozen=True)
+class MongodbSession:
+    """A client by which a run is planned.
+
+    Attributes:
+        kind: of the collection.
+    """
+
+    query: DocumentQuery
+    collection: _Collection
+    clock: SourceClock
+    kind: CollectionKind
+
+    def describe(self, interval: SyncInterval | None) -> SourceDescription:
+        """Return the columns of the documents in `interval`, or of all. Raises SourceError or SchemaError."""
+        config = self.query.config
+        interval_risks = self._interval_risks(interval)
+        has_columns = not self.query.source.document_mode
+        inference = self._infer_types(interval) if has_columns else Inference({})
+        types = dict(inference.types)
+        inferred = self.query.with_path(self.query.fields.columns(types))
+        schema = schema_of(inferred) if has_columns else self.query.document_schema()
+        fields = check_fields(self.collection, self.query.without_interval(interval), config.transformation, types)
+        description = SourceDescription(
+            schema,
+            risks=(*interval_risks, *inference.risks, *fields, *self.query.fields.sent_notes(types)),
+            default_primary_key=(ID,),
+            has_dynamic_schema=True,
+            transformation=self.query.fields.transformation,
+        )
+        return replace(description, nothing_seen=_not_sampled(inference)) if inference.sampled else description
+
+    def plan_read(self, schema: Schema, interval: SyncInterval | None) -> ReadPlan:
+        """Return the finds that read the documents of `interval`, or all of the query."""
+        id_risks = self._id_risks(schema)
+        query = self.query.of(interval)
+        is_merged_by_id = interval is not None and not self.query.config.primary_key and ID in schema
+        if self.kind.name == "view" and is_merged_by_id:
+            id_risks += check_view_has_distinct_ids(self.collection, query)
+        sample = take_sample(self.collection, query, self.query.timestamp_field, self.query.config.num_partitions)
+        finds, risks = self._finds(interval, sample)
+        count = len(finds)
+        shown = Find(query, self.query.projection).statement()
+        source = self.query.source
+        return ReadPlan(
+            query=f"{source.database}.{source.collection}: {shown}",
+            splits=tuple(ReadSplit(index, count, find.statement()) for index, find in enumerate(finds, 1)),
+            estimated_rows=sample.rows,
+            risks=(*id_risks, *risks),
+        )
+
+    def _interval_risks(self, interval: SyncInterval | None) -> list[str]:
+        """Return sentences on documents that no interval has. Raises SchemaError when none has a timestamp."""
+        column = self.query.interval_field
+        if interval is None or column is None:
+            return []
+        query, includes_null = self.query.without_interval(interval), self.query.includes_null
+        if not includes_null:
+            check_timestamp_field(self.collection, query, column)
+        is_increment = interval.origin in (StartOrigin.DESTINATION, StartOrigin.LOOKBACK)
+        return without_timestamp(self.collection, query, column, includes_null=includes_null, is_increment=is_increment)
+
+    def _infer_types(self, interval: SyncInterval | None) -> Inference:
+        return infer_types(
+            self.collection,
+            self.kind,
+            self.query.of(interval),
+            # With excluded fields, so that a misspelt name is found: only names and types are asked for.
+            self.query.user_projection,
+            self.query.source.sample_size,
+            max_fields=None if self.query.config.transformation.include_fields else MAX_COLUMNS,
+        )
+
+    def _id_risks(self, schema: Schema) -> list[str]:
+        if ID not in schema or schema.field(ID).type != "STRING":
+            return []
+        # Whatever types this run has seen: other runs into the table read other documents.
+        query = self.query.without_interval()
+        return check_ids_are_distinct(self.collection, {ID: query[ID]} if ID in query else {})
+
+    def _finds(self, interval: SyncInterval | None, sample: Sample) -> tuple[list[Find], tuple[str, ...]]:
+        num_partitions = self.query.config.num_partitions
+        whole = Find(self.query.of(interval), self.query.projection)
+        count = partition_count(sample, num_partitions)
+        risks: tuple[str, ...] = ()
+        column = self.query.interval_field
+        if interval is not None and column is not None:
+            if has_index(self.collection, column):
+                return self._finds_by_timestamp(whole, column, interval, sample, count), ()
+            if self.kind.name == "collection":
+                count_text = f"{sample.documents:,} " if sample.documents else ""
+                risks = (f"{column} has no index: every run looks at all {count_text}documents of the collection",)
+        if count == 1 or not self.kind.has_id_order:
+            return [whole], risks
+        finds, more = by_id(
+            self.collection, whole.query, whole.projection, sample, count, shows_any=num_partitions is not None
+        )
+        return finds, (*risks, *more)
+
+    def _finds_by_timestamp(
+        self, whole: Find, column: str, interval: SyncInterval, sample: Sample, count: int
+    ) -> list[Find]:
+        if count == 1:
+            return [whole]
+        query = self.query.without_interval(interval)
+        return by_timestamp(
+            query, whole.projection, column, interval, sample, count, with_nulls=self.query.includes_null
+        )
+
+
+def begin_session(query: DocumentQuery, collection: _Collection) -> MongodbSession:
+    """Read the server's clock. Raises SourceQueryError when there is no such collection."""
+    smart_sync = query.config.smart_sync
+    with pymongo.timeout(ANSWER_SECONDS):
+        kind = look_up(collection)
+        now, newest, clock_risks = _clock(collection)
+    settle = smart_sync.settle if smart_sync else timedelta()
+    uri = resolved(query.source)
+    clock = SourceClock(
+        now=now,
+        upper_bound=milliseconds(min(now, newest) - settle).replace(tzinfo=UTC),
+        transport=protection(query.source, uri),
+        risks=(
+            *address_risks(query.source, uri),
+            *transport_risks(query.source, uri),
+            *(clock_risks if smart_sync else ()),
+        ),
+    )
+    return MongodbSession(query, collection, clock, kind)
+
+
+def _not_sampled(inference: Inference) -> str:
+    return (
+        f"{inference.sampled} were looked at, and the run reads none of them, so that nobody can tell the columns of "
+        "the table: set a larger mongodb_schema_sample_size, add an index for the filter, or set "
+        "mongodb_document_mode=true"
+    )
+
+
+def _clock(collection: Collection[Document]) -> tuple[datetime, datetime, tuple[str, ...]]:
+    """Return the server's clock, how far what we can read has come, and what is to be said of it.
+
+    A member of a replica set says when the last write was that a majority has; later ones are not seen yet. A server
+    that stands alone has all that it knows.
+    """
+    database = collection.database.client.admin
+    hello = database.command("hello", read_preference=collection.read_preference)
+    now = hello["localTime"].replace(tzinfo=UTC)
+    newest = now
+    seen = hello.get("lastWrite", {}).get("majorityWriteDate")
+    if seen is not None:
+        newest = min(now, seen.replace(tzinfo=UTC))
+    risks: tuple[str, ...] = ()
+    if hello.get("secondary"):
+        risk = (
+            "a secondary is read, and another one may be further behind: what it has not copied yet is covered only by"
+        )
+        risks = (f"{risk} smart_sync_settle_seconds and smart_sync_lookback_seconds",)
+    return now, newest, risks

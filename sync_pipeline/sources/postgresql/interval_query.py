@@ -1,0 +1,64 @@
+"""The user's query, cut to an interval. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sync_pipeline.parameters.config import SmartSyncConfig
+from sync_pipeline.smart_sync.interval import EARLIEST, SyncInterval, timestamp_text
+from sync_pipeline.smart_sync.placeholders import fill_placeholders, has_placeholders, query_at
+from sync_pipeline.sources.postgresql.catalog import QUERY_ALIAS
+from sync_pipeline.sources.postgresql.column_types import quoted_identifier
+from sync_pipeline.sources.postgresql.config import PostgresqlConfig
+from sync_pipeline.sources.postgresql.query_text import single_statement
+
+
+@dataclass(frozen=True)
+class IntervalQuery:
+    """One SELECT; with Smart Sync its rows have a timestamp, and `text` may have placeholders for the interval."""
+
+    text: str
+    smart_sync: SmartSyncConfig | None
+
+    @property
+    def fills_placeholders(self) -> bool:
+        """Whether the query says itself where the interval's bounds go."""
+        return self.smart_sync is not None and has_placeholders(self.text)
+
+    def at(self, moment: datetime) -> str:
+        """Return the query as it can be described: it has the same columns for every interval."""
+        return self.text if self.smart_sync is None else query_at(self.text, moment)
+
+    def of(self, interval: SyncInterval | None, start: str | None = None) -> str:
+        """Return the query with the interval, or `start` in place of its start, where it asks for it by name."""
+        return self.text if interval is None else fill_placeholders(self.text, interval, start)
+
+    @property
+    def timestamp_column(self) -> str | None:
+        return self.smart_sync.timestamp_column if self.smart_sync else None
+
+    def condition(self, interval: SyncInterval | None) -> str:
+        """Return what the timestamps of the interval's rows fulfil, with `{column}` for the column; empty for all."""
+        if interval is None or self.smart_sync is None:
+            return ""
+        start, end = timestamp_text(interval.after or EARLIEST), timestamp_text(interval.end)
+        after = ">" if interval.after else ">="
+        condition = f"{{column}} {after} '{start}' AND {{column}} <= '{end}'"
+        return f"{condition} OR {{column}} IS NULL" if self.smart_sync.include_null_timestamps else condition
+
+    def conditions(self, interval: SyncInterval | None) -> tuple[str, ...]:
+        """Return the conditions on the query's rows, empty where all of them are read."""
+        if interval is None or self.smart_sync is None or self.fills_placeholders:
+            return ()
+        column = f"{QUERY_ALIAS}.{quoted_identifier(self.smart_sync.timestamp_column)}"
+        return (self.condition(interval).format(column=column),)
+
+
+def interval_query(config: PostgresqlConfig, smart_sync: SmartSyncConfig | None) -> IntervalQuery:
+    """Return the query to read: `base_query` with Smart Sync where there is one. Raises ConfigError."""
+    query, parameter = config.query, "postgresql_query"
+    if smart_sync and config.base_query:
+        query, parameter = config.base_query, "postgresql_base_query"
+    assert query is not None, "SyncConfig requires a query"
+    return IntervalQuery(single_statement(query, parameter), smart_sync)

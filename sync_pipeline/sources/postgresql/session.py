@@ -1,0 +1,201 @@
+"""What PostgreSQL is asked at launch: the clock, the columns of a query, and how its rows can be read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from psycopg2.extensions import connection as Connection
+
+from sync_pipeline.parameters.config import SmartSyncConfig, SyncConfig
+from sync_pipeline.schema import NULLABLE, REQUIRED, Schema
+from sync_pipeline.smart_sync.interval import SyncInterval
+from sync_pipeline.smart_sync.wall_clock import WallClock
+from sync_pipeline.sources.postgresql.catalog import (
+    QUERY_ALIAS,
+    QueryColumns,
+    TableColumn,
+    as_relation,
+    described_columns,
+    table_columns,
+    table_reference,
+)
+from sync_pipeline.sources.postgresql.clock import read_clock
+from sync_pipeline.sources.postgresql.column_types import SourceColumn
+from sync_pipeline.sources.postgresql.config import PostgresqlConfig
+from sync_pipeline.sources.postgresql.connection import transaction
+from sync_pipeline.sources.postgresql.interval_query import IntervalQuery
+from sync_pipeline.sources.postgresql.repeated_keys import child_table_risks, reads_table_alone
+from sync_pipeline.sources.postgresql.row_policies import row_policy_risks
+from sync_pipeline.sources.postgresql.split_points import ReadStatement, where
+from sync_pipeline.sources.postgresql.splits import Cut, cut, split_columns
+from sync_pipeline.sources.postgresql.time_zone import wall_clock
+from sync_pipeline.sources.postgresql.transport import protection, transport_risks
+from sync_pipeline.sources.postgresql.unread import Timestamps, text_of_start, unread_rows
+from sync_pipeline.sources.source import ReadPlan, ReadSplit, SourceClock, SourceDescription
+
+
+@dataclass(frozen=True)
+class PostgresqlSession:
+    """A connection on which a run is planned. Each step is a transaction of its own, so that none is open between two.
+
+    Attributes:
+        columns: of the query, as it was described when the clock was read.
+    """
+
+    config: SyncConfig
+    server: PostgresqlConfig
+    connection: Connection
+    clock: SourceClock
+    query: IntervalQuery
+    columns: QueryColumns
+
+    def describe(self, interval: SyncInterval | None) -> SourceDescription:
+        """Return the query's columns with what the catalog says of them. Raises SourceError or SchemaError."""
+        query = self.query.of(interval)
+        with transaction(self.connection):
+            table = self._source_table()
+            unread = self._unread_rows(table)
+            by_origin = {(column.table_oid, column.number): column for column in table}
+            catalog = [by_origin.get(origin) for origin in self.columns.origins]
+            reads_alone = all(catalog) and reads_table_alone(self.connection, query, table[0].table_oid)
+            repeated = self._repeated_keys(query)
+            hidden = row_policy_risks(self.connection, self.columns.table_oids)
+        fields = tuple(
+            column.field(
+                mode=REQUIRED if known and known.is_required else NULLABLE, description=known.comment if known else ""
+            )
+            for column, known in zip(self.columns.columns, catalog, strict=True)
+        )
+        return SourceDescription(
+            Schema(fields),
+            primary_key=_key(table, self.columns),
+            single_table=reads_alone,
+            risks=(*unread, *repeated, *hidden),
+        )
+
+    def plan_read(self, schema: Schema, interval: SyncInterval | None) -> ReadPlan:
+        """Return the statements that read the columns of `schema`, and the planner's estimate of their rows."""
+        with transaction(self.connection):
+            query, start_risks = self._query_to_read(interval)
+            columns = self.columns.by_name
+            statement = ReadStatement(
+                ",\n       ".join(columns[field.name].expression(field, QUERY_ALIAS) for field in schema),
+                as_relation(query),
+                self.query.conditions(interval),
+            )
+            result = self._cut(statement, interval)
+        count = len(result.statements)
+        return ReadPlan(
+            query=f"SELECT * FROM {statement.source}{where(statement.conditions)}" if statement.conditions else query,
+            splits=tuple(ReadSplit(index, count, part) for index, part in enumerate(result.statements, 1)),
+            estimated_rows=result.estimated_rows,
+            splitting=result.reason,
+            risks=(*start_risks, *result.risks),
+        )
+
+    def _query_to_read(self, interval: SyncInterval | None) -> tuple[str, tuple[str, ...]]:
+        """Return the query with the interval filled in where it asks for it, and what is to be said of its start."""
+        if interval is None or not self.query.fills_placeholders:
+            return self.query.of(interval), ()
+        assert self.query.timestamp_column is not None, "Smart Sync has one"
+        start, risks = text_of_start(self.connection, self.query.text, self.query.timestamp_column, interval)
+        return self.query.of(interval, start), risks
+
+    def _cut(self, statement: ReadStatement, interval: SyncInterval | None) -> Cut:
+        smart_sync = self.config.smart_sync
+        candidates = split_columns(
+            self.connection,
+            self.columns.columns,
+            self.columns.origins,
+            asked_for=self.server.partition_column,
+            timestamp_column=self.query.timestamp_column,
+            interval_condition=self.query.condition(interval),
+            interval_has_no_null=bool(smart_sync and statement.conditions)
+            and not (smart_sync and smart_sync.include_null_timestamps),
+        )
+        return cut(self.connection, statement, candidates, self.config.num_partitions)
+
+    def _source_table(self) -> list[TableColumn]:
+        table = self.config.auto_schema.source_table if self.config.auto_schema else None
+        return [] if table is None else table_columns(self.connection, table, self.server.database)
+
+    def _unread_rows(self, table: list[TableColumn]) -> list[str]:
+        """Return sentences on rows that no interval contains: of the source table, where it is known, or the query."""
+        smart_sync = self.config.smart_sync
+        if smart_sync is None or not _has_timestamps(_timestamps(self.columns, smart_sync.timestamp_column)):
+            return []
+        name, takes_null = smart_sync.timestamp_column, smart_sync.include_null_timestamps
+        column = next((column for column in table if column.name == name), None)
+        if column is not None:
+            assert self.config.auto_schema is not None
+            assert self.config.auto_schema.source_table is not None
+            relation = table_reference(self.config.auto_schema.source_table)
+            may_be_null = not (column.is_required or takes_null)
+            return unread_rows(self.connection, Timestamps(relation, relation, name, may_be_null))
+        if self.query.fills_placeholders:
+            return []
+        return unread_rows(
+            self.connection, Timestamps(as_relation(self.query.text), "the query", name, may_be_null=not takes_null)
+        )
+
+    def _repeated_keys(self, query: str) -> list[str]:
+        """Return sentences on rows of other tables that a merge may take for versions of a table's rows."""
+        tables = self.columns.table_oids
+        return child_table_risks(self.connection, query, tables) if self.config.primary_key and tables else []
+
+
+def begin_session(
+    config: SyncConfig, server: PostgresqlConfig, query: IntervalQuery, connection: Connection
+) -> PostgresqlSession:
+    """Read the clock, and describe the query: whether its timestamps have a time zone tells what the clock shows.
+
+    Raises SourceError, or SchemaError when two columns have one name.
+    """
+    smart_sync = config.smart_sync
+    with transaction(connection):
+        # Well before the rows are read: who opens a transaction after this cannot stamp rows with an earlier time.
+        moment = read_clock(
+            connection,
+            smart_sync.settle if smart_sync else timedelta(),
+            smart_sync.max_hold if smart_sync else timedelta(),
+        )
+        columns = described_columns(connection, query.at(moment.now))
+        zone, zone_risks = _wall_clock(connection, columns, smart_sync)
+        protects = protection(server, connection)
+        dangers = transport_risks(server, connection)
+    clock = SourceClock(
+        now=moment.now if zone is None else zone.reading(moment.now),
+        upper_bound=moment.safe.end if zone is None else zone.passed(moment.safe.end),
+        wall_clock=zone,
+        transport=protects,
+        risks=(*dangers, *(moment.safe.warnings if smart_sync else ()), *zone_risks),
+    )
+    return PostgresqlSession(config, server, connection, clock, query, columns)
+
+
+def _wall_clock(
+    connection: Connection, columns: QueryColumns, smart_sync: SmartSyncConfig | None
+) -> tuple[WallClock | None, tuple[str, ...]]:
+    """Return the clock of the timestamps where they have no time zone, and what is to be said of it."""
+    if smart_sync is None or (column := _timestamps(columns, smart_sync.timestamp_column)) is None:
+        return None, ()
+    return wall_clock(connection, column, smart_sync.time_zone)
+
+
+def _timestamps(columns: QueryColumns, name: str | None) -> SourceColumn | None:
+    """Return Smart Sync's column, where it can have timestamps."""
+    column = columns.by_name.get(name or "")
+    return None if column is None or column.is_array else column
+
+
+def _has_timestamps(column: SourceColumn | None) -> bool:
+    return column is not None and column.type.bigquery in ("DATETIME", "TIMESTAMP")
+
+
+def _key(table: Sequence[TableColumn], columns: QueryColumns) -> tuple[str, ...]:
+    """Return the table's key by the names its columns have in the query; empty where one of them is not there."""
+    names = {origin: column.name for column, origin in zip(columns.columns, columns.origins, strict=True)}
+    key = [(column.table_oid, column.number) for column in table if column.is_key]
+    return tuple(names[origin] for origin in key) if all(origin in names for origin in key) else ()
