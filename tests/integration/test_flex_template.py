@@ -17,7 +17,6 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.test_documents import section
 
 from sandbox import stack
 from sync_pipeline.launching import commands, requests
@@ -27,6 +26,7 @@ from tests.integration.bigquery_syncing import BigquerySyncing
 from tests.integration.launching import HAS_GCLOUD, REGION, ROOT, Launching
 from tests.integration.mongodb_syncing import MongodbSyncing
 from tests.integration.syncing import Syncing
+from tests.test_docs import section
 
 
 @dataclass(frozen=True)
