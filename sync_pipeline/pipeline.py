@@ -21,7 +21,7 @@ from sync_pipeline.parameters.beam_options import complete_job_options, pipeline
 from sync_pipeline.parameters.command_line import parse_command_line
 from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.planning.make_plan import make_plan
-from sync_pipeline.planning.plan import SyncPlan
+from sync_pipeline.planning.plan import TableSync
 from sync_pipeline.planning.plan_text import plan_lines, plan_page
 from sync_pipeline.planning.worker_count import choose_worker_count, parts_of
 from sync_pipeline.printable import printable
@@ -64,7 +64,7 @@ def _failed(error: SyncError) -> int:
     return error.exit_code
 
 
-def build_pipeline(plan: SyncPlan, source: Source, options: PipelineOptions) -> beam.Pipeline:
+def build_pipeline(plan: TableSync, source: Source, options: PipelineOptions) -> beam.Pipeline:
     """Return the run as Beam steps; nothing has been read yet."""
     pipeline = beam.Pipeline(options=options)
     if plan.selection is not None:

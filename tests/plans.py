@@ -7,7 +7,7 @@ from typing import Any
 
 from sync_pipeline.auto_schema.layout import TableLayout
 from sync_pipeline.parameters.config import SyncConfig
-from sync_pipeline.planning.plan import SyncPlan, WriteMode
+from sync_pipeline.planning.plan import TableSync, WriteMode
 from sync_pipeline.schema import ARROW_TYPES, REPEATED, REQUIRED, Field, Schema
 from sync_pipeline.smart_sync.interval import StartOrigin, SyncInterval
 from sync_pipeline.sources.source import ReadPlan, ReadSplit
@@ -63,10 +63,10 @@ def plan(
     interval: SyncInterval | None = None,
     write_mode: WriteMode = WriteMode.APPEND,
     **parts: Any,
-) -> SyncPlan:
+) -> TableSync:
     """Return a plan of an append into an existing plain table, but for what is given."""
     config = SyncConfig.from_parameters(PARAMETERS | (SMART_SYNC if interval else {}) | (parameters or {}))
-    return SyncPlan(
+    return TableSync(
         **{
             "run_id": "20250722T150000_0a1b2c3d",
             "started_at": moment("2025-07-22 15:00"),

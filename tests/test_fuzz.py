@@ -25,7 +25,7 @@ from sync_pipeline.parameters.command_line import parse_command_line
 from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.parameters.table import PARAMETERS
 from sync_pipeline.parameters.transformation_config import TransformationConfig
-from sync_pipeline.planning.plan import SyncPlan
+from sync_pipeline.planning.plan import TableSync
 from sync_pipeline.planning.plan_text import plan_lines, plan_page
 from sync_pipeline.printable import on_one_line, printable
 from sync_pipeline.publishing.clean_up import _FOLDER
@@ -243,7 +243,7 @@ def put(document: dict[str, Any], path: str, value: Any, *, in_arrays: bool) -> 
     document[last] = value
 
 
-def all_of(letters: list[DeadLetter], made: SyncPlan) -> str:
+def all_of(letters: list[DeadLetter], made: TableSync) -> str:
     return "".join(str(dead_letter_batch(letter, made).to_pylist()) for letter in letters)
 
 

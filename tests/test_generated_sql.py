@@ -40,7 +40,7 @@ from sync_pipeline.googlesql import quoted
 from sync_pipeline.planning.dead_letter_table import DEAD_LETTER_LAYOUT, DEAD_LETTER_SCHEMA
 from sync_pipeline.planning.destination import ExistingTable
 from sync_pipeline.planning.latest_timestamp import latest_timestamp_sql
-from sync_pipeline.planning.plan import SyncPlan, WriteMode
+from sync_pipeline.planning.plan import TableSync, WriteMode
 from sync_pipeline.publishing.insert import append_sql
 from sync_pipeline.publishing.merge import merge_sql
 from sync_pipeline.publishing.refill import refill_sql, truncate_sql
@@ -175,7 +175,7 @@ def kinds(analyze: Analyze, script: str, tables: dict[str, Schema]) -> list[str]
     ]
 
 
-def tables_of(plan: SyncPlan) -> dict[str, Schema]:
+def tables_of(plan: TableSync) -> dict[str, Schema]:
     """Return the destination, the run's staging table, and what may take the destination's place."""
     return {
         plan.table_id: plan.schema,
@@ -260,7 +260,7 @@ PLANS = {
 
 
 @pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS.keys())
-def test_select_append_refill_and_truncate(analyze: Analyze, plan: SyncPlan) -> None:
+def test_select_append_refill_and_truncate(analyze: Analyze, plan: TableSync) -> None:
     assert analyze(select_sql(plan), tables_of(plan)) == "ResolvedQueryStmtProto"
     assert kinds(analyze, append_sql(plan, 3), tables_of(plan)) == ["Assert", "Insert"]
     assert kinds(analyze, refill_sql(plan, 3), tables_of(plan)) == ["Assert", "Truncate", "Insert"]
@@ -297,7 +297,7 @@ KEYED = {
 
 @pytest.mark.parametrize("filtered", [False, True], ids=["any query", "partition filter"])
 @pytest.mark.parametrize("plan", KEYED.values(), ids=KEYED.keys())
-def test_merge(analyze: Analyze, plan: SyncPlan, filtered: bool) -> None:
+def test_merge(analyze: Analyze, plan: TableSync, filtered: bool) -> None:
     if filtered:
         plan = replace(plan, required_filter_column="updated_at")
     assert analyze(merge_sql(plan), tables_of(plan)) == "ResolvedMergeStmtProto"
@@ -346,7 +346,7 @@ def test_replace(analyze: Analyze, layout: TableLayout) -> None:
 
 
 @pytest.mark.parametrize("keyed", KEYED.values(), ids=KEYED.keys())
-def test_replace_by_the_newest_of_each_key(analyze: Analyze, keyed: SyncPlan) -> None:
+def test_replace_by_the_newest_of_each_key(analyze: Analyze, keyed: TableSync) -> None:
     replacing = replace(keyed, write_mode=WriteMode.REPLACE)
     assert kinds(analyze, replace_sql(replacing, 3), tables_of(replacing)) == ["Assert", "CreateTableAsSelect"]
 
@@ -456,7 +456,7 @@ SOURCE = "my-project.raw.events"
 
 def selected(
     source: Schema, read: Schema | None = None, parameters: dict[str, str] | None = None, **parts: object
-) -> SyncPlan:
+) -> TableSync:
     """Return a plan by which one query moves the rows of a table with the columns of `source`."""
     config = plan(parameters).config.transformation
     read = read or read_schema(source, config)
@@ -470,7 +470,7 @@ def selected(
     )
 
 
-def analyze_all(analyze: Analyze, moved: SyncPlan, source: Schema) -> None:
+def analyze_all(analyze: Analyze, moved: TableSync, source: Schema) -> None:
     """Analyze each statement by which rows of `source` can come to the destination, read by workers or not."""
     tables = {**tables_of(moved), SOURCE: source}
     key = {"primary_key": ("id",)}

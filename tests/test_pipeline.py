@@ -6,13 +6,13 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from sync_pipeline.pipeline import build_pipeline
-from sync_pipeline.planning.plan import SyncPlan
+from sync_pipeline.planning.plan import TableSync
 from sync_pipeline.sources import open_source
 from sync_pipeline.sources.source import ReadSplit
 from tests.plans import plan
 
 
-def steps(running: SyncPlan) -> list[str]:
+def steps(running: TableSync) -> list[str]:
     """Return the full names of the steps of the run's graph."""
     graph = build_pipeline(running, open_source(running.config), PipelineOptions([])).to_runner_api()
     return [transform.unique_name for transform in graph.components.transforms.values()]

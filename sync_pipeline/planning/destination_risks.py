@@ -8,7 +8,7 @@ from datetime import timedelta
 from sync_pipeline.auto_schema.layout import TableLayout
 from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.planning.destination import DestinationDescription
-from sync_pipeline.planning.plan import SyncPlan, WriteMode
+from sync_pipeline.planning.plan import TableSync, WriteMode
 from sync_pipeline.schema import Schema
 
 # Partitions that are deleted later than this hold what nobody expects to be loaded again.
@@ -36,7 +36,7 @@ def table_risks(
         )
 
 
-def staging_risks(plan: SyncPlan, existing: Schema | None) -> Iterable[str]:
+def staging_risks(plan: TableSync, existing: Schema | None) -> Iterable[str]:
     """Yield a sentence where protected columns lie unprotected in the staging table."""
     tagged = {name.lower() for name in (*plan.schema.tagged_columns, *(existing.tagged_columns if existing else ()))}
     staged = ", ".join(name for name in plan.schema.names if name.lower() in tagged)

@@ -19,7 +19,7 @@ from sync_pipeline.planning.columns import TableColumns, plan_columns
 from sync_pipeline.planning.destination import DestinationDescription, describe_destination
 from sync_pipeline.planning.destination_risks import staging_risks, table_risks
 from sync_pipeline.planning.interval import PlannedInterval, plan_interval
-from sync_pipeline.planning.plan import SyncPlan, new_run_id
+from sync_pipeline.planning.plan import TableSync, new_run_id
 from sync_pipeline.planning.read_method import ReadMethod, choose_read_method
 from sync_pipeline.planning.writing import PlannedWriting, plan_writing
 from sync_pipeline.sources.source import ReadPlan, Source, SourceClock, SourceDescription
@@ -52,7 +52,7 @@ class _Decisions:
 
 def make_plan(
     config: SyncConfig, source: Source, client: bigquery.Client, staging_root: str, started_at: datetime
-) -> SyncPlan:
+) -> TableSync:
     """Ask source and destination, and decide everything. Writes nothing.
 
     Args:
@@ -110,10 +110,10 @@ def _risks(decisions: _Decisions) -> Iterator[str]:
 
 def _plan(
     decisions: _Decisions, method: ReadMethod, job_project: str, staging_root: str, started_at: datetime
-) -> SyncPlan:
+) -> TableSync:
     destination, columns, writing = decisions.destination, decisions.columns, decisions.writing
     table = destination.table
-    return SyncPlan(
+    return TableSync(
         run_id=new_run_id(started_at),
         started_at=started_at,
         observed_at=destination.observed_at,

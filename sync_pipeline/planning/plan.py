@@ -1,4 +1,4 @@
-"""`SyncPlan`: everything a run has decided at launch. The workers carry it out and decide nothing."""
+"""`TableSync`: everything a run has decided at launch. The workers carry it out and decide nothing."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class WriteMode(enum.Enum):
 
 
 @dataclass(frozen=True)
-class SyncPlan:
+class TableSync:
     """Everything decided at launch.
 
     Attributes:

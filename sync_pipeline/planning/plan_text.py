@@ -5,11 +5,11 @@ from __future__ import annotations
 import textwrap
 
 from sync_pipeline.auto_schema.ddl import create_table_sql
-from sync_pipeline.planning.plan import SyncPlan, WriteMode
+from sync_pipeline.planning.plan import TableSync, WriteMode
 from sync_pipeline.printable import on_one_line
 
 
-def plan_lines(plan: SyncPlan) -> list[str]:
+def plan_lines(plan: TableSync) -> list[str]:
     """Return the plan in a few single lines, for the log."""
     lines = [
         f"plan: run {plan.run_id}: {plan.config.data_source} to {plan.table_id}, {_publishing(plan)}",
@@ -31,7 +31,7 @@ def plan_lines(plan: SyncPlan) -> list[str]:
     return lines + [f"plan: note: {note}" for note in plan.notes] + [f"plan: risk: {risk}" for risk in plan.risks]
 
 
-def plan_page(plan: SyncPlan) -> str:
+def plan_page(plan: TableSync) -> str:
     """Return the plan as a page for a person; `dry_run=true` prints it."""
     sections = [
         ("Sync", _sync(plan)),
@@ -48,29 +48,29 @@ def plan_page(plan: SyncPlan) -> str:
     return "\n".join(f"{title}\n{textwrap.indent(text, '    ')}" for title, text in sections)
 
 
-def _sync(plan: SyncPlan) -> str:
+def _sync(plan: TableSync) -> str:
     connection = f"\nconnection: {plan.transport}" if plan.transport else ""
     return f"{plan.config.data_source} to {plan.table_id} in {plan.location} (run {plan.run_id}){connection}"
 
 
-def _rows(plan: SyncPlan) -> str:
+def _rows(plan: TableSync) -> str:
     estimated = plan.read.estimated_rows
     return "unknown" if estimated is None else f"about {estimated:,}, as the source estimates"
 
 
-def _parts(plan: SyncPlan) -> str:
+def _parts(plan: TableSync) -> str:
     if plan.selection is not None:
         return "selected by BigQuery itself"
     why = f" ({plan.read.splitting})" if plan.read.splitting else ""
     return plan.read.how or f"{len(plan.read.splits)} partition(s){why}"
 
 
-def _reading(plan: SyncPlan) -> str:
+def _reading(plan: TableSync) -> str:
     batches = "" if plan.selection is not None else f", at most {plan.config.batch_size:,} rows a batch"
     return "\n".join(line for line in (f"{_parts(plan)}{batches}", plan.way, plan.read.costs) if line)
 
 
-def _interval(plan: SyncPlan) -> str:
+def _interval(plan: TableSync) -> str:
     if plan.interval is None:
         return "none: Smart Sync is off, the whole query is read"
     assert plan.config.smart_sync is not None
@@ -78,12 +78,12 @@ def _interval(plan: SyncPlan) -> str:
     return f"{column} in {plan.interval}{_clock(plan)}\nstart: {plan.interval.origin.value}"
 
 
-def _clock(plan: SyncPlan) -> str:
+def _clock(plan: TableSync) -> str:
     clock = plan.interval.wall_clock if plan.interval is not None else None
     return "" if clock is None else f", by the wall clock of {clock}"
 
 
-def _table(plan: SyncPlan) -> str:
+def _table(plan: TableSync) -> str:
     if plan.creates_table or plan.write_mode is WriteMode.REPLACE:
         create = "CREATE TABLE" if plan.creates_table else "CREATE OR REPLACE TABLE"
         options = plan.replacement_options if plan.write_mode is WriteMode.REPLACE else None
@@ -91,7 +91,7 @@ def _table(plan: SyncPlan) -> str:
     return "\n".join((f"exists, {plan.layout}", *plan.alterations))
 
 
-def _publishing(plan: SyncPlan) -> str:
+def _publishing(plan: TableSync) -> str:
     how = "one load job"
     if plan.selection is not None:
         how = "one query job, from the source into the table"
@@ -105,7 +105,7 @@ def _publishing(plan: SyncPlan) -> str:
     return f"{plan.write_mode.value}{key}: {how}{letters}"
 
 
-def _column_table(plan: SyncPlan) -> str:
+def _column_table(plan: TableSync) -> str:
     sources = [on_one_line(f"{field.name} {field.source_type}".strip()) for field in plan.read_schema]
     sources += ["constant"] * (len(plan.schema) - len(sources))
     targets = [

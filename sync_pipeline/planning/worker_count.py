@@ -11,7 +11,7 @@ import re
 
 from apache_beam.options.pipeline_options import PipelineOptions, WorkerOptions
 
-from sync_pipeline.planning.plan import SyncPlan
+from sync_pipeline.planning.plan import TableSync
 
 # A part keeps about one vCPU busy. More machines than these at once may be more than a project's quota; autoscaling may
 # add to them, up to the number of parts.
@@ -20,7 +20,7 @@ MOST_AT_THE_START = 10
 _VCPUS = re.compile(r"[a-z0-9]+-(?:custom|[a-z]+)-(\d+)(?:-.*)?|custom-(\d+)-.*")
 
 
-def parts_of(plan: SyncPlan) -> int | None:
+def parts_of(plan: TableSync) -> int | None:
     """Return how many parts of the plan can be worked on side by side; None where only the workers find out."""
     if plan.selection is not None:
         return 1

@@ -19,7 +19,7 @@ from sync_pipeline.schema import Field
 
 @dataclass(frozen=True)
 class PlannedWriting:
-    """What happens to the table; see `SyncPlan` for what the attributes mean."""
+    """What happens to the table; see `TableSync` for what the attributes mean."""
 
     mode: WriteMode
     pruned_by: Field | None

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from sync_pipeline.bigquery_api.client import open_client
-from sync_pipeline.planning.plan import SyncPlan
+from sync_pipeline.planning.plan import TableSync
 from sync_pipeline.publishing.clean_up import remove
 from sync_pipeline.run_log import start_logging
 
@@ -28,7 +28,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 @contextlib.contextmanager
-def cleanup_on_signal(plan: SyncPlan) -> Iterator[None]:
+def cleanup_on_signal(plan: TableSync) -> Iterator[None]:
     """Within the block SIGTERM and SIGINT end the run and remove what it has staged; it then exits with 143 or 130.
 
     Outside the main thread, which alone can ask for signals, they end the process as ever.
@@ -54,14 +54,14 @@ def cleanup_on_signal(plan: SyncPlan) -> Iterator[None]:
         os.close(reader)
 
 
-def _watch(reader: int, plan: SyncPlan) -> None:
+def _watch(reader: int, plan: TableSync) -> None:
     """Wait until the pipe ends, or begin the clean-up when it says so; other signals pass through it as well."""
     while signals := os.read(reader, 1):
         if signals[0] in _SIGNALS:
             _clean_up_instead(plan, signal.Signals(signals[0]))
 
 
-def _clean_up_instead(plan: SyncPlan, received: signal.Signals) -> NoReturn:
+def _clean_up_instead(plan: TableSync, received: signal.Signals) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     # A second signal must not end the clean-up; what is blocked stays so in the new program.

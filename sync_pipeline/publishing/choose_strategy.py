@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sync_pipeline.auto_schema.partitions import MAX_PARTITIONS_PER_JOB
-from sync_pipeline.planning.plan import SyncPlan, WriteMode
+from sync_pipeline.planning.plan import TableSync, WriteMode
 from sync_pipeline.publishing.insert import InsertRows
 from sync_pipeline.publishing.jobs import MAX_FILES_PER_JOB
 from sync_pipeline.publishing.load import LoadFiles
@@ -14,7 +14,7 @@ from sync_pipeline.publishing.staged_files import StagedFiles
 from sync_pipeline.publishing.strategy import KeepTable, Strategy
 
 
-def choose_strategy(plan: SyncPlan, staged: StagedFiles) -> type[Strategy]:
+def choose_strategy(plan: TableSync, staged: StagedFiles) -> type[Strategy]:
     """Return the way to publish `staged`, or what the plan's selection selects."""
     mode = plan.write_mode
     if plan.selection is None and not staged.rows and mode is not WriteMode.REPLACE:
@@ -30,7 +30,7 @@ def choose_strategy(plan: SyncPlan, staged: StagedFiles) -> type[Strategy]:
             return SwapTables if plan.changes_layout or len(staged.partition_groups) > 1 else ReplaceTable
 
 
-def _one_load_job_can(plan: SyncPlan, staged: StagedFiles) -> bool:
+def _one_load_job_can(plan: TableSync, staged: StagedFiles) -> bool:
     """Return whether one load job of the files publishes them."""
     return (
         plan.selection is None

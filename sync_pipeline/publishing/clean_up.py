@@ -11,7 +11,7 @@ from apache_beam.io.filesystems import FileSystems
 from google.cloud import bigquery
 
 from sync_pipeline.bigquery_api.client import CLIENT_ERRORS, REQUEST_RETRY
-from sync_pipeline.planning.plan import NO_START, RUN_ID, SyncPlan, WriteMode, staging_table_id
+from sync_pipeline.planning.plan import NO_START, RUN_ID, TableSync, WriteMode, staging_table_id
 from sync_pipeline.publishing.staged_files import delete_staged_files
 
 _LOGGER = logging.getLogger(__name__)
@@ -19,7 +19,7 @@ _LOGGER = logging.getLogger(__name__)
 # Dataflow cancels a batch job after ten days. https://cloud.google.com/dataflow/quotas
 LONGEST_JOB = timedelta(days=10)
 
-# As `SyncPlan` names the folders of runs, and nothing like it: anybody who may write to the bucket names objects, and
+# As `TableSync` names the folders of runs, and nothing like it: anybody who may write to the bucket names objects, and
 # what is found here names what is deleted.
 _FOLDER = re.compile(
     rf"start=(?P<start>none|0|[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}T[0-9]{{6}}\.[0-9]{{6}}),run=(?P<run>{RUN_ID.pattern})/"
@@ -31,8 +31,8 @@ class RunFolder:
     """What a run has staged.
 
     Attributes:
-        start: see `SyncPlan.staging_start`.
-        updated_at: when Cloud Storage took the last file, by Google's clock as `SyncPlan.observed_at` is: a launcher's
+        start: see `TableSync.staging_start`.
+        updated_at: when Cloud Storage took the last file, by Google's clock as `TableSync.observed_at` is: a launcher's
             may be wrong, and must not make a running job's files look orphaned.
     """
 
@@ -42,7 +42,7 @@ class RunFolder:
     updated_at: datetime
 
 
-def clean_up(client: bigquery.Client, plan: SyncPlan, *, destination_moved: bool) -> None:
+def clean_up(client: bigquery.Client, plan: TableSync, *, destination_moved: bool) -> None:
     """Remove what the run has staged, and what runs have staged that can no longer publish.
 
     `destination_moved`: this run, or another from the same timestamp, has published rows. What cannot be removed is
@@ -61,19 +61,19 @@ def clean_up(client: bigquery.Client, plan: SyncPlan, *, destination_moved: bool
             remove(client, folder.uri, staging_table_id(plan.config.destination, folder.run_id))
 
 
-def remove_staged(client: bigquery.Client, plan: SyncPlan) -> None:
+def remove_staged(client: bigquery.Client, plan: TableSync) -> None:
     """Remove the run's tables and files; what cannot be removed is logged."""
     if plan.write_mode is WriteMode.REPLACE:
         _remove_table(client, plan.replacement_table_id)
     remove(client, plan.staging_folder, plan.staging_table_id)
 
 
-def is_too_old(folder: RunFolder, plan: SyncPlan) -> bool:
+def is_too_old(folder: RunFolder, plan: TableSync) -> bool:
     """Whether the run wrote its last file so long before this one was planned that no job can still be at it."""
     return plan.observed_at - folder.updated_at > LONGEST_JOB
 
 
-def is_superseded(start: str, plan: SyncPlan, *, destination_moved: bool) -> bool:
+def is_superseded(start: str, plan: TableSync, *, destination_moved: bool) -> bool:
     """Whether a run that started from `start` can no longer publish, so that what it staged is waste.
 
     Of the runs from one timestamp one publishes, and the destination then begins at a later one: whoever started from

@@ -18,7 +18,7 @@ import pyarrow as pa
 from sync_pipeline.auto_schema.ddl import new_table
 from sync_pipeline.auto_schema.table_options import encrypted
 from sync_pipeline.planning.dead_letter_table import DEAD_LETTER_LAYOUT, DEAD_LETTER_SCHEMA
-from sync_pipeline.planning.plan import SyncPlan
+from sync_pipeline.planning.plan import TableSync
 from sync_pipeline.publishing.jobs import PublishingJobs
 from sync_pipeline.publishing.staged_files import StagedFiles
 from sync_pipeline.publishing.staging import StagingTarget
@@ -33,7 +33,7 @@ MAX_REASON_CHARACTERS = 50_000
 MAX_COLUMNS = 100
 
 
-def dead_letter_batch(letter: DeadLetter, plan: SyncPlan) -> pa.RecordBatch:
+def dead_letter_batch(letter: DeadLetter, plan: TableSync) -> pa.RecordBatch:
     """Return the row of the dead letter table, of `DEAD_LETTER_SCHEMA`. Raises what `hashing.digest` raises."""
     values = (
         plan.run_id,
@@ -53,7 +53,7 @@ def _column_names(letter: DeadLetter) -> str:
     return ", ".join(names) + (f" and {more:,} more" if more else "")
 
 
-def _row(letter: DeadLetter, plan: SyncPlan) -> str:
+def _row(letter: DeadLetter, plan: TableSync) -> str:
     """Return the row as a JSON object of about `MAX_SOURCE_ROW_BYTES` at most; a last member tells what is missing."""
     left = MAX_SOURCE_ROW_BYTES
     members, omitted = [], 0
@@ -74,7 +74,7 @@ def _row(letter: DeadLetter, plan: SyncPlan) -> str:
     return "{" + ", ".join(members) + "}"
 
 
-def _kept(letter: DeadLetter, plan: SyncPlan) -> Iterator[tuple[str, str | None]]:
+def _kept(letter: DeadLetter, plan: TableSync) -> Iterator[tuple[str, str | None]]:
     """Yield the columns that may leave the source: their names, and their texts or hashes."""
     transformation = plan.transformation
     excluded = {name.casefold() for name in transformation.exclude_fields}
@@ -90,7 +90,7 @@ def _kept(letter: DeadLetter, plan: SyncPlan) -> Iterator[tuple[str, str | None]
         yield name, _hashed(text, field, plan) if is_hashed and text is not None else text
 
 
-def _hashed(text: str, field: Field | None, plan: SyncPlan) -> str:
+def _hashed(text: str, field: Field | None, plan: TableSync) -> str:
     """Return the hash the destination would hold, which for BYTES is that of the bytes and not of their digits."""
     value = text.encode(errors="surrogatepass")
     if field is not None and field.type == "BYTES":
@@ -113,7 +113,7 @@ def _cut(text: str, characters: int) -> str:
     return text if len(text) <= characters else f"{text[:characters]}… (cut: {len(text):,} characters)"
 
 
-def dead_letter_target(plan: SyncPlan) -> StagingTarget:
+def dead_letter_target(plan: TableSync) -> StagingTarget:
     """Return where the dead letters of the run are staged."""
     return StagingTarget(
         f"{plan.staging_folder}dead_letters/", DEAD_LETTER_SCHEMA, DEAD_LETTER_LAYOUT, is_dead_letters=True
@@ -124,7 +124,7 @@ def dead_letter_target(plan: SyncPlan) -> StagingTarget:
 class DescribeDeadLetters(beam.PTransform):
     """`dead_letter_batch` for each `DeadLetter`."""
 
-    plan: SyncPlan
+    plan: TableSync
 
     def expand(self, letters: beam.PCollection) -> beam.PCollection:
         """Turn DeadLetters into RecordBatches."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from sync_pipeline.bigquery_api.job_records import changed_rows
 from sync_pipeline.googlesql import quoted, string_literal
-from sync_pipeline.planning.plan import SyncPlan
+from sync_pipeline.planning.plan import TableSync
 from sync_pipeline.publishing.jobs import PUBLISH
 from sync_pipeline.publishing.rows_query import alias, columns, script, select_sql
 from sync_pipeline.publishing.strategy import Published, QueryStrategy
@@ -21,7 +21,7 @@ class InsertRows(QueryStrategy):
         return Published.by(finished, lambda: changed_rows(self.jobs.client, finished.job))
 
 
-def append_sql(plan: SyncPlan, rows: int, partitions: Sequence[frozenset[str | None]] = ()) -> str:
+def append_sql(plan: TableSync, rows: int, partitions: Sequence[frozenset[str | None]] = ()) -> str:
     """Return the statements that append the rows of `select_sql` to the destination, all of them or none.
 
     Args:
@@ -36,7 +36,7 @@ def append_sql(plan: SyncPlan, rows: int, partitions: Sequence[frozenset[str | N
     return script(plan, rows, *inserts)
 
 
-def insert_statements(plan: SyncPlan, table_id: str, partitions: Sequence[frozenset[str | None]]) -> list[str]:
+def insert_statements(plan: TableSync, table_id: str, partitions: Sequence[frozenset[str | None]]) -> list[str]:
     """Return the statements that insert the rows of `select_sql` into a table, one for each group of partitions."""
     insert = f"INSERT INTO {quoted(table_id)} ({columns(plan)})\n"
     if len(partitions) < 2:
@@ -46,7 +46,7 @@ def insert_statements(plan: SyncPlan, table_id: str, partitions: Sequence[frozen
     return [selected + condition for condition in _conditions(plan, rows, partitions)]
 
 
-def _conditions(plan: SyncPlan, rows: str, partitions: Sequence[frozenset[str | None]]) -> Iterator[str]:
+def _conditions(plan: TableSync, rows: str, partitions: Sequence[frozenset[str | None]]) -> Iterator[str]:
     """Yield a condition for each group; together they hold for every row, and each row for one of them."""
     field = plan.schema.field(plan.layout.partition_field or "")
     column = f"{rows}.{quoted(field.name)}"

@@ -12,7 +12,7 @@ from sync_pipeline.bigquery_api.client import REQUEST_RETRY, query_config, trans
 from sync_pipeline.bigquery_api.job_records import job_labels
 from sync_pipeline.bigquery_api.jobs import FinishedJob, JobRequest, find_concurrent_job, finish_job
 from sync_pipeline.errors import PublishError
-from sync_pipeline.planning.plan import SyncPlan, WriteMode
+from sync_pipeline.planning.plan import TableSync, WriteMode
 from sync_pipeline.publishing.staged_files import StagedFile
 from sync_pipeline.schema import Schema, without_policy_tags
 
@@ -31,7 +31,7 @@ class PublishingJobs:
     """
 
     client: bigquery.Client
-    plan: SyncPlan
+    plan: TableSync
 
     def load(
         self,

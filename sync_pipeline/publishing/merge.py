@@ -13,7 +13,7 @@ from sync_pipeline.auto_schema.partitions import MAX_PARTITIONS_PER_JOB
 from sync_pipeline.bigquery_api.job_records import changed_rows
 from sync_pipeline.bigquery_api.required_filter import always_true_filter
 from sync_pipeline.googlesql import quoted, string_literal
-from sync_pipeline.planning.plan import SyncPlan
+from sync_pipeline.planning.plan import TableSync
 from sync_pipeline.planning.pruning import OLD, OLD_IS_NULL, OLD_PARTITIONS, ROWS
 from sync_pipeline.publishing.jobs import PUBLISH
 from sync_pipeline.publishing.rows_query import alias, columns, script, select_sql
@@ -30,12 +30,12 @@ class MergeRows(QueryStrategy):
         return Published.by(finished, lambda: changed_rows(self.jobs.client, finished.job))
 
 
-def publish_merge_sql(plan: SyncPlan, rows: int) -> str:
+def publish_merge_sql(plan: TableSync, rows: int) -> str:
     """Return `merge_sql`, which fails unless the staging table holds so many rows."""
     return script(plan, rows, merge_sql(plan))
 
 
-def merge_sql(plan: SyncPlan) -> str:
+def merge_sql(plan: TableSync) -> str:
     """Return the statement that updates rows by their primary key and inserts those that are new.
 
     With `plan.pruned_by` it is a block of a script. A row of the destination that is newer than the staged one stays:
@@ -45,7 +45,7 @@ def merge_sql(plan: SyncPlan) -> str:
     return _merge(plan, select_sql(plan)) if plan.pruned_by is None else _pruned_merge(plan, plan.pruned_by)
 
 
-def _merge(plan: SyncPlan, rows_sql: str, *pruning: str) -> str:
+def _merge(plan: TableSync, rows_sql: str, *pruning: str) -> str:
     """Return the MERGE statement; `rows_sql` is the query for the rows, each key once."""
     published, staged = alias("t", plan), alias("s", plan)
     matches = [*_same_key(plan), *_required_filter(plan), *pruning]
@@ -63,18 +63,18 @@ def _merge(plan: SyncPlan, rows_sql: str, *pruning: str) -> str:
     )
 
 
-def _same_key(plan: SyncPlan) -> list[str]:
+def _same_key(plan: TableSync) -> list[str]:
     published, staged = alias("t", plan), alias("s", plan)
     return [f"{published}.{quoted(name)} = {staged}.{quoted(name)}" for name in plan.primary_key]
 
 
-def _required_filter(plan: SyncPlan) -> list[str]:
+def _required_filter(plan: TableSync) -> list[str]:
     """Return the condition that the destination demands of every statement; none where it demands none."""
     column = plan.required_filter_column
     return [] if column is None else [always_true_filter(f"{alias('t', plan)}.{quoted(column)}")]
 
 
-def _is_not_older(plan: SyncPlan) -> str:
+def _is_not_older(plan: TableSync) -> str:
     """Return the condition by which a row replaces the one that has its key; empty where it always does."""
     if plan.timestamp_column is None:
         return ""
@@ -84,7 +84,7 @@ def _is_not_older(plan: SyncPlan) -> str:
     return f" AND ({old} IS NULL OR {new} IS NULL OR {new} >= {old} OR {old} > {now})"
 
 
-def _now_sql(plan: SyncPlan, type_name: str) -> str:
+def _now_sql(plan: TableSync, type_name: str) -> str:
     """Return what the clock of the timestamps shows now, whatever a project's default_time_zone is."""
     clock = plan.interval.wall_clock if plan.interval is not None else None
     if clock is None and type_name == "TIMESTAMP":
@@ -94,7 +94,7 @@ def _now_sql(plan: SyncPlan, type_name: str) -> str:
     return now if type_name == "DATETIME" else f"TIMESTAMP({now}, 'UTC')"
 
 
-def _pruned_merge(plan: SyncPlan, column: Field) -> str:
+def _pruned_merge(plan: TableSync, column: Field) -> str:
     # What BigQuery selects by itself is selected once; staged rows lie in a table already.
     if plan.selection is None:
         rows, keep, selected = quoted(plan.staging_table_id), [], select_sql(plan)
@@ -121,7 +121,7 @@ def _pruned_merge(plan: SyncPlan, column: Field) -> str:
     return "BEGIN\n" + "".join(f"{statement};\n" for statement in statements) + "END"
 
 
-def _old_partitions_sql(plan: SyncPlan, rows: str, moment: str, old_partition: str) -> str:
+def _old_partitions_sql(plan: TableSync, rows: str, moment: str, old_partition: str) -> str:
     """Return the query for the partitions that hold the destination's rows with the keys of `rows`."""
     keys = ", ".join(map(quoted, plan.primary_key))
     sql = (
@@ -134,7 +134,7 @@ def _old_partitions_sql(plan: SyncPlan, rows: str, moment: str, old_partition: s
     return f"{sql}WHERE {filters[0]}\n" if filters else sql
 
 
-def _partition_limit(plan: SyncPlan, rows: str, column: Field) -> str:
+def _partition_limit(plan: TableSync, rows: str, column: Field) -> str:
     """Return the statement that fails when the merge would change more partitions than one job may."""
     incoming = plan.schema.find(column.name)
     new_partition = f"CAST(NULL AS {column.type})"
@@ -148,13 +148,13 @@ def _partition_limit(plan: SyncPlan, rows: str, column: Field) -> str:
     )
 
 
-def _partition(moment: str, column: Field, plan: SyncPlan) -> str:
+def _partition(moment: str, column: Field, plan: TableSync) -> str:
     granularity = plan.layout.partition_granularity
     is_whole = column.type == "DATE" and granularity == "DAY"
     return moment if is_whole else f"{column.type}_TRUNC({moment}, {granularity})"
 
 
-def _too_many(column: Field, plan: SyncPlan) -> str:
+def _too_many(column: Field, plan: TableSync) -> str:
     allowed = PARTITION_GRANULARITIES[column.type]
     wider = allowed[allowed.index(plan.layout.partition_granularity) + 1 :]
     remedy = f"build the table with partition_granularity={wider[0]} (delete_existing_table), or " if wider else ""

@@ -25,7 +25,7 @@ from sync_pipeline.bigquery_api.client import open_client
 from sync_pipeline.bigquery_api.jobs import FinishedJob
 from sync_pipeline.errors import PublishError, SyncError
 from sync_pipeline.failures import Failure, combined_error
-from sync_pipeline.planning.plan import SyncPlan
+from sync_pipeline.planning.plan import TableSync
 from sync_pipeline.publishing.choose_strategy import choose_strategy
 from sync_pipeline.publishing.clean_up import clean_up
 from sync_pipeline.publishing.dead_letters import publish_dead_letters
@@ -47,7 +47,7 @@ class PublishStagedFiles(beam.PTransform):
     step raises the failure's error.
     """
 
-    plan: SyncPlan
+    plan: TableSync
 
     def expand(self, staged: beam.PCollection) -> beam.PCollection:
         """Take files of rows, files of dead letters and failures; a file's folder tells what it holds."""
@@ -64,7 +64,7 @@ class _PublishFilesFn(beam.DoFn):
         self._rows_loaded = Metrics.counter(PublishStagedFiles, "rows_loaded")
         self._lag = Metrics.distribution(PublishStagedFiles, "interval_lag_seconds")
 
-    def process(self, plan: SyncPlan, staged: Sequence[StagedFile | Failure]) -> Iterator[SyncReport]:
+    def process(self, plan: TableSync, staged: Sequence[StagedFile | Failure]) -> Iterator[SyncReport]:
         client = open_client(plan.job_project, plan.location)
         failures = [element for element in staged if isinstance(element, Failure)]
         if failures:
@@ -78,7 +78,7 @@ class _PublishFilesFn(beam.DoFn):
         yield report
 
 
-def publish(client: bigquery.Client, plan: SyncPlan, files: Sequence[StagedFile]) -> SyncReport:
+def publish(client: bigquery.Client, plan: TableSync, files: Sequence[StagedFile]) -> SyncReport:
     """Publish `files`, remove all that was staged, and return the report.
 
     Raises PublishUnavailableError when another attempt may succeed, and leaves what was staged to it. Raises any other
@@ -129,7 +129,7 @@ def _publish(jobs: PublishingJobs, rows: StagedFiles, dead_letters: StagedFiles)
     return published
 
 
-def _check_count(plan: SyncPlan, rows: StagedFiles, published: Published) -> None:
+def _check_count(plan: TableSync, rows: StagedFiles, published: Published) -> None:
     """Raise PublishError when BigQuery has counted other rows than were staged.
 
     Of rows that one statement has selected there is no second count: it moved all of them, or none. Of rows with one

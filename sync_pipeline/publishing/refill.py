@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sync_pipeline.bigquery_api.job_records import changed_rows
 from sync_pipeline.googlesql import quoted
-from sync_pipeline.planning.plan import SyncPlan
+from sync_pipeline.planning.plan import TableSync
 from sync_pipeline.publishing.insert import insert_statements
 from sync_pipeline.publishing.jobs import PUBLISH
 from sync_pipeline.publishing.rows_query import script
@@ -31,17 +31,17 @@ class EmptyTable(Strategy):
         return Published(None)
 
 
-def refill_sql(plan: SyncPlan, rows: int, partitions: Sequence[frozenset[str | None]] = ()) -> str:
+def refill_sql(plan: TableSync, rows: int, partitions: Sequence[frozenset[str | None]] = ()) -> str:
     """Return the transaction that replaces all rows of the destination by those of `select_sql`; see `append_sql`."""
     return script(plan, rows, *refill_statements(plan, plan.table_id, partitions))
 
 
-def refill_statements(plan: SyncPlan, table_id: str, partitions: Sequence[frozenset[str | None]]) -> list[str]:
+def refill_statements(plan: TableSync, table_id: str, partitions: Sequence[frozenset[str | None]]) -> list[str]:
     """Return the statements of the transaction that replaces all rows of a table by those of `select_sql`."""
     inserts = insert_statements(plan, table_id, partitions)
     return ["BEGIN TRANSACTION", f"TRUNCATE TABLE {quoted(table_id)}", *inserts, "COMMIT TRANSACTION"]
 
 
-def truncate_sql(plan: SyncPlan) -> str:
+def truncate_sql(plan: TableSync) -> str:
     """Return the statement that empties the destination."""
     return f"TRUNCATE TABLE {quoted(plan.table_id)}"

@@ -11,7 +11,7 @@ from sync_pipeline.auto_schema.ddl import create_table_sql
 from sync_pipeline.bigquery_api.client import REQUEST_RETRY, translated_errors
 from sync_pipeline.bigquery_api.job_records import changed_rows
 from sync_pipeline.googlesql import quoted, string_literal
-from sync_pipeline.planning.plan import SyncPlan
+from sync_pipeline.planning.plan import TableSync
 from sync_pipeline.publishing.jobs import PUBLISH
 from sync_pipeline.publishing.refill import refill_statements
 from sync_pipeline.publishing.rows_query import script, select_sql
@@ -47,7 +47,7 @@ def rows_in_table(client: bigquery.Client, table_id: str) -> int:
         return int(client.get_table(table_id, retry=REQUEST_RETRY).num_rows or 0)
 
 
-def replace_sql(plan: SyncPlan, rows: int) -> str:
+def replace_sql(plan: TableSync, rows: int) -> str:
     """Return the statement that puts a new table, with the rows of `select_sql`, in the destination's place.
 
     BigQuery does that only for a table of the same layout; `build_sql` and `swap_sql` do it for another one.
@@ -59,7 +59,7 @@ def replace_sql(plan: SyncPlan, rows: int) -> str:
     return script(plan, rows, f"{create}\nAS {select_sql(plan)}")
 
 
-def build_sql(plan: SyncPlan, rows: int, partitions: Sequence[frozenset[str | None]] = ()) -> str:
+def build_sql(plan: TableSync, rows: int, partitions: Sequence[frozenset[str | None]] = ()) -> str:
     """Return the statements that build the table that is to take the destination's place; it expires unless it does."""
     table_id = plan.replacement_table_id
     create = create_table_sql(
@@ -77,7 +77,7 @@ def build_sql(plan: SyncPlan, rows: int, partitions: Sequence[frozenset[str | No
     return script(plan, rows, create, *refill_statements(plan, table_id, partitions))
 
 
-def swap_sql(plan: SyncPlan) -> str:
+def swap_sql(plan: TableSync) -> str:
     """Return the script that puts the built table in the destination's place.
 
     No table has the destination's name for the moment between the two renamings; if the second one fails, the first is

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sync_pipeline.bigquery_api.job_records import RUN_LABEL
-from sync_pipeline.planning.plan import SyncPlan, WriteMode
+from sync_pipeline.planning.plan import TableSync, WriteMode
 from sync_pipeline.publishing.staged_files import StagedFiles
 from sync_pipeline.publishing.strategy import Published
 
@@ -52,7 +52,7 @@ class SyncReport:
         return f"sync report: {self.outcome}: " + " ".join(f"{name}={value}" for name, value in values.items())
 
 
-def report_of(plan: SyncPlan, rows: StagedFiles, dead_letters: StagedFiles, published: Published) -> SyncReport:
+def report_of(plan: TableSync, rows: StagedFiles, dead_letters: StagedFiles, published: Published) -> SyncReport:
     """Return the report of a run that has published `rows` and `dead_letters`, or was skipped."""
     now = datetime.now(UTC)
     return SyncReport(
@@ -69,7 +69,7 @@ def report_of(plan: SyncPlan, rows: StagedFiles, dead_letters: StagedFiles, publ
     )
 
 
-def _outcome(plan: SyncPlan, rows: StagedFiles, published: Published) -> str:
+def _outcome(plan: TableSync, rows: StagedFiles, published: Published) -> str:
     if published.job is not None and published.is_skipped:
         return skipped_outcome(plan, published.job.job)
     if not (rows.rows or published.rows or plan.write_mode is WriteMode.REPLACE):
@@ -78,7 +78,7 @@ def _outcome(plan: SyncPlan, rows: StagedFiles, published: Published) -> str:
     return f"{verb} {published.rows:,} rows into {plan.table_id}"
 
 
-def outcome_of_nothing(plan: SyncPlan) -> str:
+def outcome_of_nothing(plan: TableSync) -> str:
     """Say what no rows at the source made of the destination."""
     if plan.write_mode is WriteMode.TRUNCATE and not plan.creates_table:
         return f"the source returned no rows: {plan.table_id} is now empty"
@@ -87,7 +87,7 @@ def outcome_of_nothing(plan: SyncPlan) -> str:
     return f"nothing new: {plan.table_id} is as it was"
 
 
-def skipped_outcome(plan: SyncPlan, job: Any) -> str:
+def skipped_outcome(plan: TableSync, job: Any) -> str:
     """Say that another run's `job` has published the interval."""
     concurrent_run = (job.labels or {}).get(RUN_LABEL, job.job_id)
     return (

@@ -6,12 +6,12 @@ Columns are aliased and quoted: a table may be named alike.
 from __future__ import annotations
 
 from sync_pipeline.googlesql import quoted, string_literal
-from sync_pipeline.planning.plan import SyncPlan
+from sync_pipeline.planning.plan import TableSync
 from sync_pipeline.sources.source import Selection
 from sync_pipeline.transforms.in_sql import destination_sql, rebuilt
 
 
-def select_sql(plan: SyncPlan) -> str:
+def select_sql(plan: TableSync) -> str:
     """Return the query for rows of the destination, from the staging table or straight from a source in BigQuery.
 
     With a primary key, of rows with one key the newest counts; of equally new ones always the same one.
@@ -35,7 +35,7 @@ def select_sql(plan: SyncPlan) -> str:
     )
 
 
-def _source_sql(plan: SyncPlan, selection: Selection) -> str:
+def _source_sql(plan: TableSync, selection: Selection) -> str:
     return destination_sql(
         selection.sql,
         selection.schema,
@@ -46,7 +46,7 @@ def _source_sql(plan: SyncPlan, selection: Selection) -> str:
     )
 
 
-def script(plan: SyncPlan, rows: int, *statements: str) -> str:
+def script(plan: TableSync, rows: int, *statements: str) -> str:
     """Return the statements as one script, which fails at its beginning unless the staging table holds `rows` rows.
 
     Where BigQuery selects the rows there is no staging table.
@@ -58,12 +58,12 @@ def script(plan: SyncPlan, rows: int, *statements: str) -> str:
     return ";\n".join((f"ASSERT (SELECT COUNT(*) FROM {staging}) = {rows} AS {problem}", *statements))
 
 
-def columns(plan: SyncPlan) -> str:
+def columns(plan: TableSync) -> str:
     """Return the names of the columns that are written, quoted."""
     return ", ".join(map(quoted, plan.schema.names))
 
 
-def alias(name: str, plan: SyncPlan) -> str:
+def alias(name: str, plan: TableSync) -> str:
     """Return an alias that no column has: QUALIFY takes a column `s` for `s`, and MERGE refuses to SET a column `t`."""
     while plan.schema.find(name):
         name += "_"

@@ -31,7 +31,7 @@ from sync_pipeline.auto_schema.layout import TableLayout
 from sync_pipeline.auto_schema.partitions import MAX_PARTITIONS_PER_TABLE, check_partitions
 from sync_pipeline.errors import ConfigError, PublishError, PublishUnavailableError, SourceQueryError
 from sync_pipeline.failures import FAILURES, CatchFinalErrors
-from sync_pipeline.planning.plan import SyncPlan
+from sync_pipeline.planning.plan import TableSync
 from sync_pipeline.publishing.staged_files import StagedFile
 from sync_pipeline.schema import Schema
 from sync_pipeline.smart_sync.bounds import TimestampBounds
@@ -118,7 +118,7 @@ def _translated_storage_errors(uri: str) -> Iterator[None]:
         ) from None
 
 
-def rows_target(plan: SyncPlan) -> StagingTarget:
+def rows_target(plan: TableSync) -> StagingTarget:
     """Return where the rows of the run are staged."""
     return StagingTarget(plan.staging_folder, plan.schema, plan.layout, plan.bounds, plan.max_partitions)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sync_pipeline.bigquery_api.jobs import FinishedJob
-from sync_pipeline.planning.plan import SyncPlan
+from sync_pipeline.planning.plan import TableSync
 from sync_pipeline.publishing.jobs import PublishingJobs
 from sync_pipeline.publishing.staged_files import StagedFiles
 from sync_pipeline.publishing.tables import fill_staging_table
@@ -47,7 +47,7 @@ class Strategy(abc.ABC):
     staged: StagedFiles
 
     @property
-    def plan(self) -> SyncPlan:
+    def plan(self) -> TableSync:
         return self.jobs.plan
 
     def prepare(self) -> None:

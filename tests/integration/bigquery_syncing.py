@@ -13,7 +13,7 @@ from google.cloud import bigquery
 from sync_pipeline import pipeline
 from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.planning.make_plan import make_plan
-from sync_pipeline.planning.plan import SyncPlan
+from sync_pipeline.planning.plan import TableSync
 from sync_pipeline.sources import open_source
 from tests.integration.syncing import TABLE, Syncing
 
@@ -54,7 +54,7 @@ class BigquerySyncing(Syncing):
             "source_bigquery_read": self.way,
         }
 
-    def decide(self, **parameters: str | None) -> SyncPlan:
+    def decide(self, **parameters: str | None) -> TableSync:
         """Return what a run would decide now."""
         config = SyncConfig.from_parameters(self.parameters(**parameters))
         root = pipeline.staging_root(PipelineOptions(temp_location=self.folder), config.destination.table_id)

@@ -11,7 +11,7 @@ from google.cloud import bigquery
 
 from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.planning.make_plan import make_plan
-from sync_pipeline.planning.plan import SyncPlan
+from sync_pipeline.planning.plan import TableSync
 from sync_pipeline.publishing.staged_files import StagedFile
 from sync_pipeline.publishing.staging import rows_target, write_batches
 from sync_pipeline.sources import open_source
@@ -47,11 +47,11 @@ class DyingClient:
         return call
 
 
-def plan_run(config: SyncConfig, client: bigquery.Client, staging_root: str, launcher_clock: datetime) -> SyncPlan:
+def plan_run(config: SyncConfig, client: bigquery.Client, staging_root: str, launcher_clock: datetime) -> TableSync:
     """Plan a run as the launcher does."""
     return make_plan(config, open_source(config), client, staging_root, launcher_clock)
 
 
-def stage_run(plan: SyncPlan, batches: Sequence[pa.RecordBatch]) -> list[StagedFile]:
+def stage_run(plan: TableSync, batches: Sequence[pa.RecordBatch]) -> list[StagedFile]:
     """Write each batch to a file of its own."""
     return [file for batch in batches for file in write_batches([batch], rows_target(plan))]

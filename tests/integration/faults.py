@@ -35,7 +35,7 @@ import sandbox
 from sync_pipeline.auto_schema.layout import TableLayout
 from sync_pipeline.errors import SyncError
 from sync_pipeline.planning.dead_letter_table import DeadLetterTable
-from sync_pipeline.planning.plan import SyncPlan, WriteMode, new_run_id
+from sync_pipeline.planning.plan import TableSync, WriteMode, new_run_id
 from sync_pipeline.publishing.dead_letters import dead_letter_batch, dead_letter_target
 from sync_pipeline.publishing.publish import publish
 from sync_pipeline.publishing.report import SyncReport
@@ -271,7 +271,7 @@ class _Trial:
             f"INSERT INTO `{self.table_id}` (id, name, updated_at) VALUES {values}"
         )
 
-    def _plan(self) -> SyncPlan:
+    def _plan(self) -> TableSync:
         case, client = self.case, self.faults.client
         parameters = {
             "destination_bigquery_project": client.project,

@@ -36,7 +36,7 @@ from psycopg2.extensions import make_dsn
 
 from sandbox import Endpoints
 from sync_pipeline.parameters.config import SyncConfig
-from sync_pipeline.planning.plan import SyncPlan
+from sync_pipeline.planning.plan import TableSync
 from sync_pipeline.publishing.publish import publish
 from sync_pipeline.publishing.staged_files import StagedFile, delete_staged_files
 from tests.integration.composed_runs import DyingClient, KilledError, plan_run, stage_run
@@ -176,7 +176,7 @@ class ViolationError(AssertionError):
 
 @dataclass
 class _Run:
-    plan: SyncPlan
+    plan: TableSync
     files: list[StagedFile] | None = None
 
 
@@ -411,7 +411,7 @@ class _Played:
             statement = f"UPDATE `{table_id}` SET version = 0, updated_at = {updated_at} WHERE id = {self._id(row)}"
         self.world.client.query_and_wait(statement)
 
-    def _plan(self, run: int, launcher_clock: datetime) -> SyncPlan:
+    def _plan(self, run: int, launcher_clock: datetime) -> TableSync:
         plan = plan_run(self.config, self.world.client, self.staging, launcher_clock)
         abandoned = self._runs.get(run)
         self.has_left_overs |= abandoned is not None and abandoned.files is not None

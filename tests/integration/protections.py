@@ -15,7 +15,7 @@ import pyarrow.parquet
 from apache_beam.io.filesystems import FileSystems
 from google.cloud import bigquery
 
-from sync_pipeline.planning.plan import SyncPlan
+from sync_pipeline.planning.plan import TableSync
 from sync_pipeline.publishing import merge
 from sync_pipeline.smart_sync.bounds import TimestampBounds
 from sync_pipeline.smart_sync.interval import SyncInterval
@@ -42,18 +42,18 @@ def with_writers_only() -> AbstractContextManager[Any]:
 
 def without_shared_job_id() -> AbstractContextManager[Any]:
     """Each run publishes under an id of its own, so that BigQuery lets all of them through."""
-    shared = SyncPlan.publish_id
+    shared = TableSync.publish_id
 
-    def own(plan: SyncPlan) -> str | None:
+    def own(plan: TableSync) -> str | None:
         return None if shared.__get__(plan) is None else f"sync-{plan.run_id}-publish"
 
-    return mock.patch.object(SyncPlan, "publish_id", property(own))
+    return mock.patch.object(TableSync, "publish_id", property(own))
 
 
 @contextlib.contextmanager
 def with_start_included() -> Iterator[None]:
     """Rows at the start of the interval are read, though an earlier run has loaded them."""
-    with _including_condition(), mock.patch.object(SyncPlan, "bounds", property(_without_after)):
+    with _including_condition(), mock.patch.object(TableSync, "bounds", property(_without_after)):
         yield
 
 
@@ -67,7 +67,7 @@ def without_newer_wins() -> AbstractContextManager[Any]:
 
     merge_sql = merge.merge_sql
 
-    def any_merge_sql(plan: SyncPlan) -> str:
+    def any_merge_sql(plan: TableSync) -> str:
         sql, count = re.subn(r"WHEN MATCHED AND \(.*\) THEN", "WHEN MATCHED THEN", merge_sql(plan))
         assert count == 1
         return sql
@@ -121,10 +121,10 @@ def _including_condition() -> Iterator[None]:
         yield
 
 
-_bounds = SyncPlan.bounds
+_bounds = TableSync.bounds
 
 
-def _without_after(plan: SyncPlan) -> TimestampBounds | None:
+def _without_after(plan: TableSync) -> TimestampBounds | None:
     bounds = _bounds.__get__(plan)
     return bounds and replace(bounds, after=None)
 

@@ -8,7 +8,7 @@ from typing import Any
 import apache_beam as beam
 import pyarrow as pa
 
-from sync_pipeline.planning.plan import SyncPlan
+from sync_pipeline.planning.plan import TableSync
 from sync_pipeline.schema import Schema
 from sync_pipeline.sources import open_source
 from sync_pipeline.sources.bigquery import storage_read
@@ -39,7 +39,7 @@ def read_splits(source: Source, schema: Schema, splits: Iterable[ReadSplit]) -> 
         yield batch
 
 
-def read_rows(plan: SyncPlan) -> Iterator[pa.RecordBatch]:
+def read_rows(plan: TableSync) -> Iterator[pa.RecordBatch]:
     """Yield the rows that `plan` reads, as they are to be staged; none where BigQuery selects them."""
     if plan.selection is None:
         for batch in read_splits(open_source(plan.config), plan.read_schema, plan.read.splits):

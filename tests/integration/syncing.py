@@ -23,7 +23,7 @@ from sandbox import Endpoints
 from sync_pipeline import pipeline
 from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.planning.make_plan import make_plan
-from sync_pipeline.planning.plan import SyncPlan
+from sync_pipeline.planning.plan import TableSync
 from sync_pipeline.publishing.publish import SyncReport, publish
 from sync_pipeline.publishing.staged_files import StagedFile
 from sync_pipeline.publishing.staging import rows_target, write_batches
@@ -219,17 +219,17 @@ class Syncing:
             cwd=ROOT,
         )
 
-    def plan(self, **parameters: str | None) -> SyncPlan:
+    def plan(self, **parameters: str | None) -> TableSync:
         """Return what a run with Smart Sync would decide now."""
         config = SyncConfig.from_parameters(self.parameters(**_smart(parameters)))
         root = pipeline.staging_root(PipelineOptions(temp_location=self.folder), config.destination.table_id)
         return make_plan(config, open_source(config), self.client, root, datetime.now(UTC))
 
-    def stage(self, plan: SyncPlan) -> list[StagedFile]:
+    def stage(self, plan: TableSync) -> list[StagedFile]:
         """Read and stage what `plan` says, as its pipeline would."""
         return write_batches(read_rows(plan), rows_target(plan))
 
-    def publish(self, plan: SyncPlan, files: list[StagedFile] | None = None) -> SyncReport:
+    def publish(self, plan: TableSync, files: list[StagedFile] | None = None) -> SyncReport:
         """Publish what `plan` says; without `files` it is read and staged first."""
         return publish(self.client, plan, self.stage(plan) if files is None else files)
 

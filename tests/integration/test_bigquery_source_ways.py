@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from google.cloud import bigquery
 
-from sync_pipeline.planning.plan import SyncPlan
+from sync_pipeline.planning.plan import TableSync
 from sync_pipeline.publishing.publish import publish
 from sync_pipeline.publishing.staged_files import StagedFile
 from sync_pipeline.publishing.staging import rows_target, write_batches
@@ -147,7 +147,7 @@ def test_the_query_is_chosen_where_every_row_fits(syncing: BigquerySyncing) -> N
     assert "letters" not in syncing.tables()
 
 
-def staged(plan: SyncPlan) -> list[StagedFile]:
+def staged(plan: TableSync) -> list[StagedFile]:
     """Read and stage what the plan says, as its pipeline would."""
     return write_batches(read_rows(plan), rows_target(plan))
 

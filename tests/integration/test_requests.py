@@ -20,7 +20,7 @@ from sync_pipeline.errors import SchemaError
 from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.planning.dead_letter_table import DeadLetterTable
 from sync_pipeline.planning.make_plan import make_plan
-from sync_pipeline.planning.plan import SyncPlan, WriteMode, new_run_id
+from sync_pipeline.planning.plan import TableSync, WriteMode, new_run_id
 from sync_pipeline.publishing.dead_letters import dead_letter_batch, dead_letter_target
 from sync_pipeline.publishing.publish import publish
 from sync_pipeline.publishing.staged_files import StagedFile
@@ -107,7 +107,7 @@ class Publishing:
         creates_table: bool = True,
         interval: SyncInterval | None = None,
         **parts: Any,
-    ) -> SyncPlan:
+    ) -> TableSync:
         parameters = self.parameters | ({"primary_key": "id"} if mode is WriteMode.MERGE else {})
         return plan(
             parameters,
@@ -136,7 +136,7 @@ class Publishing:
         ]
         return pa.RecordBatch.from_pylist(rows, schema=schema.arrow)
 
-    def run(self, plan: SyncPlan) -> None:
+    def run(self, plan: TableSync) -> None:
         files = write_batches([self.rows(plan.schema)], rows_target(plan))
         if plan.dead_letters is not None:
             letter = DeadLetter(("id",), "does not fit", {"id": "x"})
@@ -156,7 +156,7 @@ MODES = pytest.mark.parametrize("mode", list(WriteMode), ids=lambda mode: mode.n
 class Published:
     """A run that has published, and what it sent."""
 
-    plan: SyncPlan
+    plan: TableSync
     sent: Sent
 
     @property

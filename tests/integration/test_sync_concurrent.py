@@ -9,7 +9,7 @@ from google.cloud import bigquery
 
 from sync_pipeline import pipeline
 from sync_pipeline.planning.make_plan import make_plan
-from sync_pipeline.planning.plan import SyncPlan
+from sync_pipeline.planning.plan import TableSync
 from tests.integration.syncing import Syncing, finished
 
 IDS = "SELECT id FROM items ORDER BY id"
@@ -60,7 +60,7 @@ def test_what_only_the_losing_run_saw_comes_with_the_next(syncing: Syncing) -> N
 def test_a_run_that_was_overtaken_says_so_in_one_line_and_ends_well(
     syncing: Syncing, monkeypatch: pytest.MonkeyPatch, parameters: dict[str, str]
 ) -> None:
-    def overtaken(*arguments: Any) -> SyncPlan:
+    def overtaken(*arguments: Any) -> TableSync:
         plan = make_plan(*arguments)
         syncing.publish(syncing.plan(**parameters))
         return plan

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sync_pipeline.auto_schema.layout import TableLayout
-from sync_pipeline.planning.plan import SyncPlan, WriteMode, new_run_id, staging_table_id
+from sync_pipeline.planning.plan import TableSync, WriteMode, new_run_id, staging_table_id
 from sync_pipeline.schema import Field, Schema
 from sync_pipeline.smart_sync.bounds import TimestampBounds
 from sync_pipeline.smart_sync.interval import StartOrigin, SyncInterval
@@ -19,7 +19,7 @@ KEYED = {"primary_key": "id"}
 FIRST = SyncInterval(moment("1900-01-01"), moment("2025-07-22 15:00"), StartOrigin.EVERYTHING)
 
 
-def from_latest(latest: datetime | None) -> SyncPlan:
+def from_latest(latest: datetime | None) -> TableSync:
     return plan(interval=replace(INTERVAL, latest=latest))
 
 
@@ -67,7 +67,7 @@ def test_the_publishing_id_is_always_the_same() -> None:
         pytest.param(plan(interval=FIRST, write_mode=WriteMode.REPLACE), id="replace"),
     ],
 )
-def test_runs_that_publish_all_they_read_share_no_id(plan: SyncPlan) -> None:
+def test_runs_that_publish_all_they_read_share_no_id(plan: TableSync) -> None:
     assert plan.publish_id is None
     assert plan.staging_start == "none"
 

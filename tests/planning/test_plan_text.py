@@ -6,7 +6,7 @@ import pytest
 
 from sync_pipeline.auto_schema.layout import TableLayout
 from sync_pipeline.planning.dead_letter_table import DeadLetterTable
-from sync_pipeline.planning.plan import SyncPlan, WriteMode
+from sync_pipeline.planning.plan import TableSync, WriteMode
 from sync_pipeline.planning.plan_text import plan_lines, plan_page
 from sync_pipeline.schema import REPEATED, Field, Schema
 from sync_pipeline.sources.source import ReadPlan, ReadSplit
@@ -112,7 +112,7 @@ def test_lines_are_single_lines() -> None:
 
 
 @pytest.mark.parametrize("plan", [FULL, plan()], ids=["full", "plain"])
-def test_no_secret_is_shown(plan: SyncPlan) -> None:
+def test_no_secret_is_shown(plan: TableSync) -> None:
     assert plan.config.source.password.resolve() == PASSWORD  # type: ignore[union-attr]
     shown = "\n".join((plan_page(plan), *plan_lines(plan), repr(plan), str(plan)))
     assert PASSWORD not in shown
