@@ -1,4 +1,4 @@
-"""python -m sync_pipeline.launching FILE: check a launch file and print what launches it."""
+"""python -m sync_pipeline.launching FILE: check a launch file and print the commands and requests that launch it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from sync_pipeline.printable import on_one_line
 
 
 def main(argv: Sequence[str]) -> int:
-    """Print what is asked for and return the exit code: 2 when the file has mistakes, which are all told."""
+    """Print the requested commands or requests and return the exit code.
+
+    If the file has errors, report all of them and return 2.
+    """
     arguments = _parser().parse_args(argv)
     try:
         launch = read_launch(_text_of(arguments.file))
@@ -75,27 +78,29 @@ def _text_of(name: str) -> str:
     try:
         return sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
     except OSError as error:
-        raise ConfigError([f"it cannot be read ({error.strerror})"]) from None
+        raise ConfigError([f"the file cannot be read ({error.strerror})"]) from None
     except UnicodeDecodeError:
-        raise ConfigError(["it is not text in UTF-8"]) from None
+        raise ConfigError(["the file is not text in UTF-8"]) from None
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m sync_pipeline.launching",
-        description="Check a launch file, and print the commands and requests that launch it. Nothing is sent.",
+        description="Check a launch file and print the commands and requests that launch it. Sends nothing.",
     )
-    parser.add_argument("file", metavar="FILE", help="the launch file, YAML or JSON; - is the standard input")
+    parser.add_argument("file", metavar="FILE", help="the launch file, YAML or JSON; - reads standard input")
     parser.add_argument(
         "--only",
         choices=[*_PARTS],
-        help="print one thing: the command that runs it now, the one that schedules it, the body of Dataflow's "
-        "request, or that of Cloud Scheduler's",
+        help="print only one part: the command that launches now, the command that creates the schedule, the body of "
+        "the Dataflow request, or the body of the Cloud Scheduler request",
     )
     parser.add_argument(
-        "--update", action="store_true", help="change the schedule that is there, instead of making one"
+        "--update", action="store_true", help="update the existing schedule instead of creating one"
     )
-    parser.add_argument("--validate-only", action="store_true", help="let the request be checked only, not launched")
+    parser.add_argument(
+        "--validate-only", action="store_true", help="print a request that Dataflow validates without launching"
+    )
     return parser
 
 

@@ -1,6 +1,6 @@
-"""The same launches as commands, gcloud's where it can say them, to be pasted into a shell.
+"""Shell commands that launch a sync: gcloud where it has the flags, otherwise curl.
 
-What has commas, quotes and line ends in it travels through a here-document, where nothing has to be escaped.
+Parameters travel in a here-document, where commas, quotes and line breaks need no escaping.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from sync_pipeline.launching import requests, settings
 from sync_pipeline.launching.launch_file import Launch
 from sync_pipeline.launching.schedule import Schedule
 
-# A line of JSON cannot be this word alone.
+# The end marker of the here-document. No line of JSON consists of this word alone.
 _END = "END"
 
 
 def run_command(launch: Launch) -> str:
     """Return the command that launches now.
 
-    It is `gcloud dataflow flex-template run`, and curl for what gcloud has no flag for: some settings, launch options.
+    The command is `gcloud dataflow flex-template run`, or curl if gcloud has no flag for a setting or launch option.
     """
     if launch.launch_options or not settings.gcloud_can_say(launch.environment):
         return _request_command(launch)
@@ -35,7 +35,7 @@ def run_command(launch: Launch) -> str:
 
 
 def schedule_command(launch: Launch, schedule: Schedule, *, update: bool = False) -> str:
-    """Return the `gcloud scheduler jobs create http` that launches on a schedule, or with `update` changes it."""
+    """Return the `gcloud scheduler jobs create http` command; with `update`, `gcloud scheduler jobs update http`."""
     headers = ",".join(f"{name}={value}" for name, value in requests.CONTENT_TYPE.items())
     lines = [
         ["gcloud", "scheduler", "jobs", "update" if update else "create", "http", schedule.name],
@@ -47,7 +47,7 @@ def schedule_command(launch: Launch, schedule: Schedule, *, update: bool = False
         [f"--oauth-service-account-email={schedule.service_account}"],
         [f"--attempt-deadline={requests.ATTEMPT_SECONDS}s", f"--max-retry-attempts={schedule.retries}"],
         [f"--min-backoff={requests.MIN_BACKOFF_SECONDS}s", f"--max-backoff={requests.MAX_BACKOFF_SECONDS}s"],
-        # A schedule that was made with one keeps it otherwise.
+        # Without the flag, an update keeps the max-retry-duration of the existing job.
         [f"--max-doublings={requests.MAX_DOUBLINGS}", *(["--clear-max-retry-duration"] if update else [])],
         ["--message-body-from-file=-"],
     ]

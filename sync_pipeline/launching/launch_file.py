@@ -1,4 +1,4 @@
-"""`Launch`: a sync, where it runs and when, read from a YAML or JSON file with every mistake reported at once."""
+"""`Launch`: one sync with its machines and schedule, read from a YAML or JSON file. Reports all errors together."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ KEYS = (
     "parameters",
     "schedule",
 )
-# https://cloud.google.com/dataflow/docs/reference/service-options; with templates they are given as experiments.
+# Templates take service options as experiments. https://cloud.google.com/dataflow/docs/reference/service-options
 _RUN_TIME_OPTION = "max_workflow_runtime_walltime_seconds"
 
-# What a text must look like, and how to say so.
+# The pattern of each text, and its description for the error message.
 _TEXTS = {
     "job_name": ("[a-z]([-a-z0-9]{0,1022}[a-z0-9])?", "lower-case letters, digits and hyphens, such as orders-sync"),
     "project": (PROJECT_PATTERN, "the id of the project in which the job runs, such as my-project"),
@@ -46,14 +46,14 @@ _TEXTS = {
 
 @dataclass(frozen=True)
 class Launch:
-    """One sync as it is launched.
+    """The definition of one sync.
 
     Attributes:
-        job_name: the same for every launch: Dataflow then refuses one while the previous job still runs.
-        environment: Dataflow's own names and values for machines and network.
+        job_name: the same for every launch, so that Dataflow rejects a launch while the previous job still runs.
+        environment: settings of machines and network, with Dataflow's own names.
         launch_options: settings of the launch itself, such as ft_launch_timeout_secs.
-        parameters: the template's parameters, as text. No secret is among them, only names in Secret Manager.
-        warnings: what the settings and the parameters are warned of.
+        parameters: the template's parameters, as text. They contain no secrets, only names in Secret Manager.
+        warnings: warnings about settings and parameters.
     """
 
     job_name: str
@@ -71,7 +71,7 @@ def read_launch(text: str) -> Launch:
     """Read the text of a launch file.
 
     Raises:
-        ConfigError: all problems of the file.
+        ConfigError: the file has errors; holds all of them.
     """
     content = _content_of(text)
     if not isinstance(content, dict):
@@ -82,7 +82,7 @@ def read_launch(text: str) -> Launch:
         if not re.fullmatch(pattern, texts[key]):
             given = f"is {texts[key]!r}" if texts[key] else "is missing"
             problems.append(f"{key} {given}: give {example}")
-    # What a parameter may hold is checked with the parameters.
+    # The check of the parameters covers their values.
     rest = {key: value for key, value in content.items() if key != "parameters"}
     problems += [f"{place} has a control character: take it out" for place in _unsafe_places(rest)]
     environment = _mapping(content, "environment", problems)
@@ -109,7 +109,7 @@ def read_launch(text: str) -> Launch:
 def _run_time_limit(
     content: Mapping[str, Any], environment: Mapping[str, Any], problems: list[str]
 ) -> Mapping[str, list[str]]:
-    """Return the setting by which Dataflow ends a job that runs for too long; nothing where none is asked for."""
+    """Return the setting that makes Dataflow end a job after `max_run_seconds`; empty if the file sets no limit."""
     seconds = content.get("max_run_seconds")
     if seconds is None:
         return {}
@@ -138,14 +138,14 @@ def _launch_options(given: Mapping[str, Any], problems: list[str]) -> dict[str, 
 
 def _content_of(text: str) -> Any:
     try:
-        # YAML's reader takes most of JSON, but no tabs, and of a sign beyond 16 bits it makes two halves.
+        # The YAML parser accepts most JSON, but rejects tabs and splits characters beyond 16 bits into surrogates.
         return read_json_object(text)
     except (ValueError, RecursionError):
         return read_yaml(text)
 
 
 def _unsafe_places(value: Any, place: str = "") -> Iterator[str]:
-    """Yield where a text has characters that would act on the terminal in which the commands are pasted."""
+    """Yield the path of each text with control characters, which would affect a terminal that shows the commands."""
     if isinstance(value, str) and UNSAFE.search(value):
         yield place
     elif isinstance(value, list):
@@ -185,13 +185,13 @@ def _read_parameters(given: Mapping[str, Any], problems: list[str]) -> tuple[dic
 
 
 def _text_of(name: str, value: Any) -> str | None:
-    """Return a value of YAML as a parameter's text, None when it has none that is certain."""
+    """Return a YAML value as the text of a parameter, None if the text is ambiguous."""
     kind = BY_NAME[name].type if name in BY_NAME else None
     if isinstance(value, dict) and kind is ParameterType.JSON:
         try:
             return json.dumps(value)
         except TypeError:
-            # YAML has dates, JSON has none.
+            # YAML has dates, JSON does not.
             return None
     if isinstance(value, list) and kind is ParameterType.COLUMNS:
         return ",".join(value) if all(isinstance(item, str) for item in value) else None
@@ -203,17 +203,17 @@ def _text_of(name: str, value: Any) -> str | None:
 
 
 def _launch_problems(name: str, text: str) -> Iterator[str]:
-    """Yield what is right for a run at a keyboard, and wrong for one that is launched."""
+    """Yield the problems of a value that a local run accepts and a launched run must not have."""
     parameter = BY_NAME.get(name)
     is_pem = parameter is not None and parameter.type is ParameterType.PEM
     secret = Secret(name, text, may_be_file=is_pem)
     if parameter is not None and parameter.secret and (secret.is_plain or secret.variable):
         yield (
-            f"{name} is not the name of a secret: a launch is kept, with its parameters, by Dataflow and by Cloud "
-            "Scheduler; store the value in Secret Manager and give projects/PROJECT/secrets/SECRET/versions/VERSION"
+            f"{name} is not the name of a secret: Dataflow and Cloud Scheduler store a launch with its parameters; "
+            "store the value in Secret Manager and give projects/PROJECT/secrets/SECRET/versions/VERSION"
         )
     if name == "dry_run" and text.strip().lower() == "true":
         yield (
-            "dry_run is true: the plan would be printed where nobody looks, and Dataflow counts a launch without a job "
-            "as failed; run python main.py with these parameters instead"
+            "dry_run is true: the launcher would print the plan to its log, and Dataflow reports a launch without a "
+            "job as failed; run python main.py with these parameters instead"
         )

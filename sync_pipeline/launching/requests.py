@@ -1,4 +1,4 @@
-"""The bodies of Google's REST APIs that launch a sync, now and on a schedule."""
+"""Request bodies for Google's REST APIs that launch a sync, now and on a schedule."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from sync_pipeline.launching.launch_file import Launch
 from sync_pipeline.launching.schedule import Schedule
 from sync_pipeline.printable import UNSAFE
 
-# A launch that was refused is tried again after 30, 60, 120 … seconds, as often as the schedule says. Without a longest
-# duration: with one, Cloud Scheduler would go on until both the number and the duration are reached.
+# Cloud Scheduler retries a rejected launch after 30, 60, 120 … seconds, `Schedule.retries` times. No maximum duration:
+# with one, Cloud Scheduler would retry until both the number and the duration are reached.
 # https://cloud.google.com/scheduler/docs/configuring/retry-jobs
 MIN_BACKOFF_SECONDS = 30
 MAX_BACKOFF_SECONDS = 300
@@ -21,13 +21,13 @@ CONTENT_TYPE = {"Content-Type": "application/json"}
 
 
 def launch_url(launch: Launch) -> str:
-    """Return where the launch is posted to."""
+    """Return the URL of the launch request."""
     path = f"projects/{launch.project}/locations/{launch.region}/flexTemplates:launch"
     return f"https://dataflow.googleapis.com/v1b3/{path}"
 
 
 def launch_request(launch: Launch, *, validate_only: bool = False) -> dict[str, Any]:
-    """Return the `LaunchFlexTemplateRequest`; with `validate_only` Dataflow checks it and starts nothing."""
+    """Return the `LaunchFlexTemplateRequest`. With `validate_only`, Dataflow validates it and starts no job."""
     parameter: dict[str, Any] = {
         "jobName": launch.job_name,
         "containerSpecGcsPath": launch.template,
@@ -40,9 +40,9 @@ def launch_request(launch: Launch, *, validate_only: bool = False) -> dict[str, 
 
 
 def scheduler_job(launch: Launch, schedule: Schedule) -> dict[str, Any]:
-    """Return the `Job` of Cloud Scheduler that posts the launch.
+    """Return the Cloud Scheduler `Job` that posts the launch request.
 
-    With an OAuth token: Dataflow is one of Google's own APIs, which take no OIDC token.
+    The job authenticates with an OAuth token, because Google's own APIs do not accept OIDC tokens.
     """
     job = {
         "name": f"projects/{launch.project}/locations/{schedule.location}/jobs/{schedule.name}",
@@ -67,6 +67,6 @@ def scheduler_job(launch: Launch, schedule: Schedule) -> dict[str, Any]:
 
 
 def as_json(body: Any) -> str:
-    """Return `body` as people read it, with a line's end; characters that are not for a terminal are escaped."""
+    """Return `body` as indented JSON with a final newline. Escapes characters that are unsafe on a terminal."""
     text = json.dumps(body, indent=2, ensure_ascii=False)
     return UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n"

@@ -1,4 +1,4 @@
-"""When a sync runs by itself: what Cloud Scheduler has to know."""
+"""The schedule of a launch file, for Cloud Scheduler."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NAME = re.compile("[A-Za-z0-9_-]{1,500}")
 
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 _DAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
-# The five fields of unix-cron: what it is called, its least and its largest number, its names.
+# The five fields of unix-cron: name, smallest and largest number, names of the values.
 # https://cloud.google.com/scheduler/docs/configuring/cron-job-schedules
 _CRON_FIELDS: tuple[tuple[str, int, int, tuple[str, ...]], ...] = (
     ("minute", 0, 59, ()),
@@ -27,7 +27,7 @@ _CRON_FIELDS: tuple[tuple[str, int, int, tuple[str, ...]], ...] = (
     ("month", 1, 12, _MONTHS),
     ("day of the week", 0, 7, _DAYS),
 )
-# Other copies of the tz database on Linux, which Cloud Scheduler does not know.
+# Directories with other copies of the tz database on Linux, which Cloud Scheduler does not know.
 _NOT_REGIONS = ("posix", "right")
 _MEANT = {
     "EST": "America/New_York",
@@ -53,9 +53,9 @@ class Schedule:
 
     Attributes:
         cron: five fields, in the local time of `time_zone`.
-        service_account: the identity that launches; it needs roles/dataflow.developer, and roles/iam.serviceAccountUser
-            on the job's own account.
-        retries: how often a launch that was refused is tried again.
+        service_account: the account that launches the job. It needs roles/dataflow.developer, and
+            roles/iam.serviceAccountUser on the job's own account.
+        retries: how often Cloud Scheduler retries a rejected launch.
     """
 
     name: str
@@ -68,7 +68,7 @@ class Schedule:
 
 
 def read_schedule(given: Any, job_name: str, region: str) -> tuple[Schedule | None, list[str]]:
-    """Return the schedule that a launch file describes, and a sentence for each thing that is wrong with it."""
+    """Return the schedule of a launch file, and a sentence for each error in it."""
     if not isinstance(given, dict):
         return None, ["schedule is not a mapping: give it cron, time_zone and service_account"]
     problems = [f"schedule.{key} is not known{did_you_mean(key, _KEYS)}" for key in map(str, given) if key not in _KEYS]
@@ -83,8 +83,8 @@ def read_schedule(given: Any, job_name: str, region: str) -> tuple[Schedule | No
     if not _SERVICE_ACCOUNT.fullmatch(texts["service_account"]):
         shown = f"is {texts['service_account']!r}" if texts["service_account"] else "is missing"
         problems.append(
-            f"schedule.service_account {shown}: Dataflow takes a launch only from a known caller, give the address of "
-            "a service account, NAME@PROJECT.iam.gserviceaccount.com"
+            f"schedule.service_account {shown}: Dataflow accepts a launch only from an authenticated caller; give the "
+            "address of a service account, NAME@PROJECT.iam.gserviceaccount.com"
         )
     name = texts["name"] or job_name
     if not _NAME.fullmatch(name):
@@ -101,10 +101,10 @@ def read_schedule(given: Any, job_name: str, region: str) -> tuple[Schedule | No
 
 
 def _time_zone_problem(name: str) -> str | None:
-    """Return what is wrong with a time zone. Cloud Scheduler takes all names of the tz database.
+    """Return the problem with a time zone, or None. Cloud Scheduler accepts every name of the tz database.
 
-    Names without a region, such as EST, are in it as well. They have no daylight saving time, or that of one country,
-    which is hardly known to whoever writes them.
+    The database also has names without a region, such as EST. Some of them never observe daylight saving time, which
+    their users rarely expect, so they are rejected.
     """
     advice = "give a region's name such as Europe/Berlin, or UTC"
     try:

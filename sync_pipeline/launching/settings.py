@@ -1,4 +1,4 @@
-"""The settings of a job's machines and network: Dataflow's names for them, and gcloud's."""
+"""The settings of a job's machines and network: Dataflow's names and gcloud's flags."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ class Setting:
     https://cloud.google.com/dataflow/docs/reference/rest/v1b3/projects.locations.flexTemplates/launch
 
     Attributes:
-        flag: what `gcloud dataflow flex-template run` calls it; None where gcloud has no word for it.
-        type: what its value is in YAML and JSON.
-        choices: the allowed values, and what gcloud calls each; None is a flag without a value, "" none at all.
+        flag: the flag of `gcloud dataflow flex-template run`; None if gcloud has none.
+        type: the Python type of its value in YAML and JSON.
+        choices: the allowed values, each with gcloud's value for the flag. None is a flag without a value, "" is no
+            flag at all.
     """
 
     name: str
@@ -70,22 +71,22 @@ SETTINGS: tuple[Setting, ...] = (
 )
 BY_NAME = {setting.name: setting for setting in SETTINGS}
 
-# What people write, because the command line of gcloud or of Beam calls it so, and what the API takes.
+# Common wrong names, from the command line of gcloud or Beam, with the remedy.
 _MISNAMED = {
     "disablePublicIps": "write ipConfiguration: WORKER_IP_PRIVATE",
     "usePublicIps": "write ipConfiguration: WORKER_IP_PRIVATE, or WORKER_IP_PUBLIC",
     "workerMachineType": "write machineType",
 }
 _TYPE_NAMES = {str: "a text", int: "a whole number", bool: "true or false", dict: "a mapping", list: "a list"}
-# Each says where the workers are.
+# Settings of the workers' location, which exclude each other.
 _PLACES = ("workerRegion", "workerZone", "zone")
-# Of no use to a batch job in Python, which all of ours are.
+# Settings without effect on a batch job in Python, such as a sync.
 _WITHOUT_EFFECT = ("enableStreamingEngine", "streamingMode", "dumpHeapOnOom", "saveHeapDumpsToGcsPath")
 _PRIVATE_BY_OPTION = ("no_use_public_ips", "no_use_public_ips=true", "use_public_ips=false")
 
 
 def problems_of(environment: Mapping[str, Any]) -> list[str]:
-    """Return a sentence for each setting that Dataflow would refuse, and for each that must be there."""
+    """Return a sentence for each setting that Dataflow would reject, and for each required setting that is missing."""
     problems = [problem for name, value in environment.items() if (problem := _problem(name, value))]
     location = environment.get("tempLocation", "")
     if not str(location).startswith("gs://"):
@@ -101,18 +102,18 @@ def problems_of(environment: Mapping[str, Any]) -> list[str]:
 
 
 def warnings_of(environment: Mapping[str, Any]) -> list[str]:
-    """Return a sentence for each thing that Dataflow takes, and that is hardly meant."""
+    """Return a sentence for each setting that Dataflow accepts, but that is rarely intended."""
     warnings = []
     if not environment.get("serviceAccountEmail"):
         warnings.append(
             "environment.serviceAccountEmail is missing: the job runs as the project's default account, which often "
-            "may do anything in it; give an account of its own, such as sync@my-project.iam.gserviceaccount.com"
+            "has broad permissions; give a dedicated account, such as sync@my-project.iam.gserviceaccount.com"
         )
     options = [str(option).lower() for option in environment.get("additionalPipelineOptions") or ()]
     if not environment.get("ipConfiguration") and not any(option in _PRIVATE_BY_OPTION for option in options):
         warnings.append(
             "environment.ipConfiguration is missing: the machines get public addresses; give WORKER_IP_PRIVATE and a "
-            "subnetwork with Private Google Access, or WORKER_IP_PUBLIC if that is meant"
+            "subnetwork with Private Google Access, or WORKER_IP_PUBLIC for public addresses"
         )
     warnings += [
         f"environment.{name} has no effect: the job is a batch job in Python"
@@ -124,21 +125,21 @@ def warnings_of(environment: Mapping[str, Any]) -> list[str]:
 
 def _problem(name: str, value: Any) -> str | None:
     if name in _MISNAMED:
-        return f"environment.{name} is not what Dataflow calls it: {_MISNAMED[name]}"
+        return f"environment.{name} is not Dataflow's name: {_MISNAMED[name]}"
     setting = BY_NAME.get(name)
     if setting is None:
-        return f"environment.{name} is not a setting that can be launched with{did_you_mean(name, BY_NAME)}"
+        return f"environment.{name} is not a setting of a launch{did_you_mean(name, BY_NAME)}"
     if not isinstance(value, setting.type) or isinstance(value, bool) is not (setting.type is bool):
         return f"environment.{name} is {value!r}: give {_TYPE_NAMES[setting.type]}"
     if setting.type is int and isinstance(value, int) and value < 1:
-        return f"environment.{name} is {value!r}: give a whole number from 1 on"
+        return f"environment.{name} is {value!r}: give a whole number of at least 1"
     if setting.choices is not None and value not in setting.choices:
         return f"environment.{name} is {value!r}: give one of {', '.join(setting.choices)}"
     entries = [*value.keys(), *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else []
     if not all(isinstance(entry, str) for entry in entries):
         return f"environment.{name} has an entry that is not a text: put it in quotes"
     if name == "additionalPipelineOptions":
-        # Its value, which may be a secret, would be kept with the launch.
+        # Dataflow would store the value, which may be a secret, with the launch.
         options = [entry.strip().lstrip("-").partition("=")[0] for entry in entries]
         if (parameter := next((option for option in options if option in PARAMETERS), None)) is not None:
             return f"environment.{name} has {parameter}, which is a parameter: write it under parameters"
@@ -151,13 +152,13 @@ def gcloud_can_say(environment: Mapping[str, Any]) -> bool:
 
 
 def gcloud_flags(environment: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings as flags of `gcloud dataflow flex-template run`; one without a value is True."""
+    """Return the settings as flags of `gcloud dataflow flex-template run`. A flag without a value is True."""
     flags: dict[str, Any] = {}
     for setting in SETTINGS:
         value = environment.get(setting.name)
         if setting.choices is not None and value is not None:
-            told = setting.choices[value]
-            value = True if told is None else told
+            choice = setting.choices[value]
+            value = True if choice is None else choice
         if setting.flag is not None and value not in (None, "", [], {}, False):
             flags[setting.flag] = value
     return flags

@@ -1,4 +1,4 @@
-"""YAML as a launch file may have it: nothing is changed in silence, and whatever cannot be read is one error."""
+"""Strict YAML for launch files: rejects values that YAML 1.1 silently changes, and reports one clear error."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from sync_pipeline.errors import ConfigError
 
 _MERGE = "tag:yaml.org,2002:merge"
 
-# A launch file has a few hundred. A short text can stand for billions, by aliases of aliases.
+# A launch file has a few hundred nodes. Nested aliases can expand a short text to billions.
 _MAX_NODES = 100_000
 
 
 def read_yaml(text: str) -> Any:
-    """Return what a YAML text holds. Anchors, aliases and merge keys (`<<`) may be used.
+    """Return the value of a YAML text. Anchors, aliases and merge keys (`<<`) are allowed.
 
     Raises:
-        ConfigError: it is not YAML, refers to itself, has a key twice, or has a text that YAML 1.1 takes for something
-            else. The error names the line, and never the value, which may be a secret.
+        ConfigError: the text is not YAML, refers to itself, has a duplicate key, or has a text that YAML 1.1 reads as
+            another type. The error names the line, never the value, which may be a secret.
     """
     loader = None
     try:
@@ -32,13 +32,13 @@ def read_yaml(text: str) -> Any:
         return loader.construct_document(node)
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        raise ConfigError([f"this is not YAML: a character that cannot be shown (line {line})"]) from None
+        raise ConfigError([f"this is not YAML: an unprintable character (line {line})"]) from None
     except yaml.YAMLError as error:
         raise ConfigError([f"this is not YAML: {_place_of(error)}"]) from None
     except RecursionError:
         raise ConfigError(["this is not YAML: it is nested too deeply"]) from None
     except (AttributeError, TypeError, ValueError):
-        # So end the constructors of PyYAML, with texts such as 2026-13-01 or !!float x.
+        # PyYAML's constructors raise these for texts such as 2026-13-01 or !!float x.
         raise ConfigError(["this is not YAML: a date or a number cannot be read; put it in quotes"]) from None
     finally:
         if loader is not None:
@@ -46,7 +46,7 @@ def read_yaml(text: str) -> Any:
 
 
 def _size(node: yaml.Node, sizes: dict[int, int]) -> int:
-    """Return how many nodes the tree below `node` has when all aliases are followed; `sizes` is by the nodes' ids."""
+    """Return how many nodes the tree below `node` has with all aliases expanded. `sizes` caches by the nodes' ids."""
     if id(node) in sizes:
         if sizes[id(node)] == 0:
             raise _refused("it refers to itself", node)
@@ -59,22 +59,21 @@ def _size(node: yaml.Node, sizes: dict[int, int]) -> int:
             parts += [name, part]
             if name.tag != _MERGE and isinstance(name, yaml.ScalarNode):
                 if (name.tag, name.value) in keys:
-                    raise _refused(f"{name.value} is there twice", name)
+                    raise _refused(f"{name.value} is a duplicate key", name)
                 keys.add((name.tag, name.value))
     elif isinstance(node, yaml.SequenceNode):
         parts = node.value
     size = 1 + sum(_size(part, sizes) for part in parts)
     if size > _MAX_NODES:
-        raise _refused("its aliases stand for too much", node)
+        raise _refused("its aliases expand to too many values", node)
     sizes[id(node)] = size
     return size
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses what YAML's own changes in silence, and reads all numbers of JSON.
+    """Rejects unquoted texts that YAML 1.1 silently changes, and reads every JSON number.
 
-    Those are texts without quotes that only YAML 1.1 takes for something else: `no` would become false, 0123 become 83,
-    and 12:30 become 750.
+    YAML 1.1 would read `no` as false, 0123 as 83, and 12:30 as 750.
     """
 
     def construct_truth_value(self, node: Any) -> bool:
@@ -90,7 +89,7 @@ class _Loader(yaml.SafeLoader):
 
 _Loader.add_constructor("tag:yaml.org,2002:bool", _Loader.construct_truth_value)
 _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_whole_number)
-# YAML 1.1 wants a point and a sign in it; elsewhere 1e6 is a number.
+# YAML 1.1 requires a point and a signed exponent; JSON and YAML 1.2 read 1e6 as a number.
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
 )
@@ -106,7 +105,7 @@ def _unclear(node: Any, reading: str) -> ConfigError:
 
 
 def _place_of(error: yaml.YAMLError) -> str:
-    # Without the excerpt that the error would show.
+    # PyYAML's own message would include an excerpt, which may contain a secret.
     problem = getattr(error, "problem", None) or "it cannot be read"
     mark = getattr(error, "problem_mark", None)
     return f"{problem} (line {mark.line + 1}, column {mark.column + 1})" if mark is not None else problem

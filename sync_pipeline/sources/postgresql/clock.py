@@ -1,4 +1,4 @@
-"""The server's clock, and how far below it no row can appear any more."""
+"""The server's clock, and the latest timestamp at or below which no new row can appear."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from psycopg2.extensions import connection as Connection
 from sync_pipeline.smart_sync.upper_bound import OpenTransaction, UpperBound, upper_bound
 from sync_pipeline.sources.postgresql.connection import translated_errors
 
-# Transactions of this database that could still write, whether they have or not: one that was opened first and
-# writes later stamps its rows with the moment it was opened. Not those that never write tables. The text of a
-# hidden session's query is the one thing that tells that it is hidden.
+# Transactions of this database that may still write, even if they have not yet: rows get the start of the transaction
+# as their timestamp, however late it writes them. Excludes backends that never write tables. A session that this user
+# may not see can only be recognised by its query text.
 _SESSIONS_SQL = """
     SELECT pid, backend_type, state, xact_start, query = '<insufficient privilege>'
     FROM pg_stat_activity
@@ -25,7 +25,7 @@ _PREPARED_SQL = "SELECT transaction, prepared FROM pg_prepared_xacts WHERE datab
 
 _STANDBY_SQL = "SELECT pg_is_in_recovery(), pg_last_xact_replay_timestamp()"
 
-# All but its connection string may be seen by everybody. A disabled one may be enabled again.
+# Every user can read these columns. Includes disabled subscriptions, because they may be enabled again.
 _SUBSCRIPTIONS_SQL = """
     SELECT s.subname FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid
     WHERE d.datname = current_database() ORDER BY s.subname
@@ -41,9 +41,9 @@ class ServerClock:
 
 
 def read_clock(connection: Connection, settle: timedelta, max_hold: timedelta) -> ServerClock:
-    """Ask the server, in this order: the clock, then who is open; the rows are read later still.
+    """Read the server's clock, then its open transactions. The run reads the rows after both.
 
-    In this order a transaction that begins in between can only be seen, never missed.
+    With this order, a transaction that begins in between is seen and never missed.
     """
     with translated_errors(), connection.cursor() as cursor:
         cursor.execute("SELECT clock_timestamp()")
@@ -69,21 +69,21 @@ def read_clock(connection: Connection, settle: timedelta, max_hold: timedelta) -
     hidden_sessions = sum(hidden for *_, hidden in sessions)
     if hidden_sessions:
         warnings.append(
-            f"{hidden_sessions} session(s) of other users are hidden from this one: a transaction of theirs that "
-            "commits late is covered only by smart_sync_settle_seconds. GRANT pg_read_all_stats to the user"
+            f"{hidden_sessions} session(s) of other users are hidden from this user: only smart_sync_settle_seconds "
+            "covers a transaction of theirs that commits late. GRANT pg_read_all_stats to the user"
         )
     if subscriptions:
         warnings.append(
-            f"the database subscribes to another ({', '.join(subscriptions)}): rows from there appear late, stamped by "
-            "the publisher, whose open transactions cannot be seen. They are covered only by "
-            "smart_sync_settle_seconds (or, with primary_key, by smart_sync_lookback_seconds): read from the publisher"
+            f"the database subscribes to another ({', '.join(subscriptions)}): its rows arrive late, with timestamps "
+            "of the publisher, whose open transactions are not visible here. Only smart_sync_settle_seconds covers "
+            "them (or, with primary_key, smart_sync_lookback_seconds). Read from the publisher instead"
         )
     newest = now
     if is_standby:
         newest = min(now, replayed.astimezone(UTC)) if replayed else now
         warnings.append(
-            "the server is a standby: open transactions of the primary cannot be seen, and are covered only by "
-            "smart_sync_settle_seconds (or, with primary_key, by smart_sync_lookback_seconds)"
+            "the server is a standby: open transactions of the primary are not visible here. Only "
+            "smart_sync_settle_seconds covers them (or, with primary_key, smart_sync_lookback_seconds)"
         )
     safe = upper_bound(now, transactions, settle=settle, max_hold=max_hold)
     return ServerClock(now, replace(safe, end=min(safe.end, newest - settle), warnings=(*warnings, *safe.warnings)))

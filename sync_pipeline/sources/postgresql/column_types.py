@@ -1,15 +1,15 @@
-"""PostgreSQL types: what each becomes in BigQuery, and how COPY carries it as text.
+"""PostgreSQL types: the BigQuery type of each, and the text that COPY sends for it.
 
 | PostgreSQL | BigQuery | note |
 |---|---|---|
-| numeric(p,s) | NUMERIC, BIGNUMERIC or STRING | by p and s; without them BIGNUMERIC; NaN and infinity do not fit |
-| timestamp / timestamptz | DATETIME / TIMESTAMP | infinity, BC and years beyond 9999 do not fit |
-| real | FLOAT64 | widened exactly, as PostgreSQL widens it: 0.1 becomes 0.10000000149011612 |
+| numeric(p,s) | NUMERIC, BIGNUMERIC or STRING | by p and s; BIGNUMERIC without them; NaN and infinity are invalid |
+| timestamp / timestamptz | DATETIME / TIMESTAMP | infinity, BC and years after 9999 are invalid |
+| real | FLOAT64 | widened exactly, as in PostgreSQL: 0.1 becomes 0.10000000149011612 |
 | json, jsonb, hstore, composite | JSON | |
-| T[] | REPEATED T | NULL becomes [], as BigQuery has it; NULL elements and more dimensions do not fit |
-| everything else | STRING | the type's own text |
+| T[] | REPEATED T | NULL becomes [], as in BigQuery; NULL elements and multiple dimensions are invalid |
+| all other types | STRING | the type's text output |
 
-A value that does not fit is never changed: the run fails and names the column.
+An invalid value is never changed: the run fails and names the column.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from sync_pipeline.schema import NULLABLE, REPEATED, Field, numeric_type
 
 @dataclass(frozen=True)
 class PostgresqlType:
-    """How one PostgreSQL type travels.
+    """How a run reads one PostgreSQL type.
 
     Attributes:
         bigquery: the BigQuery type.
-        expression: what COPY selects; `{column}` stands for the quoted column.
-        element: what is selected when it is the element of an array; arrays travel as JSON arrays of texts.
+        expression: the expression that COPY selects; `{column}` stands for the quoted column.
+        element_cast: the cast of an array of this type, such as `::text[]`. COPY sends arrays as JSON arrays of texts.
     """
 
     bigquery: str
@@ -35,15 +35,15 @@ class PostgresqlType:
     element_cast: str = ""
 
 
-# By pg_type.typname of a base type; a type that is not here is STRING in its own text, which every PostgreSQL type has.
+# By pg_type.typname of a base type. Any other type becomes a STRING with its text output.
 POSTGRESQL_TYPES: Mapping[str, PostgresqlType] = {
     "bool": PostgresqlType("BOOL", element_cast="::text[]"),
     "int2": PostgresqlType("INT64", element_cast="::text[]"),
     "int4": PostgresqlType("INT64", element_cast="::text[]"),
     "int8": PostgresqlType("INT64", element_cast="::text[]"),
-    # The server casts an oid to no other number.
+    # oid has no cast to numeric or float8; int8 has.
     "oid": PostgresqlType("INT64", "{column}::int8", element_cast="::text[]"),
-    # Widened by the server: its text has only the digits that tell reals apart.
+    # The server widens it: the text of a real has only the digits that distinguish it from other reals.
     "float4": PostgresqlType("FLOAT64", "{column}::float8", element_cast="::float8[]::text[]"),
     "float8": PostgresqlType("FLOAT64", element_cast="::text[]"),
     "numeric": PostgresqlType("BIGNUMERIC", element_cast="::text[]"),
@@ -61,21 +61,21 @@ POSTGRESQL_TYPES: Mapping[str, PostgresqlType] = {
 COMPOSITE_TYPE = PostgresqlType("JSON", "to_json({column})")
 ANY_OTHER_TYPE = PostgresqlType("STRING")
 
-# How a column is selected when it is wanted as another type than its own. `{expression}::text` does for the
-# rest: the text of a value is what the other type's parser reads, and it refuses what does not fit.
+# Expressions for columns that are read as another type. All other pairs use `{expression}::text`: the parser of the
+# target type reads the text and rejects an invalid value.
 CAST_EXPRESSIONS: Mapping[tuple[str, str], str] = {
     ("DATETIME", "TIMESTAMP"): "{column} AT TIME ZONE 'UTC'",
     ("TIMESTAMP", "DATETIME"): "{column} AT TIME ZONE 'UTC'",
-    # The server refuses what a double cannot hold, where a text parser would answer infinity.
+    # The server rejects a number beyond the range of a double; a text parser would return infinity.
     ("INT64", "FLOAT64"): "{expression}::float8",
     ("NUMERIC", "FLOAT64"): "{expression}::float8",
     ("BIGNUMERIC", "FLOAT64"): "{expression}::float8",
     ("STRING", "FLOAT64"): "{column}::text::float8",
-    # A real of 0.1 has one digit; only as a double it has more.
+    # The text of the real 0.1 has one digit; only its widened double has more.
     ("FLOAT64", "STRING"): "{column}::text",
     ("FLOAT64", "NUMERIC"): "{column}::text",
     ("FLOAT64", "BIGNUMERIC"): "{column}::text",
-    # 12.00 is a whole number, and 1.50 fits any scale from one.
+    # Without trailing zeros, 12.00 is a whole number and 1.50 needs only one decimal place.
     ("NUMERIC", "INT64"): "trim_scale({expression})",
     ("BIGNUMERIC", "INT64"): "trim_scale({expression})",
     ("BIGNUMERIC", "NUMERIC"): "trim_scale({expression})",
@@ -88,11 +88,11 @@ class SourceColumn:
 
     Attributes:
         name: the column's name.
-        type_name: pg_type.typname of a base type, else empty; of the elements when `is_array`.
-        declared_type: the type as PostgreSQL writes it, for people.
-        is_array: one dimension or more, PostgreSQL's types do not say.
-        is_composite: a row type.
-        precision, scale: of numeric(p,s), else None.
+        type_name: pg_type.typname of a base type, else empty. If `is_array`, the type of the elements.
+        declared_type: the type as PostgreSQL writes it, for messages.
+        is_array: whether the type is an array, of any number of dimensions: PostgreSQL's types do not distinguish.
+        is_composite: whether the type is a row type.
+        precision, scale: those of numeric(p,s), else None.
     """
 
     name: str
@@ -112,13 +112,13 @@ class SourceColumn:
         bigquery = self.type.bigquery
         if self.type_name == "numeric":
             bigquery = numeric_type(self.precision, self.scale)
-        # An array of JSON values is a JSON value itself.
+        # An array of JSON values becomes one JSON value.
         if self.is_array:
             mode = NULLABLE if bigquery == "JSON" else REPEATED
         return Field(self.name, bigquery, mode, description, self.declared_type)
 
     def expression(self, read: Field, alias: str) -> str:
-        """Return what COPY selects so that the column arrives as `read.type`; see `copy_read`."""
+        """Return the expression that COPY selects to read the column as `read.type`; see `copy_read`."""
         column = f"{alias}.{quoted_identifier(self.name)}"
         own = self.field()
         if self.is_array:
@@ -133,5 +133,5 @@ class SourceColumn:
 
 
 def quoted_identifier(name: str) -> str:
-    """Return a column name as PostgreSQL reads it whatever its letters."""
+    """Return a column name as a quoted PostgreSQL identifier."""
     return '"' + name.replace('"', '""') + '"'

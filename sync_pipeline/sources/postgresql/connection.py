@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL, and the one place its driver's errors become ours."""
+"""Connects to PostgreSQL and translates the driver's errors."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from sync_pipeline.sources.postgresql.transport import login
 
 CONNECT_TIMEOUT_SECONDS = 30
 
-# How long a session waits for a lock that somebody holds against all readers; long enough for most of ALTER TABLE.
+# How long a session waits for a lock that excludes readers; long enough for most ALTER TABLE statements.
 LOCK_TIMEOUT_SECONDS = 60
 LOCK_NOT_AVAILABLE = "55P03"
 
-# The server takes this from whoever connects to it directly. A pooler may refuse it: see `_connect`.
+# A server accepts this option, a pooler may reject it: see `_connect`.
 _READ_ONLY = "-c default_transaction_read_only=on"
 
-# What poolers say that do not pass settings on.
+# Error messages of poolers that do not pass settings on.
 _REFUSED_SETTINGS = re.compile("unsupported startup parameter|command-line options", re.IGNORECASE)
 
 _LOCKS_SQL = """
@@ -36,7 +36,7 @@ _LOCKS_SQL = """
     LIMIT 3
 """
 
-# What a session is told before it reads, so that text means the same whatever the server's defaults are.
+# Settings of each session, so that the text output does not depend on the server's defaults.
 SESSION_SETTINGS = {
     "timezone": "UTC",
     "datestyle": "ISO, YMD",
@@ -44,7 +44,7 @@ SESSION_SETTINGS = {
     "extra_float_digits": "1",
     "bytea_output": "hex",
     "xmloption": "content",
-    # A backslash in a text is a backslash, as the check takes it that a query is one statement.
+    # The check that a query is one statement (`query_text`) relies on backslashes being ordinary characters.
     "standard_conforming_strings": "on",
     "lock_timeout": f"{LOCK_TIMEOUT_SECONDS}s",
 }
@@ -52,22 +52,22 @@ SESSION_SETTINGS = {
 
 # By SQLSTATE, the longest matching prefix wins. https://www.postgresql.org/docs/current/errcodes-appendix.html
 ERROR_MEANINGS: dict[str, ErrorMapping] = {
-    # A state we do not know may come from a function of the user's, with any text.
+    # An unknown state may come from a user-defined function, with any text.
     "": ErrorMapping(SourceQueryError, "see the server's log for the statement"),
     "08": ErrorMapping(SourceUnavailableError, "run the job again"),
     "0A": ErrorMapping(SourceQueryError, "rewrite the query as one SELECT"),
     "21": ErrorMapping(SourceQueryError, "correct the query"),
-    "22": ErrorMapping(SourceQueryError, "a value of the data does not suit the query: check its casts and divisions"),
+    "22": ErrorMapping(SourceQueryError, "the query cannot process a value: check its casts and divisions"),
     "22021": ErrorMapping(
         SourceQueryError,
-        "a text is not UTF-8, as a database with the encoding SQL_ASCII may hold it: select the column as bytes, "
+        "a text is not valid UTF-8, which a database with the encoding SQL_ASCII allows: select the column as bytes, "
         "convert_to(column, 'SQL_ASCII')",
     ),
     "25": ErrorMapping(SourceQueryError, "the query must only read"),
     "25P04": ErrorMapping(
         SourceQueryError,
-        "the transaction was ended: raise the user's transaction_timeout (ALTER ROLE … SET transaction_timeout) or "
-        "make the query faster",
+        "the server ended the transaction: raise the user's transaction_timeout (ALTER ROLE … SET transaction_timeout) "
+        "or make the query faster",
     ),
     "28": ErrorMapping(SourceQueryError, "check postgresql_username and postgresql_password"),
     "3D": ErrorMapping(SourceQueryError, "check postgresql_database"),
@@ -85,40 +85,40 @@ ERROR_MEANINGS: dict[str, ErrorMapping] = {
     "55": ErrorMapping(SourceQueryError, "make it readable, or correct the query"),
     "55P03": ErrorMapping(
         SourceUnavailableError,
-        "the table is locked: run the job again when the lock is gone, or at a time when nobody alters it",
+        "the table is locked: run the job again after the lock is released, or when no one alters the table",
     ),
     "57": ErrorMapping(SourceUnavailableError, "run the job again when the server is back"),
     "57014": ErrorMapping(
         SourceQueryError,
-        "the statement was cancelled: raise the user's statement_timeout (ALTER ROLE … SET statement_timeout) or "
-        "make the query faster, for example with an index on the timestamp column",
+        "the server cancelled the statement: raise the user's statement_timeout (ALTER ROLE … SET statement_timeout) "
+        "or make the query faster, for example with an index on the timestamp column",
     ),
     "58": ErrorMapping(SourceUnavailableError, "run the job again"),
     "P0": ErrorMapping(
         SourceQueryError,
         "a function that the query calls raised an error: see the server's log for its message",
     ),
-    "XX": ErrorMapping(SourceQueryError, "the server met an error of its own: see its log"),
+    "XX": ErrorMapping(SourceQueryError, "the server had an internal error: see its log"),
 }
 
-# States whose texts name settings and objects of the database, never a value of a row. The text of any other may quote
-# one: 'syntax error in tsquery: "…"' is 42601, and 'relation "…" does not exist' comes from a cast to regclass too.
-# It is shown only where the server says at which place of the statement it stumbled: then it had not begun to run it.
+# States whose messages name settings and database objects, never a value of a row. Messages of other states may quote
+# values: 'syntax error in tsquery: "…"' is 42601, and a cast to regclass also raises 'relation "…" does not exist'.
+# Those messages are shown only with a position in the statement: the server then had not started to run it.
 _STATES_WITHOUT_VALUES = ("08", "21", "25", "28", "3D", "40", "42501", "53", "55", "57", "XX001", "XX002")
 
-# What the server adds to the error of a process that only helps it. Any other context is of a function that was called,
-# which may have raised the state itself, with any text.
+# The context of an error in a parallel worker. Any other context comes from a called function, which may have raised the
+# state itself, with any text.
 _PARALLEL_WORKER = "parallel worker"
 
-# libpq gives no SQLSTATE for a refused connection, only the server's words. A server that answers in English
-# is recognised, and the user is told at once; one that answers in another language is tried again, in vain.
-# "too many connections for role", "the database system is starting up" and the like are no refusals: they pass.
+# libpq reports a rejected connection without SQLSTATE, only with the server's message. English messages are recognised
+# and final; after a message in another language the connection is retried in vain. Messages such as "too many
+# connections for role" and "the database system is starting up" are transient and not listed.
 REFUSALS: tuple[tuple[str, str], ...] = (
     (
         "authentication method requirement .* failed",
         (
-            "let the server keep the password as SCRAM (password_encryption, then ALTER ROLE … PASSWORD) and ask for "
-            "it so (pg_hba.conf), or use postgresql_require_auth=any"
+            "let the server store the password as SCRAM (password_encryption, then ALTER ROLE … PASSWORD) and require "
+            "SCRAM (pg_hba.conf), or use postgresql_require_auth=any"
         ),
     ),
     (
@@ -134,13 +134,13 @@ REFUSALS: tuple[tuple[str, str], ...] = (
         "allow this host, user and database in the server's pg_hba.conf, or change postgresql_sslmode",
     ),
     ("permission denied for database", "grant the user CONNECT on the database"),
-    ("server does not support SSL", "use postgresql_sslmode=prefer or disable, or turn on TLS at the server"),
+    ("server does not support SSL", "use postgresql_sslmode=prefer or disable, or enable TLS on the server"),
     (
-        # The latter where another authority has the same name.
+        # OpenSSL reports a signature failure if another authority has the same name.
         "certificate verify failed|SSL error: .*signature failure",
         (
-            "check postgresql_sslrootcert, which must be of the authority that signed the server's certificate, and "
-            "that the server's certificate has not expired"
+            "check that postgresql_sslrootcert is the certificate of the authority that signed the server's "
+            "certificate, and that the server's certificate has not expired"
         ),
     ),
     (
@@ -150,13 +150,13 @@ REFUSALS: tuple[tuple[str, str], ...] = (
     ("root certificate file", "give postgresql_sslrootcert, or another postgresql_sslmode"),
     (
         "requires a valid client certificate|alert certificate required",
-        "the server asks for a client certificate: give postgresql_sslcert and postgresql_sslkey",
+        "the server requires a client certificate: give postgresql_sslcert and postgresql_sslkey",
     ),
     (
         "alert (certificate (revoked|expired|unknown)|unknown ca|bad certificate|unsupported certificate)",
         (
-            "the server does not take the client's certificate: check postgresql_sslcert, which may be expired, "
-            "revoked, or of an authority that the server does not know"
+            "the server rejected the client certificate: check postgresql_sslcert, which may be expired, revoked, or "
+            "issued by an authority that the server does not know"
         ),
     ),
     ("private key file|load certificate|certificate file", "check postgresql_sslcert and postgresql_sslkey"),
@@ -166,10 +166,13 @@ REFUSALS: tuple[tuple[str, str], ...] = (
 
 @contextlib.contextmanager
 def connected(config: PostgresqlConfig, max_retries: int) -> Iterator[Connection]:
-    """Open a connection and begin a read-only transaction in UTC; close the connection at the end.
+    """Open a connection and begin a read-only transaction in UTC. Close the connection at the end.
 
-    An unreachable server is tried `max_retries` times more, waiting 1, 2, 4 … seconds; a refusal is final.
-    Raises SourceUnavailableError or SourceQueryError.
+    Retries an unreachable server `max_retries` times, after 1, 2, 4 … seconds.
+
+    Raises:
+        SourceUnavailableError: the server cannot be reached.
+        SourceQueryError: the server rejected the connection; not retried.
     """
     with open_connection(config, max_retries) as connection:
         _begin(connection)
@@ -178,7 +181,7 @@ def connected(config: PostgresqlConfig, max_retries: int) -> Iterator[Connection
 
 @contextlib.contextmanager
 def open_connection(config: PostgresqlConfig, max_retries: int) -> Iterator[Connection]:
-    """Open a connection as `connected` does, for as many transactions as are wanted: see `transaction`."""
+    """Open a connection as `connected` does, for several transactions; see `transaction`."""
     connection = connect_with_retries(lambda: _connect(config), max_retries)
     try:
         with translated_errors():
@@ -190,7 +193,7 @@ def open_connection(config: PostgresqlConfig, max_retries: int) -> Iterator[Conn
 
 @contextlib.contextmanager
 def transaction(connection: Connection) -> Iterator[None]:
-    """Begin a read-only transaction in UTC, and end it where no error has: a connection with one is to be closed."""
+    """Begin a read-only transaction in UTC and roll it back at the end. After an error, close the connection."""
     _begin(connection)
     yield
     with translated_errors():
@@ -200,15 +203,15 @@ def transaction(connection: Connection) -> Iterator[None]:
 def _begin(connection: Connection) -> None:
     with translated_errors(), connection.cursor() as cursor:
         for name, value in SESSION_SETTINGS.items():
-            # SET LOCAL, not SET: behind a pooler the session outlives us.
+            # SET LOCAL instead of SET: a pooler passes the session on to its next client.
             cursor.execute(f"SET LOCAL {name} = '{value}'")
 
 
 def _connect(config: PostgresqlConfig) -> Connection:
-    """Open a connection whose every transaction only reads, also one that a query would begin.
+    """Open a connection in which every transaction is read-only, including one that the query would begin.
 
-    A pooler that refuses the setting is asked without it: there the session's own transaction is read-only, and the
-    check that a query is one statement keeps it. To set it afterwards would leave it to the pooler's next client.
+    If a pooler rejects the option, connect without it. The session's own transaction is still read-only, and because
+    the query is a single statement it cannot begin another. A SET afterwards would affect the pooler's next client.
     """
     try:
         return _open(config, _READ_ONLY)
@@ -229,9 +232,9 @@ def _open(config: PostgresqlConfig, options: str) -> Connection:
             **settings,
             options=options,
             connect_timeout=CONNECT_TIMEOUT_SECONDS,
-            application_name="dataflow-bigquery-sync",
+            application_name="sync-to-bigquery",
             client_encoding="UTF8",
-            # A firewall that drops connections without a word would leave us waiting for ever.
+            # Without keepalives, a firewall that silently drops the connection would block the read forever.
             keepalives_idle=60,
             keepalives_interval=10,
             keepalives_count=6,
@@ -243,11 +246,11 @@ def _refusal(config: PostgresqlConfig, error: psycopg2.Error) -> SourceError:
     reason = _on_one_line(str(error))
     for words, remedy in REFUSALS:
         if re.search(words, reason):
-            return SourceQueryError(f"PostgreSQL refused the connection: {reason}: {remedy}")
+            return SourceQueryError(f"PostgreSQL rejected the connection: {reason}: {remedy}")
     if "FATAL: " in reason:
         return SourceUnavailableError(
-            f"PostgreSQL does not take the connection: {reason}: run the job again later, or correct what the server "
-            "says"
+            f"PostgreSQL did not accept the connection: {reason}: run the job again later, or correct the cause that "
+            "the server reports"
         )
     return SourceUnavailableError(
         f"PostgreSQL cannot be reached at {config.server}:{config.port}: {reason}: check postgresql_host, "
@@ -256,7 +259,7 @@ def _refusal(config: PostgresqlConfig, error: psycopg2.Error) -> SourceError:
 
 
 def _on_one_line(said: str) -> str:
-    """Return libpq's words on one line: it indents what explains the line before, and begins one for each attempt."""
+    """Return libpq's message on one line. libpq starts a line per attempt and indents explanations of a line."""
     text = ""
     for line in filter(str.strip, said.splitlines()):
         words = " ".join(line.split())
@@ -271,11 +274,11 @@ def _on_one_line(said: str) -> str:
 
 @contextlib.contextmanager
 def translated_errors(query_offset: int = 0, query: str = "") -> Iterator[None]:
-    """Turn the driver's errors into ours.
+    """Translate the driver's errors.
 
     Args:
-        query_offset: how many characters our statement has before the user's `query` begins, so that a
-            position in the statement can be told as a line and column of the query.
+        query_offset: how many characters the statement has before the user's `query`. Used to report a position in the
+            statement as a line and column of the query.
         query: the user's query.
     """
     try:
@@ -287,7 +290,7 @@ def translated_errors(query_offset: int = 0, query: str = "") -> Iterator[None]:
 def _translated(error: psycopg2.Error, query_offset: int, query: str) -> SourceError:
     sqlstate = error.pgcode
     if sqlstate is None:
-        # Where the server could not say why, the driver's words are about the driver.
+        # If the server sent no reason, the driver's message describes only the driver.
         reason = "" if "no message from the libpq" in str(error) else f": {_on_one_line(str(error))}"
         return SourceUnavailableError(f"PostgreSQL: the connection was lost{reason}: run the job again")
     meaning = max(
@@ -298,26 +301,26 @@ def _translated(error: psycopg2.Error, query_offset: int, query: str) -> SourceE
     said = " ".join((error.diag.message_primary or name).split()) if _is_without_values(error, sqlstate) else name
     position = error.diag.statement_position
     if query and position is not None and int(position) - 1 - query_offset > len(query):
-        # What stands there is ours.
+        # The token that the server names belongs to the enclosing statement, not to the query.
         said = "syntax error at the end of the query"
     place = _place(position, query_offset, query)
     holders = _lock_holders(error) if sqlstate == LOCK_NOT_AVAILABLE else ""
-    # A value that the query itself has is refused before it runs.
+    # With a position, the error is in a constant of the query and not in the data.
     remedy = "correct the query" if place and sqlstate.startswith("22") else meaning.remedy
     return meaning.error(f"PostgreSQL: {said} (SQLSTATE {sqlstate}){place}{holders}: {remedy}")
 
 
 def _is_without_values(error: psycopg2.Error, sqlstate: str) -> bool:
-    """Whether the server's text cannot hold a value of a row."""
+    """Whether the server's message cannot contain a value of a row."""
     if error.diag.internal_query or error.diag.context not in (None, _PARALLEL_WORKER):
         return False
-    # A constant of the query that does not suit its type is quoted, and may be meant for nobody's eyes.
+    # The message quotes an invalid constant of the query, which may be confidential.
     is_of_statement = error.diag.statement_position is not None and not sqlstate.startswith("22")
     return is_of_statement or sqlstate.startswith(_STATES_WITHOUT_VALUES)
 
 
 def _lock_holders(error: psycopg2.Error) -> str:
-    """Return which tables are locked against reading and by whom, as far as it can be seen."""
+    """Return which tables are locked against reads and by which processes, as far as the user may see them."""
     if error.cursor is None:
         return ""
     connection = error.cursor.connection

@@ -1,4 +1,4 @@
-"""Reading: one COPY per partition, streamed into record batches."""
+"""Reading: one COPY per read split, streamed into record batches."""
 
 from __future__ import annotations
 
@@ -23,35 +23,35 @@ from sync_pipeline.sources.postgresql.csv_batches import parse_rows, separate_mi
 from sync_pipeline.sources.reading import RowRouter, batches_and_dead_letters
 from sync_pipeline.sources.source import BATCHES, DEAD_LETTERS, DeadLetter, ReadSplit
 
-# Rows are parsed in chunks of about this many bytes: large enough that a chunk's fixed cost vanishes, small
-# enough that a worker holds only a few of them.
+# Approximate size of a chunk of rows, in bytes: large enough to amortise the fixed cost of parsing, small enough to keep
+# a few chunks in a worker's memory.
 CHUNK_BYTES = 4 * 1024 * 1024
 
-# Chunks that wait between the connection and the parser: one is parsed while the next arrives.
+# Size of the queue between connection and parser: one chunk is parsed while the next arrives.
 WAITING_CHUNKS = 2
 
 
 @dataclass(frozen=True)
 class _Chunk:
-    """Whole rows of CSV, and how many they are."""
+    """Complete rows of CSV, and their number."""
 
     text: bytearray
     rows: int
 
     def split(self) -> list[bytes]:
-        """Return the rows one by one, for when they cannot be parsed together."""
+        """Return the rows separately, to parse them one by one."""
         rows = split_rows(self.text)
         if len(rows) != self.rows:
             raise _miscounted(self.rows, len(rows))
         return rows
 
 
-# A chunk, or how the COPY ended: None, or the error that ended it.
+# A chunk, or the end of the COPY: None, or the error that ended it.
 _Message = _Chunk | BaseException | None
 
 
 class _ChunkWriter:
-    """The file COPY writes to. libpq hands over one whole row a call, so chunks are cut between rows.
+    """The file object that COPY writes to. libpq passes one complete row per call, so chunks end between rows.
 
     https://www.postgresql.org/docs/current/libpq-copy.html: "Data is always returned one data row at a time".
     """
@@ -63,7 +63,7 @@ class _ChunkWriter:
         self._rows = 0
 
     def write(self, row: bytes) -> None:
-        # The one line of Python that runs for each row: a row that is appended at once is still in the CPU's cache.
+        # The only Python code that runs for each row. Appending at once uses the row while it is in the CPU's cache.
         self._text += row
         self._rows += 1
         if len(self._text) >= CHUNK_BYTES:
@@ -78,7 +78,7 @@ class _ChunkWriter:
 
 
 class _AbandonedError(Exception):
-    """The reader went away, so the rest of the COPY is not wanted."""
+    """The consumer stopped reading, so the COPY can end."""
 
 
 def _put(chunks: queue.Queue[Any], item: Any, abandoned: threading.Event) -> None:
@@ -95,16 +95,19 @@ def copy_batches(
 ) -> Iterator[pa.RecordBatch | DeadLetter]:
     """Run `COPY (statement) TO STDOUT` and yield its rows, in order, as batches of `schema.arrow`.
 
-    At most `batch_size` rows are in a batch, and about four chunks of rows are in memory at a time. A row with a value
-    that does not fit is yielded as a `DeadLetter` where these are kept; else RecordError is raised, after a look at how
-    many there are. Raises SourceError when the read fails.
+    A batch has at most `batch_size` rows. About four chunks of rows are in memory at a time. With
+    `keeps_dead_letters`, a row with an invalid value is yielded as a `DeadLetter`.
+
+    Raises:
+        RecordError: rows have invalid values, without `keeps_dead_letters`. Counts further such rows first.
+        SourceError: the read fails.
     """
     parts = (part for chunk in _copied_chunks(connection, statement) for part in _parts(chunk, schema))
     yield from batches_and_dead_letters(parts, batch_size, "rows", keeps_dead_letters=keeps_dead_letters)
 
 
 def _parts(chunk: _Chunk, schema: Schema) -> Iterator[pa.Table | DeadLetter]:
-    """Yield the rows of the chunk, in order; they are only looked at one by one when some do not fit."""
+    """Yield the rows of the chunk, in order. Parses rows one by one only if some are invalid."""
     try:
         table = parse_rows(chunk.text, schema)
     except RecordError:
@@ -116,11 +119,11 @@ def _parts(chunk: _Chunk, schema: Schema) -> Iterator[pa.Table | DeadLetter]:
 
 
 def _miscounted(sent: int, parsed: int) -> SourceError:
-    return SourceError(f"PostgreSQL sent {sent} rows, {parsed} were parsed: nothing is loaded")
+    return SourceError(f"row count mismatch: PostgreSQL sent {sent} rows, {parsed} were parsed: nothing was loaded")
 
 
 def _copied_chunks(connection: Connection, statement: str) -> Iterator[_Chunk]:
-    """Yield the rows of the COPY as they arrive, some at a time."""
+    """Yield the rows of the COPY in chunks, as they arrive."""
     chunks: queue.Queue[_Message] = queue.Queue(WAITING_CHUNKS)
     abandoned = threading.Event()
 
@@ -149,7 +152,7 @@ def _copied_chunks(connection: Connection, statement: str) -> Iterator[_Chunk]:
     finally:
         abandoned.set()
         if is_copying:
-            # Closing alone would wait for the rest of the COPY. Where the server cannot be reached there is none.
+            # close() alone would wait for the rest of the COPY. cancel() fails only if the server is unreachable.
             with contextlib.suppress(psycopg2.Error):
                 connection.cancel()
         receiver.join()
@@ -157,14 +160,14 @@ def _copied_chunks(connection: Connection, statement: str) -> Iterator[_Chunk]:
 
 @dataclass
 class ReadFromPostgresql(beam.PTransform):
-    """Read `Partition`s into `pyarrow.RecordBatch`es with `schema.arrow`, one connection for each.
+    """Reads `ReadSplit`s into `pyarrow.RecordBatch`es with `schema.arrow`, over one connection each.
 
     Attributes:
-        config: where PostgreSQL is.
-        schema: the columns the statements of the partitions select, in their order.
-        batch_size: the largest number of rows in one batch.
-        max_retries: how often connecting is tried again.
-        keeps_dead_letters: a row that does not fit is an element of the output `DEAD_LETTERS`, instead of an error.
+        config: the connection parameters.
+        schema: the columns that the statements of the splits select, in order.
+        batch_size: maximum number of rows in a batch.
+        max_retries: how often to retry connecting.
+        keeps_dead_letters: emit an invalid row to the output `DEAD_LETTERS` instead of raising an error.
         run_id: see `CatchFinalErrors`.
     """
 
@@ -176,7 +179,7 @@ class ReadFromPostgresql(beam.PTransform):
     run_id: str = ""
 
     def expand(self, partitions: beam.PCollection) -> beam.pvalue.DoOutputsTuple:
-        """Turn ReadSplits into RecordBatches, DeadLetters and Failures."""
+        """Read the splits into RecordBatches, DeadLetters and Failures."""
         read = beam.ParDo(CatchFinalErrors(_ReadPartitionFn(self), self.run_id)).with_output_types(pa.RecordBatch)
         return partitions | "ReadPartition" >> read.with_outputs(DEAD_LETTERS, FAILURES, main=BATCHES)
 
@@ -191,7 +194,7 @@ class _ReadPartitionFn(beam.DoFn):
         self._output = RowRouter(ReadFromPostgresql)
 
     def process(self, partition: ReadSplit) -> Iterator[pa.RecordBatch | beam.pvalue.TaggedOutput]:
-        # Only connecting is retried: once rows have left, the runner has to repeat the whole bundle.
+        # Retries only connecting: after the first rows are emitted, the runner has to repeat the whole bundle.
         with connected(self._config, self._max_retries) as connection:
             parts = copy_batches(
                 connection,

@@ -1,6 +1,6 @@
-"""Rows of `COPY … (FORMAT csv)` to Arrow: whole rows are parsed column by column, and every value is checked.
+"""Converts rows of `COPY … (FORMAT csv)` to Arrow, column by column, and checks every value.
 
-PostgreSQL's CSV tells NULL (nothing) from an empty string (two quotes), which most CSV dialects do not.
+Unlike most CSV dialects, PostgreSQL's distinguishes NULL (nothing) from an empty string (two quotes).
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from sync_pipeline.transforms.json_texts import MAX_LEVELS, Origin, are_json
 
 _PARSE_OPTIONS = pyarrow.csv.ParseOptions(
     newlines_in_values=True,
-    # A row of one NULL is an empty line.
+    # An empty line is a row with a single NULL.
     ignore_empty_lines=False,
 )
 
-# Types the CSV parser reads itself; the others arrive as text and are converted afterwards.
+# Types that the CSV parser converts. All other columns are parsed as text and converted afterwards.
 _PARSED_TYPES = frozenset({"BOOL", "INT64", "FLOAT64", "DATE", "TIME", "DATETIME", "TIMESTAMP"})
 
-# Why a value can be refused.
+# The values that each type accepts, for error messages.
 _LIMITS: Mapping[str, str] = {
     "BOOL": "BOOL holds true and false",
     "INT64": "INT64 holds whole numbers from -2^63 to 2^63-1",
@@ -45,10 +45,10 @@ _LIMITS: Mapping[str, str] = {
     "TIME": "TIME holds 00:00:00 to 23:59:59.999999",
     "DATETIME": "DATETIME holds the years 1 to 9999, no infinity and no offset",
     "TIMESTAMP": "TIMESTAMP holds the years 1 to 9999 and no infinity, and its text needs an offset from UTC",
-    "JSON": "the text is no JSON that BigQuery takes: numbers are doubles, characters are whole (no half of a "
-    f"surrogate pair), and arrays and objects have at most {MAX_LEVELS} levels",
+    "JSON": "the text is not JSON that BigQuery accepts: numbers have the range of a double, characters are complete "
+    f"(no half of a surrogate pair), and arrays and objects have at most {MAX_LEVELS} levels",
 }
-# What is known of the texts of a type.
+# What the type guarantees about its texts.
 _JSON_ORIGINS: Mapping[str, Origin] = {
     "json": Origin.JSON,
     "jsonb": Origin.NORMALIZED,
@@ -56,32 +56,33 @@ _JSON_ORIGINS: Mapping[str, Origin] = {
 }
 _ARRAY_LIMIT = "an ARRAY has one dimension and no NULL elements"
 
-# Sign, digits before and after the point, exponent.
+# Sign, digits before and after the decimal point, exponent.
 _NUMBER = re.compile(r"([+-]?)(?=\.?[0-9])([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]{1,9}))?")
 
 
-# Text as it came from the server: it is parsed where it lies.
+# Text from the server, parsed without a copy.
 Buffer = bytes | bytearray
 
 
 class _MisfitError(Exception):
-    """A value does not fit. Carries nothing, so that nothing of the data can leak."""
+    """A value is invalid. Carries no details, so that no data can leak."""
 
 
 class _NullError(_MisfitError):
-    """A NULL is where none may be."""
+    """A column that forbids NULL has NULL."""
 
 
-# What parsing raises for values that do not fit.
+# Errors that parsing raises for invalid values.
 _REFUSALS = (pa.ArrowInvalid, _MisfitError)
 
-_UNREADABLE = "rows of the source cannot be read as CSV: this is a defect of the reader"
+_UNREADABLE = "rows of the source cannot be parsed as CSV: this is a defect of the reader"
 
 
 def parse_rows(text: Buffer, schema: Schema) -> pa.Table:
-    """Return the rows of `text`, whole rows of PostgreSQL's CSV, as a table with `schema.arrow`.
+    """Return the rows of `text`, complete rows of PostgreSQL's CSV, as a table with `schema.arrow`.
 
-    Raises RecordError naming every column in which a value does not fit.
+    Raises:
+        RecordError: columns have invalid values; names every such column.
     """
     try:
         return _table(text, schema)
@@ -91,9 +92,9 @@ def parse_rows(text: Buffer, schema: Schema) -> pa.Table:
 
 
 def separate_misfits(rows: Sequence[bytes], schema: Schema) -> Iterator[pa.Table | DeadLetter]:
-    """Return the rows, in order, as tables of those that fit and a `DeadLetter` for each that does not.
+    """Yield the rows, in order: tables of valid rows, and a `DeadLetter` for each invalid row.
 
-    Rows that fit together are parsed together; only where they do not are they halved, down to the one that is wrong.
+    Parses all rows together. If that fails, halves them until it finds the invalid rows.
     """
     try:
         yield _table(b"".join(rows), schema)
@@ -107,7 +108,7 @@ def separate_misfits(rows: Sequence[bytes], schema: Schema) -> Iterator[pa.Table
 
 
 def split_rows(text: Buffer) -> list[bytes]:
-    """Return the rows of `text` one by one. A line that ends within quotes is not the end of its row."""
+    """Return the rows of `text` separately. A line break within quotes does not end a row."""
     rows = []
     begin = end = quotes = 0
     for line in io.BytesIO(text):
@@ -127,20 +128,20 @@ def _table(text: Buffer, schema: Schema) -> pa.Table:
 
 def _dead_letter(row: bytes, schema: Schema) -> DeadLetter:
     problems = _misfits(row, schema)
-    # A database with SQL_ASCII sends bytes that may be no UTF-8.
+    # A database with the encoding SQL_ASCII may send bytes that are not UTF-8.
     row = row.decode(errors="replace").encode()
     texts = _read_csv(row, schema.names, Schema(tuple(Field(name, "STRING") for name in schema.names)))
     return DeadLetter(tuple(problems), "\n".join(problems.values()) or _UNREADABLE, texts.to_pylist()[0])
 
 
 def _read_csv(text: Buffer, names: Sequence[str], wanted: Schema) -> pa.Table:
-    """Parse the columns of `wanted` out of rows that have the columns `names`."""
+    """Parse the columns of `wanted` from rows that have the columns `names`."""
     if text.startswith(codecs.BOM_UTF8):
-        # The parser takes the first one for a mark of the file, but it is the first value's.
+        # The parser strips one leading byte order mark, but it belongs to the first value. Prepend another.
         text = codecs.BOM_UTF8 + text
     return pyarrow.csv.read_csv(
         pa.BufferReader(text),
-        # One block: the text is already cut between rows, and a row may be longer than any block we would choose.
+        # A single block: the text already ends between rows, and a row may exceed any fixed block size.
         read_options=pyarrow.csv.ReadOptions(column_names=list(names), block_size=len(text) + 1, use_threads=False),
         parse_options=_PARSE_OPTIONS,
         convert_options=pyarrow.csv.ConvertOptions(
@@ -162,7 +163,7 @@ def _parsed_type(field: Field) -> pa.DataType:
 
 
 def _misfits(text: Buffer, schema: Schema) -> dict[str, str]:
-    """Return what is wrong with each column of rows that could not be parsed; looks at one column at a time."""
+    """Return the problem of each column of rows that could not be parsed. Parses one column at a time."""
     problems = {}
     for field in schema:
         try:
@@ -175,7 +176,7 @@ def _misfits(text: Buffer, schema: Schema) -> dict[str, str]:
 
 
 def _misfit(field: Field) -> str:
-    limit = field.digits_limit if field.digits else _LIMITS.get(field.type, f"the text is no {field.type}")
+    limit = field.digits_limit if field.digits else _LIMITS.get(field.type, f"the text is not a valid {field.type}")
     if field.mode == REPEATED:
         limit = f"{_ARRAY_LIMIT}, and {limit}" if field.type in _LIMITS else _ARRAY_LIMIT
         remedy = f"Load the column as JSON with {_override(field, 'JSON')}"
@@ -183,15 +184,15 @@ def _misfit(field: Field) -> str:
         remedy = f"Load the column as text with {_override(field, 'STRING')}"
     return (
         f"column {field.name!r} ({field.source_type} to {field.type_name}) has an invalid value: {limit}. "
-        f"{remedy}, or leave such rows out in the query"
+        f"{remedy}, or exclude such rows in the query"
     )
 
 
 def _null_problem(field: Field) -> str:
     return (
         f"column {field.name!r} has NULL, which is not allowed: it is in primary_key, NOT NULL in "
-        "source_table_for_schema, or REQUIRED in the destination. Correct the rows or the query (an outer join makes "
-        "such rows), leave source_table_for_schema out, or in an existing table run ALTER TABLE … ALTER COLUMN "
+        "source_table_for_schema, or REQUIRED in the destination. Correct the rows or the query (an outer join "
+        "produces such rows), omit source_table_for_schema, or in an existing table run ALTER TABLE … ALTER COLUMN "
         f"`{field.name}` DROP NOT NULL"
     )
 
@@ -217,14 +218,14 @@ def _converted(column: pa.Array, field: Field) -> pa.Array:
 
 
 def _json_origin(field: Field) -> Origin:
-    # An array of such values is one itself.
+    # An array of JSON values is one JSON value.
     return _JSON_ORIGINS.get(field.source_type.removesuffix("[]"), Origin.ANY)
 
 
 def _decimal(type_name: str) -> Callable[[pa.Array], pa.Array]:
-    """Return the conversion of texts to numbers that the type holds."""
+    """Return the conversion of texts to decimals of the type."""
     integer_digits, fraction_digits = DECIMAL_DIGITS[type_name]
-    # Arrow parses a number with more digits to a wrong one without an error, so none may get there.
+    # Arrow silently parses a number with more digits to a wrong one, so exclude those first.
     plain = rf"^-?[0-9]{{1,{integer_digits}}}(\.[0-9]{{1,{fraction_digits}}})?$"
 
     def convert(column: pa.Array) -> pa.Array:
@@ -239,7 +240,7 @@ def _decimal(type_name: str) -> Callable[[pa.Array], pa.Array]:
 
 
 def _plain_decimal(text: str, integer_digits: int, fraction_digits: int) -> str:
-    """Return a number without an exponent and without zeros behind its last digit."""
+    """Return a number without an exponent and without trailing zeros after the decimal point."""
     match = _NUMBER.fullmatch(text.strip(" "))
     if match is None:
         raise _MisfitError
@@ -259,12 +260,12 @@ def _moments(type_name: str) -> Callable[[pa.Array], pa.Array]:
     """Return the check that dates or timestamps are in the years 1 to 9999."""
     least, most = (
         pa.scalar(moment.replace(tzinfo=UTC), ARROW_TYPES["TIMESTAMP"]).cast(ARROW_TYPES[type_name])
-        for moment in (datetime.min, datetime.max)  # noqa: DTZ901 - they get their zone here
+        for moment in (datetime.min, datetime.max)  # noqa: DTZ901 - the time zone is added here
     )
 
     def check(column: pa.Array) -> pa.Array:
-        # PostgreSQL writes years before 1 and after 9999 in ways the parsers refuse, but a text column may hold
-        # 0000-01-01, and an offset can lead beyond either end.
+        # The parsers reject PostgreSQL's text for years before 1 and after 9999. But a text column may hold 0000-01-01,
+        # and an offset may shift a timestamp beyond either end.
         if pc.any(pc.or_(pc.less(column, least), pc.greater(column, most))).as_py():
             raise _MisfitError
         return column
@@ -273,8 +274,8 @@ def _moments(type_name: str) -> Callable[[pa.Array], pa.Array]:
 
 
 def _bytes(column: pa.Array) -> pa.Array:
-    """Return the bytes whose hexadecimal digits `column` holds."""
-    # One call decodes all: the digits of a column lie together, and each offset is twice what it becomes.
+    """Return the bytes from a column of hexadecimal digits."""
+    # One call decodes all values: their digits are contiguous, so each offset is halved.
     texts = column.cast(pa.large_string())
     if not len(texts):
         return pa.array([], pa.binary())
@@ -299,7 +300,7 @@ _CONVERSIONS: Mapping[str, Callable[[pa.Array], pa.Array]] = {
 
 
 def _lists(column: pa.Array, field: Field) -> pa.Array:
-    """Return the arrays that `column` holds as JSON arrays of texts; NULL stays NULL."""
+    """Return the arrays from a column of JSON arrays of texts. NULL stays NULL."""
     if not len(column):
         return pa.array([], field.arrow_type)
     lines = pc.binary_join_element_wise('{"v":', pc.fill_null(column, "null"), "}\n", "")
@@ -322,7 +323,7 @@ def _lists(column: pa.Array, field: Field) -> pa.Array:
 
 
 def _time_elements(texts: pa.Array) -> pa.Array:
-    # Arrow casts text to timestamps but not to times.
+    # Arrow can cast text to timestamps, but not to times.
     moments = pc.cast(pc.binary_join_element_wise("1970-01-01", texts, " "), pa.timestamp("us"))
     return pc.cast(moments, ARROW_TYPES["TIME"])
 

@@ -1,7 +1,7 @@
-"""Instances of Cloud SQL and AlloyDB by their names, and the login with an identity of Google's (IAM).
+"""Looks up Cloud SQL and AlloyDB instances by name, and logs in with IAM database authentication.
 
-The Admin API tells an instance's addresses and, for Cloud SQL, the authority that signed its certificate; libpq
-connects to the address itself. Google's connectors open connections for their own drivers, and psycopg2 is none:
+The Admin API returns an instance's addresses and, for Cloud SQL, the certificate of the authority that signed the
+server's. libpq then connects to the address directly, because Google's connectors do not support psycopg2:
 https://github.com/GoogleCloudPlatform/cloud-sql-python-connector/issues/214
 """
 
@@ -23,7 +23,7 @@ from sync_pipeline.parameters.hosts import is_alloydb
 PARAMETER, LOGIN = "postgresql_instance", "postgresql_iam_login"
 CLOUD_SQL_API = "https://sqladmin.googleapis.com"
 ALLOYDB_API = "https://alloydb.googleapis.com"
-# By which a token opens the database, and nothing else of Google's.
+# Scopes with which a token opens databases and gives no access to other Google services.
 _CLOUD_SQL_LOGIN = "https://www.googleapis.com/auth/sqlservice.login"
 _ALLOYDB_LOGIN = "https://www.googleapis.com/auth/alloydb.login"
 _CLOUD_PLATFORM = "https://www.googleapis.com/auth/cloud-platform"
@@ -32,18 +32,19 @@ _TIMEOUT_SECONDS = 30
 _REMEDIES = {
     401: "run the job with a service account, or with application default credentials",
     403: "grant {role} to the job's service account, and enable {api}",
-    404: "there is no such instance: check project, region and name",
+    404: "the instance does not exist: check project, region and name",
 }
 
 
 @dataclass(frozen=True)
 class Instance:
-    """Where an instance is.
+    """The address of an instance and how to verify its certificate.
 
     Attributes:
-        address: a private one where it has one.
-        certificate: of the authority that signed the server's, in PEM form; None where the API does not tell it.
-        name: in the server's certificate; None where the authority is the instance's own, which proves as much.
+        address: the private address if the instance has one.
+        certificate: certificate of the authority that signed the server's, as PEM; None if the API does not return it.
+        name: the name in the server's certificate; None if the authority signs only this instance, which then proves
+            its identity.
     """
 
     address: str
@@ -53,17 +54,17 @@ class Instance:
 
 @functools.cache
 def find_instance(instance: str) -> Instance:
-    """Return where an instance is; it is asked once in a process.
+    """Look up an instance, once per process.
 
     Raises:
-        ConfigError: there is no such instance, or it may not be seen.
+        ConfigError: the instance does not exist, or the caller may not look it up.
         SourceUnavailableError: the API could not be reached, or failed.
     """
     if is_alloydb(instance):
         url = f"{ALLOYDB_API}/v1/{instance}/connectionInfo"
         found = _get(url, instance, "roles/alloydb.client", "alloydb.googleapis.com")
         return _address(instance, [found.get("ipAddress"), found.get("publicIpAddress")])
-    # An old project's id has a colon of its own.
+    # The id of a domain-scoped project contains a colon itself.
     project, region, name = instance.rsplit(":", 2)
     url = f"{CLOUD_SQL_API}/v1/projects/{project}/instances/{name}/connectSettings"
     found = _get(url, instance, "roles/cloudsql.client", "sqladmin.googleapis.com")
@@ -71,11 +72,11 @@ def find_instance(instance: str) -> Instance:
 
 
 def login_token(instance: str | None) -> str:
-    """Return a token that logs in, for a connection that is opened now.
+    """Return a fresh token for the login of a connection.
 
     Raises:
-        ConfigError: there are no credentials, or they may not have such a token.
-        SourceUnavailableError: whoever gives tokens could not be reached.
+        ConfigError: credentials are missing, or may not obtain such a token.
+        SourceUnavailableError: Google's token service could not be reached.
     """
     try:
         scope = _ALLOYDB_LOGIN if instance is not None and is_alloydb(instance) else _CLOUD_SQL_LOGIN
@@ -83,24 +84,24 @@ def login_token(instance: str | None) -> str:
         credentials.refresh(Request())
     except TransportError as error:
         raise SourceUnavailableError(
-            f"{LOGIN}: Google's tokens could not be reached ({type(error).__name__})"
+            f"{LOGIN}: Google's token service could not be reached ({type(error).__name__})"
         ) from None
     except GoogleAuthError as error:
-        raise ConfigError([f"{LOGIN}: there is no token ({type(error).__name__}): {_REMEDIES[401]}"]) from None
+        raise ConfigError([f"{LOGIN}: no token was issued ({type(error).__name__}): {_REMEDIES[401]}"]) from None
     return str(credentials.token)
 
 
 def database_user(username: str) -> str:
-    """Return the name that the database has for an identity: a service account's is without its ending."""
+    """Return the database user of an identity: for a service account, its address without .gserviceaccount.com."""
     return username.removesuffix(".gserviceaccount.com")
 
 
 def _cloud_sql(instance: str, region: str, found: Mapping[str, Any]) -> Instance:
     version, actual = found.get("databaseVersion", ""), found.get("region", "")
     if not version.startswith("POSTGRES"):
-        raise ConfigError([f"{PARAMETER} is {instance}, which is no PostgreSQL but {version or 'of no known version'}"])
+        raise ConfigError([f"{PARAMETER} is {instance}, which is not PostgreSQL but {version or 'an unknown database'}"])
     if actual != region:
-        raise ConfigError([f"{PARAMETER} is {instance}, which is in {actual}: write that region"])
+        raise ConfigError([f"{PARAMETER} is {instance}, but the instance is in {actual}: use that region"])
     addresses = {each.get("type"): each.get("ipAddress") for each in found.get("ipAddresses", [])}
     names = {
         each.get("connectionType"): str(each.get("name", "")).rstrip(".")
@@ -111,10 +112,10 @@ def _cloud_sql(instance: str, region: str, found: Mapping[str, Any]) -> Instance
     where = _address(instance, [addresses.get("PRIVATE"), by_endpoint, addresses.get("PRIMARY")])
     certificate = found.get("serverCaCert", {}).get("cert")
     if not certificate:
-        raise ConfigError([f"{PARAMETER} is {instance}, whose certificate the API does not tell: use postgresql_host"])
+        raise ConfigError([f"{PARAMETER} is {instance}, whose certificate is not in the API: use postgresql_host"])
     name = None
     if found.get("serverCaMode") in ("GOOGLE_MANAGED_CAS_CA", "CUSTOMER_MANAGED_CAS_CA"):
-        # Others have certificates of this authority, so that only the name tells one instance from another.
+        # This authority signs certificates of other instances too, so only the name identifies the instance.
         name = by_endpoint or str(found.get("dnsName", "")).rstrip(".")
         if not name:
             raise ConfigError([f"{PARAMETER} is {instance}, which has no DNS name to verify: use postgresql_host"])

@@ -1,7 +1,7 @@
-"""Which columns of a table are never NULL, in all rows that reading it finds.
+"""Finds the columns of a table that are never NULL, in any row that a read of the table returns.
 
-The catalog's mark on the table itself is not enough: a child table may lack it, and since PostgreSQL 18 it is also set
-by a constraint that is NOT VALID, which rows from before need not fulfil.
+NOT NULL of the table itself is not sufficient: a child table may lack it, and since PostgreSQL 18 the catalog also shows
+it for a constraint that is NOT VALID, which existing rows may violate.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The text of a query, as PostgreSQL's lexer reads it: whether it is one statement, and where its texts begin and end.
+"""Checks that a query is one statement, with the rules of PostgreSQL's lexer.
 
-https://www.postgresql.org/docs/current/sql-syntax-lexical.html, with standard_conforming_strings on. What cannot be
-read is refused: a statement that hides behind it would be run.
+https://www.postgresql.org/docs/current/sql-syntax-lexical.html, with standard_conforming_strings on. Rejects a query
+that it cannot tokenise: the server would run a second statement hidden in it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from sync_pipeline.errors import SourceQueryError
 from sync_pipeline.smart_sync.placeholders import END_PLACEHOLDER, START_PLACEHOLDER
 
-# To PostgreSQL every character beyond ASCII is a letter, a space too.
+# PostgreSQL treats every non-ASCII character as a letter, including non-ASCII spaces.
 _LETTER = r"[A-Za-z_\x80-\U0010ffff]"
 _SPACE = r"[ \t\n\r\f\v]"
 _TOKEN = re.compile(
@@ -34,11 +34,11 @@ _TOKEN = re.compile(
 _END_OF_TEXT = re.compile(r"[^']*(?:''[^']*)*'")
 _END_OF_ESCAPES = re.compile(r"[^'\\]*(?:(?:''|\\.)[^'\\]*)*'", re.DOTALL)
 _END_OF_NAME = re.compile(r'[^"]*(?:""[^"]*)*"')
-# Two texts with a line break between them are one, with the escapes of the first.
+# PostgreSQL joins two strings that only a line break separates; the first determines the escapes.
 _CONTINUATION = re.compile(rf"(?:[ \t\f\v]|--[^\n\r]*)*[\n\r](?:{_SPACE}|--[^\n\r]*[\n\r])*'")
 _COMMENT_MARK = re.compile(r"/\*|\*/")
 
-# What a statement that stands in brackets can begin with.
+# The first words of a statement that can be a subquery.
 _BEGINNINGS = frozenset({"select", "with", "values", "table", "("})
 
 _KINDS = {"comment": "comment", "escapes": "text", "text": "text", "name": "quoted name", "dollar": "text"}
@@ -52,10 +52,11 @@ class _Token:
 
 
 def single_statement(query: str, parameter: str) -> str:
-    """Return `query` without the semicolon and comments that may end it, so that it can stand in brackets.
+    """Return `query` without a final semicolon and comments, so that it can be used as a subquery.
 
-    Raises SourceQueryError when it holds more than one statement, or none, when that cannot be a SELECT, when a text or
-    a comment does not end, and when a placeholder is in no text.
+    Raises:
+        SourceQueryError: the query has no statement or more than one, the statement cannot be a SELECT, a string or
+            comment is not terminated, brackets do not match, or a placeholder is not in quotes.
     """
     tokens = list(_tokens(query, parameter))
     _check_placeholders(query, tokens, parameter)
@@ -63,12 +64,12 @@ def single_statement(query: str, parameter: str) -> str:
     while tokens and tokens[-1].kind == "end":
         tokens.pop()
     if any(token.kind == "end" for token in tokens):
-        raise SourceQueryError(f"{parameter} holds more than one statement: give one SELECT")
+        raise SourceQueryError(f"{parameter} has more than one statement: give one SELECT")
     if not tokens:
-        raise SourceQueryError(f"{parameter} holds no statement: give one SELECT")
+        raise SourceQueryError(f"{parameter} has no statement: give one SELECT")
     beginning = query[tokens[0].begin : tokens[0].end]
     if beginning.lower() not in _BEGINNINGS:
-        shown = f" begins with {beginning}" if tokens[0].kind == "word" else " holds no statement"
+        shown = f" begins with {beginning}" if tokens[0].kind == "word" else " has no statement"
         raise SourceQueryError(f"{parameter}{shown}: give one SELECT")
     _check_brackets(query, tokens, parameter)
     return query[: tokens[-1].end].strip()
@@ -88,7 +89,7 @@ def _tokens(query: str, parameter: str) -> Iterator[_Token]:
 
 
 def _end(query: str, match: re.Match[str], kind: str) -> int | None:
-    """Return where the token ends, None when it does not."""
+    """Return the end of the token, None if it is not terminated."""
     if kind == "comment" and match[0] == "/*":
         return _end_of_comment(query, match.end())
     if kind == "dollar":
@@ -113,7 +114,7 @@ def _end_of_comment(query: str, position: int) -> int | None:
 
 
 def _check_brackets(query: str, tokens: list[_Token], parameter: str) -> None:
-    # The query stands in brackets of ours: one of its own may not end them.
+    # The query is used as a subquery in brackets, which a bracket in the query must not close.
     opened: list[int] = []
     for token in tokens:
         if token.kind != "bracket":
@@ -123,9 +124,9 @@ def _check_brackets(query: str, tokens: list[_Token], parameter: str) -> None:
         elif opened:
             opened.pop()
         else:
-            raise SourceQueryError(f"{parameter}: the bracket{_place(query, token.begin)} closes none that is open")
+            raise SourceQueryError(f"{parameter}: the closing bracket{_place(query, token.begin)} has no opening one")
     if opened:
-        raise SourceQueryError(f"{parameter}: the bracket that opens{_place(query, opened[-1])} is not closed")
+        raise SourceQueryError(f"{parameter}: the opening bracket{_place(query, opened[-1])} has no closing one")
 
 
 def _check_placeholders(query: str, tokens: list[_Token], parameter: str) -> None:

@@ -1,6 +1,6 @@
-"""Whether a query can be asked in parts: only when each part would find the same rows as the whole.
+"""Decides whether a read can be split: only if the splits together return exactly the rows of the whole query.
 
-The server says how it would run the query, views and functions unfolded; that tells more than the query's text would.
+Inspects the server's query plan, which has views and functions expanded, because the query's text shows less.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-# Steps of the planner that give the same rows however often they are taken.
+# Plan nodes that return the same rows in every execution.
 # https://github.com/postgres/postgres/blob/master/src/backend/commands/explain.c lists all names.
 _REPEATABLE_STEPS = frozenset(
     {
@@ -44,19 +44,20 @@ _REPEATABLE_STEPS = frozenset(
     }
 )
 
-# Steps that do not, or not for certain.
+# Plan nodes that may return other rows in each execution, with the reason.
 _OBSTACLES: Mapping[str, str] = {
-    "Limit": "it has a LIMIT or OFFSET, which each part would count anew",
-    "WindowAgg": "it has a window function, which each part would compute anew over all rows",
-    "Aggregate": "it groups rows or has DISTINCT, which each part would compute anew",
-    "Group": "it groups rows or has DISTINCT, which each part would compute anew",
-    "Unique": "it groups rows or has DISTINCT, which each part would compute anew",
-    "SetOp": "it has INTERSECT or EXCEPT, which each part would compute anew",
+    "Limit": "it has a LIMIT or OFFSET, which each split would count again",
+    "WindowAgg": "it has a window function, which each split would compute again over all rows",
+    "Aggregate": "it groups rows or has DISTINCT, which each split would compute again",
+    "Group": "it groups rows or has DISTINCT, which each split would compute again",
+    "Unique": "it groups rows or has DISTINCT, which each split would compute again",
+    "SetOp": "it has INTERSECT or EXCEPT, which each split would compute again",
     "Sample Scan": "it draws a sample, which differs each time",
-    "Foreign Scan": "it reads a foreign table, which may answer otherwise each time",
+    "Foreign Scan": "it reads a foreign table, which may return other rows each time",
 }
 
-# The moment differs from part to part; all else that is stable in PostgreSQL's own catalog depends on settings only.
+# Functions that return the current time, which differs between splits. PostgreSQL's other stable functions depend only
+# on settings.
 _CLOCKS = frozenset({"now", "transaction_timestamp", "statement_timestamp", "age"})
 _CLOCK_WORDS = re.compile(r"\b(CURRENT_DATE|CURRENT_TIME|CURRENT_TIMESTAMP|LOCALTIME|LOCALTIMESTAMP)\b")
 _CLOCK_TEXTS = re.compile(r"'\s*(now|today|tomorrow|yesterday)\s*'", re.IGNORECASE)
@@ -73,35 +74,35 @@ _FUNCTIONS_SQL = """
 """
 
 
-def obstacle(cursor: Any, query: str, plan: Mapping[str, Any]) -> str | None:
-    """Return why the query cannot be asked in parts, as the end of a sentence that begins with "as"; None if it can.
+def why_not_splittable(cursor: Any, query: str, plan: Mapping[str, Any]) -> str | None:
+    """Return why the read of the query cannot be split, as a clause that follows "because"; None if it can.
 
     Args:
-        plan: what `explained` returns.
+        plan: the query plan from `explained`.
     """
     names: set[str] = set()
     for step in _steps(plan):
         kind = step["Node Type"]
         if kind not in _REPEATABLE_STEPS:
-            return _OBSTACLES.get(kind, f"its plan has the step {kind}, which may answer otherwise each time")
+            return _OBSTACLES.get(kind, f"its plan has the node {kind}, which may return other rows each time")
         for text in _texts(step):
             expression = _LITERAL.sub("''", text)
             if word := _CLOCK_WORDS.search(expression):
-                return f"it uses {word[1]}, which is another moment in each part"
+                return f"it uses {word[1]}, which is another time in each split"
             names |= {name.strip('"').replace('""', '"') for name in _CALL.findall(expression)}
     if clocks := names & _CLOCKS:
-        return f"it calls {min(clocks)}(), which is another moment in each part"
+        return f"it calls {min(clocks)}(), which is another time in each split"
     if moment := _CLOCK_TEXTS.search(query):
-        return f"it has '{moment[1]}', which may be another moment in each part"
+        return f"it has '{moment[1]}', which may be another time in each split"
     cursor.execute(_FUNCTIONS_SQL, {"names": sorted(names)})
     for name, is_volatile in cursor.fetchall():
         kind = "volatile" if is_volatile else "only stable"
-        return f"it calls {name}(), which PostgreSQL knows as {kind}: it may answer otherwise in each part"
+        return f"it calls {name}(), which is declared {kind}: it may return other values in each split"
     return None
 
 
 def explained(cursor: Any, statement: str) -> dict[str, Any]:
-    """Return the root of the plan that the server has for a statement, names and expressions included."""
+    """Return the root node of the server's plan for a statement, with names and expressions."""
     cursor.execute(f"EXPLAIN (VERBOSE, FORMAT JSON) {statement}")
     document = cursor.fetchone()[0]
     plan: dict[str, Any] = (json.loads(document) if isinstance(document, str) else document)[0]["Plan"]
@@ -109,7 +110,7 @@ def explained(cursor: Any, statement: str) -> dict[str, Any]:
 
 
 def scanned_relations(plan: Mapping[str, Any]) -> frozenset[str]:
-    """Return the tables that a plan reads, as `schema.table` without quotes."""
+    """Return the tables that a plan reads, as unquoted `schema.table`."""
     return frozenset(
         f"{step['Schema']}.{step['Relation Name']}" if "Relation Name" in step else step["Node Type"]
         for step in _steps(plan)
@@ -118,12 +119,12 @@ def scanned_relations(plan: Mapping[str, Any]) -> frozenset[str]:
 
 
 def reads_only(plan: Mapping[str, Any], relations: frozenset[str]) -> bool:
-    """Whether a plan reads some of these tables, and joins nothing: an outer join makes NULL of any column."""
+    """Whether a plan reads only these tables and has no join. An outer join can make any column NULL."""
     return scanned_relations(plan) <= relations and not any("Join Type" in step for step in _steps(plan))
 
 
 def repeats_rows(plan: Mapping[str, Any]) -> bool:
-    """Whether a function that returns several rows multiplies those of a plan's tables."""
+    """Whether a set-returning function multiplies the rows of a plan's tables."""
     return any(step["Node Type"] == "ProjectSet" for step in _steps(plan))
 
 

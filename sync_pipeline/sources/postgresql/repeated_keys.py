@@ -1,6 +1,6 @@
-"""Whether the rows of a query can repeat the key of a table: by a join, or as rows of tables that inherit from it.
+"""Decides whether the rows of a query may repeat a table's key, through a join or through child tables.
 
-A key of PostgreSQL is unique among the rows of one table and its partitions, not among those of its child tables.
+A primary key in PostgreSQL is unique within one table and its partitions, but not across inheritance children.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from psycopg2.extensions import connection as Connection
 from sync_pipeline.sources.postgresql.connection import translated_errors
 from sync_pipeline.sources.postgresql.repeatable import explained, reads_only, repeats_rows, scanned_relations
 
-# Tables below those asked for, at any depth, each with whether it is a partition: then so are all above it.
+# The given tables and their descendants at any depth, and whether each is a given table or a partition.
 _DESCENDANTS_SQL = """
     WITH RECURSIVE tree AS (
         SELECT c.oid AS root, c.oid FROM pg_class c WHERE c.oid = ANY(%(oids)s)
@@ -26,7 +26,7 @@ _DESCENDANTS_SQL = """
 
 
 def reads_table_alone(connection: Connection, query: str, table_oid: int) -> bool:
-    """Whether a query returns rows of one table and its partitions only, each at most once."""
+    """Whether a query returns only rows of one table and its partitions, each at most once."""
     with translated_errors(), connection.cursor() as cursor:
         cursor.execute(_DESCENDANTS_SQL, {"oids": [table_oid]})
         members = frozenset(name for _, name, shares_key in cursor.fetchall() if shares_key)
@@ -35,7 +35,7 @@ def reads_table_alone(connection: Connection, query: str, table_oid: int) -> boo
 
 
 def child_table_risks(connection: Connection, query: str, table_oids: Iterable[int]) -> list[str]:
-    """Return sentences for the plan of a merge that also reads the child tables of the query's tables."""
+    """Return warnings for a merge whose query also reads inheritance children of its tables."""
     children: dict[str, list[str]] = {}
     with translated_errors(), connection.cursor() as cursor:
         cursor.execute(_DESCENDANTS_SQL, {"oids": list(table_oids)})
@@ -49,8 +49,8 @@ def child_table_risks(connection: Connection, query: str, table_oids: Iterable[i
         if read:
             shown = ", ".join(read[:3]) + (f" and {len(read) - 3} more" if len(read) > 3 else "")
             risks.append(
-                f"the query also reads the child tables of {parent} ({shown}), whose rows may repeat a key of its "
-                f"rows: of rows with one key one is loaded. Where they do, select FROM ONLY {parent}, or add "
+                f"the query also reads the child tables of {parent} ({shown}), whose rows may repeat its keys: the "
+                f"merge loads one row per key. If keys repeat, select FROM ONLY {parent}, or add "
                 "tableoid::regclass::text AS child_table to the query and child_table to primary_key"
             )
     return risks

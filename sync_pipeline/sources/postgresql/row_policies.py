@@ -1,4 +1,4 @@
-"""Rows that row-level security hides from the user: a query over such a table succeeds with fewer rows.
+"""Warns about row-level security, which silently hides rows from the user's queries.
 
 https://www.postgresql.org/docs/current/ddl-rowsecurity.html
 """
@@ -17,12 +17,12 @@ _FILTERED_SQL = """
 
 
 def row_policy_risks(connection: Connection, table_oids: Iterable[int]) -> list[str]:
-    """Return a sentence for each of the tables whose policies decide which rows the user sees."""
+    """Return a warning for each table whose policies filter the rows for the user."""
     with translated_errors(), connection.cursor() as cursor:
         cursor.execute(_FILTERED_SQL, {"oids": list(table_oids)})
         tables = [name for (name,) in cursor.fetchall()]
     return [
-        f"row-level security of {table} applies to the user: rows that its policies hide are not read. To read all "
-        "rows, give the user the attribute BYPASSRLS, or a policy that lets all of them be seen"
+        f"row-level security of {table} applies to the user: the run does not read rows that its policies hide. To "
+        "read all rows, give the user the attribute BYPASSRLS, or a policy that shows every row"
         for table in tables
     ]

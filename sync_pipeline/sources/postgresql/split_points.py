@@ -1,4 +1,4 @@
-"""Where to cut: what the server knows of a column's table, and a sample of the column's values."""
+"""Finds the split points of a read, from the server's statistics and a sample of the column's values."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from psycopg2.extensions import adapt
 from sync_pipeline.errors import SourceQueryError
 from sync_pipeline.sources.postgresql.column_types import quoted_identifier
 
-# How much of a table is looked at to find even cuts: 8 MiB of it, evenly drawn.
+# The sample for even split points: 8 MiB of the table, evenly drawn.
 SAMPLE_PAGES = 1000
 SAMPLE_MILLISECONDS = 10_000
 
-# Below this many drawn rows for each part, there is no telling where to cut.
+# The sample must have at least this many rows per split.
 MIN_SAMPLED_ROWS = 10
 
 _RELATION_SQL = """
@@ -37,19 +37,19 @@ _RELATION_SQL = """
 
 @dataclass(frozen=True)
 class ReadStatement:
-    """What one read selects, and from where; `conditions` hold for all of its rows."""
+    """The SELECT of a read; all rows fulfil `conditions`."""
 
     selected: str
     source: str
     conditions: tuple[str, ...] = ()
 
     def where(self, *conditions: str) -> str:
-        """Return the statement with more conditions."""
+        """Return the statement with additional conditions."""
         return f"SELECT {self.selected}\nFROM {self.source}" + where((*self.conditions, *conditions))
 
 
 def where(conditions: Sequence[str]) -> str:
-    """Return the clause for rows that fulfil all `conditions`, empty for none."""
+    """Return the WHERE clause for `conditions`, empty without conditions."""
     if len(conditions) > 1:
         conditions = [f"({condition})" for condition in conditions]
     return "\nWHERE " + "\n  AND ".join(conditions) if conditions else ""
@@ -57,17 +57,18 @@ def where(conditions: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class SplitColumn:
-    """A column of the query by which it may be cut.
+    """A column of the query that may split the read.
 
     Attributes:
-        name: in the query.
-        type_name: pg_type.typname, empty for what is no base type.
-        table_oid, number: the table column it comes from unchanged; 0 where there is none.
-        condition: what the rows that are read fulfil, as SQL with `{column}`: others do not count for the cuts.
-        is_lasting: no row is expected to change it, or then leaves what is read: a key, Smart Sync's timestamp.
-        is_asked_for: the user named it.
-        is_of_whole_table: it cuts only a statement that reads its table and no other.
-        is_never_null: the statement has no row in which it is NULL.
+        name: the column's name in the query.
+        type_name: pg_type.typname of a base type, else empty.
+        table_oid, number: the table and number of the column that the query returns unchanged, else 0.
+        condition: condition of the rows to read, as SQL with `{column}`. The sample excludes other rows.
+        is_lasting: whether its values do not change during the read, or changed rows leave the interval: a key, Smart
+            Sync's timestamp column.
+        is_asked_for: whether the user named it.
+        is_of_whole_table: whether it can split only a statement that reads no other table.
+        is_never_null: whether the statement returns no row with NULL in it.
     """
 
     name: str
@@ -83,7 +84,7 @@ class SplitColumn:
 
 @dataclass(frozen=True)
 class Relation:
-    """A table with its partitions or children; sizes in pages and bytes."""
+    """A table with its partitions or children. Sizes are in pages and bytes."""
 
     name: str
     can_be_sampled: bool
@@ -96,7 +97,7 @@ class Relation:
 def bounds_of(
     cursor: Any, statement: ReadStatement, column: SplitColumn, relation: Relation | None, wanted: int
 ) -> list[str] | str:
-    """Return literals that cut the column's values into even parts, or why there are none."""
+    """Return literals that split the column's values evenly, or the reason why they cannot be determined."""
     share = 100.0
     reference = f"q.{quoted_identifier(column.name)}"
     source, condition = statement.source, where(statement.conditions)
@@ -109,7 +110,7 @@ def bounds_of(
         source = f"{relation.name} AS q TABLESAMPLE SYSTEM ({share})"
         condition = where([column.condition.format(column=reference)] if column.condition else [])
     elif not column.is_asked_for:
-        return f"{column.name} does not come from a table unchanged, so there is no telling where to cut"
+        return f"the query computes {column.name}, so its values cannot be sampled"
     fractions = [part / wanted for part in range(1, wanted + 1)]
     cursor.execute("SAVEPOINT sampling")
     cursor.execute(f"SET LOCAL statement_timeout = {SAMPLE_MILLISECONDS}")
@@ -120,31 +121,31 @@ def bounds_of(
         )
         count, quantiles = cursor.fetchone()
     except psycopg2.errors.QueryCanceled:
-        return f"there was no time to look at the values of {column.name}"
+        return f"sampling the values of {column.name} took too long"
     except psycopg2.errors.UndefinedFunction:
         raise SourceQueryError(
-            f"partition_column: {column.name} is of a type whose values have no order: name another column"
+            f"partition_column: the type of {column.name} has no order: name another column"
         ) from None
     except psycopg2.errors.InsufficientPrivilege:
-        return f"the user may not look at the values of {column.name}"
+        return f"the user may not read the values of {column.name}"
     finally:
         cursor.execute("ROLLBACK TO SAVEPOINT sampling")
     if share < 100.0 and count < wanted * MIN_SAMPLED_ROWS:
-        return f"too few rows were drawn to tell where to cut by {column.name}"
-    # Of a value that many rows have, several quantiles are the same; above the greatest there is nothing.
+        return f"the sample has too few rows to split by {column.name}"
+    # A frequent value may occur as several quantiles. The greatest value is dropped: no rows lie above it.
     different = list(dict.fromkeys(quantiles or ()))[:-1]
     return [_literal(cursor, bound) for bound in different]
 
 
 def _literal(cursor: Any, text: str) -> str:
-    # Without a type: the server reads it as a value of the column's.
+    # An untyped literal, which the server reads as the column's type.
     literal = adapt(text)
     literal.prepare(cursor.connection)
     return str(literal.getquoted().decode())
 
 
 def relation_of(cursor: Any, column: SplitColumn) -> Relation:
-    """Ask the server for the table that `column` comes from."""
+    """Return the table that `column` comes from."""
     cursor.execute(_RELATION_SQL, {"oid": column.table_oid})
     name, can_be_sampled, pages, size, rows, members = cursor.fetchone()
     return Relation(name, can_be_sampled, int(pages or 0), int(size or 0), float(rows), frozenset(members))

@@ -1,8 +1,7 @@
-"""Cutting a read into partitions: whether it is safe, whether it pays, by which column, and where.
+"""Decides how to split a read: whether that is safe and worthwhile, by which column, and at which values.
 
-The user's SQL is never rewritten: a partition is a condition around it. Whatever the statistics say, and whatever is
-written meanwhile, each value of the column fulfils the condition of exactly one partition; statistics and samples only
-decide how even they are.
+The user's SQL is never rewritten: a split adds a condition around it. Each value of the column fulfils the condition of
+exactly one split, whatever is written meanwhile. Statistics and samples only determine how even the splits are.
 """
 
 from __future__ import annotations
@@ -27,19 +26,19 @@ from sync_pipeline.sources.postgresql.split_points import (
 )
 from sync_pipeline.suggestions import did_you_mean
 
-# By size a read is cut into parts of this many bytes, as the planner counts them, but into no more than so many: the
-# server has other clients, and each part is a session.
+# Without num_partitions, a split has about this many bytes by the planner's estimate, up to a maximum number of splits:
+# each split is a session, and the server has other clients.
 PARTITION_BYTES = 256 * 2**20
 MAX_PARTITIONS = 16
 
-# Fewer rows are not worth a session, whatever was asked for.
+# A split with fewer rows is not worth a session, even if num_partitions requests it.
 MIN_PARTITION_ROWS = 1000
 
-# The parts together may cost the server so many times what the whole costs. Without an index each would read it all.
+# Maximum cost of all splits together relative to the whole query. Without an index, each split would scan everything.
 MAX_COST_RATIO = 2.5
 
-# Types by which a read is cut unasked. The bounds are values of rows and are kept with the job: those of a text could
-# be anything.
+# Types of columns that may split a read unless the user names one. The bounds are values of rows and are stored with
+# the job; values of other types, such as text, may be confidential.
 _UNASKED_TYPES = frozenset(
     {"int2", "int4", "int8", "numeric", "float4", "float8", "date", "timestamp", "timestamptz", "uuid"}
 )
@@ -49,13 +48,13 @@ _KEY_SQL = "SELECT conrelid, conkey FROM pg_constraint WHERE conrelid = ANY(%(oi
 
 @dataclass(frozen=True)
 class Cut:
-    """How a read is cut.
+    """How a read is split.
 
     Attributes:
-        statements: at least one, one for each partition.
-        reason: why so, for the plan.
-        estimated_rows: from the planner.
-        risks: sentences for the plan.
+        statements: one per read split, at least one.
+        reason: the reason, for the plan.
+        estimated_rows: the planner's estimate.
+        risks: warnings for the plan.
     """
 
     statements: tuple[str, ...]
@@ -74,16 +73,18 @@ def split_columns(
     interval_condition: str,
     interval_has_no_null: bool,
 ) -> list[SplitColumn]:
-    """Return the columns by which a query may be cut, the best first.
+    """Return the columns that may split the read of a query, the best first.
 
     Args:
-        columns: of the query, and in `origins` the table and column number that each comes from unchanged, or 0.
+        columns: the query's columns.
+        origins: for each column, the table oid and column number that the query returns unchanged, else 0.
         asked_for: the column that the user named.
-        timestamp_column: Smart Sync's.
-        interval_condition: what its values fulfil, with `{column}`.
-        interval_has_no_null: the statement itself leaves rows without a timestamp out.
+        timestamp_column: Smart Sync's timestamp column.
+        interval_condition: the condition on its values, with `{column}`.
+        interval_has_no_null: whether the statement excludes rows without a timestamp.
 
-    Raises SourceQueryError when the query does not return the column that the user named.
+    Raises:
+        SourceQueryError: the query does not return the column that the user named.
     """
     with translated_errors(), connection.cursor() as cursor:
         cursor.execute(_KEY_SQL, {"oids": [oid for oid, _ in origins if oid]})
@@ -112,7 +113,7 @@ def split_columns(
             )
         return [replace(found[asked_for], is_asked_for=True)]
     chosen = [found[timestamp_column]] if timestamp_column in found else []
-    # A key of several columns is cut by its first, which its index is sorted by.
+    # A composite key splits by its first column, because the index is sorted by it.
     chosen += [
         replace(column, is_of_whole_table=True)
         for column in found.values()
@@ -124,26 +125,29 @@ def split_columns(
 def cut(
     connection: Connection, statement: ReadStatement, columns: Sequence[SplitColumn], num_partitions: int | None
 ) -> Cut:
-    """Decide how `statement` is read: by the first of `columns` by which it can be, into `num_partitions`.
+    """Split `statement` into `num_partitions` by the first suitable column of `columns`.
 
-    Without a number its size decides. Raises SourceQueryError when a column that the user named cannot be used.
+    If `num_partitions` is None, the size determines the number.
+
+    Raises:
+        SourceQueryError: the column that the user named cannot split the read.
     """
     with translated_errors(), connection.cursor() as cursor:
         plan = explained(cursor, statement.where())
         rows = plan.get("Plan Rows")
         whole = (statement.where(),)
         wanted = num_partitions if num_partitions is not None else MAX_PARTITIONS
-        hindrance = obstacle(cursor, statement.source, plan)
-        if hindrance and (named := next((column for column in columns if column.is_asked_for), None)):
+        blocker = why_not_splittable(cursor, statement.source, plan)
+        if blocker and (named := next((column for column in columns if column.is_asked_for), None)):
             raise SourceQueryError(
-                f"partition_column: the query cannot be read in parts by {named.name}, as {hindrance}: leave "
-                "partition_column out, and it is read by one statement"
+                f"partition_column: the read cannot be split by {named.name}, because {blocker}: omit "
+                "partition_column to read with one statement"
             )
         if wanted == 1:
-            return Cut(whole, "as num_partitions says", rows)
-        if hindrance:
-            return Cut(whole, f"as {hindrance}", rows)
-        reasons = [] if columns else ["there is no column to cut by: name one as partition_column"]
+            return Cut(whole, "from num_partitions", rows)
+        if blocker:
+            return Cut(whole, f"because {blocker}", rows)
+        reasons = [] if columns else ["no column can split the read: name one as partition_column"]
         for column in columns:
             result = _cut_by(cursor, statement, plan, column, num_partitions)
             if isinstance(result, Cut):
@@ -155,12 +159,12 @@ def cut(
 def _cut_by(
     cursor: Any, statement: ReadStatement, plan: dict[str, Any], column: SplitColumn, num_partitions: int | None
 ) -> Cut | str:
-    """Return the cut by one column, or why there is none."""
+    """Return the split by one column, or the reason why the column cannot split the read."""
     rows = int(plan["Plan Rows"])
     relation = relation_of(cursor, column) if column.table_oid else None
     size = rows * int(plan["Plan Width"])
     if relation is not None and relation.rows:
-        # The planner does not count values that lie outside of their rows.
+        # The planner's row width does not include values that are stored out of line (TOAST).
         size = max(size, int(relation.size * min(1.0, rows / relation.rows)))
     wanted = min(num_partitions or min(MAX_PARTITIONS, size // PARTITION_BYTES), rows // MIN_PARTITION_ROWS)
     if wanted < 2:
@@ -169,36 +173,36 @@ def _cut_by(
     if column.is_of_whole_table and not is_alone:
         return "the query reads more than one table: name a column as partition_column"
     if not column.is_asked_for and column.type_name not in _UNASKED_TYPES:
-        return f"{column.name} is of a type that is only cut by when partition_column names it"
+        return f"the type of {column.name} splits a read only if partition_column names the column"
     bounds = bounds_of(cursor, statement, column, relation, wanted)
     if isinstance(bounds, str):
         return bounds
     if not bounds:
-        return f"{column.name} has too few different values to cut by"
+        return f"{column.name} has too few distinct values to split by"
     reference = f"q.{quoted_identifier(column.name)}"
     has_no_null = column.is_never_null or (is_alone and column.number in never_null_columns(cursor, column.table_oid))
     statements = tuple(statement.where(condition) for condition in ranges(reference, bounds, with_null=not has_no_null))
     cost = sum(float(explained(cursor, part)["Total Cost"]) for part in statements) / max(float(plan["Total Cost"]), 1)
     risks = []
     if cost > MAX_COST_RATIO:
-        work = f"the parts by {column.name} cost the server {cost:.1f} times as much as the whole"
+        work = f"read splits by {column.name} cost the server {cost:.1f} times as much as one read"
         if not column.is_asked_for:
             return f"{work}: an index on {column.name} would help"
-        risks.append(f"{work}: an index on {column.name} would help, or leave partition_column out")
+        risks.append(f"{work}: create an index on {column.name}, or omit partition_column")
     if not column.is_lasting:
         risks.append(
-            f"the parts are read at moments of their own: a row whose {column.name} changes during the run may be read "
-            "twice or not at all"
+            f"the splits are read at different times: if the {column.name} of a row changes during the run, the row "
+            "may be read twice or not at all"
         )
     reason = f"by ranges of {column.name}, about {rows // len(statements):,} rows each"
     return Cut(statements, reason, rows, tuple(risks))
 
 
 def ranges(reference: str, bounds: Sequence[str], *, with_null: bool) -> list[str]:
-    """Return the conditions of the partitions between `bounds`, which are literals in rising order.
+    """Return the conditions of the splits between `bounds`, which are literals in ascending order.
 
-    Every value fulfils exactly one, as the types' comparisons are total: NaN and infinity have their place, too. NULL
-    is in the first, with `with_null`.
+    Every value fulfils exactly one condition, because PostgreSQL orders all values, including NaN and infinity. With
+    `with_null`, the first split includes NULL.
     """
     first = f"{reference} <= {bounds[0]}" + (f" OR {reference} IS NULL" if with_null else "")
     between = [f"{reference} > {low} AND {reference} <= {high}" for low, high in itertools.pairwise(bounds)]

@@ -1,4 +1,4 @@
-"""The wall clock by which rows are stamped in a column of the type `timestamp`, which has no time zone."""
+"""Determines the time zone of a timestamp column of type `timestamp`, which stores none."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from sync_pipeline.smart_sync.wall_clock import ZONE_GIVEN, WallClock
 from sync_pipeline.sources.postgresql.column_types import SourceColumn
 from sync_pipeline.sources.postgresql.connection import translated_errors
 
-# What a session of this user begins with, whatever has been set since: `now()` is stored in such a column by it.
+# The TimeZone that a session of this user starts with. `now()` is stored in such a column in this zone.
 _ZONE_SQL = "SELECT reset_val FROM pg_settings WHERE name = 'TimeZone'"
 
-# The settings of others who write to this database; of none in particular is 0.
+# Other TimeZone settings of roles in this database, and of the database itself (setrole 0).
 _OTHER_ZONES_SQL = """
     SELECT DISTINCT coalesce(quote_ident(r.rolname), 'the database'), split_part(setting, '=', 2)
     FROM pg_db_role_setting s LEFT JOIN pg_roles r ON r.oid = s.setrole, unnest(s.setconfig) AS setting
@@ -25,16 +25,20 @@ _OTHER_ZONES_SQL = """
     ORDER BY 1, 2
 """
 
-# Roles that are named in a risk.
+# Maximum number of roles that a warning names.
 _MAX_NAMED = 3
 
 
 def wall_clock(
     connection: Connection, column: SourceColumn, given: str | None
 ) -> tuple[WallClock | None, tuple[str, ...]]:
-    """Return the clock of a column's stamps, None where they have a time zone, and sentences for the plan.
+    """Return the wall clock of a timestamp column, None if the column has a time zone, and warnings for the plan.
 
-    `given` is `smart_sync_time_zone`. Raises SchemaError when the server's zone has no name.
+    Args:
+        given: `smart_sync_time_zone`.
+
+    Raises:
+        SchemaError: the server's TimeZone is not an IANA name, and `given` is None.
     """
     if column.type.bigquery != "DATETIME":
         return None, (zone_without_effect(column.name),) if given else ()
@@ -49,16 +53,16 @@ def wall_clock(
         zoneinfo.ZoneInfo(zone)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
         raise SchemaError(
-            f"smart_sync_timestamp_column: {column.name} has no time zone, and {zone!r}, the server's TimeZone, is no "
-            "name of the IANA time zone database: give smart_sync_time_zone, such as Etc/GMT+5"
+            f"smart_sync_timestamp_column: {column.name} has no time zone, and {zone!r}, the server's TimeZone, is not "
+            "a name of the IANA time zone database: give smart_sync_time_zone, such as Etc/GMT+5"
         ) from None
     risks: tuple[str, ...] = ()
     if others:
         named = ", ".join(f"{role}: {other}" for role, other in others[:_MAX_NAMED])
         more = f" and {len(others) - _MAX_NAMED} more" if len(others) > _MAX_NAMED else ""
-        risk = f"{column.name} has no time zone and is taken for the wall clock of {zone}, but others have another"
+        risk = f"{column.name} has no time zone and is read as the wall clock of {zone}, but other roles use another"
         remedy = (
-            "rows that they stamp may be missed or come late: give smart_sync_time_zone, and let all writers use it"
+            "rows that they write may be missed or loaded late: give smart_sync_time_zone, and let all writers use it"
         )
         risks = (f"{risk} TimeZone ({named}{more}): {remedy}",)
     return WallClock(zone, "the server's TimeZone for the user"), risks

@@ -1,4 +1,4 @@
-"""How the connection to PostgreSQL is encrypted, who is verified, and who logs in: libpq's settings for it.
+"""libpq's settings for encryption, verification of the server, and login.
 
 https://www.postgresql.org/docs/current/libpq-ssl.html
 """
@@ -16,7 +16,7 @@ from sync_pipeline.sources.pem_files import CERTIFICATE, KEY, pem_files
 from sync_pipeline.sources.postgresql.config import PostgresqlConfig
 from sync_pipeline.sources.postgresql.managed import database_user, find_instance, login_token
 
-# libpq's word for the authorities that OpenSSL knows; it is no file.
+# libpq's keyword for the authorities that OpenSSL trusts; not a file name.
 _SYSTEM = "system"
 _VERIFIED = {
     "verify-full": "the server's certificate and name are verified",
@@ -26,9 +26,11 @@ _VERIFIED = {
 
 @contextlib.contextmanager
 def login(config: PostgresqlConfig) -> Iterator[dict[str, str]]:
-    """Yield libpq's settings for host, encryption and login; the files that they name are there until this ends.
+    """Yield libpq's settings for host, encryption and login. Deletes the files that they name at the end.
 
-    Raises ConfigError or SourceUnavailableError.
+    Raises:
+        ConfigError: a secret cannot be read, or the instance cannot be looked up.
+        SourceUnavailableError: Secret Manager or the instance's API does not answer.
     """
     settings = {"host": config.host or "", "user": config.username, "sslmode": config.sslmode}
     wanted: dict[Secret, tuple[str, ...]] = {}
@@ -62,7 +64,7 @@ def login(config: PostgresqlConfig) -> Iterator[dict[str, str]]:
 
 
 def protection(config: PostgresqlConfig, connection: Connection) -> str:
-    """Return what protects the connection, as the plan says it."""
+    """Return a description of the connection's encryption and verification, for the plan."""
     if (config.host or "").startswith("/"):
         return "a Unix socket of this machine"
     if not connection.info.ssl_in_use:
@@ -72,14 +74,14 @@ def protection(config: PostgresqlConfig, connection: Connection) -> str:
 
 
 def transport_risks(config: PostgresqlConfig, connection: Connection) -> list[str]:
-    """Return a sentence where somebody between here and the server could read or change what is sent."""
+    """Return a warning if an attacker on the network could read or change the data in transit."""
     mode = _effective_mode(config)
     if mode in _VERIFIED or is_this_machine(config.host or ""):
         return []
     danger = (
-        "whoever redirects the connection reads the rows and the login"
+        "an attacker who redirects the connection can read the rows and the login"
         if connection.info.ssl_in_use
-        else "the rows and the login can be read on the way"
+        else "the rows and the login can be read in transit"
     )
     protects = protection(config, connection)
     return [
@@ -97,5 +99,5 @@ def _is_elsewhere(location: str) -> bool:
 def _effective_mode(config: PostgresqlConfig) -> str:
     if config.instance is not None and not is_alloydb(config.instance):
         return "verify-full" if find_instance(config.instance).name is not None else "verify-ca"
-    # As libpq does, for the sake of programs that were written before there were the other words.
+    # libpq does the same, for compatibility with programs that are older than sslmode.
     return "verify-ca" if config.sslmode == "require" and config.sslrootcert is not None else config.sslmode

@@ -1,4 +1,4 @@
-"""Rows that no interval contains, or that lie before the usual beginning: none is left out without a word."""
+"""Reports rows that no interval contains, and rows before the default start: no row is silently left out."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from sync_pipeline.smart_sync.placeholders import fill_placeholders
 from sync_pipeline.sources.postgresql.column_types import quoted_identifier
 from sync_pipeline.sources.postgresql.connection import translated_errors
 
-# What counting rows that are only reported may cost, as the planner counts, and how long it may take. With an index on
-# the column it is next to nothing; without one, a table of some hundred MiB is read.
+# Limits for counting rows that are only reported: the planner's cost and the time. With an index on the column the count
+# is cheap; without one, the cost allows a scan of a few hundred MiB.
 _MAX_COUNT_COST = 50_000
 _LOOK_MILLISECONDS = 10_000
 
-# The microsecond before the first that BigQuery holds.
+# The microsecond before the earliest timestamp in BigQuery.
 BEFORE_EARLIEST = "0001-12-31 23:59:59.999999+00 BC"
 
-# Infinity is less, or greater, than every other.
+# Also true for -infinity and infinity.
 _BEYOND_BIGQUERY = "({column} < '0001-01-01 00:00:00+00' OR {column} >= '10000-01-01 00:00:00+00')"
 
 
@@ -33,9 +33,9 @@ class Timestamps:
     """The timestamp column of a relation.
 
     Attributes:
-        relation: what follows FROM: a table, or a query in brackets with an alias.
-        name: of the relation, for people.
-        may_be_null: NULL can be there, and such rows are not read.
+        relation: the relation for the FROM clause: a table, or a subquery with an alias.
+        name: the relation's name, for messages.
+        may_be_null: whether the column may be NULL; the run does not read such rows.
     """
 
     relation: str
@@ -45,7 +45,7 @@ class Timestamps:
 
 
 def unread_rows(connection: Connection, timestamps: Timestamps) -> list[str]:
-    """Return sentences on rows that no interval contains, where there are any or it cannot be known."""
+    """Return a warning about rows that no interval contains, if such rows exist or cannot be ruled out."""
     column = quoted_identifier(timestamps.column)
     beyond = _BEYOND_BIGQUERY.format(column=column)
     unread = f"{column} IS NULL OR {beyond}" if timestamps.may_be_null else beyond
@@ -56,7 +56,7 @@ def unread_rows(connection: Connection, timestamps: Timestamps) -> list[str]:
         plan = cursor.fetchone()[0][0]["Plan"]
         if plan["Total Cost"] > _MAX_COUNT_COST:
             estimate = f"the server estimates {plan['Plan Rows']:,}"
-            return [f"{what} rows are not read; counting them would take too long: {estimate}"]
+            return [f"{what} rows are not read. Counting them would take too long; {estimate}"]
         try:
             with _limited(cursor):
                 cursor.execute(
@@ -65,7 +65,7 @@ def unread_rows(connection: Connection, timestamps: Timestamps) -> list[str]:
                 )
                 nulls, others = cursor.fetchone()
         except psycopg2.errors.QueryCanceled:
-            return [f"{what} rows are not read; there was no time to count them"]
+            return [f"{what} rows are not read. Counting them took too long"]
     sentences = []
     if nulls:
         problem = f"{nulls:,} rows of {timestamps.name} have NULL in {timestamps.column} and are not read"
@@ -79,9 +79,9 @@ def unread_rows(connection: Connection, timestamps: Timestamps) -> list[str]:
 def text_of_start(
     connection: Connection, query: str, column: str, interval: SyncInterval
 ) -> tuple[str | None, tuple[str, ...]]:
-    """Return what stands for the start where everything is read and the query says where it goes, and a risk.
+    """Return the value of `{start_timestamp}` for a run that reads everything, and warnings.
 
-    It is the usual beginning, and an earlier one where rows may lie before that.
+    The value is None for the default start, or an earlier one if rows may lie before it.
     """
     if not interval.is_everything:
         return None, ()
@@ -96,15 +96,15 @@ def text_of_start(
         except psycopg2.errors.QueryCanceled:
             are_there = True
         except (psycopg2.ProgrammingError, psycopg2.DataError):
-            # The query does something with the text that it cannot do with this one.
-            problem = f"the query does not take an earlier {{start_timestamp}} than {beginning}"
-            return None, (f"{problem}: rows from before that are not read",)
+            # The query's expression fails for the earlier value.
+            problem = f"the query fails with a {{start_timestamp}} before {beginning}"
+            return None, (f"{problem}: older rows are not read",)
     return BEFORE_EARLIEST if are_there else None, ()
 
 
 @contextmanager
 def _limited(cursor: Any) -> Iterator[None]:
-    """Run a statement that may take only so long, and whose failure leaves the transaction as it was."""
+    """Run a statement with a time limit, in a savepoint: the transaction survives a failure."""
     cursor.execute("SAVEPOINT looking")
     cursor.execute(f"SET LOCAL statement_timeout = {_LOOK_MILLISECONDS}")
     try:
