@@ -22,7 +22,7 @@ from sync_pipeline.auto_schema.layout import TableLayout
 from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.publishing.staging import StagingTarget, write_batches
 from sync_pipeline.sources import open_source
-from sync_pipeline.sources.mongodb.raw_read import _ReadPartitionFn
+from sync_pipeline.sources.mongodb.raw_read import _ReadSplitFn
 
 
 def raw_drain(uri: str, database: str, collection: str, _folder: Path) -> dict[str, float]:
@@ -56,10 +56,10 @@ def ours(uri: str, database: str, collection: str, folder: Path) -> dict[str, fl
     began = time.monotonic()
     with source.connect() as session:
         schema = session.describe(None).schema
-        partitions = session.plan_read(schema, None).splits
+        splits = session.plan_read(schema, None).splits
     planned = time.monotonic()
-    read = _ReadPartitionFn(source.read(schema))
-    batches = (batch for partition in partitions for batch in read.process(partition))
+    read = _ReadSplitFn(source.read(schema))
+    batches = (batch for split in splits for batch in read.process(split))
     files = write_batches(batches, StagingTarget(f"{folder}/", schema, TableLayout()))
     return {
         "rows": sum(file.rows for file in files),

@@ -51,7 +51,7 @@ def test_what_beam_does_to_an_error(kind: type[SyncError]) -> None:
     # Beam adds the step by replacing the first argument.
     error = kind(["first"]) if kind is ConfigError else kind("first\nsecond")
     if kind is not ConfigError:
-        error.args = (f"{error.args[0]} [while running 'Read/ReadPartition-ptransform-42']", *error.args[1:])
+        error.args = (f"{error.args[0]} [while running 'Read/ReadSplit-ptransform-42']", *error.args[1:])
         assert message_of(error) == "first\nsecond"
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
 
@@ -109,7 +109,7 @@ Traceback (most recent call last):
                ^^^^^^
   File "apache_beam/runners/common.py", line 1623, in apache_beam.runners.common.DoFnRunner._reraise_augmented
 sync_pipeline.errors.RecordError: column 'a' (text to INT64) has an invalid value
-column 'b' (date to DATE) has an invalid value [while running 'Read/ReadPartition-ptransform-42']
+column 'b' (date to DATE) has an invalid value [while running 'Read/ReadSplit-ptransform-42']
 """
 
 

@@ -24,5 +24,5 @@ def test_partitions_are_shuffled_once_and_one_is_not(count: int, shuffles: int) 
     running = plan()
     found = steps(replace(running, read=replace(running.read, splits=partitions)))
     assert len([name for name in found if name.endswith("GroupByKey")]) == shuffles
-    assert "Read/ReadPartition" in found
+    assert "Read/ReadSplit" in found
     assert "Publish/PublishFiles" in found

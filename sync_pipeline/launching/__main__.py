@@ -95,9 +95,7 @@ def _parser() -> argparse.ArgumentParser:
         help="print only one part: the command that launches now, the command that creates the schedule, the body of "
         "the Dataflow request, or the body of the Cloud Scheduler request",
     )
-    parser.add_argument(
-        "--update", action="store_true", help="update the existing schedule instead of creating one"
-    )
+    parser.add_argument("--update", action="store_true", help="update the existing schedule instead of creating one")
     parser.add_argument(
         "--validate-only", action="store_true", help="print a request that Dataflow validates without launching"
     )

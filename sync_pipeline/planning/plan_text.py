@@ -62,7 +62,8 @@ def _parts(plan: TableSync) -> str:
     if plan.selection is not None:
         return "selected by BigQuery itself"
     why = f" ({plan.read.splitting})" if plan.read.splitting else ""
-    return plan.read.how or f"{len(plan.read.splits)} partition(s){why}"
+    count = len(plan.read.splits)
+    return plan.read.how or f"{count} read split{'' if count == 1 else 's'}{why}"
 
 
 def _reading(plan: TableSync) -> str:

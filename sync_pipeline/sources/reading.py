@@ -36,10 +36,10 @@ class RowRouter:
         self._dead_letters = Metrics.counter(transform, "dead_letters")
 
     def of(
-        self, partition: ReadSplit, parts: Iterable[pa.RecordBatch | DeadLetter]
+        self, split: ReadSplit, parts: Iterable[pa.RecordBatch | DeadLetter]
     ) -> Iterator[pa.RecordBatch | beam.pvalue.TaggedOutput]:
-        """Yield what was read of a partition: batches as they are, dead letters for the output `DEAD_LETTERS`."""
-        progress = _Progress(partition)
+        """Yield the batches of a split to the main output, and its dead letters to the output `DEAD_LETTERS`."""
+        progress = _Progress(split)
         for part in parts:
             if isinstance(part, DeadLetter):
                 self._rows_read.inc()
@@ -151,8 +151,8 @@ class _ErrorCounter:
 class _Progress:
     """Logs one line every few seconds, so that a person sees the read move."""
 
-    def __init__(self, partition: ReadSplit) -> None:
-        self._partition = partition
+    def __init__(self, split: ReadSplit) -> None:
+        self._split = split
         self._rows = 0
         self._began = self._logged = time.monotonic()
 
@@ -168,10 +168,10 @@ class _Progress:
         self._logged = time.monotonic()
         rate = self._rows / max(self._logged - self._began, 1e-3)
         _LOGGER.info(
-            "%s partition %d of %d: %s rows%s",
+            "%s split %d of %d: %s rows%s",
             verb,
-            self._partition.index,
-            self._partition.count,
+            self._split.index,
+            self._split.count,
             f"{self._rows:,}",
             f", {rate:,.0f} rows/s" if self._rows else "",
         )

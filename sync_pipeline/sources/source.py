@@ -129,7 +129,7 @@ class ReadSplit:
 
     Attributes:
         index: from 1.
-        count: how many partitions the read has.
+        count: the number of splits of the read.
         statement: what is sent to the source.
     """
 

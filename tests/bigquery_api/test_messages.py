@@ -57,9 +57,9 @@ def test_what_is_shown(message: str) -> None:
             "a text in a JSON column is not JSON that BigQuery accepts",
         ),
         (f"Error in PARSE_JSON: {PLANTED}", None, None, "a text in a JSON column is not JSON that BigQuery accepts"),
-        (f"{PLANTED}", "invalidQuery", f"{PLANTED} x", f"invalidQuery, {HIDDEN}"),
-        (f"{PLANTED} [1:2] {PLANTED}", f"{PLANTED}", None, f"an error, {HIDDEN}"),
-        (f"Bad value: sync:RecordError: {PLANTED} :sync", "invalidQuery", None, f"invalidQuery, {HIDDEN}"),
+        (f"{PLANTED}", "invalidQuery", f"{PLANTED} x", f"invalidQuery; {HIDDEN}"),
+        (f"{PLANTED} [1:2] {PLANTED}", f"{PLANTED}", None, f"an error; {HIDDEN}"),
+        (f"Bad value: sync:RecordError: {PLANTED} :sync", "invalidQuery", None, f"invalidQuery; {HIDDEN}"),
     ],
 )
 def test_what_is_not_shown(message: str, reason: str | None, location: str | None, shown: str) -> None:
@@ -83,5 +83,5 @@ def test_a_refused_request() -> None:
 def test_too_many_partitions_come_with_what_helps() -> None:
     said = "Too many partitions produced by query, allowed 4000, query produces at least 5000 partitions"
     assert shown_message(f"Query error: {said}", "invalidQuery").startswith(
-        f"{said}: set a coarser partition_granularity for a new table, load a shorter interval per run, or let"
+        f"{said}: set a coarser partition_granularity for a new table, load a shorter interval per run, or set"
     )

@@ -188,7 +188,7 @@ def test_the_launcher_finds_all_it_needs(image: Played, tmp_path: Path) -> None:
 def test_the_workers_find_the_package(image: Played, tmp_path: Path) -> None:
     # A worker starts Beam's harness in a folder of its own; /template is not on its path.
     program = """import importlib.metadata, sync_pipeline.pipeline as pipeline
-print(pipeline.__file__, importlib.metadata.version("dataflow-bigquery-sync"))"""
+print(pipeline.__file__, importlib.metadata.version("sync-to-bigquery"))"""
     done = image.run(without_network(["python", "-c", program]), tmp_path, **DEAD_PROXY)
     assert (done.returncode, done.stderr) == (0, "")
     path, version = done.stdout.split()
@@ -225,7 +225,7 @@ def test_the_image_holds_the_program_and_nothing_else(image: Played) -> None:
 
 def test_the_image_lists_its_packages(image: Played) -> None:
     bill = json.loads(image.inside("/template/sbom.cdx.json").read_text())
-    assert bill["metadata"]["component"]["name"] == "dataflow-bigquery-sync"
+    assert bill["metadata"]["component"]["name"] == "sync-to-bigquery"
     listed = {component["name"]: component["version"] for component in bill["components"]}
     locked = dict(
         re.findall(r"^([a-z0-9-]+)(?:\[\S+\])?==(\S+)", (ROOT / "requirements.txt").read_text(), re.MULTILINE)

@@ -29,7 +29,7 @@ from sync_pipeline.sources.postgresql.source import PostgresqlSource, open_sourc
 from sync_pipeline.transforms.batches import read_schema
 from tests.source_questions import described, read_planned
 
-APPLICATION_NAME = "dataflow-bigquery-sync"
+APPLICATION_NAME = "sync-to-bigquery"
 
 # Rows for minutes, streamed as they are made.
 ENDLESS = "SELECT generate_series(1, 1000000000) AS n, repeat('secret-row ', 20) AS t"

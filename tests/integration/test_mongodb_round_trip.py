@@ -87,7 +87,7 @@ def test_many_documents_in_many_partitions(syncing: MongodbSyncing) -> None:
     syncing.insert(*({"_id": f"x{number:05d}" if number % 3 else number, "n": number} for number in range(20_000)))
     run = syncing.run(num_partitions="5", mongodb_query='{"n": {"$gte": 1000}}').succeeded()
     assert run.rows_loaded == 19_000
-    assert "plan: 2 columns, 5 partition(s), rows: " in run.everything
+    assert "plan: 2 columns, 5 read splits, rows: " in run.everything
     assert syncing.query("SELECT COUNT(DISTINCT n), MIN(n), MAX(n) FROM items") == [(19_000, 1000, 19_999)]
 
 

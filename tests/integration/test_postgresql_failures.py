@@ -89,7 +89,7 @@ def test_an_unreachable_server(
     ]
 
 
-REFUSED = "PostgreSQL refused the connection: connection to server at "
+REFUSED = "PostgreSQL rejected the connection: connection to server at "
 
 
 @pytest.mark.parametrize(
@@ -114,8 +114,8 @@ REFUSED = "PostgreSQL refused the connection: connection to server at "
         ),
         pytest.param(
             {"postgresql_sslmode": "require"},
-            "server does not support SSL, but SSL was required: use postgresql_sslmode=prefer or disable, or turn on "
-            "TLS at the server",
+            "server does not support SSL, but SSL was required: use postgresql_sslmode=prefer or disable, or enable "
+            "TLS on the server",
             id="no TLS at the server",
         ),
     ],
@@ -149,7 +149,8 @@ def test_an_unknown_host(reader: Reader) -> None:
         pytest.param(
             "ALTER ROLE {role} CONNECTION LIMIT 0",
             SourceUnavailableError,
-            'FATAL: too many connections for role "{role}": run the job again later, or correct what the server says',
+            'FATAL: too many connections for role "{role}": run the job again later, or correct the cause that the '
+            "server reports",
             id="too many connections",
         ),
         pytest.param(
@@ -214,7 +215,7 @@ def test_a_password_of_any_letters_works(reader: Reader, role: str) -> None:
         ),
         pytest.param(
             "SELECT t::int FROM private",
-            "InvalidTextRepresentation (SQLSTATE 22P02): a value of the data does not suit the query: check its "
+            "InvalidTextRepresentation (SQLSTATE 22P02): the query cannot process a value: check its "
             "casts and divisions",
             id="a cast that fails",
         ),
@@ -240,8 +241,7 @@ def test_a_password_of_any_letters_works(reader: Reader, role: str) -> None:
         ),
         pytest.param(
             "SELECT n / (n - 1) FROM private",
-            "DivisionByZero (SQLSTATE 22012): a value of the data does not suit the query: check its casts and "
-            "divisions",
+            "DivisionByZero (SQLSTATE 22012): the query cannot process a value: check its casts and divisions",
             id="a division by zero",
         ),
         pytest.param(
@@ -261,7 +261,7 @@ def test_a_query_that_fails(reader: Reader, query: str, message: str) -> None:
     [
         pytest.param("P0001", "RaiseException (SQLSTATE P0001): a function that the query calls", id="raised"),
         pytest.param("ABC12", "DatabaseError (SQLSTATE ABC12): see the server's log", id="a state of their own"),
-        pytest.param("22012", "DivisionByZero (SQLSTATE 22012): a value of the data", id="data"),
+        pytest.param("22012", "DivisionByZero (SQLSTATE 22012): the query cannot process a value", id="data"),
         pytest.param("42501", "InsufficientPrivilege (SQLSTATE 42501): grant", id="a state that has no values else"),
         pytest.param("XX000", "InternalError_ (SQLSTATE XX000): the server met", id="internal"),
     ],
@@ -318,8 +318,9 @@ def test_a_statement_timeout(reader: Reader, administrator: Connection, role: st
     error = failure(reader, lambda: reader.rows("SELECT pg_sleep(5)", **parameters))
     assert type(error) is SourceQueryError
     assert str(error) == (
-        "PostgreSQL: canceling statement due to statement timeout (SQLSTATE 57014): the statement was cancelled: "
-        "raise the user's statement_timeout (ALTER ROLE … SET statement_timeout) or make the query faster, for example "
+        "PostgreSQL: canceling statement due to statement timeout (SQLSTATE 57014): the server cancelled the "
+        "statement: raise the user's statement_timeout (ALTER ROLE … SET statement_timeout) or make the query faster, "
+        "for example "
         "with an index on the timestamp column"
     )
 
@@ -330,7 +331,7 @@ def test_a_statement_timeout_while_rows_arrive(reader: Reader, administrator: Co
     assert next(batches).num_rows == 1000
     error = failure(reader, lambda: [None for _ in batches])
     assert type(error) is SourceQueryError
-    assert "(SQLSTATE 57014): the statement was cancelled" in str(error)
+    assert "(SQLSTATE 57014): the server cancelled the statement" in str(error)
 
 
 def test_a_transaction_timeout(reader: Reader, administrator: Connection, role: str) -> None:

@@ -195,19 +195,19 @@ def test_only_the_chosen_columns_are_read(shop: Reader) -> None:
         pytest.param(
             "SELECT 1; SELECT 2",
             SourceQueryError,
-            "postgresql_query holds more than one statement: give one SELECT",
+            "postgresql_query has more than one statement: give one SELECT",
             id="two statements",
         ),
         pytest.param(
             "SELECT 1 /* ; */; -- ;\n DELETE FROM customers;",
             SourceQueryError,
-            "postgresql_query holds more than one statement: give one SELECT",
+            "postgresql_query has more than one statement: give one SELECT",
             id="two statements with comments",
         ),
         pytest.param(
             " ;; -- nothing\n /* at all */ ",
             SourceQueryError,
-            "postgresql_query holds no statement: give one SELECT",
+            "postgresql_query has no statement: give one SELECT",
             id="no statement",
         ),
         pytest.param(
@@ -266,7 +266,7 @@ def test_only_the_chosen_columns_are_read(shop: Reader) -> None:
         pytest.param(
             "-- the table\n'customers'",
             SourceQueryError,
-            "postgresql_query holds no statement: give one SELECT",
+            "postgresql_query has no statement: give one SELECT",
             id="a text",
         ),
         pytest.param(
@@ -278,7 +278,7 @@ def test_only_the_chosen_columns_are_read(shop: Reader) -> None:
         pytest.param(
             "SELECT B'2'; COMMIT; DELETE FROM customers",
             SourceQueryError,
-            "postgresql_query holds more than one statement: give one SELECT",
+            "postgresql_query has more than one statement: give one SELECT",
             id="statements behind bits",
         ),
         pytest.param(
@@ -583,8 +583,8 @@ def test_a_null_from_a_left_join_in_a_not_null_column(shop: Reader) -> None:
         shop.rows(query, **parameters)
     assert str(caught.value) == (
         "column 'number' has NULL, which is not allowed: it is in primary_key, NOT NULL in source_table_for_schema, or "
-        "REQUIRED in the destination. Correct the rows or the query (an outer join makes such rows), leave "
-        "source_table_for_schema out, or in an existing table run ALTER TABLE … ALTER COLUMN `number` DROP NOT NULL "
+        "REQUIRED in the destination. Correct the rows or the query (an outer join produces such rows), omit "
+        "source_table_for_schema, or in an existing table run ALTER TABLE … ALTER COLUMN `number` DROP NOT NULL "
         "(in 1 of 3 rows)"
     )
     # What the message proposes works.

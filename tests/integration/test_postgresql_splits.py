@@ -152,7 +152,7 @@ def test_a_value_that_most_rows_have_is_one_partition(server: tuple[Reader, Conn
     assert [len(part) for part in numbers(connection, plan)] == [900, 100]
     assert planned(reader, "SELECT * FROM monotonous WHERE c = 5", num_partitions="4").splits[0].count == 4
     only = planned(reader, "SELECT 5 AS c, n FROM monotonous", partition_column="c", num_partitions="4")
-    assert (len(only.splits), only.splitting) == (1, "c has too few different values to cut by")
+    assert (len(only.splits), only.splitting) == (1, "c has too few distinct values to split by")
 
 
 @pytest.fixture(scope="module")
@@ -194,14 +194,14 @@ def big(server: tuple[Reader, Connection]) -> Reader:
         ),
         pytest.param("SELECT * FROM by_month", {"num_partitions": "3"}, 3, "by ranges of n,", id="partitioned table"),
         pytest.param("SELECT * FROM big", {}, 1, "one is enough for about 100,000 rows, ", id="by size"),
-        pytest.param("SELECT * FROM big", {"num_partitions": "1"}, 1, "as num_partitions says", id="one"),
+        pytest.param("SELECT * FROM big", {"num_partitions": "1"}, 1, "from num_partitions", id="one"),
         pytest.param(
             "SELECT * FROM nothing", {"num_partitions": "4"}, 1, "one is enough for about 1 rows, 0 MiB", id="empty"
         ),
-        pytest.param("SELECT name FROM big", {"num_partitions": "4"}, 1, "there is no column to cut by", id="no key"),
-        pytest.param("SELECT * FROM big_view", {"num_partitions": "4"}, 1, "there is no column to cut by", id="view"),
+        pytest.param("SELECT name FROM big", {"num_partitions": "4"}, 1, "no column can split the read", id="no key"),
+        pytest.param("SELECT * FROM big_view", {"num_partitions": "4"}, 1, "no column can split the read", id="view"),
         pytest.param(
-            "SELECT * FROM named", {"num_partitions": "4"}, 1, "only cut by when partition_column names", id="text"
+            "SELECT * FROM named", {"num_partitions": "4"}, 1, "splits a read only if partition_column names", id="text"
         ),
         pytest.param(
             "SELECT * FROM named",
@@ -246,9 +246,9 @@ def big(server: tuple[Reader, Connection]) -> Reader:
             id="outer join with itself",
         ),
         pytest.param(
-            "SELECT * FROM big LIMIT 50000", {"num_partitions": "4"}, 1, "as it has a LIMIT or OFFSET", id="limit"
+            "SELECT * FROM big LIMIT 50000", {"num_partitions": "4"}, 1, "because it has a LIMIT or OFFSET", id="limit"
         ),
-        pytest.param("SELECT *, now() AS t FROM big", {"num_partitions": "4"}, 1, "as it calls now()", id="now"),
+        pytest.param("SELECT *, now() AS t FROM big", {"num_partitions": "4"}, 1, "because it calls now()", id="now"),
     ],
 )
 def test_how_a_query_is_cut(
@@ -274,7 +274,7 @@ def test_how_a_query_is_cut(
         pytest.param(
             "SELECT * FROM big WHERE random() < 0.5",
             "n",
-            "it calls random(), which PostgreSQL knows as volatile",
+            "it calls random(), which is declared volatile",
             id="random",
         ),
         pytest.param("SELECT *, gen_random_uuid() AS u FROM big", "n", "it calls gen_random_uuid()", id="new uuid"),
@@ -286,7 +286,7 @@ def test_how_a_query_is_cut(
         pytest.param(
             "SELECT picks(other) AS p, n FROM big",
             "n",
-            "it calls picks(), which PostgreSQL knows as only stable",
+            "it calls picks(), which is declared only stable",
             id="stable",
         ),
         pytest.param("SELECT DISTINCT other FROM big", "other", "it groups rows or has DISTINCT", id="distinct"),
@@ -296,7 +296,7 @@ def test_how_a_query_is_cut(
             "SELECT *, row_number() OVER (ORDER BY other) AS r FROM big", "r", "it has a window function", id="window"
         ),
         pytest.param("SELECT * FROM big TABLESAMPLE SYSTEM (10)", "n", "it draws a sample", id="sample"),
-        pytest.param("SELECT * FROM big EXCEPT SELECT * FROM big WHERE n < 5", "n", "compute anew", id="except"),
+        pytest.param("SELECT * FROM big EXCEPT SELECT * FROM big WHERE n < 5", "n", "compute again", id="except"),
     ],
 )
 def test_a_query_that_cannot_be_cut_by_the_column_that_is_named(
@@ -305,9 +305,9 @@ def test_a_query_that_cannot_be_cut_by_the_column_that_is_named(
     with pytest.raises(SourceQueryError) as caught:
         planned(big, query, partition_column=column, num_partitions="4")
     message = str(caught.value)
-    assert message.startswith(f"partition_column: the query cannot be read in parts by {column}, as it ")
+    assert message.startswith(f"partition_column: the read cannot be split by {column}, because it ")
     assert words in message
-    assert message.endswith(": leave partition_column out, and it is read by one statement")
+    assert message.endswith(": omit partition_column to read with one statement")
 
 
 @pytest.mark.parametrize(
@@ -322,7 +322,7 @@ def test_a_query_that_cannot_be_cut_by_the_column_that_is_named(
         pytest.param(
             "SELECT n, '{}'::json AS j FROM big",
             "j",
-            "partition_column: j is of a type whose values have no order: name another column",
+            "partition_column: the type of j has no order: name another column",
             id="no order",
         ),
     ],
@@ -407,14 +407,14 @@ def test_a_sample_is_enough(server: tuple[Reader, Connection], big: Reader, monk
     assert all(10_000 < len(part) < 45_000 for part in parts)
     monkeypatch.setattr(split_points, "MIN_SAMPLED_ROWS", 1_000_000)
     assert planned(big, "SELECT * FROM big", num_partitions="4").splitting == (
-        "too few rows were drawn to tell where to cut by n"
+        "the sample has too few rows to split by n"
     )
 
 
 def test_no_time_to_sample(big: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(split_points, "SAMPLE_MILLISECONDS", 1)
     plan = planned(big, "SELECT * FROM big", num_partitions="4")
-    assert (len(plan.splits), plan.splitting) == (1, "there was no time to look at the values of n")
+    assert (len(plan.splits), plan.splitting) == (1, "sampling the values of n took too long")
 
 
 def test_by_size(big: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -444,11 +444,11 @@ def test_parts_without_an_index(big: Reader, monkeypatch: pytest.MonkeyPatch) ->
     plan = planned(big, "SELECT * FROM big", partition_column="other", num_partitions="4")
     assert len(plan.splits) == 4
     cost, changes = plan.risks
-    assert cost.startswith("the parts by other cost the server ")
-    assert cost.endswith(" as the whole: an index on other would help, or leave partition_column out")
+    assert cost.startswith("read splits by other cost the server ")
+    assert cost.endswith(" as one read: create an index on other, or omit partition_column")
     assert changes == (
-        "the parts are read at moments of their own: a row whose other changes during the run may be read twice or "
-        "not at all"
+        "the splits are read at different times: a row whose other changes during the run may be read "
+        "twice or not at all"
     )
     assert planned(big, "SELECT * FROM big", partition_column="n", num_partitions="4").risks == ()
 
@@ -458,13 +458,13 @@ def test_a_run_in_parts(syncing: Syncing) -> None:
     syncing.execute("INSERT INTO items SELECT n, 'x' || n FROM generate_series(1, 20000) AS n; ANALYZE items")
     run = syncing.run(num_partitions="3", create_disposition="CREATE_IF_NEEDED").succeeded()
     assert (
-        "plan: 2 columns, 3 partition(s) (by ranges of id, about 6,666 rows each), rows: about 20,000" in run.everything
+        "plan: 2 columns, 3 read splits (by ranges of id, about 6,666 rows each), rows: about 20,000" in run.everything
     )
-    assert [line for line in run.log if line.startswith("read partition ")] != []
+    assert [line for line in run.log if line.startswith("read split ")] != []
     assert (run.rows_read, run.rows_loaded) == (20000, 20000)
     assert syncing.query("SELECT COUNT(*), COUNT(DISTINCT id), SUM(id) FROM items") == [(20000, 20000, 200010000)]
     shown = syncing.run(num_partitions="3", dry_run="true")
-    assert "    3 partition(s) (by ranges of id, about 6,666 rows each), at most 1,000 rows a batch" in shown.printed
+    assert "    3 read splits (by ranges of id, about 6,666 rows each), at most 1,000 rows a batch" in shown.printed
 
 
 def test_a_run_in_parts_side_by_side(syncing: Syncing) -> None:

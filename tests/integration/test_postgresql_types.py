@@ -541,7 +541,7 @@ def test_misfit(server: tuple[Reader, Connection], declared: str, value: str, li
         reader.rows(arrays)
     override = json.dumps({"type_overrides": {"v": "JSON"}})
     if value == "1e1000":
-        with pytest.raises(RecordError, match="no JSON that BigQuery takes: numbers are doubles"):
+        with pytest.raises(RecordError, match="not JSON that BigQuery accepts: numbers have the range of a double"):
             reader.column(arrays, transformation_config=override)
         return
     [as_json] = reader.column(arrays, transformation_config=override)
@@ -677,8 +677,8 @@ def test_databases_in_other_encodings(endpoints: Endpoints, encoding: str, local
         with pytest.raises(SourceQueryError) as caught:
             reader.rows(query)
         assert str(caught.value) == (
-            "PostgreSQL: CharacterNotInRepertoire (SQLSTATE 22021): a text is not UTF-8, as a database with the "
-            "encoding SQL_ASCII may hold it: select the column as bytes, convert_to(column, 'SQL_ASCII')"
+            "PostgreSQL: CharacterNotInRepertoire (SQLSTATE 22021): a text is not valid UTF-8, which a database with "
+            "the encoding SQL_ASCII allows: select the column as bytes, convert_to(column, 'SQL_ASCII')"
         )
         # What the message proposes works.
         assert reader.column(f"SELECT convert_to(v, 'SQL_ASCII') AS v FROM ({query}) AS q") == [b"caf\xe9"]

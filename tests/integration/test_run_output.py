@@ -48,7 +48,7 @@ Query
 Rows
     about 2, as the source estimates
 Reading
-    1 partition\(s\) \(one is enough for about 2 rows, 0 MiB\), at most 1,000 rows a batch
+    1 read split \(one is enough for about 2 rows, 0 MiB\), at most 1,000 rows a batch
 Columns
     id integer +->  id INT64 NOT NULL
     name text +->  name STRING
@@ -120,7 +120,7 @@ def test_the_plan_and_the_report_in_the_log(syncing: Syncing) -> None:
     expected = [
         f"plan: run {run_id}: postgresql to {re.escape(table)}, append: one load job",
         (
-            r"plan: 3 columns, 1 partition\(s\) \(one is enough for about 2 rows, 0 MiB\), "
+            r"plan: 3 columns, 1 read split \(one is enough for about 2 rows, 0 MiB\), "
             r"rows: about 2, as the source estimates"
         ),
         "plan: connection: not encrypted",

@@ -201,7 +201,7 @@ def test_timestamps_without_a_zone_lose_nothing_where_the_server_s_clock_is_behi
     syncing.execute(f"ALTER DATABASE {syncing.database} SET timezone = 'Asia/Tokyo'")
     run = syncing.smart(**parameters).succeeded()
     (risk,) = [risk for risk in run.risks if "TimeZone" in risk]
-    assert "the wall clock of America/New_York, but others have another TimeZone (the database: Asia/Tokyo)" in risk
+    assert "the wall clock of America/New_York, but other roles use another TimeZone (the database: Asia/Tokyo)" in risk
 
 
 def test_a_user_who_cannot_see_the_other_sessions_is_warned(syncing: Syncing, reader: dict[str, str]) -> None:

@@ -134,7 +134,7 @@ def test_postgresql_without_encryption(postgresql_server: TlsServer, tmp_path: P
         assert postgresql_transport.transport_risks(config, connection) == [
             (
                 "postgresql_sslmode is disable, and the connection is not encrypted: the rows and the login can be "
-                "read on the way; use verify-full, or verify-ca, with postgresql_sslrootcert"
+                "read in transit; use verify-full, or verify-ca, with postgresql_sslrootcert"
             )
         ]
 
@@ -204,8 +204,8 @@ def test_cloud_sql_with_iam_login(
 
 
 AUTHORITY = (
-    "SSL error: certificate verify failed: check postgresql_sslrootcert, which must be of the authority that signed "
-    "the server's certificate, and that the server's certificate has not expired"
+    "SSL error: certificate verify failed: check that postgresql_sslrootcert is the certificate of the authority that "
+    "signed the server's certificate, and that the server's certificate has not expired"
 )
 
 
@@ -235,13 +235,13 @@ def test_postgresql_server_is_refused(
         error = refused(postgresql_config(port, tmp_path, authority))
     assert type(error) is SourceQueryError
     assert str(error) == (
-        f'PostgreSQL refused the connection: connection to server at "127.0.0.1", port {port} failed: {message}'
+        f'PostgreSQL rejected the connection: connection to server at "127.0.0.1", port {port} failed: {message}'
     )
 
 
 NOT_TAKEN = (
-    "the server does not take the client's certificate: check postgresql_sslcert, which may be expired, revoked, or of "
-    "an authority that the server does not know"
+    "the server rejected the client certificate: check postgresql_sslcert, which may be expired, revoked, or issued "
+    "by an authority that the server does not know"
 )
 
 
@@ -258,7 +258,7 @@ NOT_TAKEN = (
         ),
         pytest.param(
             lambda _: None,
-            "the server asks for a client certificate: give postgresql_sslcert and postgresql_sslkey",
+            "the server requires a client certificate: give postgresql_sslcert and postgresql_sslkey",
             id="none",
         ),
         pytest.param(
@@ -282,7 +282,7 @@ def test_postgresql_client_is_refused(
     )
     error = refused(config)
     assert type(error) is SourceQueryError
-    assert str(error).startswith("PostgreSQL refused the connection: ")
+    assert str(error).startswith("PostgreSQL rejected the connection: ")
     assert str(error).endswith(f": {remedy}")
     assert "\n" not in str(error)
 

@@ -355,7 +355,7 @@ def test_a_file_may_be_json(indent: int | str | None) -> None:
 @pytest.mark.parametrize("number", [0, -1])
 def test_a_job_has_a_worker(name: str, number: int) -> None:
     assert problems(**environment(**{name: number})) == [
-        f"environment.{name} is {number}: give a whole number from 1 on"
+        f"environment.{name} is {number}: give a whole number of at least 1"
     ]
 
 
@@ -407,12 +407,12 @@ def test_nothing_is_not_sent() -> None:
         pytest.param({"regoin": "x"}, "regoin is not known; did you mean region?", id="unknown key"),
         pytest.param(
             environment(disablePublicIps=True),
-            "environment.disablePublicIps is not what Dataflow calls it: write ipConfiguration: WORKER_IP_PRIVATE",
+            "environment.disablePublicIps is not Dataflow's name: write ipConfiguration: WORKER_IP_PRIVATE",
             id="gcloud's name",
         ),
         pytest.param(
             environment(machinType="n2"),
-            "environment.machinType is not a setting that can be launched with; did you mean machineType?",
+            "environment.machinType is not a setting of a launch; did you mean machineType?",
             id="misspelt setting",
         ),
         pytest.param(
@@ -489,21 +489,21 @@ def test_nothing_is_not_sent() -> None:
         ),
         pytest.param(
             parameters(dry_run=True),
-            "dry_run is true: the plan would be printed where nobody looks, and Dataflow counts a launch without a job "
-            "as failed; run python main.py with these parameters instead",
+            "dry_run is true: the launcher would print the plan to its log, and Dataflow reports a launch without a "
+            "job as failed; run python main.py with these parameters instead",
             id="dry run",
         ),
         pytest.param(
             parameters(postgresql_password=PASSWORD),
-            "postgresql_password is not the name of a secret: a launch is kept, with its parameters, by Dataflow and "
-            "by Cloud Scheduler; store the value in Secret Manager and give "
+            "postgresql_password is not the name of a secret: Dataflow and Cloud Scheduler store a launch with its "
+            "parameters; store the value in Secret Manager and give "
             "projects/PROJECT/secrets/SECRET/versions/VERSION",
             id="secret in plain text",
         ),
         pytest.param(
             parameters(postgresql_password="env:PASSWORD"),
-            "postgresql_password is not the name of a secret: a launch is kept, with its parameters, by Dataflow and "
-            "by Cloud Scheduler; store the value in Secret Manager and give "
+            "postgresql_password is not the name of a secret: Dataflow and Cloud Scheduler store a launch with its "
+            "parameters; store the value in Secret Manager and give "
             "projects/PROJECT/secrets/SECRET/versions/VERSION",
             id="secret of this environment",
         ),
@@ -553,7 +553,8 @@ def test_nothing_is_not_sent() -> None:
         ),
         pytest.param(
             {"schedule": {"cron": "0 2 * * *"}},
-            "schedule.service_account is missing: Dataflow takes a launch only from a known caller, give the address "
+            "schedule.service_account is missing: Dataflow accepts a launch only from an authenticated caller; give "
+            "the address "
             "of a service account, NAME@PROJECT.iam.gserviceaccount.com",
             id="nobody launches",
         ),
@@ -597,7 +598,7 @@ def test_right_patterns(cron: str) -> None:
     ("text", "expected"),
     [
         pytest.param("a: [", "this is not YAML: expected the node content, but found '<stream end>'", id="cut off"),
-        pytest.param("a: 1\nb: 2\na: 3", "this is not YAML: a is there twice (line 3, column 1)", id="repeated"),
+        pytest.param("a: 1\nb: 2\na: 3", "this is not YAML: a is a duplicate key (line 3, column 1)", id="repeated"),
         pytest.param("- a", "this is not a launch file: it has to be a mapping with job_name", id="list"),
         pytest.param("", "this is not a launch file: it has to be a mapping with job_name", id="nothing"),
         pytest.param("a: &a\n  b: *a", "this is not YAML: it refers to itself (line 1, column 4)", id="cycle"),
@@ -605,10 +606,8 @@ def test_right_patterns(cron: str) -> None:
         pytest.param("a: &a\n  <<: *a", "this is not YAML: it refers to itself (line 1, column 4)", id="cyclic merge"),
         pytest.param("{[" * 5000, "this is not YAML: it is nested too deeply", id="deep"),
         pytest.param('{"a":' * 100000, "this is not YAML: it is nested too deeply", id="deep JSON"),
-        pytest.param(
-            "a: 1\nb: \x1b", "this is not YAML: a character that cannot be shown (line 2)", id="escape sequence"
-        ),
-        pytest.param(BOMB, "this is not YAML: its aliases stand for too much (line 5, column 5)", id="bomb"),
+        pytest.param("a: 1\nb: \x1b", "this is not YAML: an unprintable character (line 2)", id="escape sequence"),
+        pytest.param(BOMB, "this is not YAML: its aliases expand to too many values (line 5, column 5)", id="bomb"),
         pytest.param(
             "a: 2026-13-01", "this is not YAML: a date or a number cannot be read; put it in quotes", id="no date"
         ),
@@ -653,7 +652,7 @@ def test_what_a_terminal_would_obey_is_escaped(tmp_path: Path, capsys: pytest.Ca
 
 def test_a_file_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["nowhere.yaml"]) == 2
-    assert capsys.readouterr().err == "error: nowhere.yaml: it cannot be read (No such file or directory)\n"
+    assert capsys.readouterr().err == "error: nowhere.yaml: the file cannot be read (No such file or directory)\n"
 
 
 def test_everything_is_printed(example: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -46,7 +46,7 @@ Query
 Rows
     about 1,234,567, as the source estimates
 Reading
-    2 partition(s), at most 5,000 rows a batch
+    2 read splits, at most 5,000 rows a batch
 Columns
     id bigint                            ->  id INT64 NOT NULL
     name text                            ->  name STRING
@@ -98,7 +98,7 @@ def test_lines_are_single_lines() -> None:
             "plan: run 20250722T150000_0a1b2c3d: postgresql to my-project.production.users, merge by id: one load job "
             "into a staging table, then one query job that parses JSON; rows that do not fit go to p-123456.lost.rows"
         ),
-        "plan: 5 columns, 2 partition(s), rows: about 1,234,567, as the source estimates",
+        "plan: 5 columns, 2 read splits, rows: about 1,234,567, as the source estimates",
         (
             "plan: interval (2025-07-22 13:00:00.000000+00, 2025-07-22 15:00:00.000000+00]: latest timestamp in the "
             "destination"

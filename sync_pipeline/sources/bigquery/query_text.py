@@ -14,7 +14,7 @@ from sync_pipeline.smart_sync.placeholders import END_PLACEHOLDER, START_PLACEHO
 def single_statement(query: str, parameter: str) -> str:
     """Return `query` without the semicolon and comments that may end it, so that it can stand in brackets.
 
-    Raises SourceQueryError when it holds more than one statement, or none, when a text or a comment does not end, and
+    Raises SourceQueryError when it has more than one statement, or none, when a text or a comment does not end, and
     when a placeholder is in no text.
     """
     try:
@@ -31,7 +31,7 @@ def single_statement(query: str, parameter: str) -> str:
     while tokens and tokens[-1].token_type == TokenType.SEMICOLON:
         tokens.pop()
     if any(token.token_type == TokenType.SEMICOLON for token in tokens):
-        raise SourceQueryError(f"{parameter} holds more than one statement: give one SELECT")
+        raise SourceQueryError(f"{parameter} has more than one statement: give one SELECT")
     if not tokens:
-        raise SourceQueryError(f"{parameter} holds no statement: give one SELECT")
+        raise SourceQueryError(f"{parameter} has no statement: give one SELECT")
     return query[: tokens[-1].end + 1].strip()

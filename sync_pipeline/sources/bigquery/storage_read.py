@@ -235,10 +235,10 @@ class ReadFromBigquery(beam.PTransform):
     keeps_dead_letters: bool = False
     run_id: str = ""
 
-    def expand(self, partitions: beam.PCollection) -> dict[str, beam.PCollection]:
+    def expand(self, splits: beam.PCollection) -> dict[str, beam.PCollection]:
         """Turn the partition into RecordBatches, DeadLetters and Failures."""
         open_session = CatchFinalErrors(_OpenSessionFn(self.schema), self.run_id)
-        opened = partitions | "OpenSession" >> beam.ParDo(open_session).with_outputs(FAILURES, main=_STREAMS)
+        opened = splits | "OpenSession" >> beam.ParDo(open_session).with_outputs(FAILURES, main=_STREAMS)
         read_stream = beam.ParDo(CatchFinalErrors(_ReadStreamFn(self), self.run_id)).with_output_types(pa.RecordBatch)
         read = (
             opened[_STREAMS]

@@ -47,7 +47,7 @@ def column_value(value: Any, type_name: str, *, parses: bool) -> Any:
     """Return what a column of `type_name` holds for `value`, which is not null. Raises MisfitError.
 
     Args:
-        parses: the user has asked for this type: strings are parsed, and doubles and decimals take their closest_match.
+        parses: the user has asked for this type: strings are parsed, and doubles and decimals take their nearest value.
     """
     try:
         return _CONVERSIONS[type_name](value, parses)
@@ -84,11 +84,11 @@ def _float64(value: Any, parses: bool) -> float:
     elif isinstance(value, Decimal128):
         value = value.to_decimal()
     if isinstance(value, int | Decimal) and not isinstance(value, bool):
-        closest_match = float(value)
+        nearest = float(value)
         # A number too large is infinity, which is not its nearest.
-        is_overflow = closest_match in (float("inf"), float("-inf")) and Decimal(value).is_finite()
-        if not is_overflow and (parses or closest_match == value or closest_match != closest_match):
-            return closest_match
+        is_overflow = nearest in (float("inf"), float("-inf")) and Decimal(value).is_finite()
+        if not is_overflow and (parses or nearest == value or nearest != nearest):
+            return nearest
     raise MisfitError
 
 

@@ -21,7 +21,7 @@ from sync_pipeline.sources.mongodb.server_messages import shown_message
 from sync_pipeline.sources.mongodb.to_json import DECODING
 from sync_pipeline.sources.mongodb.transport import encrypts, logs_in_by_certificate, resolved, tls_options
 
-APPLICATION_NAME = "dataflow-bigquery-sync"
+APPLICATION_NAME = "sync-to-bigquery"
 # How long a server, or the right member of a replica set, is looked for in one attempt.
 SELECTION_SECONDS = 10
 CONNECT_TIMEOUT_SECONDS = 10

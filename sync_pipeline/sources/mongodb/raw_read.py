@@ -126,13 +126,13 @@ class ReadFromMongodb(beam.PTransform):
     keeps_dead_letters: bool = False
     run_id: str = ""
 
-    def expand(self, partitions: beam.PCollection) -> beam.pvalue.DoOutputsTuple:
+    def expand(self, splits: beam.PCollection) -> beam.pvalue.DoOutputsTuple:
         """Turn ReadSplits into RecordBatches, DeadLetters and Failures."""
-        read = beam.ParDo(CatchFinalErrors(_ReadPartitionFn(self), self.run_id)).with_output_types(pa.RecordBatch)
-        return partitions | "ReadPartition" >> read.with_outputs(DEAD_LETTERS, FAILURES, main=BATCHES)
+        read = beam.ParDo(CatchFinalErrors(_ReadSplitFn(self), self.run_id)).with_output_types(pa.RecordBatch)
+        return splits | "ReadSplit" >> read.with_outputs(DEAD_LETTERS, FAILURES, main=BATCHES)
 
 
-class _ReadPartitionFn(beam.DoFn):
+class _ReadSplitFn(beam.DoFn):
     def __init__(self, read: ReadFromMongodb) -> None:
         self._config = read.config
         self._columns = read.columns
@@ -141,15 +141,15 @@ class _ReadPartitionFn(beam.DoFn):
         self._keeps_dead_letters = read.keeps_dead_letters
         self._output = RowRouter(ReadFromMongodb)
 
-    def process(self, partition: ReadSplit) -> Iterator[pa.RecordBatch | beam.pvalue.TaggedOutput]:
+    def process(self, split: ReadSplit) -> Iterator[pa.RecordBatch | beam.pvalue.TaggedOutput]:
         # Only connecting is retried: once rows have left, the runner has to repeat the whole bundle.
         with connected(self._config, self._max_retries) as collection:
             parts = find_batches(
                 collection,
                 self._config,
-                Find.from_statement(partition.statement),
+                Find.from_statement(split.statement),
                 self._columns,
                 self._batch_size,
                 keeps_dead_letters=self._keeps_dead_letters,
             )
-            yield from self._output.of(partition, parts)
+            yield from self._output.of(split, parts)

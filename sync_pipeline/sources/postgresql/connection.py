@@ -106,8 +106,8 @@ ERROR_MEANINGS: dict[str, ErrorMapping] = {
 # Those messages are shown only with a position in the statement: the server then had not started to run it.
 _STATES_WITHOUT_VALUES = ("08", "21", "25", "28", "3D", "40", "42501", "53", "55", "57", "XX001", "XX002")
 
-# The context of an error in a parallel worker. Any other context comes from a called function, which may have raised the
-# state itself, with any text.
+# The context of an error in a parallel worker. Any other context comes from a called function, which may have raised
+# the state itself, with any text.
 _PARALLEL_WORKER = "parallel worker"
 
 # libpq reports a rejected connection without SQLSTATE, only with the server's message. English messages are recognised

@@ -23,8 +23,8 @@ from sync_pipeline.sources.postgresql.csv_batches import parse_rows, separate_mi
 from sync_pipeline.sources.reading import RowRouter, batches_and_dead_letters
 from sync_pipeline.sources.source import BATCHES, DEAD_LETTERS, DeadLetter, ReadSplit
 
-# Approximate size of a chunk of rows, in bytes: large enough to amortise the fixed cost of parsing, small enough to keep
-# a few chunks in a worker's memory.
+# Approximate size of a chunk of rows, in bytes: large enough to amortise the fixed cost of parsing, small enough to
+# keep a few chunks in a worker's memory.
 CHUNK_BYTES = 4 * 1024 * 1024
 
 # Size of the queue between connection and parser: one chunk is parsed while the next arrives.
@@ -178,13 +178,13 @@ class ReadFromPostgresql(beam.PTransform):
     keeps_dead_letters: bool = False
     run_id: str = ""
 
-    def expand(self, partitions: beam.PCollection) -> beam.pvalue.DoOutputsTuple:
+    def expand(self, splits: beam.PCollection) -> beam.pvalue.DoOutputsTuple:
         """Read the splits into RecordBatches, DeadLetters and Failures."""
-        read = beam.ParDo(CatchFinalErrors(_ReadPartitionFn(self), self.run_id)).with_output_types(pa.RecordBatch)
-        return partitions | "ReadPartition" >> read.with_outputs(DEAD_LETTERS, FAILURES, main=BATCHES)
+        read = beam.ParDo(CatchFinalErrors(_ReadSplitFn(self), self.run_id)).with_output_types(pa.RecordBatch)
+        return splits | "ReadSplit" >> read.with_outputs(DEAD_LETTERS, FAILURES, main=BATCHES)
 
 
-class _ReadPartitionFn(beam.DoFn):
+class _ReadSplitFn(beam.DoFn):
     def __init__(self, read: ReadFromPostgresql) -> None:
         self._config = read.config
         self._schema = read.schema
@@ -193,14 +193,14 @@ class _ReadPartitionFn(beam.DoFn):
         self._keeps_dead_letters = read.keeps_dead_letters
         self._output = RowRouter(ReadFromPostgresql)
 
-    def process(self, partition: ReadSplit) -> Iterator[pa.RecordBatch | beam.pvalue.TaggedOutput]:
+    def process(self, split: ReadSplit) -> Iterator[pa.RecordBatch | beam.pvalue.TaggedOutput]:
         # Retries only connecting: after the first rows are emitted, the runner has to repeat the whole bundle.
         with connected(self._config, self._max_retries) as connection:
             parts = copy_batches(
                 connection,
-                partition.statement,
+                split.statement,
                 self._schema,
                 self._batch_size,
                 keeps_dead_letters=self._keeps_dead_letters,
             )
-            yield from self._output.of(partition, parts)
+            yield from self._output.of(split, parts)

@@ -99,7 +99,7 @@ def database_user(username: str) -> str:
 def _cloud_sql(instance: str, region: str, found: Mapping[str, Any]) -> Instance:
     version, actual = found.get("databaseVersion", ""), found.get("region", "")
     if not version.startswith("POSTGRES"):
-        raise ConfigError([f"{PARAMETER} is {instance}, which is not PostgreSQL but {version or 'an unknown database'}"])
+        raise ConfigError([f"{PARAMETER} is {instance}, which is not PostgreSQL but {version or 'unknown'}"])
     if actual != region:
         raise ConfigError([f"{PARAMETER} is {instance}, but the instance is in {actual}: use that region"])
     addresses = {each.get("type"): each.get("ipAddress") for each in found.get("ipAddresses", [])}

@@ -1,7 +1,7 @@
 """Finds the columns of a table that are never NULL, in any row that a read of the table returns.
 
-NOT NULL of the table itself is not sufficient: a child table may lack it, and since PostgreSQL 18 the catalog also shows
-it for a constraint that is NOT VALID, which existing rows may violate.
+NOT NULL of the table itself is not sufficient: a child table may lack it, and since PostgreSQL 18 the catalog also
+shows it for a constraint that is NOT VALID, which existing rows may violate.
 """
 
 from __future__ import annotations

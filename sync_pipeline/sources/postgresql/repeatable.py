@@ -12,7 +12,7 @@ from typing import Any
 
 # Plan nodes that return the same rows in every execution.
 # https://github.com/postgres/postgres/blob/master/src/backend/commands/explain.c lists all names.
-_REPEATABLE_STEPS = frozenset(
+_REPEATABLE_NODES = frozenset(
     {
         "Append",
         "Bitmap Heap Scan",
@@ -45,7 +45,7 @@ _REPEATABLE_STEPS = frozenset(
 )
 
 # Plan nodes that may return other rows in each execution, with the reason.
-_OBSTACLES: Mapping[str, str] = {
+_NOT_SPLITTABLE: Mapping[str, str] = {
     "Limit": "it has a LIMIT or OFFSET, which each split would count again",
     "WindowAgg": "it has a window function, which each split would compute again over all rows",
     "Aggregate": "it groups rows or has DISTINCT, which each split would compute again",
@@ -83,8 +83,8 @@ def why_not_splittable(cursor: Any, query: str, plan: Mapping[str, Any]) -> str 
     names: set[str] = set()
     for step in _steps(plan):
         kind = step["Node Type"]
-        if kind not in _REPEATABLE_STEPS:
-            return _OBSTACLES.get(kind, f"its plan has the node {kind}, which may return other rows each time")
+        if kind not in _REPEATABLE_NODES:
+            return _NOT_SPLITTABLE.get(kind, f"its plan has the node {kind}, which may return other rows each time")
         for text in _texts(step):
             expression = _LITERAL.sub("''", text)
             if word := _CLOCK_WORDS.search(expression):

@@ -17,7 +17,7 @@ from sync_pipeline.errors import SourceQueryError
 from sync_pipeline.sources.postgresql.column_types import SourceColumn, quoted_identifier
 from sync_pipeline.sources.postgresql.connection import translated_errors
 from sync_pipeline.sources.postgresql.not_null import never_null_columns
-from sync_pipeline.sources.postgresql.repeatable import explained, obstacle, reads_only
+from sync_pipeline.sources.postgresql.repeatable import explained, reads_only, why_not_splittable
 from sync_pipeline.sources.postgresql.split_points import (
     ReadStatement,
     SplitColumn,
@@ -191,8 +191,8 @@ def _cut_by(
         risks.append(f"{work}: create an index on {column.name}, or omit partition_column")
     if not column.is_lasting:
         risks.append(
-            f"the splits are read at different times: if the {column.name} of a row changes during the run, the row "
-            "may be read twice or not at all"
+            f"the splits are read at different times: a row whose {column.name} changes during the run may be read "
+            "twice or not at all"
         )
     reason = f"by ranges of {column.name}, about {rows // len(statements):,} rows each"
     return Cut(statements, reason, rows, tuple(risks))

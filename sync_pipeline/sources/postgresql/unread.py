@@ -16,8 +16,8 @@ from sync_pipeline.smart_sync.placeholders import fill_placeholders
 from sync_pipeline.sources.postgresql.column_types import quoted_identifier
 from sync_pipeline.sources.postgresql.connection import translated_errors
 
-# Limits for counting rows that are only reported: the planner's cost and the time. With an index on the column the count
-# is cheap; without one, the cost allows a scan of a few hundred MiB.
+# Limits for counting rows that are only reported: the planner's cost and the time. With an index on the column the
+# count is cheap; without one, the cost allows a scan of a few hundred MiB.
 _MAX_COUNT_COST = 50_000
 _LOOK_MILLISECONDS = 10_000
 

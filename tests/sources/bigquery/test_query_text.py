@@ -24,9 +24,9 @@ def test_single_statement(query: str, kept: str | None) -> None:
 @pytest.mark.parametrize(
     ("query", "problem"),
     [
-        pytest.param("SELECT 1; SELECT 2", " holds more than one statement: give one SELECT", id="two"),
-        pytest.param("-- SELECT 1", " holds no statement: give one SELECT", id="a comment"),
-        pytest.param(";", " holds no statement: give one SELECT", id="a semicolon"),
+        pytest.param("SELECT 1; SELECT 2", " has more than one statement: give one SELECT", id="two"),
+        pytest.param("-- SELECT 1", " has no statement: give one SELECT", id="a comment"),
+        pytest.param(";", " has no statement: give one SELECT", id="a semicolon"),
         pytest.param(
             "SELECT 'open",
             ": a text, a quoted name or a comment does not end, or is malformed: correct the query",

@@ -196,7 +196,7 @@ REFUSED = [
 def test_a_refusal_is_final(monkeypatch: pytest.MonkeyPatch, reason: str, row: int) -> None:
     error = refused(monkeypatch, reason)
     assert type(error) is SourceQueryError
-    assert str(error) == f"PostgreSQL refused the connection: {on_one_line(reason)}: {REFUSALS[row][1]}"
+    assert str(error) == f"PostgreSQL rejected the connection: {on_one_line(reason)}: {REFUSALS[row][1]}"
 
 
 def test_every_refusal_has_a_case() -> None:
@@ -221,32 +221,32 @@ def test_every_refusal_has_a_case() -> None:
         ),
         pytest.param(
             f"{SERVER}FATAL:  the database system is starting up\n",
-            "PostgreSQL does not take the connection",
+            "PostgreSQL did not accept the connection",
             id="starting up",
         ),
         pytest.param(
             f"{SERVER}FATAL:  the database system is shutting down\n",
-            "PostgreSQL does not take the connection",
+            "PostgreSQL did not accept the connection",
             id="shutting down",
         ),
         pytest.param(
             f"{SERVER}FATAL:  sorry, too many clients already\n",
-            "PostgreSQL does not take the connection",
+            "PostgreSQL did not accept the connection",
             id="too many clients",
         ),
         pytest.param(
             f"{SERVER}FATAL:  remaining connection slots are reserved for roles with the SUPERUSER attribute\n",
-            "PostgreSQL does not take the connection",
+            "PostgreSQL did not accept the connection",
             id="reserved slots",
         ),
         pytest.param(
             f'{SERVER}FATAL:  too many connections for role "reader"\n',
-            "PostgreSQL does not take the connection",
+            "PostgreSQL did not accept the connection",
             id="too many for the role",
         ),
         pytest.param(
             f'{SERVER}FATAL:  too many connections for database "shop"\n',
-            "PostgreSQL does not take the connection",
+            "PostgreSQL did not accept the connection",
             id="too many for the database",
         ),
     ],

@@ -240,9 +240,8 @@ def test_array_misfit(text: str, type_: str, limit: str) -> None:
         f"elements{limit}"
     )
     assert message.endswith(
-        'Load the column as JSON with transformation_config={"type_overrides": {"a": "JSON"}}, or leave such rows '
-        "out in "
-        "the query"
+        'Load the column as JSON with transformation_config={"type_overrides": {"a": "JSON"}}, '
+        "or exclude such rows in the query"
     )
 
 
@@ -261,15 +260,15 @@ def test_null_in_a_required_column() -> None:
     null = (
         "column '{0}' has NULL, which is not allowed: it is in primary_key, NOT NULL in source_table_for_schema, or "
         "REQUIRED "
-        "in the destination. Correct the rows or the query (an outer join makes such rows), leave "
-        "source_table_for_schema out, or in an existing table run ALTER TABLE … ALTER COLUMN `{0}` DROP NOT NULL"
+        "in the destination. Correct the rows or the query (an outer join produces such rows), omit "
+        "source_table_for_schema, or in an existing table run ALTER TABLE … ALTER COLUMN `{0}` DROP NOT NULL"
     )
     assert str(caught.value).splitlines() == [
         null.format("a"),
         (
             "column 'b' (date to DATE) has an invalid value: DATE holds the years 1 to 9999 and no infinity. "
-            'Load the column as text with transformation_config={"type_overrides": {"b": "STRING"}}, or leave such '
-            "rows out in the query"
+            'Load the column as text with transformation_config={"type_overrides": {"b": "STRING"}}, '
+            "or exclude such rows in the query"
         ),
         null.format("c"),
     ]
@@ -285,7 +284,7 @@ def test_json_that_bigquery_refuses(source_type: str) -> None:
     schema = Schema((Field("id", "INT64"), Field("doc", "JSON", source_type=source_type)))
     deep = "[" * 501 + "]" * 501
     rows = ["1,{}\n", f"2,{'1' * 400}\n", "3,7\n", f"4,{deep}\n", "5,\n"]
-    with pytest.raises(RecordError, match=r"column 'doc' .* to JSON. .* no JSON that BigQuery takes") as caught:
+    with pytest.raises(RecordError, match=r"column 'doc' .* to JSON. .* not JSON that BigQuery accepts") as caught:
         parse_rows("".join(rows).encode(), schema)
     assert "111" not in str(caught.value)
     parts = list(separate_misfits([row.encode() for row in rows], schema))
@@ -297,7 +296,7 @@ def test_json_that_bigquery_refuses(source_type: str) -> None:
 def test_text_that_is_not_utf_8(type_: str) -> None:
     with pytest.raises(
         RecordError,
-        match=f"^column 'a' .* has an invalid value: the text is no {type_}( that BigQuery takes: .*)?[.]",
+        match=f"^column 'a' .* has an invalid value: the text is not (a valid {type_}|JSON that BigQuery accepts.*)[.]",
     ):
         parse_rows(b"caf\xe9\n", schema_of(type_))
 

@@ -77,11 +77,11 @@ def test_alloydb(api: AdminApi) -> None:
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        pytest.param({"databaseVersion": "MYSQL_8_4"}, "which is no PostgreSQL but MYSQL_8_4", id="MySQL"),
-        pytest.param({"region": "europe-west3"}, "which is in europe-west3: write that region", id="region"),
+        pytest.param({"databaseVersion": "MYSQL_8_4"}, "which is not PostgreSQL but MYSQL_8_4", id="MySQL"),
+        pytest.param({"region": "europe-west3"}, "but the instance is in europe-west3: use that region", id="region"),
         pytest.param({"ipAddresses": []}, "which has no address: give it a private one", id="address"),
         pytest.param(
-            {"serverCaCert": {}}, "whose certificate the API does not tell: use postgresql_host", id="certificate"
+            {"serverCaCert": {}}, "whose certificate is not in the API: use postgresql_host", id="certificate"
         ),
         pytest.param(
             {"serverCaMode": "GOOGLE_MANAGED_CAS_CA"}, "which has no DNS name to verify: use postgresql_host", id="name"
@@ -109,7 +109,7 @@ def test_instances_that_cannot_be_used(api: AdminApi, changes: dict[str, Any], p
         (
             404,
             ConfigError,
-            f"{NAME} cannot be looked up (HTTP 404): there is no such instance: check project, region and name",
+            f"{NAME} cannot be looked up (HTTP 404): the instance does not exist: check project, region and name",
         ),
         (503, SourceUnavailableError, f"sqladmin.googleapis.com failed for {NAME} (HTTP 503)"),
         (429, SourceUnavailableError, f"sqladmin.googleapis.com failed for {NAME} (HTTP 429)"),

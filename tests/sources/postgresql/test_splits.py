@@ -9,7 +9,7 @@ import pytest
 
 from sync_pipeline.errors import SourceQueryError
 from sync_pipeline.sources.postgresql import repeatable
-from sync_pipeline.sources.postgresql.repeatable import obstacle, scanned_relations
+from sync_pipeline.sources.postgresql.repeatable import scanned_relations, why_not_splittable
 from sync_pipeline.sources.postgresql.split_points import ReadStatement, where
 from sync_pipeline.sources.postgresql.splits import ranges
 
@@ -66,30 +66,30 @@ def test_a_statement_keeps_its_conditions() -> None:
         pytest.param({"Node Type": "Seq Scan"}, None, id="scan"),
         pytest.param({"Node Type": "Limit"}, "it has a LIMIT or OFFSET", id="limit"),
         pytest.param({"Node Type": "Seq Scan", "Plans": [{"Node Type": "Limit"}]}, "it has a LIMIT", id="limit below"),
-        pytest.param({"Node Type": "Custom Scan"}, "its plan has the step Custom Scan", id="unknown step"),
+        pytest.param({"Node Type": "Custom Scan"}, "its plan has the node Custom Scan", id="unknown node"),
         pytest.param({"Node Type": "Result", "Output": ["a", "now()"]}, "it calls now()", id="now"),
         pytest.param({"Node Type": "Seq Scan", "Filter": "(d > CURRENT_DATE)"}, "it uses CURRENT_DATE", id="today"),
         pytest.param({"Node Type": "Seq Scan", "Filter": "(shop.pick(a) > 1)"}, "it calls pick()", id="volatile"),
         pytest.param({"Node Type": "Seq Scan", "Filter": '("My F"(a) > 1)'}, "it calls My F()", id="quoted name"),
-        pytest.param({"Node Type": "Seq Scan", "Filter": "(look(a) > 1)"}, "knows as only stable", id="stable"),
+        pytest.param({"Node Type": "Seq Scan", "Filter": "(look(a) > 1)"}, "declared only stable", id="stable"),
         pytest.param({"Node Type": "Seq Scan", "Filter": "(lower(t) = 'now()'::text)"}, None, id="in a text"),
         pytest.param({"Node Type": "Seq Scan", "Filter": "(t = 'it''s now()'::text)"}, None, id="quotes in a text"),
     ],
 )
-def test_obstacles(step: dict[str, Any], expected: str | None) -> None:
+def test_why_not_splittable(step: dict[str, Any], expected: str | None) -> None:
     catalog = Catalog(pick=True, look=False, **{"My F": True})
-    found = obstacle(catalog, "SELECT 1", step)
+    found = why_not_splittable(catalog, "SELECT 1", step)
     assert found is None if expected is None else found is not None and expected in found
 
 
 @pytest.mark.parametrize("text", ["'now'", "' Today '", "'YESTERDAY'"])
 def test_texts_that_mean_a_moment(text: str) -> None:
-    assert obstacle(Catalog(), f"SELECT {text}::timestamptz", {"Node Type": "Result"}) is not None
+    assert why_not_splittable(Catalog(), f"SELECT {text}::timestamptz", {"Node Type": "Result"}) is not None
 
 
-def test_every_obstacle_is_a_step_that_is_not_repeatable() -> None:
-    assert not repeatable._OBSTACLES.keys() & repeatable._REPEATABLE_STEPS
-    assert all(re.match(r"it .*\w$", said) for said in repeatable._OBSTACLES.values())
+def test_every_reason_belongs_to_a_node_that_is_not_repeatable() -> None:
+    assert not repeatable._NOT_SPLITTABLE.keys() & repeatable._REPEATABLE_NODES
+    assert all(re.match(r"it .*\w$", said) for said in repeatable._NOT_SPLITTABLE.values())
 
 
 def test_scanned_relations() -> None:
