@@ -20,7 +20,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from sync_pipeline.auto_schema.layout import TableLayout
 from sync_pipeline.parameters.config import SyncConfig
-from sync_pipeline.publishing.staging import StagingTarget, write_batches
+from sync_pipeline.publishing.staging import write_batches
+from sync_pipeline.publishing.staging_target import StagingTarget
 from sync_pipeline.sources import open_source
 from sync_pipeline.sources.mongodb.raw_read import _ReadSplitFn
 

@@ -25,7 +25,8 @@ from psycopg2.extensions import parse_dsn
 
 from sync_pipeline.auto_schema.layout import TableLayout
 from sync_pipeline.parameters.config import SyncConfig
-from sync_pipeline.publishing.staging import StagingTarget, WriteStagedFiles
+from sync_pipeline.publishing.staging import WriteStagedFiles
+from sync_pipeline.publishing.staging_target import StagingTarget
 from sync_pipeline.smart_sync.interval import StartOrigin, SyncInterval
 from sync_pipeline.sources import open_source
 from sync_pipeline.sources.source import BATCHES

@@ -26,10 +26,12 @@ from sync_pipeline.planning.plan_text import plan_lines, plan_page
 from sync_pipeline.planning.worker_count import choose_worker_count, parts_of
 from sync_pipeline.printable import printable
 from sync_pipeline.publishing.cancellation import cleanup_on_signal
-from sync_pipeline.publishing.clean_up import remove_staged
+from sync_pipeline.publishing.clean_up import remove_staged_once
+from sync_pipeline.publishing.cloud_storage import check_staging
 from sync_pipeline.publishing.dead_letters import DescribeDeadLetters, dead_letter_target
 from sync_pipeline.publishing.publish import PublishStagedFiles
-from sync_pipeline.publishing.staging import WriteStagedFiles, check_staging, rows_target
+from sync_pipeline.publishing.staging import WriteStagedFiles
+from sync_pipeline.publishing.staging_target import rows_target
 from sync_pipeline.run_log import show_own_lines_only, start_logging
 from sync_pipeline.sources import open_source
 from sync_pipeline.sources.source import BATCHES, DEAD_LETTERS, Source
@@ -120,7 +122,7 @@ def run(config: SyncConfig, options: PipelineOptions) -> PipelineResult | None:
         return result
     except BaseException:
         # Nobody attempts the steps of this process again. What cannot be removed is logged, and hides no error.
-        remove_staged(client, plan)
+        remove_staged_once(client, plan)
         raise
 
 

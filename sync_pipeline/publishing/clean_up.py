@@ -12,7 +12,7 @@ from google.cloud import bigquery
 
 from sync_pipeline.bigquery_api.client import CLIENT_ERRORS, REQUEST_RETRY
 from sync_pipeline.planning.plan import NO_START, RUN_ID, TableSync, WriteMode, staging_table_id
-from sync_pipeline.publishing.staged_files import delete_staged_files
+from sync_pipeline.publishing.cloud_storage import delete_staged_files
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -24,6 +24,11 @@ LONGEST_JOB = timedelta(days=10)
 _FOLDER = re.compile(
     rf"start=(?P<start>none|0|[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}T[0-9]{{6}}\.[0-9]{{6}}),run=(?P<run>{RUN_ID.pattern})/"
 )
+
+
+# The runs of this process whose staged tables and files were all removed. The publishing step of such a run may be
+# attempted again, fill a staging table again and has to remove that too.
+_CLEAN_RUNS: set[str] = set()
 
 
 @dataclass(frozen=True)
@@ -63,9 +68,15 @@ def clean_up(client: bigquery.Client, plan: TableSync, *, destination_moved: boo
 
 def remove_staged(client: bigquery.Client, plan: TableSync) -> None:
     """Remove the run's tables and files; what cannot be removed is logged."""
-    if plan.write_mode is WriteMode.REPLACE:
-        _remove_table(client, plan.replacement_table_id)
-    remove(client, plan.staging_folder, plan.staging_table_id)
+    are_removed = plan.write_mode is not WriteMode.REPLACE or _remove_table(client, plan.replacement_table_id)
+    if remove(client, plan.staging_folder, plan.staging_table_id) and are_removed:
+        _CLEAN_RUNS.add(plan.run_id)
+
+
+def remove_staged_once(client: bigquery.Client, plan: TableSync) -> None:
+    """Do what `remove_staged` does, unless a step of the run has done it in this process."""
+    if plan.run_id not in _CLEAN_RUNS:
+        remove_staged(client, plan)
 
 
 def is_too_old(folder: RunFolder, plan: TableSync) -> bool:
@@ -100,18 +111,25 @@ def _folders(root: str) -> list[RunFolder]:
     ]
 
 
-def remove(client: bigquery.Client, folder: str, table_id: str) -> None:
-    """Remove what one run has staged: its table and all files of its folder; what cannot be removed is logged."""
+def remove(client: bigquery.Client, folder: str, table_id: str) -> bool:
+    """Remove what one run has staged: its table and all files of its folder; return whether nothing is left.
+
+    What cannot be removed is logged.
+    """
     # The table before the files: the folder is what tells a later run that there may be a table.
-    _remove_table(client, table_id)
+    is_table_removed = _remove_table(client, table_id)
     try:
         delete_staged_files(folder)
     except Exception as error:  # noqa: BLE001 - Beam's file system raises TypeError and the like for a failed answer
         _LOGGER.warning("%s was not removed (%s)", folder, error.__class__.__name__)
+        return False
+    return is_table_removed
 
 
-def _remove_table(client: bigquery.Client, table_id: str) -> None:
+def _remove_table(client: bigquery.Client, table_id: str) -> bool:
     try:
         client.delete_table(table_id, not_found_ok=True, retry=REQUEST_RETRY)
     except CLIENT_ERRORS as error:
         _LOGGER.warning("%s was not removed (%s); it expires by itself", table_id, error.__class__.__name__)
+        return False
+    return True

@@ -21,7 +21,7 @@ from sync_pipeline.planning.dead_letter_table import DEAD_LETTER_LAYOUT, DEAD_LE
 from sync_pipeline.planning.plan import TableSync
 from sync_pipeline.publishing.jobs import PublishingJobs
 from sync_pipeline.publishing.staged_files import StagedFiles
-from sync_pipeline.publishing.staging import StagingTarget
+from sync_pipeline.publishing.staging_target import StagingTarget
 from sync_pipeline.publishing.tables import create_table
 from sync_pipeline.schema import Field
 from sync_pipeline.sources.source import DeadLetter

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from apache_beam.io.filesystems import FileSystems
-
 from sync_pipeline.auto_schema.partitions import partition_groups
 
 
@@ -53,10 +51,3 @@ class StagedFiles:
     def partition_groups(self) -> list[frozenset[str | None]]:
         """The partitions in groups that one statement each can write to; see `partitions.partition_groups`."""
         return partition_groups(self.partitions)
-
-
-def delete_staged_files(folder: str) -> None:
-    """Delete all that was staged under `folder`, also what no list names. Nothing there is no error."""
-    found = FileSystems.match([f"{folder}**"])[0].metadata_list
-    if found:
-        FileSystems.delete([entry.path for entry in found])

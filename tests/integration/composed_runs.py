@@ -13,7 +13,8 @@ from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.planning.make_plan import make_plan
 from sync_pipeline.planning.plan import TableSync
 from sync_pipeline.publishing.staged_files import StagedFile
-from sync_pipeline.publishing.staging import rows_target, write_batches
+from sync_pipeline.publishing.staging import write_batches
+from sync_pipeline.publishing.staging_target import rows_target
 from sync_pipeline.sources import open_source
 
 

@@ -47,7 +47,7 @@ STEPS = {
     "reading": Step("sync_pipeline.sources.postgresql.copy_read._ChunkWriter.write"),
     "documents read": Step("sync_pipeline.sources.mongodb.raw_read.read_documents"),
     "rows read": Step("sync_pipeline.sources.bigquery.storage_read.checked_parts"),
-    "file staged": Step("sync_pipeline.publishing.staging._OpenFile.close"),
+    "file staged": Step("sync_pipeline.publishing.parquet_file.ParquetFile.close"),
     "dead letters loaded": Step("sync_pipeline.publishing.publish.publish_dead_letters"),
     "table created": Step("sync_pipeline.publishing.publish.prepare_destination"),
     "table altered": Step("sync_pipeline.publishing.publish.prepare_destination"),

@@ -40,10 +40,12 @@ from sync_pipeline.publishing.dead_letters import dead_letter_batch, dead_letter
 from sync_pipeline.publishing.publish import publish
 from sync_pipeline.publishing.report import SyncReport
 from sync_pipeline.publishing.staged_files import StagedFile
-from sync_pipeline.publishing.staging import rows_target, write_batches
+from sync_pipeline.publishing.staging import write_batches
+from sync_pipeline.publishing.staging_target import rows_target
 from sync_pipeline.schema import REQUIRED, Field, Schema
 from sync_pipeline.smart_sync.interval import SyncInterval
 from sync_pipeline.sources.source import DeadLetter, Selection
+from tests.integration.composed_runs import KilledError
 from tests.plans import INTERVAL, plan
 
 ATTEMPTS = 4
@@ -75,10 +77,6 @@ class Fault(enum.Enum):
     @property
     def takes_effect(self) -> bool:
         return self.value.endswith("after it took effect")
-
-
-class KilledError(BaseException):
-    """The process of the attempt is no more. No `except Exception` of the product sees it, as none would in earnest."""
 
 
 @dataclass(frozen=True)

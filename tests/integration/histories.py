@@ -37,8 +37,9 @@ from psycopg2.extensions import make_dsn
 from sandbox import Endpoints
 from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.planning.plan import TableSync
+from sync_pipeline.publishing.cloud_storage import delete_staged_files
 from sync_pipeline.publishing.publish import publish
-from sync_pipeline.publishing.staged_files import StagedFile, delete_staged_files
+from sync_pipeline.publishing.staged_files import StagedFile
 from tests.integration.composed_runs import DyingClient, KilledError, plan_run, stage_run
 from tests.integration.reading import read_rows
 

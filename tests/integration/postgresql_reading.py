@@ -23,10 +23,9 @@ from sync_pipeline.errors import SourceError
 from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.schema import Schema
 from sync_pipeline.smart_sync.interval import SyncInterval
-from sync_pipeline.sources.postgresql.connection import connected
-from sync_pipeline.sources.postgresql.copy_read import copy_batches
 from sync_pipeline.sources.postgresql.source import PostgresqlSource, open_source
 from sync_pipeline.transforms.batches import read_schema
+from tests.integration.reading import read_splits
 from tests.source_questions import described, read_planned
 
 APPLICATION_NAME = "sync-to-bigquery"
@@ -68,11 +67,9 @@ class Reader:
     def batches(
         self, query: str, batch_size: int = 1000, interval: SyncInterval | None = None, **parameters: str
     ) -> Iterator[pa.RecordBatch]:
-        source = self.source(query, **parameters)
+        source = self.source(query, **{"batch_size": str(batch_size), **parameters})
         schema = read_schema(described(source, interval).schema, source.config.transformation)
-        for partition in read_planned(source, interval, schema).splits:
-            with connected(source.connection, source.config.max_retries) as connection:
-                yield from copy_batches(connection, partition.statement, schema, batch_size)
+        yield from read_splits(source, schema, read_planned(source, interval, schema).splits)
 
     def rows(self, query: str, **parameters: Any) -> list[tuple[Any, ...]]:
         return [row for batch in self.batches(query, **parameters) for row in rows_of(batch)]

@@ -12,7 +12,8 @@ from google.cloud import bigquery
 from sync_pipeline.planning.plan import TableSync
 from sync_pipeline.publishing.publish import publish
 from sync_pipeline.publishing.staged_files import StagedFile
-from sync_pipeline.publishing.staging import rows_target, write_batches
+from sync_pipeline.publishing.staging import write_batches
+from sync_pipeline.publishing.staging_target import rows_target
 from sync_pipeline.sources.bigquery.client import open_read_client
 from sync_pipeline.sources.bigquery.storage_read import (
     BigqueryRead,

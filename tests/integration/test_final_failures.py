@@ -8,7 +8,7 @@ import pytest
 
 from sync_pipeline.errors import RecordError, SyncError
 from sync_pipeline.failures import Failure
-from sync_pipeline.publishing import publish
+from sync_pipeline.publishing import clean_up, publish
 from tests.integration.bigquery_syncing import BigquerySyncing
 from tests.integration.mongodb_syncing import MongodbSyncing
 from tests.integration.syncing import Syncing
@@ -65,6 +65,11 @@ def test_rows_outside_the_interval_travel_to_the_publishing_step(
     combined_error = publish.combined_error
     monkeypatch.setattr(publish, "combined_error", lambda found: arrived.extend(found) or combined_error(found))
     query = "SELECT * FROM items WHERE updated_at > '{start_timestamp}' OR '{end_timestamp}' > ''"
+    asked: list[str] = []
+    delete = clean_up.delete_staged_files
+    monkeypatch.setattr(clean_up, "delete_staged_files", lambda folder: asked.append(folder) or delete(folder))
     syncing.smart(postgresql_base_query=query).refused("interval")
     assert len(arrived) == 1
     assert syncing.left_over() == []
+    # Of the step, and of the process that runs it, one has asked.
+    assert len(asked) == 1

@@ -24,7 +24,8 @@ from sync_pipeline.planning.plan import TableSync, WriteMode, new_run_id
 from sync_pipeline.publishing.dead_letters import dead_letter_batch, dead_letter_target
 from sync_pipeline.publishing.publish import publish
 from sync_pipeline.publishing.staged_files import StagedFile
-from sync_pipeline.publishing.staging import rows_target, write_batches
+from sync_pipeline.publishing.staging import write_batches
+from sync_pipeline.publishing.staging_target import rows_target
 from sync_pipeline.schema import REPEATED, REQUIRED, Field, Schema
 from sync_pipeline.smart_sync.interval import SyncInterval
 from sync_pipeline.sources.source import DeadLetter, ReadPlan, SourceClock, SourceDescription

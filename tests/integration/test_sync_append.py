@@ -264,7 +264,7 @@ def test_no_batch_is_larger_than_batch_size(
 
 def test_many_rows_in_many_chunks_and_files(syncing: Syncing, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sync_pipeline.sources.postgresql.copy_read.CHUNK_BYTES", 100_000)
-    monkeypatch.setattr("sync_pipeline.publishing.staging.ROW_GROUP_BYTES", 100_000)
+    monkeypatch.setattr("sync_pipeline.publishing.parquet_file.ROW_GROUP_BYTES", 100_000)
     monkeypatch.setattr("sync_pipeline.publishing.staging.FILE_BYTES", 200_000)
     query = "SELECT n AS id, md5(n::text) AS name FROM generate_series(1, 60000) n"
     run = syncing.run(postgresql_query=query, batch_size="777").succeeded()
@@ -278,7 +278,7 @@ def test_many_rows_in_many_chunks_and_files(syncing: Syncing, monkeypatch: pytes
 
 def test_a_large_file_that_was_begun_is_taken_back(syncing: Syncing, monkeypatch: pytest.MonkeyPatch) -> None:
     # So large that its upload has begun when the read fails.
-    monkeypatch.setattr("sync_pipeline.publishing.staging.ROW_GROUP_BYTES", 4_000_000)
+    monkeypatch.setattr("sync_pipeline.publishing.parquet_file.ROW_GROUP_BYTES", 4_000_000)
     query = (
         "SELECT n AS id, md5(n::text) || md5((-n)::text) || md5((n / 7.0)::text) AS name, 1 / (n - 250000) AS other "
         "FROM generate_series(1, 250000) n"
@@ -291,7 +291,7 @@ def test_more_files_than_one_job_takes_go_by_way_of_a_staging_table(
     syncing: Syncing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sync_pipeline.publishing.staging.FILE_BYTES", 1)
-    monkeypatch.setattr("sync_pipeline.publishing.staging.ROW_GROUP_BYTES", 1)
+    monkeypatch.setattr("sync_pipeline.publishing.parquet_file.ROW_GROUP_BYTES", 1)
     monkeypatch.setattr("sync_pipeline.publishing.choose_strategy.MAX_FILES_PER_JOB", 2)
     monkeypatch.setattr("sync_pipeline.publishing.jobs.MAX_FILES_PER_JOB", 2)
     for _ in range(2):

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
+from sync_pipeline.bigquery_api.jobs import FinishedJob
 from sync_pipeline.planning.plan import WriteMode
-from sync_pipeline.publishing.report import SyncReport, outcome_of_nothing
-from tests.plans import plan
+from sync_pipeline.publishing.report import SyncReport, outcome_of_nothing, report_of
+from sync_pipeline.publishing.staged_files import StagedFile, StagedFiles
+from sync_pipeline.publishing.strategy import Published
+from tests.plans import INTERVAL, plan
 
 REPORT = SyncReport(
     run_id="r1",
@@ -48,3 +53,29 @@ def test_a_report_without_smart_sync() -> None:
 )
 def test_the_outcome_of_no_rows(mode: WriteMode, creates: bool, outcome: str) -> None:
     assert outcome_of_nothing(plan(write_mode=mode, creates_table=creates)) == outcome
+
+
+ROWS = StagedFiles([StagedFile("gs://b/1", rows=3, size=100)])
+LETTERS = StagedFiles([StagedFile("gs://b/2", rows=1, size=10, is_dead_letters=True)])
+THEIRS = SimpleNamespace(job_id="sync-1", labels={"sync_run": "20250722t150000_00000000"})
+
+
+@pytest.mark.parametrize(
+    ("published", "outcome"),
+    [
+        pytest.param(Published(FinishedJob(THEIRS), 2), "merged 2 rows into {}", id="merged"),
+        pytest.param(
+            Published(FinishedJob(THEIRS, is_ours=False)),
+            "skipped: run 20250722t150000_00000000 already loaded this interval into {}; newer rows come with the next "
+            "run",
+            id="skipped",
+        ),
+    ],
+)
+def test_report_of(published: Published, outcome: str) -> None:
+    merged = plan({"primary_key": "id"}, interval=INTERVAL, write_mode=WriteMode.MERGE)
+    report = report_of(merged, ROWS, LETTERS, published)
+    assert report.outcome == outcome.format(merged.table_id)
+    assert (report.rows_staged, report.rows_loaded, report.dead_letters) == (3, published.rows, 1)
+    assert report.bytes_staged == 100
+    assert report.interval == str(INTERVAL)

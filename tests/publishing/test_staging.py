@@ -4,7 +4,6 @@ import logging
 import threading
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
@@ -15,122 +14,13 @@ from apache_beam.testing.util import assert_that
 
 from sync_pipeline.auto_schema.layout import TableLayout
 from sync_pipeline.errors import SchemaError, SourceQueryError
-from sync_pipeline.publishing import staging
+from sync_pipeline.publishing import parquet_file, staging
 from sync_pipeline.publishing.staged_files import StagedFile
-from sync_pipeline.publishing.staging import (
-    StagingTarget,
-    WriteStagedFiles,
-    _OpenFile,
-    _WriteParquetFn,
-    check_bounds,
-    partitions_of,
-    rows_target,
-    write_batches,
-)
+from sync_pipeline.publishing.staging import WriteStagedFiles, _WriteParquetFn, write_batches
+from sync_pipeline.publishing.staging_target import StagingTarget
 from sync_pipeline.schema import REPEATED, REQUIRED, Field, Schema
 from sync_pipeline.smart_sync.bounds import TimestampBounds
-from tests.plans import INTERVAL, moment, plan
-
-
-def column(type_: pa.DataType, *values: Any, name: str = "at") -> pa.Table:
-    return pa.table({name: pa.array(values, type_)})
-
-
-MOMENTS = [
-    datetime(2024, 12, 31, 23, 59, 59, 999999),  # noqa: DTZ001
-    datetime(2025, 1, 1),  # noqa: DTZ001
-    datetime(2025, 1, 1, 0, 30),  # noqa: DTZ001
-    datetime(2025, 1, 2, 1),  # noqa: DTZ001
-    None,
-]
-FLOORS = {
-    "HOUR": {"2024-12-31T23:00:00", "2025-01-01T00:00:00", "2025-01-02T01:00:00"},
-    "DAY": {"2024-12-31T00:00:00", "2025-01-01T00:00:00", "2025-01-02T00:00:00"},
-    "MONTH": {"2024-12-01T00:00:00", "2025-01-01T00:00:00"},
-    "YEAR": {"2024-01-01T00:00:00", "2025-01-01T00:00:00"},
-}
-
-
-@pytest.mark.parametrize("granularity", FLOORS)
-def test_partitions_of_datetimes(granularity: str) -> None:
-    rows = column(pa.timestamp("us"), *MOMENTS)
-    assert partitions_of(rows, TableLayout("at", granularity)) == FLOORS[granularity] | {None}
-
-
-@pytest.mark.parametrize("granularity", FLOORS)
-def test_partitions_of_timestamps_are_cut_in_utc(granularity: str) -> None:
-    moments = [each and each.replace(tzinfo=UTC) for each in MOMENTS]
-    expected = {f"{floor}+00:00" for floor in FLOORS[granularity]} | {None}
-    assert partitions_of(column(pa.timestamp("us", "UTC"), *moments), TableLayout("at", granularity)) == expected
-
-
-@pytest.mark.parametrize(
-    ("granularity", "expected"),
-    [
-        ("DAY", {"0001-01-01", "2024-12-31", "2025-01-01", "9999-12-31"}),
-        ("MONTH", {"0001-01-01", "2024-12-01", "2025-01-01", "9999-12-01"}),
-        ("YEAR", {"0001-01-01", "2024-01-01", "2025-01-01", "9999-01-01"}),
-    ],
-)
-def test_partitions_of_dates(granularity: str, expected: set[str]) -> None:
-    rows = column(pa.date32(), date.min, date(2024, 12, 31), date(2025, 1, 1), date.max)
-    assert partitions_of(rows, TableLayout("at", granularity)) == expected
-
-
-def test_partitions_of_nothing_but_null() -> None:
-    assert partitions_of(column(pa.date32(), None, None), TableLayout("at")) == {None}
-
-
-def test_partitions_of_a_table_without_any() -> None:
-    assert partitions_of(column(pa.date32(), date.min), TableLayout(clustering_fields=("at",))) == frozenset()
-
-
-def test_partitions_by_a_column_spelt_otherwise() -> None:
-    assert partitions_of(column(pa.date32(), date.min, name="At"), TableLayout("aT")) == {"0001-01-01"}
-
-
-def test_partitions_by_a_column_that_is_not_loaded() -> None:
-    assert partitions_of(column(pa.date32(), date.min), TableLayout("other")) == {None}
-
-
-AFTER, UNTIL = moment("2025-07-22 13:00"), moment("2025-07-22 15:00")
-APPENDED, MERGED = TimestampBounds("at", AFTER, UNTIL), TimestampBounds("at", None, UNTIL)
-FITS, WRONG = True, False
-
-
-def test_check_bounds_of_everything() -> None:
-    bounds = TimestampBounds("at", None, UNTIL, refuses_null=True)
-    check_bounds(column(pa.timestamp("us", "UTC"), moment("0001-01-01"), UNTIL), bounds)
-    with pytest.raises(SourceQueryError):
-        check_bounds(column(pa.timestamp("us", "UTC"), UNTIL, None), bounds)
-
-
-@pytest.mark.parametrize("type_", [pa.timestamp("us", "UTC"), pa.timestamp("us")], ids=["TIMESTAMP", "DATETIME"])
-@pytest.mark.parametrize(
-    ("texts", "appended", "merged"),
-    [
-        pytest.param(["2025-07-22 13:00:00.000001", "2025-07-22 15:00"], FITS, FITS, id="both ends"),
-        pytest.param(["2025-07-22 13:00"], WRONG, FITS, id="the start itself"),
-        pytest.param(["2025-07-22 14:00", "2025-07-01 00:00"], WRONG, FITS, id="before"),
-        pytest.param(["2025-07-22 15:00:00.000001"], WRONG, WRONG, id="after"),
-        pytest.param(["2025-07-22 14:00", None], WRONG, FITS, id="NULL"),
-        pytest.param([None], WRONG, FITS, id="nothing but NULL"),
-        pytest.param([], FITS, FITS, id="no rows"),
-    ],
-)
-def test_check_bounds(type_: pa.DataType, texts: list[str | None], appended: bool, merged: bool) -> None:
-    values = [None if text is None else moment(text).replace(tzinfo=UTC if type_.tz else None) for text in texts]
-    for bounds, fits in ((APPENDED, appended), (MERGED, merged)):
-        if fits:
-            check_bounds(column(type_, *values), bounds)
-        else:
-            with pytest.raises(SourceQueryError) as caught:
-                check_bounds(column(type_, *values), bounds)
-            assert str(caught.value) == (
-                "the query returns rows whose at is NULL or outside the interval: it must select at > "
-                "'{start_timestamp}' AND at <= '{end_timestamp}' on the same column that it returns"
-            )
-
+from tests.plans import moment
 
 SCHEMA = Schema(
     (
@@ -143,6 +33,10 @@ SCHEMA = Schema(
         Field("text", "STRING"),
     )
 )
+
+
+# All rows of `batch` lie before.
+BOUNDS = TimestampBounds("at", moment("2025-07-22 13:00"), moment("2025-07-22 15:00"))
 
 
 def batch(*ids: int, text: str = "") -> pa.RecordBatch:
@@ -219,7 +113,7 @@ def test_the_form_of_a_file(tmp_path: Path) -> None:
 
 
 def test_batches_become_row_groups_by_their_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(staging, "ROW_GROUP_BYTES", 2 * batch(1).nbytes)
+    monkeypatch.setattr(parquet_file, "ROW_GROUP_BYTES", 2 * batch(1).nbytes)
     target = StagingTarget(folder(tmp_path), SCHEMA, TableLayout())
     (file,) = write_batches((batch(number) for number in (1, 3, 5, 7, 9)), target)
     metadata = pyarrow.parquet.ParquetFile(file.uri).metadata
@@ -236,7 +130,7 @@ def test_a_row_group_has_all_rows_that_wait(tmp_path: Path) -> None:
 
 
 def test_a_large_file_is_closed_and_another_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(staging, "ROW_GROUP_BYTES", 1)
+    monkeypatch.setattr(parquet_file, "ROW_GROUP_BYTES", 1)
     monkeypatch.setattr(staging, "FILE_BYTES", 1)
     target = StagingTarget(folder(tmp_path), SCHEMA, TableLayout("day"))
     files = write_batches([batch(1, 2), batch(3), batch(4, 5)], target)
@@ -266,7 +160,7 @@ def test_a_bundle_that_failed_leaves_nothing_to_the_next(tmp_path: Path) -> None
 
 @ABANDONS
 def test_rows_outside_the_bounds_are_refused_before_they_are_written(tmp_path: Path) -> None:
-    target = StagingTarget(folder(tmp_path), SCHEMA, TableLayout(), APPENDED)
+    target = StagingTarget(folder(tmp_path), SCHEMA, TableLayout(), BOUNDS)
     with pytest.raises(SourceQueryError, match=r"^the query returns rows whose at is NULL or outside the interval"):
         write_batches([batch(1)], target)
 
@@ -297,47 +191,16 @@ def test_write_staged_files(tmp_path: Path, is_dead_letters: bool) -> None:
     assert counters["bytes_staged"] == sum(path.stat().st_size for path in tmp_path.iterdir())
 
 
-def test_rows_target() -> None:
-    running = plan(interval=INTERVAL, layout=TableLayout("updated_at"))
-    assert rows_target(running) == StagingTarget(
-        running.staging_folder,
-        running.schema,
-        TableLayout("updated_at"),
-        TimestampBounds("updated_at", INTERVAL.start, INTERVAL.end),
-    )
-
-
 def test_a_staged_file_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "sync_pipeline")
     (file,) = write_batches([batch(*range(1234))], StagingTarget(folder(tmp_path), SCHEMA, TableLayout()))
     assert caplog.messages == [f"staged 1,234 rows, 0.0 MiB: {file.uri}"]
 
 
-def test_a_row_group_is_written_while_the_next_arrives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(staging, "ROW_GROUP_BYTES", 1)
-    may_write = threading.Event()
-    write = _OpenFile._write_row_group
-
-    def wait_and_write(file: _OpenFile, rows: pa.Table) -> int:
-        assert may_write.wait(timeout=30)
-        return write(file, rows)
-
-    monkeypatch.setattr(_OpenFile, "_write_row_group", wait_and_write)
-    file = _OpenFile(StagingTarget(folder(tmp_path), SCHEMA, TableLayout()))
-    file.add(batch(1, 2))
-    assert file.size == 0
-    may_write.set()
-    file.add(batch(3))
-    assert file.size > 0
-    staged = file.close()
-    assert (ids_in(staged), staged.rows) == ([1, 2, 3], 3)
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("parquet")]
-
-
 @ABANDONS
 def test_what_a_row_group_meets_ends_the_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(staging, "ROW_GROUP_BYTES", 1)
-    write = _WriteParquetFn(StagingTarget(folder(tmp_path), SCHEMA, TableLayout(), APPENDED))
+    monkeypatch.setattr(parquet_file, "ROW_GROUP_BYTES", 1)
+    write = _WriteParquetFn(StagingTarget(folder(tmp_path), SCHEMA, TableLayout(), BOUNDS))
     write.start_bundle()
     # Its row lies outside the bounds, which is found out beside.
     assert list(write.process(batch(1))) == []

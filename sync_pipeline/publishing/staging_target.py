@@ -1,0 +1,74 @@
+"""What is staged, where, and what its rows must keep to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sync_pipeline.auto_schema.layout import TableLayout
+from sync_pipeline.auto_schema.partitions import MAX_PARTITIONS_PER_TABLE
+from sync_pipeline.errors import SourceQueryError
+from sync_pipeline.planning.plan import TableSync
+from sync_pipeline.schema import Schema
+from sync_pipeline.smart_sync.bounds import TimestampBounds
+
+
+@dataclass(frozen=True)
+class StagingTarget:
+    """What is staged, and where.
+
+    Attributes:
+        folder: `gs://…/`.
+        schema: the columns of the batches and of the files.
+        layout: of the table they are for; its partitions are counted, as BigQuery limits them.
+        bounds: what the rows' timestamps must keep to, None where anything goes.
+        max_partitions: the most partitions of that table the rows may belong to.
+        is_dead_letters: the rows are for the dead letter table.
+    """
+
+    folder: str
+    schema: Schema
+    layout: TableLayout
+    bounds: TimestampBounds | None = None
+    max_partitions: int = MAX_PARTITIONS_PER_TABLE
+    is_dead_letters: bool = False
+
+
+def rows_target(plan: TableSync) -> StagingTarget:
+    """Return where the rows of the run are staged."""
+    return StagingTarget(plan.staging_folder, plan.schema, plan.layout, plan.bounds, plan.max_partitions)
+
+
+def partitions_of(rows: pa.Table, layout: TableLayout) -> frozenset[str | None]:
+    """Return the partitions that `rows` belong to; none when the table has no partition column."""
+    if layout.partition_field is None:
+        return frozenset()
+    # An existing table may spell it otherwise, or be partitioned by a column that is not loaded, and so NULL.
+    names = {name.lower(): name for name in rows.column_names}
+    name = names.get(layout.partition_field.lower())
+    if name is None:
+        return frozenset({None})
+    column = rows.column(name)
+    floors = pc.floor_temporal(column, unit=layout.partition_granularity.lower())
+    return frozenset(None if floor is None else floor.isoformat() for floor in pc.unique(floors).to_pylist())
+
+
+def check_bounds(rows: pa.Table, bounds: TimestampBounds) -> None:
+    """Raise SourceQueryError when a row's timestamp is where the query should not have looked.
+
+    A row before the interval was loaded by an earlier run; one after it would hide rows that are still to come.
+    """
+    column = rows.column(bounds.column)
+    # DATETIME has no time zone: its wall clock counts as UTC.
+    after, until = (
+        moment if moment is None or column.type.tz else moment.replace(tzinfo=None)
+        for moment in (bounds.after, bounds.until)
+    )
+    extremes = pc.min_max(column)
+    first, last = extremes["min"].as_py(), extremes["max"].as_py()
+    has_null = (after is not None or bounds.refuses_null) and column.null_count > 0
+    is_before = after is not None and first is not None and first <= after
+    if has_null or is_before or (last is not None and last > until):
+        raise SourceQueryError(bounds.problem)
