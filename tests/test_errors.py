@@ -96,7 +96,7 @@ def test_message_of(text: str, message: str) -> None:
 WORKER = """\
 Pipeline job-001 failed in state FAILED: bundle inst001 stage-007 failed:Traceback (most recent call last):
   File "apache_beam/runners/common.py", line 1498, in apache_beam.runners.common.DoFnRunner.process
-  File "/template/sync_pipeline/sources/postgresql/copy_read.py", line 117, in copy_batches
+  File "/template/sync_pipeline/sources/postgresql/copy_read.py", line 117, in copied_parts
     survey.finish()
 sync_pipeline.errors.RecordError: column 'a' (text to INT64) has an invalid value
 column 'b' (date to DATE) has an invalid value

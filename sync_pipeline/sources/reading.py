@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
 
 import apache_beam as beam
 import pyarrow as pa
 from apache_beam.metrics import Metrics
 
 from sync_pipeline.errors import RecordError
-from sync_pipeline.sources.source import DEAD_LETTERS, DeadLetter, ReadSplit
+from sync_pipeline.failures import FAILURES, CatchFinalErrors
+from sync_pipeline.sources.source import BATCHES, DEAD_LETTERS, DeadLetter
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -28,29 +32,86 @@ SURVEY_SECONDS = 30.0
 MAX_COUNTED, MAX_TOLD = 1000, 50
 
 
-class RowRouter:
-    """The outputs of a read, and its counters `rows_read` and `dead_letters` under the name of `transform`."""
+class SplitReader(Protocol):
+    """Reads one split of a source on a worker, where it comes by pickle.
 
-    def __init__(self, transform: type[beam.PTransform]) -> None:
+    Attributes:
+        rows: what the source calls its rows.
+        part: what it calls a split.
+    """
+
+    rows: ClassVar[str]
+    part: ClassVar[str]
+
+    def read(self, split: Any) -> Generator[pa.Table | DeadLetter]:
+        """Yield the rows of the split, in order: tables of `schema.arrow`, and a `DeadLetter` for each invalid row.
+
+        Connecting may be retried; once rows were yielded, the runner has to repeat the whole bundle. Raises SyncError.
+        """
+
+
+@dataclass
+class ReadRows(beam.PTransform):
+    """Read splits into `pyarrow.RecordBatch`es: what all sources do beside their own reading.
+
+    Its counters are `rows_read` and `dead_letters`; their namespace is the class that a source derives.
+
+    Attributes:
+        reader: reads a split.
+        batch_size: the largest number of rows in one batch.
+        keeps_dead_letters: an invalid row is an element of the output `DEAD_LETTERS`, instead of an error.
+        run_id: see `CatchFinalErrors`.
+    """
+
+    reader: SplitReader
+    batch_size: int
+    keeps_dead_letters: bool = False
+    run_id: str = ""
+
+    def expand(self, splits: beam.PCollection) -> dict[str, beam.PCollection]:
+        """Turn splits, elements with an `index` and a `count`, into RecordBatches, DeadLetters and Failures."""
+        fn = _ReadSplitFn(self.reader, type(self), self.batch_size, self.keeps_dead_letters)
+        read = beam.ParDo(CatchFinalErrors(fn, self.run_id)).with_output_types(pa.RecordBatch)
+        outputs = splits | "ReadSplit" >> read.with_outputs(DEAD_LETTERS, FAILURES, main=BATCHES)
+        return {name: outputs[name] for name in (BATCHES, DEAD_LETTERS, FAILURES)}
+
+    def batches(self, splits: Iterable[Any]) -> Iterator[pa.RecordBatch | DeadLetter]:
+        """Yield the rows of splits in this process, without Beam, one split after the other. Raises all errors."""
+        for split in splits:
+            yield from _read(self.reader, split, self.batch_size, self.keeps_dead_letters)
+
+
+class _ReadSplitFn(beam.DoFn):
+    def __init__(
+        self, reader: SplitReader, transform: type[beam.PTransform], batch_size: int, keeps_dead_letters: bool
+    ) -> None:
+        self._reader = reader
+        self._batch_size = batch_size
+        self._keeps_dead_letters = keeps_dead_letters
         self._rows_read = Metrics.counter(transform, "rows_read")
         self._dead_letters = Metrics.counter(transform, "dead_letters")
 
-    def of(
-        self, split: ReadSplit, parts: Iterable[pa.RecordBatch | DeadLetter]
-    ) -> Iterator[pa.RecordBatch | beam.pvalue.TaggedOutput]:
-        """Yield the batches of a split to the main output, and its dead letters to the output `DEAD_LETTERS`."""
-        progress = _Progress(split)
-        for part in parts:
-            if isinstance(part, DeadLetter):
-                self._rows_read.inc()
-                self._dead_letters.inc()
-                progress.add(1)
-                yield beam.pvalue.TaggedOutput(DEAD_LETTERS, part)
-            else:
-                self._rows_read.inc(part.num_rows)
-                progress.add(part.num_rows)
-                yield part
+    def process(self, split: Any) -> Iterator[pa.RecordBatch | beam.pvalue.TaggedOutput]:
+        progress = _Progress(f"{self._reader.part} {split.index} of {split.count}")
+        with contextlib.closing(_read(self._reader, split, self._batch_size, self._keeps_dead_letters)) as parts:
+            for part in parts:
+                rows = 1 if isinstance(part, DeadLetter) else part.num_rows
+                self._rows_read.inc(rows)
+                progress.add(rows)
+                if isinstance(part, DeadLetter):
+                    self._dead_letters.inc()
+                    yield beam.pvalue.TaggedOutput(DEAD_LETTERS, part)
+                else:
+                    yield part
         progress.finish()
+
+
+def _read(
+    reader: SplitReader, split: Any, batch_size: int, keeps_dead_letters: bool
+) -> Generator[pa.RecordBatch | DeadLetter]:
+    # A reader that is left early closes its connection at once.
+    with contextlib.closing(reader.read(split)) as parts:
+        yield from batches_and_dead_letters(parts, batch_size, reader.rows, keeps_dead_letters=keeps_dead_letters)
 
 
 def batches_and_dead_letters(
@@ -101,7 +162,12 @@ def _too_large(row: pa.Table) -> DeadLetter:
         f"the row has {row.nbytes:,} bytes, {sizes[largest]:,} of them in column {largest!r}, and BigQuery loads rows "
         f"of at most {MAX_ROW_BYTES:,}: leave the column out with exclude_fields, or such rows out in the query"
     )
-    return DeadLetter((largest,), reason, {name: _text(row.column(name)[0]) for name in row.column_names})
+    return dead_letter(row, largest, reason)
+
+
+def dead_letter(row: pa.Table | pa.RecordBatch, column: str, reason: str) -> DeadLetter:
+    """Return the only row of a table as a dead letter: its values as texts, bytes in hexadecimal digits."""
+    return DeadLetter((column,), reason, {name: _text(row.column(name)[0]) for name in row.schema.names})
 
 
 def _text(value: pa.Scalar) -> str | None:
@@ -151,8 +217,8 @@ class _ErrorCounter:
 class _Progress:
     """Logs one line every few seconds, so that a person sees the read move."""
 
-    def __init__(self, split: ReadSplit) -> None:
-        self._split = split
+    def __init__(self, part: str) -> None:
+        self._part = part
         self._rows = 0
         self._began = self._logged = time.monotonic()
 
@@ -168,10 +234,9 @@ class _Progress:
         self._logged = time.monotonic()
         rate = self._rows / max(self._logged - self._began, 1e-3)
         _LOGGER.info(
-            "%s split %d of %d: %s rows%s",
+            "%s %s: %s rows%s",
             verb,
-            self._split.index,
-            self._split.count,
+            self._part,
             f"{self._rows:,}",
             f", {rate:,.0f} rows/s" if self._rows else "",
         )

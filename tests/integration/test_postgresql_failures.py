@@ -18,7 +18,7 @@ from sandbox import Endpoints
 from sync_pipeline.errors import SourceError, SourceQueryError, SourceUnavailableError
 from sync_pipeline.sources.postgresql import connection
 from sync_pipeline.sources.postgresql.connection import connected
-from sync_pipeline.sources.postgresql.copy_read import copy_batches
+from sync_pipeline.sources.postgresql.copy_read import copied_parts
 from tests.integration.postgresql_reading import (
     ENDLESS,
     Reader,
@@ -415,7 +415,7 @@ def test_a_complete_read_cancels_nothing(reader: Reader) -> None:
     for _ in range(5):
         with connected(source.connection, 0) as connection:
             watched = Watched(connection)
-            assert sum(batch.num_rows for batch in copy_batches(watched, statement, schema, 3)) == 10
+            assert sum(table.num_rows for table in copied_parts(watched, statement, schema)) == 10
             assert watched.cancelled == 0
 
 

@@ -10,7 +10,7 @@ from apache_beam.io.filesystems import FileSystems
 from google.cloud import bigquery
 from google.cloud.bigquery.job import LoadJob, QueryJob
 
-from sync_pipeline.sources.postgresql import copy_read
+from sync_pipeline.sources import reading
 from tests.integration.syncing import Syncing
 
 IDS = "SELECT id FROM items ORDER BY id"
@@ -250,14 +250,14 @@ def test_no_batch_is_larger_than_batch_size(
     syncing: Syncing, monkeypatch: pytest.MonkeyPatch, batch_size: str, sizes: list[int]
 ) -> None:
     seen: list[int] = []
-    copy = copy_read.copy_batches
+    cut = reading.batches_and_dead_letters
 
     def watched(*arguments: Any, **options: Any) -> Any:
-        for batch in copy(*arguments, **options):
+        for batch in cut(*arguments, **options):
             seen.append(batch.num_rows)
             yield batch
 
-    monkeypatch.setattr(copy_read, "copy_batches", watched)
+    monkeypatch.setattr(reading, "batches_and_dead_letters", watched)
     assert syncing.run(batch_size=batch_size).succeeded().rows_loaded == 3
     assert seen == sizes
 

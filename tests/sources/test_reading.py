@@ -1,15 +1,18 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import Any
 
+import apache_beam as beam
 import pyarrow as pa
 import pytest
+from apache_beam.testing import test_pipeline as beam_testing
+from apache_beam.testing.util import assert_that, equal_to
 
 from sync_pipeline.errors import RecordError
 from sync_pipeline.sources import reading
-from sync_pipeline.sources.reading import batches_and_dead_letters
-from sync_pipeline.sources.source import DeadLetter
+from sync_pipeline.sources.reading import ReadRows, batches_and_dead_letters
+from sync_pipeline.sources.source import DEAD_LETTERS, DeadLetter, ReadSplit
 
 NOT_A_NUMBER, NOT_A_DATE = "column 'n' has an invalid value", "column 'd' has an invalid value"
 
@@ -92,3 +95,41 @@ def test_a_row_that_is_larger_than_bigquery_loads_does_not_fit(monkeypatch: pyte
         "the row has 1,013 bytes, 1,005 of them in column 'text', and BigQuery loads rows of at most 1,000: leave the "
         "column out with exclude_fields, or such rows out in the query (in 1 of 3 rows)"
     )
+
+
+class Reader:
+    rows = "lines"
+    part = "page"
+
+    def read(self, split: ReadSplit) -> Generator[pa.Table | DeadLetter]:
+        yield rows(2)
+        yield rejected(NOT_A_NUMBER)
+        yield rows(3)
+
+
+class ReadFromPages(ReadRows):
+    pass
+
+
+def test_splits_are_read_without_beam() -> None:
+    read = ReadFromPages(Reader(), batch_size=2, keeps_dead_letters=True)
+    parts = list(read.batches([ReadSplit(1, 2, ""), ReadSplit(2, 2, "")]))
+    sizes = [0 if isinstance(part, DeadLetter) else part.num_rows for part in parts]
+    assert sizes == [2, 0, 2, 1] * 2
+    with pytest.raises(RecordError, match=r"\(in 1 of 6 lines\)"):
+        list(ReadFromPages(Reader(), batch_size=2).batches([ReadSplit(1, 1, "")]))
+
+
+def test_a_split_is_counted_and_shown(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    with beam_testing.TestPipeline() as pipeline:
+        splits = pipeline | beam.Create([ReadSplit(2, 3, "")])
+        read = splits | ReadFromPages(Reader(), batch_size=2, keeps_dead_letters=True)
+        assert_that(read[DEAD_LETTERS], equal_to([rejected(NOT_A_NUMBER)]))
+    counters = pipeline.result.metrics().query()["counters"]
+    assert {
+        f"{counter.key.metric.namespace}/{counter.key.metric.name}": counter.committed
+        for counter in counters
+        if "Pages" in counter.key.metric.namespace
+    } == {f"{__name__}.ReadFromPages/rows_read": 6, f"{__name__}.ReadFromPages/dead_letters": 1}
+    assert [line.split(",")[0] for line in caplog.messages if line.startswith("read ")] == ["read page 2 of 3: 6 rows"]

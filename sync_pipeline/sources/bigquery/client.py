@@ -66,3 +66,13 @@ def open_read_client() -> BigQueryReadClient:
         return BigQueryReadClient(transport=BigQueryReadGrpcTransport(channel=channel))
     with source_errors("find credentials"):
         return BigQueryReadClient()
+
+
+@contextlib.contextmanager
+def connected_read_client() -> Iterator[BigQueryReadClient]:
+    """Open a client of the Storage Read API, and close it at the end."""
+    client = open_read_client()
+    try:
+        yield client
+    finally:
+        client.transport.close()

@@ -14,7 +14,7 @@ from sync_pipeline.sources.bigquery.client import open_source_client
 from sync_pipeline.sources.bigquery.config import BigquerySourceConfig
 from sync_pipeline.sources.bigquery.query_text import single_statement
 from sync_pipeline.sources.bigquery.session import BigquerySession, begin_session
-from sync_pipeline.sources.bigquery.storage_read import ReadFromBigquery
+from sync_pipeline.sources.bigquery.storage_read import ReadFromBigquery, StreamReader
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class BigquerySource:
     def read(self, schema: Schema, run_id: str = "") -> beam.PTransform:
         """Return the transform from partitions to batches of `schema`, dead letters and failures."""
         return ReadFromBigquery(
-            schema,
+            StreamReader(schema),
             batch_size=self.config.batch_size,
             keeps_dead_letters=self.config.dead_letter_table is not None,
             run_id=run_id,

@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import apache_beam as beam
 import pyarrow as pa
@@ -23,19 +23,19 @@ from google.cloud.bigquery_storage_v1 import BigQueryReadClient, types
 from sync_pipeline.bigquery_api.client import REQUEST_RETRY, query_config
 from sync_pipeline.bigquery_api.job_records import job_labels
 from sync_pipeline.bigquery_api.jobs import JobRequest, finish_job
-from sync_pipeline.errors import RecordError
 from sync_pipeline.failures import FAILURES, CatchFinalErrors
 from sync_pipeline.schema import REQUIRED, Schema
 from sync_pipeline.sources.bigquery.client import (
     JOBS_CREATE,
     SESSIONS_CREATE,
     TABLES_READ,
+    connected_read_client,
     meanings,
-    open_read_client,
     open_source_client,
     source_errors,
 )
-from sync_pipeline.sources.source import BATCHES, DEAD_LETTERS, DeadLetter, ReadSplit, Selection
+from sync_pipeline.sources.reading import ReadRows, dead_letter
+from sync_pipeline.sources.source import DeadLetter, ReadSplit, Selection
 from sync_pipeline.transforms.in_sql import Check, misfit_reasons, null_reason
 
 _LOGGER = logging.getLogger(__name__)
@@ -178,32 +178,27 @@ def stream_batches(client: BigQueryReadClient, stream: Stream) -> Iterator[tuple
             yield pa.ipc.read_record_batch(pa.py_buffer(body), arrow_schema), len(body)
 
 
-def checked_parts(
-    batch: pa.RecordBatch, schema: Schema, checks: tuple[Check, ...], *, keeps_dead_letters: bool
-) -> Iterator[pa.RecordBatch | DeadLetter]:
-    """Yield the rows of a stream's batch as one batch of `schema.arrow`, and those that do not fit as dead letters.
-
-    Raises RecordError for a row that does not fit, where dead letters are not kept.
-    """
+def checked_parts(batch: pa.RecordBatch, schema: Schema, checks: tuple[Check, ...]) -> Iterator[pa.Table | DeadLetter]:
+    """Yield a stream's rows as a table of `schema.arrow`, behind a dead letter for each invalid row."""
     if checks:
         numbers, rows = (batch.column(name) for name in SERVICE_COLUMNS)
-        rejected_rows = pc.is_valid(numbers)
-        if pc.any(rejected_rows).as_py():
-            found = set(numbers.drop_null().to_pylist())
-            if not keeps_dead_letters:
-                reasons = (check.reason for each in sorted(found) for check in misfit_reasons(each, checks))
-                raise RecordError("\n".join(dict.fromkeys(reasons)))
-            for each, row in zip(
-                numbers.filter(rejected_rows).to_pylist(), rows.filter(rejected_rows).to_pylist(), strict=True
-            ):
-                yield _dead_letter(misfit_reasons(each, checks), row)
-            batch = batch.filter(pc.invert(rejected_rows))
-    columns = [as_arrow_type(batch.column(field.name), field.arrow_type) for field in schema]
-    for field, column in zip(schema, columns, strict=True):
-        if field.mode == REQUIRED and column.null_count:
-            raise RecordError(null_reason(field))
+        rejected = pc.is_valid(numbers)
+        for each, row in zip(numbers.filter(rejected).to_pylist(), rows.filter(rejected).to_pylist(), strict=True):
+            failed = misfit_reasons(each, checks)
+            columns = tuple(dict.fromkeys(check.column for check in failed))
+            yield DeadLetter(columns, "\n".join(check.reason for check in failed), json.loads(row))
+        batch = batch.filter(pc.invert(rejected))
+    batch = batch.select(list(schema.names))
+    for field in schema:
+        if field.mode == REQUIRED and batch.column(field.name).null_count:
+            is_null = pc.is_null(batch.column(field.name))
+            invalid = batch.filter(is_null)
+            for index in range(invalid.num_rows):
+                yield dead_letter(invalid.slice(index, 1), field.name, null_reason(field))
+            batch = batch.filter(pc.invert(is_null))
     if batch.num_rows:
-        yield pa.RecordBatch.from_arrays(columns, schema=schema.arrow)
+        arrays = [as_arrow_type(batch.column(field.name), field.arrow_type) for field in schema]
+        yield pa.Table.from_arrays(arrays, schema=schema.arrow)
 
 
 def as_arrow_type(array: pa.Array, wanted: pa.DataType) -> pa.Array:
@@ -219,35 +214,44 @@ def as_arrow_type(array: pa.Array, wanted: pa.DataType) -> pa.Array:
     return array.cast(wanted)
 
 
-@dataclass
-class ReadFromBigquery(beam.PTransform):
-    """Read a `BigqueryRead` into `pyarrow.RecordBatch`es with `schema.arrow`.
+@dataclass(frozen=True)
+class StreamReader:
+    """Reads a stream of a session into the columns of `schema`."""
 
-    Attributes:
-        schema: the columns that are read.
-        batch_size: the largest number of rows in one batch.
-        keeps_dead_letters: a row that does not fit is an element of the output `DEAD_LETTERS`, instead of an error.
-        run_id: see `CatchFinalErrors`.
-    """
+    rows: ClassVar[str] = "rows"
+    part: ClassVar[str] = "stream"
 
     schema: Schema
-    batch_size: int
-    keeps_dead_letters: bool = False
-    run_id: str = ""
 
-    def expand(self, splits: beam.PCollection) -> dict[str, beam.PCollection]:
-        """Turn the partition into RecordBatches, DeadLetters and Failures."""
-        open_session = CatchFinalErrors(_OpenSessionFn(self.schema), self.run_id)
-        opened = splits | "OpenSession" >> beam.ParDo(open_session).with_outputs(FAILURES, main=_STREAMS)
-        read_stream = beam.ParDo(CatchFinalErrors(_ReadStreamFn(self), self.run_id)).with_output_types(pa.RecordBatch)
-        read = (
-            opened[_STREAMS]
-            # It keeps the streams: from here on no repetition can open another session. And it spreads them.
-            | "SpreadStreams" >> beam.Reshuffle()
-            | "ReadStream" >> read_stream.with_outputs(DEAD_LETTERS, FAILURES, main=BATCHES)
-        )
-        failures = (opened[FAILURES], read[FAILURES]) | "Failures" >> beam.Flatten()
-        return {BATCHES: read[BATCHES], DEAD_LETTERS: read[DEAD_LETTERS], FAILURES: failures}
+    def read(self, stream: Stream) -> Generator[pa.Table | DeadLetter]:
+        """Yield the rows of the stream."""
+        bytes_read = Metrics.counter(ReadFromBigquery, "bytes_read")
+        with connected_read_client() as client:
+            for batch, size in stream_batches(client, stream):
+                bytes_read.inc(size)
+                yield from checked_parts(batch, self.schema, stream.checks)
+
+
+class ReadFromBigquery(ReadRows):
+    """Read a `BigqueryRead` into `pyarrow.RecordBatch`es; counts `bytes_read` as well."""
+
+    reader: StreamReader
+
+    def expand(self, reads: beam.PCollection) -> dict[str, beam.PCollection]:
+        """Turn the read into the streams of a session, and these into RecordBatches, DeadLetters and Failures."""
+        open_session = CatchFinalErrors(_OpenSessionFn(self.reader.schema), self.run_id)
+        opened = reads | "OpenSession" >> beam.ParDo(open_session).with_outputs(FAILURES, main=_STREAMS)
+        # It keeps the streams: from here on no repetition can open another session. And it spreads them.
+        outputs = super().expand(opened[_STREAMS] | "SpreadStreams" >> beam.Reshuffle())
+        failures = (opened[FAILURES], outputs[FAILURES]) | "Failures" >> beam.Flatten()
+        return outputs | {FAILURES: failures}
+
+    def batches(self, reads: Iterable[BigqueryRead]) -> Iterator[pa.RecordBatch | DeadLetter]:
+        """Yield the rows of reads in this process, without Beam, one stream after the other. Raises all errors."""
+        for read in reads:
+            with connected_read_client() as client:
+                streams = open_streams(client, read, self.reader.schema)
+            yield from super().batches(streams)
 
 
 class _OpenSessionFn(beam.DoFn):
@@ -255,48 +259,5 @@ class _OpenSessionFn(beam.DoFn):
         self._schema = schema
 
     def process(self, read: BigqueryRead) -> Iterator[Stream]:
-        client = open_read_client()
-        try:
+        with connected_read_client() as client:
             yield from open_streams(client, read, self._schema)
-        finally:
-            client.transport.close()
-
-
-class _ReadStreamFn(beam.DoFn):
-    def __init__(self, read: ReadFromBigquery) -> None:
-        self._schema = read.schema
-        self._batch_size = read.batch_size
-        self._keeps_dead_letters = read.keeps_dead_letters
-        self._rows_read = Metrics.counter(ReadFromBigquery, "rows_read")
-        self._bytes_read = Metrics.counter(ReadFromBigquery, "bytes_read")
-        self._dead_letters = Metrics.counter(ReadFromBigquery, "dead_letters")
-        self._client: BigQueryReadClient | None = None
-
-    def setup(self) -> None:
-        self._client = open_read_client()
-
-    def teardown(self) -> None:
-        if self._client is not None:
-            self._client.transport.close()
-
-    def process(self, stream: Stream) -> Iterator[pa.RecordBatch | beam.pvalue.TaggedOutput]:
-        assert self._client is not None
-        rows = 0
-        for batch, size in stream_batches(self._client, stream):
-            rows += batch.num_rows
-            self._rows_read.inc(batch.num_rows)
-            self._bytes_read.inc(size)
-            for part in checked_parts(batch, self._schema, stream.checks, keeps_dead_letters=self._keeps_dead_letters):
-                if isinstance(part, DeadLetter):
-                    self._dead_letters.inc()
-                    yield beam.pvalue.TaggedOutput(DEAD_LETTERS, part)
-                else:
-                    for start in range(0, part.num_rows, self._batch_size):
-                        yield part.slice(start, self._batch_size)
-        _LOGGER.info("read stream %d of %d: %s rows", stream.index, stream.count, f"{rows:,}")
-
-
-def _dead_letter(checks: tuple[Check, ...], row: str) -> DeadLetter:
-    values: Mapping[str, str | None] = json.loads(row)
-    columns = tuple(dict.fromkeys(check.column for check in checks))
-    return DeadLetter(columns, "\n".join(check.reason for check in checks), values)

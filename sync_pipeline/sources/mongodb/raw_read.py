@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import queue
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
-import apache_beam as beam
 import pyarrow as pa
 from pymongo.collection import Collection
 
 from sync_pipeline.errors import SourceUnavailableError
-from sync_pipeline.failures import FAILURES, CatchFinalErrors
 from sync_pipeline.sources.mongodb.bson_batches import DocumentColumns, read_documents
 from sync_pipeline.sources.mongodb.bson_scan import Documents, MalformedBsonError
 from sync_pipeline.sources.mongodb.config import MongodbConfig
 from sync_pipeline.sources.mongodb.connection import Document, connected, translated_errors
 from sync_pipeline.sources.mongodb.splits import Find
-from sync_pipeline.sources.reading import RowRouter, batches_and_dead_letters
-from sync_pipeline.sources.source import BATCHES, DEAD_LETTERS, DeadLetter, ReadSplit
+from sync_pipeline.sources.prefetch import prefetched
+from sync_pipeline.sources.reading import ReadRows
+from sync_pipeline.sources.source import DeadLetter, ReadSplit
 
 # The server's batches (16 MB) that wait between the connection and the conversion: one is converted while the next
 # arrives.
@@ -31,32 +28,16 @@ WAITING_BATCHES = 1
 # stay in the processor's cache.
 PART_BYTES = 4 * 1024 * 1024
 
-# Raw documents, or how the read ended: None, or the error that ended it.
-_Message = bytes | BaseException | None
 
+def found_parts(
+    collection: Collection[Document], config: MongodbConfig, find: Find, columns: DocumentColumns
+) -> Generator[pa.Table | DeadLetter]:
+    """Run the find and yield its documents as tables of `columns.schema.arrow`, each behind its dead letters.
 
-def find_batches(
-    collection: Collection[Document],
-    config: MongodbConfig,
-    find: Find,
-    columns: DocumentColumns,
-    batch_size: int,
-    *,
-    keeps_dead_letters: bool = False,
-) -> Iterator[pa.RecordBatch | DeadLetter]:
-    """Run the find and yield its documents as batches of `columns.schema.arrow`, at most `batch_size` rows in each.
-
-    A document with a value that does not fit is yielded as a `DeadLetter` where these are kept; else RecordError is
-    raised, after a look at how many there are. Raises SourceError when the read fails.
+    Raises SourceError when the read fails.
     """
-    parts = _parts(_raw_batches(collection, config, find), columns)
-    yield from batches_and_dead_letters(parts, batch_size, "documents", keeps_dead_letters=keeps_dead_letters)
-
-
-def _parts(raw_batches: Iterator[bytes], columns: DocumentColumns) -> Iterator[pa.Table | DeadLetter]:
-    """Yield the documents as tables, each behind those that do not fit."""
     try:
-        for raw in raw_batches:
+        for raw in _raw_batches(collection, config, find):
             for documents in Documents.of(raw).parts(PART_BYTES):
                 table, letters = read_documents(documents, columns)
                 yield from letters
@@ -65,91 +46,45 @@ def _parts(raw_batches: Iterator[bytes], columns: DocumentColumns) -> Iterator[p
         raise SourceUnavailableError("MongoDB sent bytes that are no BSON: run the job again") from None
 
 
-class _AbandonedError(Exception):
-    """The reader went away, so the rest is not wanted."""
-
-
 def _raw_batches(collection: Collection[Document], config: MongodbConfig, find: Find) -> Iterator[bytes]:
     """Yield the documents as they arrive, many at a time, one behind another."""
-    batches: queue.Queue[_Message] = queue.Queue(WAITING_BATCHES)
-    abandoned = threading.Event()
 
-    def put(item: _Message) -> None:
-        while not abandoned.is_set():
-            with contextlib.suppress(queue.Full):
-                return batches.put(item, timeout=0.5)
-        raise _AbandonedError
+    def receive(put: Callable[[bytes], None]) -> None:
+        with translated_errors(config, is_reading=True), collection.find_raw_batches(**find.arguments) as cursor:
+            # Raw, whatever the driver's signature says.
+            raw: Any
+            for raw in cursor:
+                put(raw)
 
-    def receive() -> None:
-        try:
-            with translated_errors(config, is_reading=True), collection.find_raw_batches(**find.arguments) as cursor:
-                # Raw, whatever the driver's signature says.
-                raw: Any
-                for raw in cursor:
-                    put(raw)
-            put(None)
-        except _AbandonedError:
-            return
-        except BaseException as error:  # noqa: BLE001 - raised again by the thread that reads
-            with contextlib.suppress(_AbandonedError):
-                put(error)
-
-    receiver = threading.Thread(target=receive, name="find", daemon=True)
-    receiver.start()
-    try:
-        while isinstance(batch := batches.get(), bytes):
-            yield batch
-        if batch is not None:
-            raise batch
-    finally:
-        abandoned.set()
-        receiver.join()
+    return prefetched(receive, WAITING_BATCHES)
 
 
-@dataclass
-class ReadFromMongodb(beam.PTransform):
-    """Read `Partition`s into `pyarrow.RecordBatch`es with `columns.schema.arrow`, one connection for each.
+@dataclass(frozen=True)
+class FindReader:
+    """Reads a split by one find on one connection.
 
     Attributes:
         config: where the collection is.
         columns: what the documents are read into.
-        batch_size: the largest number of rows in one batch.
         max_retries: how often connecting is tried again.
-        keeps_dead_letters: a document that does not fit is an element of `DEAD_LETTERS`, instead of an error.
-        run_id: see `CatchFinalErrors`.
     """
+
+    rows: ClassVar[str] = "documents"
+    part: ClassVar[str] = "split"
 
     config: MongodbConfig
     columns: DocumentColumns
-    batch_size: int
     max_retries: int
-    keeps_dead_letters: bool = False
-    run_id: str = ""
 
-    def expand(self, splits: beam.PCollection) -> beam.pvalue.DoOutputsTuple:
-        """Turn ReadSplits into RecordBatches, DeadLetters and Failures."""
-        read = beam.ParDo(CatchFinalErrors(_ReadSplitFn(self), self.run_id)).with_output_types(pa.RecordBatch)
-        return splits | "ReadSplit" >> read.with_outputs(DEAD_LETTERS, FAILURES, main=BATCHES)
+    def read(self, split: ReadSplit) -> Generator[pa.Table | DeadLetter]:
+        """Yield the documents of the split. Only connecting is retried."""
+        find = Find.from_statement(split.statement)
+        with (
+            connected(self.config, self.max_retries) as collection,
+            contextlib.closing(found_parts(collection, self.config, find, self.columns)) as parts,
+        ):
+            yield from parts
 
 
-class _ReadSplitFn(beam.DoFn):
-    def __init__(self, read: ReadFromMongodb) -> None:
-        self._config = read.config
-        self._columns = read.columns
-        self._batch_size = read.batch_size
-        self._max_retries = read.max_retries
-        self._keeps_dead_letters = read.keeps_dead_letters
-        self._output = RowRouter(ReadFromMongodb)
-
-    def process(self, split: ReadSplit) -> Iterator[pa.RecordBatch | beam.pvalue.TaggedOutput]:
-        # Only connecting is retried: once rows have left, the runner has to repeat the whole bundle.
-        with connected(self._config, self._max_retries) as collection:
-            parts = find_batches(
-                collection,
-                self._config,
-                Find.from_statement(split.statement),
-                self._columns,
-                self._batch_size,
-                keeps_dead_letters=self._keeps_dead_letters,
-            )
-            yield from self._output.of(split, parts)
+class ReadFromMongodb(ReadRows):
+    """Read `ReadSplit`s into `pyarrow.RecordBatch`es."""

@@ -18,7 +18,7 @@ from sync_pipeline.sources.mongodb.connection_string import check_connection_str
 from sync_pipeline.sources.mongodb.document_query import DocumentQuery
 from sync_pipeline.sources.mongodb.field_choice import choose_fields
 from sync_pipeline.sources.mongodb.filters import Filter, parse_filter
-from sync_pipeline.sources.mongodb.raw_read import ReadFromMongodb
+from sync_pipeline.sources.mongodb.raw_read import FindReader, ReadFromMongodb
 
 # They mean something else to the aggregation by which the columns are found, or nothing.
 # https://www.mongodb.com/docs/manual/reference/operator/projection/
@@ -46,10 +46,10 @@ class MongodbSource:
     def read(self, schema: Schema, run_id: str = "") -> beam.PTransform:
         """Return the transform from `ReadSplit`s to batches of `schema`, dead letters and failures."""
         return ReadFromMongodb(
-            self.connection,
-            DocumentQuery(self.config, self.connection).columns(schema),
+            FindReader(
+                self.connection, DocumentQuery(self.config, self.connection).columns(schema), self.config.max_retries
+            ),
             batch_size=self.config.batch_size,
-            max_retries=self.config.max_retries,
             keeps_dead_letters=self.config.dead_letter_table is not None,
             run_id=run_id,
         )

@@ -12,7 +12,7 @@ from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.schema import Schema
 from sync_pipeline.sources.postgresql.config import PostgresqlConfig
 from sync_pipeline.sources.postgresql.connection import open_connection
-from sync_pipeline.sources.postgresql.copy_read import ReadFromPostgresql
+from sync_pipeline.sources.postgresql.copy_read import CopyReader, ReadFromPostgresql
 from sync_pipeline.sources.postgresql.interval_query import interval_query
 from sync_pipeline.sources.postgresql.session import PostgresqlSession, begin_session
 
@@ -34,10 +34,8 @@ class PostgresqlSource:
     def read(self, schema: Schema, run_id: str = "") -> beam.PTransform:
         """Return the transform from `ReadSplit`s to batches of `schema`, dead letters and failures."""
         return ReadFromPostgresql(
-            self.connection,
-            schema,
+            CopyReader(self.connection, schema, self.config.max_retries),
             batch_size=self.config.batch_size,
-            max_retries=self.config.max_retries,
             keeps_dead_letters=self.config.dead_letter_table is not None,
             run_id=run_id,
         )

@@ -6,7 +6,6 @@ from decimal import Decimal
 import pyarrow as pa
 import pytest
 
-from sync_pipeline.errors import RecordError
 from sync_pipeline.schema import RANGE, REPEATED, REQUIRED, STRUCT, Field, Schema
 from sync_pipeline.sources.bigquery.storage_read import SERVICE_COLUMNS, as_arrow_type, checked_parts, session_limit
 from sync_pipeline.sources.source import DeadLetter
@@ -31,32 +30,25 @@ def batch(*rows: tuple[int | None, str | None, str | None]) -> pa.RecordBatch:
 
 def test_rows_that_do_not_fit_become_dead_letters() -> None:
     rejected = json.dumps({"id": None, "n": "x"})
-    parts = list(
-        checked_parts(
-            batch((1, None, None), (None, "0,1,", rejected), (3, None, None)), SCHEMA, CHECKS, keeps_dead_letters=True
-        )
-    )
+    parts = list(checked_parts(batch((1, None, None), (None, "0,1,", rejected), (3, None, None)), SCHEMA, CHECKS))
     assert parts[0] == DeadLetter(("id", "n"), "id is NULL\nn does not fit", {"id": None, "n": "x"})
     assert parts[1].schema == SCHEMA.arrow
     assert parts[1].column("id").to_pylist() == [1, 3]
 
 
-def test_rows_that_do_not_fit_end_the_run_where_there_is_no_place_for_them() -> None:
-    rows = batch((1, "1,", "{}"), (2, None, None), (3, "0,", "{}"))
-    with pytest.raises(RecordError, match=r"^id is NULL\nn does not fit$"):
-        list(checked_parts(rows, SCHEMA, CHECKS, keeps_dead_letters=False))
-
-
 def test_a_batch_of_misfits_leaves_no_empty_batch() -> None:
-    parts = list(checked_parts(batch((1, "1,", "{}")), SCHEMA, CHECKS, keeps_dead_letters=True))
+    parts = list(checked_parts(batch((1, "1,", "{}")), SCHEMA, CHECKS))
     assert [type(part) for part in parts] == [DeadLetter]
 
 
-def test_null_in_a_required_column_is_refused() -> None:
-    schema = Schema((Field("id", "INT64", REQUIRED),))
-    rows = pa.RecordBatch.from_arrays([pa.array([1, None])], names=["id"])
-    with pytest.raises(RecordError, match=r"^column 'id' has NULL, which is not allowed"):
-        list(checked_parts(rows, schema, (), keeps_dead_letters=False))
+def test_null_in_a_required_column_does_not_fit() -> None:
+    schema = Schema((Field("id", "INT64", REQUIRED), Field("b", "BYTES")))
+    rows = pa.RecordBatch.from_arrays([pa.array([1, None, 3]), pa.array([b"a", b"b", None])], names=["id", "b"])
+    letter, table = checked_parts(rows, schema, ())
+    assert isinstance(letter, DeadLetter)
+    assert letter.reason.startswith("column 'id' has NULL, which is not allowed")
+    assert (letter.columns, letter.row) == (("id",), {"id": None, "b": "62"})
+    assert table.to_pylist() == [{"id": 1, "b": b"a"}, {"id": 3, "b": None}]
 
 
 @pytest.mark.parametrize(
