@@ -25,6 +25,7 @@ LOCK = $(UV_RUN) pip compile --quiet --python-version $(PYTHON_VERSION) --python
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(UPGRADE)
 # uv tells what it downloads, and then lists every package: the list says nothing that the lock file does not.
 WITHOUT_LIST = 2>&1 | sed -u '/^ [+~-] /d'
+SERVERS := tests/integration tests/sandbox tests/deployment
 ARGS ?=
 HISTORIES ?= 5000
 CASES ?= 20000
@@ -40,6 +41,11 @@ demo: install ## Run the product against real servers on this machine
 .PHONY: test
 test: install ## Run the tests; ARGS="-k name" chooses, ARGS=-n0 uses one process
 	@$(PYTHON) -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal $(ARGS)
+
+# Those that start no server and run no program of a deployment.
+.PHONY: test-fast
+test-fast: install ## Run the tests that need no server, in a minute; for while one works
+	@$(PYTHON) -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal $(SERVERS:%=--ignore=%) $(ARGS)
 
 .PHONY: check
 check: install ## Check format, lint, types, layers, Dockerfile and generated files

@@ -5,6 +5,8 @@ The analyzer is ZetaSQL, compiled to WebAssembly: it knows syntax, names, types 
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import functools
 import json
 import re
@@ -81,7 +83,7 @@ IN_BIGQUERY = {
 
 @pytest.fixture(scope="session")
 def language(pytestconfig: pytest.Config) -> LanguageOptions:
-    """Load the analyzer. Compiling it takes a quarter of a minute: the result is kept in pytest's cache."""
+    """Load the analyzer. Compiling it takes half a minute of both cores: one process does it, and pytest keeps it."""
     folder = pytestconfig.cache.mkdir("zetasql") if pytestconfig.cache else None
 
     class CachedConfig(Config):
@@ -92,7 +94,11 @@ def language(pytestconfig: pytest.Config) -> LanguageOptions:
                 settings.write_text(f'[cache]\ndirectory = "{folder.resolve()}/compiled"\n')
                 self.cache = str(settings)
 
-    with pytest.MonkeyPatch.context() as patch:
+    with contextlib.ExitStack() as stack:
+        if folder is not None:
+            # Who waits for the other process finds what that has compiled.
+            fcntl.flock(stack.enter_context((folder / "lock").open("w")), fcntl.LOCK_EX)
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
         patch.setattr(zetasql.core.wasm_client, "Config", CachedConfig)
         language = LanguageOptions.maximum_features()
     language.product_mode = ProductMode.PRODUCT_EXTERNAL

@@ -6,6 +6,7 @@ import contextlib
 import http.server
 import json
 import os
+import re
 import subprocess
 import threading
 import time
@@ -61,6 +62,17 @@ def test_the_uv_that_is_installed_knows_the_variable() -> None:
         pytest.skip("uv is not in .uv: `make install` puts it there")
     told = subprocess.run([uv, "pip", "sync", "--help"], capture_output=True, text=True, check=True)
     assert "UV_SYSTEM_CERTS" in told.stdout
+
+
+def test_the_fast_tests_start_no_server() -> None:
+    shown = subprocess.run(
+        ["make", "--dry-run", "test-fast"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    ignored = set(re.findall(r"--ignore=(\S+)", shown))
+    starting = {path for path in (ROOT / "tests").rglob("*.py") if "sandbox.running(" in path.read_text()}
+    folders = {str(path.parent.relative_to(ROOT)) for path in starting - {Path(__file__)}}
+    assert "tests/integration" in folders
+    assert folders <= ignored
 
 
 VULNERABILITY = {
