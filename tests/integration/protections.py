@@ -21,7 +21,7 @@ from sync_pipeline.smart_sync.bounds import TimestampBounds
 from sync_pipeline.smart_sync.interval import SyncInterval
 from sync_pipeline.smart_sync.upper_bound import UpperBound
 from sync_pipeline.sources.postgresql import clock
-from sync_pipeline.sources.postgresql.source import PostgresqlSource
+from sync_pipeline.sources.postgresql.interval_query import IntervalQuery
 
 
 def without_commit_safe_end() -> AbstractContextManager[Any]:
@@ -109,15 +109,15 @@ REMOVABLE: Mapping[str, Callable[[], AbstractContextManager[Any]]] = {
 
 @contextlib.contextmanager
 def _including_condition() -> Iterator[None]:
-    condition = PostgresqlSource._interval_condition
+    condition = IntervalQuery.condition
 
-    def including(source: PostgresqlSource, interval: SyncInterval) -> str:
-        sql = condition(source, interval)
+    def including(query: IntervalQuery, interval: SyncInterval) -> str:
+        sql = condition(query, interval)
         # The first interval of all has no start.
         assert sql.count(" > '") == (interval.after is not None)
         return sql.replace(" > '", " >= '")
 
-    with mock.patch.object(PostgresqlSource, "_interval_condition", including):
+    with mock.patch.object(IntervalQuery, "condition", including):
         yield
 
 
