@@ -1,4 +1,4 @@
-"""What sources do alike to reach their rows: connect with patience, understand errors, look at columns' names."""
+"""Shared by sources: connecting with retries, mapping of driver errors, checks of column names."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ MAX_BACKOFF_SECONDS = 30
 
 @dataclass(frozen=True)
 class ErrorMapping:
-    """What a driver's error code means to us.
+    """The error class and the remedy for a driver's error code.
 
     Attributes:
-        quotes_data: the server's text may hold a value of a row, and is not shown.
+        quotes_data: whether the server's message may contain a value of a row, so that it is not shown.
     """
 
     error: type[SourceError]
@@ -29,9 +29,10 @@ class ErrorMapping:
 
 
 def connect_with_retries[Connection](connect: Callable[[], Connection], max_retries: int) -> Connection:
-    """Return what `connect` returns; while the server cannot be reached, try `max_retries` times more.
+    """Call `connect` and return its result. Retries an unreachable server `max_retries` times, after 1, 2, 4 … seconds.
 
-    It waits 1, 2, 4 … seconds between. Raises SourceUnavailableError of the last attempt, and any other error at once.
+    Raises:
+        SourceUnavailableError: the last attempt failed. Any other error is raised at once.
     """
     for attempt in range(max_retries):
         try:
@@ -44,7 +45,7 @@ def connect_with_retries[Connection](connect: Callable[[], Connection], max_retr
 
 
 def check_names(names: Iterable[str]) -> None:
-    """Raise SchemaError when a query returns no columns, or several of one name."""
+    """Check column names. Raises SchemaError when a query returns no columns, or duplicate names."""
     counts = Counter(names)
     if not counts:
         raise SchemaError("the query returns no columns: select at least one")

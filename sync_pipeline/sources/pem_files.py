@@ -1,4 +1,4 @@
-"""Certificates and keys as files, which is all that drivers read: there while a connection is opened, and no longer."""
+"""Certificates and keys as temporary files, because drivers read them only from files."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ CERTIFICATE, KEY = "CERTIFICATE-----", "PRIVATE KEY-----"
 
 @contextlib.contextmanager
 def pem_files(wanted: Mapping[Secret, tuple[str, ...]]) -> Iterator[dict[str, str]]:
-    """Yield the path of a file for each of `wanted`, by the parameter; only this process's user may read it.
+    """Yield the path of a file for each secret, by parameter. Only the current user may read the files.
+
+    Deletes the files at the end.
 
     Args:
-        wanted: what each must hold, of CERTIFICATE and KEY.
+        wanted: the secrets, each with its required parts: CERTIFICATE, KEY or both.
 
     Raises:
-        ConfigError: one cannot be read, or does not hold what it must.
+        ConfigError: a secret cannot be read, or lacks a required part.
         SourceUnavailableError: Secret Manager could not be reached.
     """
     texts = {secret.parameter: _checked(secret, parts) for secret, parts in wanted.items()}
@@ -38,7 +40,7 @@ def pem_files(wanted: Mapping[Secret, tuple[str, ...]]) -> Iterator[dict[str, st
 def _checked(secret: Secret, parts: tuple[str, ...]) -> str:
     text = secret.resolve()
     if "ENCRYPTED" in text:
-        # A driver would ask for the passphrase at a terminal, and wait.
+        # A driver would prompt for the passphrase on the terminal and wait.
         raise ConfigError([f"{secret.parameter}: the key is protected by a passphrase: give it without"])
     for part in parts:
         if part not in text:

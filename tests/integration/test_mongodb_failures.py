@@ -85,7 +85,7 @@ def test_wrong_password_in_a_connection_string(syncing: MongodbSyncing) -> None:
 def test_no_user(syncing: MongodbSyncing) -> None:
     for parameters in ({"mongodb_username": None, "mongodb_password": None}, uri(syncing.endpoints)):
         assert str(failure(syncing, **parameters)).endswith(
-            "requires authentication (Unauthorized): no credentials were given: set mongodb_username and "
+            "requires authentication (Unauthorized): credentials are missing: set mongodb_username and "
             "mongodb_password, or put them in mongodb_connection_string"
         )
 
@@ -147,7 +147,7 @@ def test_wrong_replica_set(syncing: MongodbSyncing) -> None:
     [
         pytest.param(
             {"mongodb_collection": "itemz"},
-            "mongodb_collection: there is no collection itemz in database {database}; did you mean items?",
+            "mongodb_collection: database {database} has no collection itemz; did you mean items?",
             id="collection",
         ),
         pytest.param(

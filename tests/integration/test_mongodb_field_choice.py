@@ -164,10 +164,10 @@ def test_a_name_that_no_document_has_is_a_risk(syncing: MongodbSyncing) -> None:
     keys = {"exclude_fields": ["ssm", "customer.address.town"], "hash_fields": ["phone", "n.x", "ssn"]}
     run = syncing.run(dry_run="true", **transformation(**keys))
     assert run.exit_code == 0
-    assert "exclude_fields names ssm, which no document looked at has; did you mean ssn?" in run.printed
-    assert "exclude_fields names customer.address.town, which no document looked at has" in run.printed
-    assert "hash_fields names phone, which no document looked at has" in run.printed
-    assert "hash_fields names n.x, which no document looked at has" in run.printed
+    assert "exclude_fields names ssm, which no examined document has; did you mean ssn?" in run.printed
+    assert "exclude_fields names customer.address.town, which no examined document has" in run.printed
+    assert "hash_fields names phone, which no examined document has" in run.printed
+    assert "hash_fields names n.x, which no examined document has" in run.printed
     assert "hash_fields names ssn" not in run.printed
 
 

@@ -97,7 +97,7 @@ def test_large_collections_are_sampled(syncing: MongodbSyncing, commands: Comman
     described = scanned(syncing)
     assert {"_id", "oldest", "usual", "newest"} == set(described.schema.names)
     (risk,) = described.risks
-    assert "the columns come from a sample, 10 of about 1,001 documents chosen at random" in risk
+    assert "the columns come from a random sample, 10 of about 1,001 documents" in risk
     assert "(mongodb_schema_sample_size=1001) would take about" in risk
     assert all("$match" not in asked["pipeline"][0] for asked in commands.asked if "aggregate" in asked)
     assert scanned(syncing, mongodb_schema_sample_size="1001").risks == ()
@@ -109,7 +109,7 @@ def test_few_documents_of_a_large_collection_are_all_looked_at(syncing: MongodbS
     described = scanned(syncing, mongodb_query='{"kind": 7}')
     assert (described.schema.names, described.risks) == (("_id", "f7", "kind"), ())
     described = scanned(syncing, mongodb_query='{"kind": {"$gte": 0}}')
-    assert "the columns come from a sample" in described.risks[0]
+    assert "the columns come from a random sample" in described.risks[0]
 
 
 @pytest.mark.usefixtures("few")
@@ -149,8 +149,8 @@ def test_more_fields_than_a_table_can_have(syncing: MongodbSyncing) -> None:
         ),
         pytest.param(
             {"updated_at": "2025-01-01", "made": STAMP},
-            "smart_sync_timestamp_column: updated_at is string in the documents, and never a date, so that no interval "
-            "has any of them: store dates in it, or name another field (fields with dates: made)",
+            "smart_sync_timestamp_column: updated_at is string in the documents and never a date, so no interval "
+            "contains them: store dates in it, or name another field (fields with dates: made)",
             id="no date",
         ),
         pytest.param(
@@ -176,7 +176,7 @@ def test_documents_without_a_date_are_not_searched_for_by_increments(
     syncing: MongodbSyncing, commands: Commands
 ) -> None:
     syncing.insert({"_id": 1, "updated_at": STAMP}, {"_id": 2}, {"_id": 3, "updated_at": "x"})
-    said = "2 documents are not read: their updated_at is no date (1 missing, 1 string)"
+    said = "2 documents are not read: their updated_at is not a date (1 missing, 1 string)"
     assert scanned(syncing, EVERYTHING).risks == (said,)
     commands.asked.clear()
     assert scanned(syncing, INCREMENT).risks == ()
@@ -194,7 +194,7 @@ def test_documents_without_a_date_are_counted_by_the_index(
     syncing.insert({"_id": 2000}, {"_id": 3000, "updated_at": "x"}, {"_id": 4000, "updated_at": None})
     syncing.collection.create_index("updated_at", **options)
     # Where a field is missing, the index has null.
-    said = "3 documents are not read: their updated_at is no date (2 null, 1 string)"
+    said = "3 documents are not read: their updated_at is not a date (2 null, 1 string)"
     assert scanned(syncing, INCREMENT).risks == ((said,) if is_counted else ())
     if is_counted:
         (asked,) = (asked for asked in commands.asked if asked.get("pipeline", [{}])[-1].get("$group", {}).get("count"))

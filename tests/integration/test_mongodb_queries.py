@@ -114,7 +114,7 @@ def test_values_that_drivers_stumble_over(syncing: MongodbSyncing) -> None:
 )
 def test_text_that_reads_like_a_double(syncing: MongodbSyncing, text: str, number: float) -> None:
     syncing.insert({"_id": text}, {"_id": number})
-    syncing.run().refused("_id has several types, and strings among them that read like a value of another type")
+    syncing.run().refused("_id has several types, and some strings look like a value of another type")
 
 
 @pytest.mark.parametrize(
@@ -138,5 +138,5 @@ def test_values_of_ids_in_the_job(
     assert len(plan.splits) == count
     shows = any("example.com" in partition.statement for partition in plan.splits)
     assert shows is (asked is not None)
-    risk = "can read them: num_partitions=3 would suit" if count == 1 else "ends of partitions, and whoever may look"
+    risk = "can read them: num_partitions=3 would suit" if count == 1 else "as bounds, which users who may view"
     assert any(risk in said for said in plan.risks) is (count == 1 or shows)

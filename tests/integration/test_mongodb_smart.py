@@ -60,7 +60,7 @@ def test_ids_of_two_intervals_that_would_be_one_row(syncing: MongodbSyncing, loa
     syncing.insert({"_id": loaded, "v": 1, "updated_at": LONG_AGO})
     syncing.smart().succeeded()
     syncing.insert({"_id": newer, "v": 2, "updated_at": now() - HOUR})
-    syncing.smart().refused("_id has several types, and strings among them that read like a value of another type")
+    syncing.smart().refused("_id has several types, and some strings look like a value of another type")
     assert syncing.rows("_id, v") == [(str(loaded), 1)]
 
 
@@ -129,7 +129,8 @@ def test_documents_without_a_date_are_counted(syncing: MongodbSyncing) -> None:
     run = syncing.smart().succeeded()
     assert syncing.column("SELECT _id FROM items ORDER BY _id") == [1, 7]
     assert run.risks[1] == (
-        "7 documents are not read: their updated_at is no date (1 array, 2 date of a year that is not from 1 to 9999, "
+        "7 documents are not read: their updated_at is not a date (1 array, 2 date of a year that is not from 1 to "
+        "9999, "
         "1 long, 1 missing, 1 null, 1 string)"
     )
 
@@ -241,7 +242,7 @@ def test_view_that_repeats_ids(syncing: MongodbSyncing) -> None:
     syncing.insert(*({"_id": number, "updated_at": LONG_AGO, "lines": lines[: number % 2 * 3]} for number in range(10)))
     syncing.mongodb.create_collection("lines", viewOn="items", pipeline=[{"$unwind": "$lines"}])
     message = (
-        "lines is a view that repeats _ids: 15 documents have only 5 different ones, and a merge by _id would keep one "
+        "lines is a view that repeats _ids: 15 documents have only 5 distinct ones, and a merge by _id would keep one "
         "of each. Give primary_key"
     )
     syncing.smart(mongodb_collection="lines").refused(message)

@@ -263,7 +263,7 @@ def test_a_query_that_fails(reader: Reader, query: str, message: str) -> None:
         pytest.param("ABC12", "DatabaseError (SQLSTATE ABC12): see the server's log", id="a state of their own"),
         pytest.param("22012", "DivisionByZero (SQLSTATE 22012): the query cannot process a value", id="data"),
         pytest.param("42501", "InsufficientPrivilege (SQLSTATE 42501): grant", id="a state that has no values else"),
-        pytest.param("XX000", "InternalError_ (SQLSTATE XX000): the server met", id="internal"),
+        pytest.param("XX000", "InternalError_ (SQLSTATE XX000): the server had an internal error", id="internal"),
     ],
 )
 def test_what_a_user_s_function_says_is_not_repeated(

@@ -200,7 +200,7 @@ def test_cloud_sql_with_iam_login(
         # Another server at that address is not believed.
         managed.find_instance.cache_clear()
         api.cloud_sql("my-project", "shop", settings | {"serverCaCert": {"cert": Authority().certificate}})
-        assert "check postgresql_sslrootcert" in str(refused(config))
+        assert "check that postgresql_sslrootcert is" in str(refused(config))
 
 
 AUTHORITY = (
@@ -319,7 +319,7 @@ def test_key_that_is_none(tmp_path: Path, temporary: Path, text: str, problem: s
     ("changes", "login"),
     [
         pytest.param({}, "", id="password"),
-        pytest.param({"username": None, "password": None}, ", login by the client's certificate", id="certificate"),
+        pytest.param({"username": None, "password": None}, ", login with the client certificate", id="certificate"),
         pytest.param(
             {
                 "host": None,
@@ -327,7 +327,7 @@ def test_key_that_is_none(tmp_path: Path, temporary: Path, text: str, problem: s
                 "password": None,
                 "connection_string": Secret("mongodb_connection_string", "mongodb://localhost:{port}/"),
             },
-            ", login by the client's certificate",
+            ", login with the client certificate",
             id="certificate and connection string",
         ),
     ],
@@ -363,8 +363,8 @@ def test_mongodb(
         ),
         pytest.param(
             lambda _: Authority("Other").sign("s", hosts=("127.0.0.1",)),
-            "check mongodb_tls_ca, or tlsCAFile in mongodb_connection_string: it must be of the authority that signed "
-            "the server's certificate",
+            "check mongodb_tls_ca, or tlsCAFile in mongodb_connection_string: it must be the certificate of the "
+            "authority that signed the server's certificate",
             id="other authority",
         ),
         pytest.param(
@@ -382,7 +382,7 @@ def test_mongodb_server_is_refused(
     with tls_servers.handshakes(sign(authority), tmp_path, is_postgresql=False) as port:
         error = refused(mongodb_config(port, tmp_path, authority))
     assert type(error) is SourceQueryError
-    assert str(error).startswith("MongoDB refused the connection: ")
+    assert str(error).startswith("MongoDB rejected the connection: ")
     assert str(error).endswith(f": {remedy}")
     assert "\n" not in str(error)
 
@@ -409,8 +409,8 @@ def test_mongodb_client_is_refused(
     # After a handshake of TLS 1.3, which is over for the client before the server has seen the certificate.
     assert type(error) is SourceUnavailableError
     assert (
-        "(a server closes the connection when it asks for a client's certificate and does not take it: check "
-        "mongodb_tls_certificate_key, which may be missing, expired, revoked, or of another authority)"
+        "(a server closes the connection if it requires a client certificate and rejects it: check "
+        "mongodb_tls_certificate_key, which may be missing, expired, revoked, or issued by another authority)"
     ) in str(error)
     assert "\n" not in str(error)
 
@@ -433,6 +433,4 @@ def test_mongodb_user_of_the_certificate_is_unknown(mongodb_server: TlsServer, t
 def test_mongodb_connection_string_that_turns_tls_off(tmp_path: Path) -> None:
     uri = Secret("mongodb_connection_string", f"mongodb://reader:{PASSWORD}@127.0.0.1/?tls=false")
     error = refused(mongodb_config(1, tmp_path, Authority(), connection_string=uri))
-    assert str(error) == (
-        "mongodb_tls_ca asks for TLS, and mongodb_connection_string turns it off: take tls=false out of it"
-    )
+    assert str(error) == ("mongodb_tls_ca requires TLS, but mongodb_connection_string disables it: remove tls=false")

@@ -1,4 +1,4 @@
-"""Raw BSON documents to Arrow: every value of every document is in its column, or its document is a dead letter."""
+"""Converts raw BSON documents to Arrow. Each value is loaded into its column, or its document is a dead letter."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from sync_pipeline.sources.mongodb.bson_values import LIMITS, MisfitError
 from sync_pipeline.sources.mongodb.to_json import DECODING, id_text, json_bytes, plain_text
 from sync_pipeline.sources.source import DeadLetter
 
-# Of one document's problems so many are told; and so much of a field's name, which may be as long as a document.
+# Maximum number of problems to report per document, and of characters of a field's name, which may be very long.
 MAX_REASONS, MAX_NAME_CHARACTERS = 50, 100
 
 _TYPE_NAMES = {kind.code: name for name, kind in reversed(list(BSON_TYPES.items()))}
@@ -34,19 +34,19 @@ _TYPE_NAMES = {kind.code: name for name, kind in reversed(list(BSON_TYPES.items(
 
 @dataclass(frozen=True)
 class DocumentColumns:
-    """Which columns documents are read into.
+    """The columns that documents are read into.
 
     Attributes:
-        schema: the columns, by their source names.
-        parsed: columns whose type the user has asked for: strings are parsed for them.
-        left_out: columns that are not wanted.
-        ignores_unknown: fields without a column are not wanted either; else their documents do not fit.
-        has_document: the last column holds the whole document, and the others are only copies of its fields.
-        removed, hashed: paths of fields that are removed from the documents before, or whose values become hashes.
-        hashed_in_document: paths whose values become hashes in the column for documents only.
+        schema: the columns, with their source names.
+        parsed: columns whose type the user requested; strings are parsed for them.
+        left_out: excluded columns.
+        ignores_unknown: whether to ignore fields without a column. Otherwise their documents are rejected.
+        has_document: whether the last column holds the whole document. The others are then copies of its fields.
+        removed, hashed: paths of fields to remove from the documents, or to hash, before the conversion.
+        hashed_in_document: paths of fields to hash only in the document column.
         hash_key: see `hashing.digest`.
-        path: the names, from the top of the document down, of a field that is a column besides, and whose name is not
-            the column's: `column_name` of the names with dots between.
+        path: path of a nested field that also has a column, as names from the top level down. The column's name is
+            `column_name` of the names joined with dots.
     """
 
     schema: Schema
@@ -62,13 +62,16 @@ class DocumentColumns:
 
 
 def read_documents(documents: Documents, columns: DocumentColumns) -> tuple[pa.Table, list[DeadLetter]]:
-    """Return the documents as a table of `schema.arrow`, and those that do not fit.
+    """Return the valid documents as a table of `schema.arrow`, and the rejected ones as dead letters.
 
-    A field that is missing or null is NULL. Raises MalformedBsonError.
+    A missing or null field is NULL.
+
+    Raises:
+        MalformedBsonError: the bytes are not BSON.
     """
     documents = edited(documents, columns.removed, columns.hashed, columns.hash_key)
     reading = _Reading(documents, columns)
-    # Of two fields for one column the one of its very name comes first, and counts.
+    # If two fields have the same column, the field with exactly the column's name comes first and wins.
     found = sorted(take_apart(documents), key=_is_renamed)
     for elements in _below(documents, found, columns.path):
         reading.add(elements, is_besides=True)
@@ -88,10 +91,10 @@ def read_documents(documents: Documents, columns: DocumentColumns) -> tuple[pa.T
 
 
 class _Reading:
-    """The columns of some documents as they come together.
+    """The columns of a set of documents during the conversion.
 
     Attributes:
-        problems: by document, for each column that its value does not fit, why; empty after the first `MAX_REASONS`.
+        problems: for each rejected document, the reason by column; empty after the first `MAX_REASONS`.
     """
 
     def __init__(self, documents: Documents, columns: DocumentColumns) -> None:
@@ -103,7 +106,7 @@ class _Reading:
         self.problems: dict[int, dict[str, str]] = defaultdict(dict)
 
     def add(self, elements: Elements, *, is_besides: bool = False) -> None:
-        """Take the values of one field and type in; of one that is a column besides, whatever its name is."""
+        """Add the values of one field and type. `is_besides`: the field is the nested one of `DocumentColumns.path`."""
         try:
             key = elements.key.decode()
         except UnicodeDecodeError:
@@ -135,7 +138,7 @@ class _Reading:
         return None
 
     def add_documents(self) -> None:
-        """Take the documents themselves in, as values of the column for them."""
+        """Add the documents themselves, as values of the document column."""
         documents = edited(self._documents, (), self._columns.hashed_in_document, self._columns.hash_key)
         starts = documents.starts
         rows = np.arange(len(documents))
@@ -145,7 +148,7 @@ class _Reading:
             self._refuse(values.rejected_rows, DOCUMENT, "the document has a text or a name that is not UTF-8")
 
     def column(self, field: Field) -> pa.Array:
-        """Return all values of a column, one for each document."""
+        """Return the values of a column, one per document."""
         count = len(self._documents)
         parts = self._values[field.name]
         if len(parts) == 1 and len(parts[0].rows) == count:
@@ -156,7 +159,7 @@ class _Reading:
             places[rows], is_absent[rows] = np.arange(len(rows)), False
             if len(rows) + np.count_nonzero(is_absent) != count:
                 twice = np.flatnonzero(np.bincount(rows, minlength=count) > 1)
-                self._refuse(twice, field.name, f"the field {field.name!r} is there twice in one document")
+                self._refuse(twice, field.name, f"the document has two fields {field.name!r}")
             arrays = [part.array for part in parts] or [pa.array([], field.arrow_type)]
             column = pa.concat_arrays(arrays).take(pa.array(places, mask=is_absent))
         if field.mode == REQUIRED and column.null_count:
@@ -175,7 +178,7 @@ class _Reading:
 
 
 def _below(documents: Documents, found: list[Elements], path: tuple[str, ...]) -> list[Elements]:
-    """Return the values at the end of the path, under a name that is the path. Arrays have no names in them."""
+    """Return the values at the end of the path, with the path as their name. Does not descend into arrays."""
     values = [elements for elements in found if path and elements.key == path[0].encode()]
     for name in path[1:]:
         values = [
@@ -193,7 +196,7 @@ def _is_renamed(elements: Elements) -> bool:
     return _column_name(key) != key
 
 
-# Of documents whose names are data, no end of names would be kept.
+# The cache is limited, because field names may be data, of which there is no end.
 @functools.lru_cache(maxsize=100_000)
 def _column_name(key: str) -> str:
     return column_name(key)
@@ -202,15 +205,15 @@ def _column_name(key: str) -> str:
 def _unknown(key: str, name: str, code: int) -> str:
     renamed = "" if key == name else f", which would be column {_shown(name)}"
     return (
-        f"field {_shown(key)}{renamed} ({_TYPE_NAMES[code]}) has no column: it was not among the documents that the "
-        "columns were chosen by. Run again, read more documents for them (mongodb_schema_sample_size), or leave it out "
-        "with mongodb_projection or transformation_config.exclude_fields"
+        f"field {_shown(key)}{renamed} ({_TYPE_NAMES[code]}) has no column: no document of the schema inference had "
+        "it. Run again, sample more documents (mongodb_schema_sample_size), or exclude it with mongodb_projection or "
+        "transformation_config.exclude_fields"
     )
 
 
 def _collision(first: str, second: str, name: str) -> str:
     fields = f"fields {_shown(first)} and {_shown(second)} would both be column {_shown(name)}"
-    return f"{fields}: leave one out with mongodb_projection"
+    return f"{fields}: exclude one with mongodb_projection"
 
 
 def _shown(name: str) -> str:
@@ -225,27 +228,27 @@ def _misfit(field: Field, code: int) -> str:
         # https://cloud.google.com/bigquery/docs/reference/standard-sql/data-definition-language#alter_column_set_data_type_statement
         return (
             f"{problem} Run ALTER TABLE … ALTER COLUMN `{field.name}` SET DATA TYPE FLOAT64, which holds whole numbers "
-            "up to 2^53 exactly, or load the table anew by the types that the documents have now "
-            "(delete_existing_table=true), or leave such documents out with mongodb_query"
+            "up to 2^53 exactly, or rebuild the table with the documents' current types (delete_existing_table=true), "
+            "or exclude such documents with mongodb_query"
         )
     return (
-        f"{problem} Load the field as text with transformation_config={overrides} (an existing table has to be loaded "
-        "anew for it, with delete_existing_table=true), or leave such documents out with mongodb_query"
+        f"{problem} Load the field as text with transformation_config={overrides} (rebuild an existing table with "
+        "delete_existing_table=true), or exclude such documents with mongodb_query"
     )
 
 
 def _null_problem(field: Field) -> str:
     return (
         f"column {field.name!r} is null or missing, which is not allowed: it is in primary_key, or REQUIRED in the "
-        "destination. Leave such documents out with mongodb_query, or in an existing table run ALTER TABLE … ALTER "
+        "destination. Exclude such documents with mongodb_query, or in an existing table run ALTER TABLE … ALTER "
         f"COLUMN `{field.name}` DROP NOT NULL"
     )
 
 
 def _dead_letter(document: bytes, columns: DocumentColumns, problems: Mapping[str, str]) -> DeadLetter:
-    """Return a document that does not fit: the fields that have a column, and those that should have had one.
+    """Return the dead letter of a rejected document, with the text of each field by its column name.
 
-    Each is a text, by the column it would go to. What was left out on purpose is not there.
+    Includes fields that lack a column, and omits fields that the user excluded.
     """
     documents = Documents.of(document)
     kinds = {field.name: field.type for field in columns.schema}
@@ -262,7 +265,7 @@ def _dead_letter(document: bytes, columns: DocumentColumns, problems: Mapping[st
             continue
         name = column
         if column in texts and key != column:
-            # What cannot be put into one column is kept under its own name.
+            # Two fields of one column are kept under their own names.
             name = key
             column_of[name] = column
         texts[name] = _text(documents, elements, kinds.get(column))
@@ -275,7 +278,7 @@ def _dead_letter(document: bytes, columns: DocumentColumns, problems: Mapping[st
 
 
 def _text(documents: Documents, elements: Elements, type_name: str | None) -> str | None:
-    """Return the value of one document's field as a text: where its column is STRING, the one that it would hold."""
+    """Return the text of a field's value. For a STRING column, this is the value that the column would have."""
     (value, *_) = decoded_one_by_one(documents, elements)
     if isinstance(value, MisfitError):
         return documents.raw[int(elements.begins[0]) : int(elements.ends[0])].hex()
@@ -292,7 +295,7 @@ def _text(documents: Documents, elements: Elements, type_name: str | None) -> st
 
 
 def _document_text(documents: Documents) -> str:
-    """Return a document as JSON; where it has none, as an object of its fields' texts."""
+    """Return a document as JSON. If it cannot be converted, return an object with the texts of its fields."""
     try:
         return json_bytes(bson.decode(documents.raw, DECODING)).decode()
     except (InvalidBSON, ValueError, RecursionError):

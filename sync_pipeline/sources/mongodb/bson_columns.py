@@ -1,6 +1,6 @@
-"""BSON elements to Arrow: whole columns at once where bytes can be moved, value by value where they must be looked at.
+"""Converts BSON elements to Arrow: whole columns at once if bytes can be copied, otherwise value by value.
 
-Both ways give the same result; the second also finds out which values do not fit.
+Both methods give the same result; only the second finds out which values are invalid.
 """
 
 from __future__ import annotations
@@ -37,21 +37,21 @@ from sync_pipeline.sources.mongodb.to_json import (
     wrapped_values,
 )
 
-# From so many values on, the fixed cost of converting them together is worth it.
+# Minimum number of values for which converting them together pays its fixed cost.
 _AT_ONCE = 50
 
-# 0001-01-01 and the last millisecond of 9999, as BSON counts: milliseconds since 1970.
+# 0001-01-01 and the last millisecond of 9999, in BSON's unit: milliseconds since 1970.
 _FIRST_MOMENT, _LAST_MOMENT = -62_135_596_800_000, 253_402_300_799_999
 
 
 @dataclass(frozen=True)
 class Values:
-    """The values of one field and type, converted.
+    """The converted values of one field and type.
 
     Attributes:
-        rows: the documents they are of.
-        array: of the column's Arrow type, as long as `rows`; null where a value does not fit.
-        rejected_rows: documents whose value does not fit.
+        rows: indexes of the documents that have the values.
+        array: the values, with the column's Arrow type and the length of `rows`; null for an invalid value.
+        rejected_rows: indexes of the documents with an invalid value.
     """
 
     rows: Positions
@@ -60,19 +60,19 @@ class Values:
 
 
 def convert(documents: Documents, elements: Elements, type_name: str, *, parses: bool = False) -> Values:
-    """Return the values as a column of `type_name` holds them; see `column_value` for `parses`."""
+    """Return the values of a column of `type_name`. See `column_value` for `parses`."""
     bulk = _BULK.get((elements.code, type_name))
     if bulk is not None and len(elements.rows):
         try:
             return Values(elements.rows, bulk(documents, elements))
         except (MisfitError, MalformedBsonError, pa.ArrowInvalid, InvalidBSON, ValueError):
-            # Some do not fit; the other way finds them.
+            # Some values are invalid; the conversion value by value finds them.
             pass
     return _one_by_one(documents, elements, type_name, lambda value: column_value(value, type_name, parses=parses))
 
 
 def within_digits(values: Values, digits: pa.DataType) -> Values:
-    """Return the numbers without those that `digits` would have to round."""
+    """Return the values, rejecting numbers that `digits` would have to round."""
     try:
         values.array.cast(digits)
     except pa.ArrowInvalid:
@@ -93,14 +93,14 @@ def _fits(number: pa.Array, digits: pa.DataType) -> bool:
 
 
 def convert_ids(documents: Documents, elements: Elements) -> Values:
-    """Return values of `_id` as a STRING column holds them."""
+    """Return the values of a STRING column for `_id`."""
     if elements.code in (codes.OBJECT_ID, codes.STRING):
         return convert(documents, elements, "STRING")
     return _one_by_one(documents, elements, "STRING", id_text)
 
 
 def decoded_one_by_one(documents: Documents, elements: Elements) -> list[Any]:
-    """Return the decoded values, with MisfitError for what cannot be decoded."""
+    """Return the decoded values, with a MisfitError in place of each that cannot be decoded."""
     try:
         return decoded_values(documents, elements)
     except (InvalidBSON, ValueError):
@@ -128,11 +128,11 @@ def _one_by_one(documents: Documents, elements: Elements, type_name: str, conver
 
 
 def _texts(documents: Documents, elements: Elements) -> pa.Array:
-    # Behind its length, and before its final zero.
+    # The text lies after its length and before its final zero.
     begins, ends = elements.begins + 4, elements.ends - 1
     if (ends < begins).any():
         raise MisfitError
-    # The cast refuses what is not UTF-8.
+    # The cast raises for bytes that are not UTF-8.
     return slices(documents, begins, ends).cast(pa.string())
 
 
@@ -171,7 +171,7 @@ def _json(documents: Documents, elements: Elements) -> pa.Array:
             return json_at_once(documents, elements)
         except (NotAtOnceError, TooManyHeadersError):
             pass
-    # Each inside a document: the names of an array's elements do not count, and may even be equal.
+    # Each value is wrapped in a document. Names of an array's elements do not matter, and may even be equal.
     data = b"".join(wrapped_values(documents, elements))
     check_finite = may_have_non_finite(data)
     values = bson.decode_all(data, DECODING)
@@ -180,7 +180,7 @@ def _json(documents: Documents, elements: Elements) -> pa.Array:
 
 _Conversion = Callable[[Documents, Elements], pa.Array]
 
-# Where many values can be converted at once, exactly or not at all: by type byte and column type.
+# Conversions of many values at once, exact or failing as a whole: by type byte and column type.
 _BULK: Mapping[tuple[int, str], _Conversion] = {
     (codes.STRING, "STRING"): _texts,
     (codes.SYMBOL, "STRING"): _texts,

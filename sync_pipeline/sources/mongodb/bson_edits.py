@@ -1,7 +1,7 @@
-"""Raw BSON with fields removed, or their values replaced by hashes, at any depth; all else stays byte for byte.
+"""Removes fields from raw BSON, or replaces their values by hashes, at any depth. All other bytes stay unchanged.
 
-A path goes through arrays, as in a projection of MongoDB: every document in an array is looked into, and a number in a
-path is a field's name, not a place. What is left of a path may also be one field's name.
+A path passes through arrays, as in a MongoDB projection: it applies to every document in an array, and a number in a
+path is a field's name, not an index. The rest of a path may also be a single field's name with dots.
 """
 
 from __future__ import annotations
@@ -30,8 +30,9 @@ class _Found:
     """Values at the end of a path.
 
     Attributes:
-        elements: the values; `rows` counts the documents that they are directly in.
-        owners: for each level, from the outermost document, where the document or array around each value begins.
+        elements: the values; `rows` are indexes of the documents that directly contain them.
+        owners: for each level, from the outermost document inwards, the position of the document or array that
+            contains each value.
     """
 
     elements: Elements
@@ -40,7 +41,7 @@ class _Found:
 
 @dataclass(frozen=True)
 class _Edit:
-    """New bytes in place of those from `begin` to `end`, within the documents that begin at `owners`."""
+    """A replacement for the bytes from `begin` to `end`, inside the documents that begin at `owners`."""
 
     begin: int
     end: int
@@ -51,9 +52,12 @@ class _Edit:
 def edited(
     documents: Documents, removed: tuple[str, ...], hashed: tuple[str, ...], hash_key: Secret | None
 ) -> Documents:
-    """Return the documents without the fields `removed`, and with hashes in place of the values of `hashed`.
+    """Return the documents without the fields `removed` and with the values of the fields `hashed` replaced by hashes.
 
-    null stays null. Raises MalformedBsonError, and what `hashing.digest` raises.
+    null stays null. Raises the errors of `hashing.digest`.
+
+    Raises:
+        MalformedBsonError: the bytes are not BSON.
     """
     edits: dict[int, _Edit] = {}
     for paths, new in ((hashed, lambda found: _hashes(documents, found, hash_key)), (removed, _removals)):
@@ -99,7 +103,7 @@ def _edits(found: _Found, new: Callable[[_Found], list[tuple[int, bytes]] | None
     if replaced is None:
         return
     elements = found.elements
-    # In front of a value: its type byte, its name and a zero.
+    # A value is preceded by its type byte, its name and a zero.
     starts = elements.begins - len(elements.key) - 2
     for place, (start, end) in enumerate(zip(starts.tolist(), elements.ends.tolist(), strict=True)):
         code, value = replaced[place]
@@ -112,7 +116,7 @@ def _removals(found: _Found) -> list[tuple[int, bytes]]:
 
 
 def _hashes(documents: Documents, found: _Found, hash_key: Secret | None) -> list[tuple[int, bytes]] | None:
-    """Return the type byte and the bytes of each value's hash; None where there is no value."""
+    """Return the type byte and the bytes of each value's hash; None for null."""
     elements = found.elements
     if elements.code in (codes.NULL, codes.UNDEFINED):
         return None
@@ -128,7 +132,7 @@ def _hashes(documents: Documents, found: _Found, hash_key: Secret | None) -> lis
             try:
                 plain = (id_text(value) if is_id else plain_text(value)).encode(errors="surrogatepass")
             except (orjson.JSONEncodeError, RecursionError):
-                # Nested too deeply for JSON.
+                # The value is nested too deeply for JSON.
                 plain = documents.raw[int(elements.begins[place]) : int(elements.ends[place])]
         hashed = digest(plain, hash_key).encode()
         texts.append((codes.STRING, _LENGTH.pack(len(hashed) + 1) + hashed + b"\0"))
@@ -136,10 +140,10 @@ def _hashes(documents: Documents, found: _Found, hash_key: Secret | None) -> lis
 
 
 def _with_edits(documents: Documents, edits: list[_Edit]) -> Documents:
-    """Return the documents with the edits, which are in the order of their places, made."""
+    """Apply the edits, which are in order of their positions."""
     outermost: list[_Edit] = []
     for edit in edits:
-        # A value within one that is removed or hashed is gone with it.
+        # An edit inside a removed or hashed value is obsolete.
         if not outermost or edit.begin >= outermost[-1].end:
             outermost.append(edit)
     grown: dict[int, int] = {}

@@ -1,8 +1,8 @@
-"""Raw BSON taken apart without decoding it: for each field and type of many documents at once, where its values lie.
+"""Locates the values of each field and type in many raw BSON documents at once, without decoding them.
 
-Documents are walked in lockstep. One step takes all documents whose next element has the same type and name, by
-comparing bytes in numpy: the cost is by distinct elements, not by documents, and whatever the documents' shapes are,
-every element of every document is met exactly once. https://bsonspec.org/spec.html
+The scan walks all documents in lockstep. One step advances all documents whose next element has the same type and name,
+by comparing bytes in numpy. So the cost depends on the number of distinct elements instead of documents. For any shapes
+of documents, the scan visits every element exactly once. https://bsonspec.org/spec.html
 """
 
 from __future__ import annotations
@@ -37,33 +37,33 @@ _FIXED_SIZES = {
     MAX_KEY: 0,
 }
 
-# A document's length and the zero at its end.
+# Bytes of a document's length and its final zero.
 _SMALLEST = 5
 
-# As much as is looked at beyond a document at once.
+# Bytes of padding, because the scan may read beyond the end of a document.
 _PADDING = 16
 
-# What a step costs besides the documents it looks at, in documents; what is left costs to walk one by one, by byte; and
-# how much effort is too little to think about it.
+# Cost model, in units of one document per step: the fixed cost of a step, the cost per byte of walking one by one, and
+# the effort below which the choice does not matter.
 _STEP_COST, _BYTE_COST, _SMALL_EFFORT = 500, 2, 1_000_000
 
-# Bytes of a value besides those its int32 in front counts.
+# Bytes of a value that its length prefix (int32) does not count.
 _COUNTED_SIZES = {STRING: 4, OBJECT: 0, ARRAY: 0, BINARY: 5, DB_POINTER: 16, CODE: 4, SYMBOL: 4, CODE_WITH_SCOPE: 0}
 
 
 class MalformedBsonError(Exception):
-    """Bytes that are no BSON. Carries nothing of them."""
+    """The bytes are not BSON. Carries none of them."""
 
 
 @dataclass(frozen=True)
 class Elements:
-    """The values that one field has with one type.
+    """The values of one field with one type.
 
     Attributes:
-        key: the field's name, as bytes of UTF-8.
+        key: the field's name, as UTF-8 bytes.
         code: the type byte.
-        rows: which documents they are of, counted from 0, ascending.
-        begins, ends: where in the buffer each value lies, without its type and name.
+        rows: 0-based indexes of the documents that contain the values, ascending.
+        begins, ends: byte offsets of each value in the buffer, without its type and name.
     """
 
     key: bytes
@@ -75,12 +75,12 @@ class Elements:
 
 @dataclass(frozen=True)
 class Documents:
-    """Documents that lie one behind another in a buffer.
+    """Consecutive documents in a buffer.
 
     Attributes:
-        raw: their bytes.
-        padded: the same and some more, so that a value may be read beyond the last document's end.
-        starts: where each begins, and where the last one ends.
+        raw: the bytes.
+        padded: the bytes with padding, so that a read may pass the end of the last document.
+        starts: byte offsets of the documents, and the end of the last one.
     """
 
     raw: bytes
@@ -89,7 +89,7 @@ class Documents:
 
     @classmethod
     def of(cls, raw: bytes) -> Documents:
-        """Find the documents in `raw`. Raises MalformedBsonError."""
+        """Locate the documents in `raw`. Raises MalformedBsonError when the bytes are not BSON."""
         starts = [0]
         position, size, length_at = 0, len(raw), struct.Struct("<i").unpack_from
         padded = raw + bytes(_PADDING)
@@ -107,7 +107,7 @@ class Documents:
         return len(self.starts) - 1
 
     def parts(self, size: int) -> Iterator[Documents]:
-        """Return the same documents in parts of about `size` bytes, in the same buffer."""
+        """Yield the documents in parts of about `size` bytes that share the buffer."""
         first = 0
         while first < len(self):
             end = int(np.searchsorted(self.starts, self.starts[first] + size))
@@ -124,20 +124,21 @@ class Documents:
         width = np.dtype(dtype).itemsize
         if len(positions) and positions.max() + width > len(self.padded):
             raise MalformedBsonError
-        # A number at every byte, whatever its alignment.
+        # A view with a number at every byte offset, aligned or not.
         everywhere = np.ndarray((len(self.padded) - width + 1,), dtype, self.padded, 0, (1,))
         numbers: npt.NDArray[Any] = everywhere[positions]
         return numbers
 
 
 class TooManyHeadersError(Exception):
-    """There are more names and types than a walk is worth."""
+    """The documents have too many distinct names and types for the scan."""
 
 
 def take_apart(documents: Documents) -> list[Elements]:
-    """Return all elements of the documents, those of one field and type together, in an order that documents have.
+    """Return all elements of the documents, grouped by field and type, in an order that documents have.
 
-    Raises MalformedBsonError.
+    Raises:
+        MalformedBsonError: the bytes are not BSON.
     """
     return take_extents_apart(documents, documents.starts[:-1], documents.starts[1:])
 
@@ -145,17 +146,19 @@ def take_apart(documents: Documents) -> list[Elements]:
 def take_extents_apart(
     documents: Documents, begins: Positions, ends: Positions, max_headers: int | None = None
 ) -> list[Elements]:
-    """Return the elements of the documents or arrays that lie between `begins` and `ends`, which ascend.
+    """Return the elements of the documents or arrays between the ascending offsets `begins` and `ends`.
 
-    Raises MalformedBsonError, and TooManyHeadersError when there are more than `max_headers` names and types.
+    Raises:
+        MalformedBsonError: the bytes are not BSON.
+        TooManyHeadersError: the elements have more than `max_headers` distinct names and types.
     """
     walk = _Walk(documents, begins, ends)
     if len(begins) == 1 and max_headers is None:
-        # Nothing is shared by one document.
+        # A single document shares no steps.
         walk.finish_one_by_one()
     while walk.active.size:
         if walk.active.size == 1:
-            # A step for all documents costs more than to walk one.
+            # A step for all documents costs more than walking the rest one by one.
             walk.finish_one_by_one()
             if max_headers is not None and len(walk.headers) > max_headers:
                 raise TooManyHeadersError
@@ -164,7 +167,7 @@ def take_extents_apart(
         if max_headers is not None and len(walk.headers) > max_headers:
             raise TooManyHeadersError
         if walk.is_laborious():
-            # As where the names are data, so that documents have hardly any in common.
+            # Typical if field names are data, so that documents have few names in common.
             if max_headers is not None:
                 raise TooManyHeadersError
             walk.finish_one_by_one()
@@ -175,20 +178,20 @@ def take_extents_apart(
 
 
 class _Walk:
-    """Where each document has been read to, and what has been found."""
+    """The position of the scan in each document, and the elements found."""
 
     def __init__(self, documents: Documents, begins: Positions, ends: Positions) -> None:
         self._documents = documents
         self._cursors = begins + 4
         self._last = ends - 1
         self.active = np.flatnonzero(self._cursors < self._last)
-        # Headers (type and name) in an order in which documents have them, so that one round serves most documents.
+        # Headers (type and name) in the order in which documents have them, so that one round covers most documents.
         self.headers: list[bytes] = []
         self._found: dict[bytes, list[tuple[Positions, Positions, Positions]]] = {}
         self._effort = 0
 
     def learn(self) -> None:
-        """Learn the headers of the first document that is not at its end, from where it has been read to."""
+        """Learn the remaining headers of the first unfinished document."""
         row = self.active[0]
         place = 0
         cursor, last = int(self._cursors[row]), int(self._last[row])
@@ -204,7 +207,7 @@ class _Walk:
             cursor = int(self._ends(header[0], begin)[0])
 
     def step(self, header: bytes) -> None:
-        """Take the element with this header of every document whose next one it is."""
+        """Advance every document whose next element has this header."""
         rows = self.active
         self._effort += _STEP_COST + len(rows)
         for offset in range(0, len(header), 8):
@@ -226,12 +229,12 @@ class _Walk:
         self.active = self.active[self._cursors[self.active] < self._last[self.active]]
 
     def is_laborious(self) -> bool:
-        """Whether all steps until now cost more than to walk what is left one by one."""
+        """Whether the steps so far cost more than walking the rest one by one."""
         left = int((self._last[self.active] - self._cursors[self.active]).sum())
         return self._effort > _SMALL_EFFORT + _BYTE_COST * left
 
     def finish_one_by_one(self) -> None:
-        """Take all elements of every document that is not at its end, whatever other documents have."""
+        """Read the remaining elements of every unfinished document, one document at a time."""
         found: dict[bytes, list[tuple[int, int, int]]] = {}
         for row in self.active.tolist():
             cursor, last = int(self._cursors[row]), int(self._last[row])

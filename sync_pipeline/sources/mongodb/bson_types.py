@@ -1,16 +1,16 @@
-"""BSON types: what each becomes in BigQuery, and which column the values of several types make together.
+"""BSON types: the BigQuery type of each, and the column type of a field with several types.
 
 | types of a field | BigQuery | note |
 |---|---|---|
 | int, long | INT64 | |
 | double, or double and int | FLOAT64 | every int is a double; a long need not be, so double and long are JSON |
-| decimal, or decimal with int or long | BIGNUMERIC | NaN, infinity and too many digits do not fit |
+| decimal, or decimal with int or long | BIGNUMERIC | NaN, infinity and too many digits are invalid |
 | string, objectId, uuid, symbol, javascript | STRING | alone or together: an ObjectId's 24 digits, a UUID's text |
 | bool / date / binData | BOOL / TIMESTAMP / BYTES | |
-| object, array, and all that is mixed or is not above | JSON | in the canonical form of `bson_texts` |
-| only null, or nothing | STRING | until a destination column says otherwise |
+| object, array, any other type or mixture | JSON | in the canonical form of `to_json` |
+| only null, or no value | STRING | unless an existing destination column has another type |
 
-`_id` is a key and so never JSON or FLOAT64: what would be is STRING, in a form in which no two values are equal.
+`_id` is a key and therefore never JSON or FLOAT64: it is STRING instead, with a distinct text for each value.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ID = "_id"
 DOCUMENT = "document"
 NO_VALUE = frozenset({"null", "undefined", "missing"})
 
-# Ours: the server calls it binData. See `schema_scan`.
+# A name of this package: the server reports UUIDs as binData. See `schema_scan`.
 UUID = "uuid"
 
 
@@ -36,14 +36,14 @@ class BsonType:
 
     Attributes:
         code: the type byte of https://bsonspec.org/spec.html.
-        bigquery: the column type when a field has this type alone.
+        bigquery: the column type of a field with only this type.
     """
 
     code: int
     bigquery: str
 
 
-# By the names that $type gives. https://www.mongodb.com/docs/manual/reference/bson-types/
+# By the names that $type returns. https://www.mongodb.com/docs/manual/reference/bson-types/
 BSON_TYPES: Mapping[str, BsonType] = {
     "double": BsonType(bson.DOUBLE, "FLOAT64"),
     "string": BsonType(bson.STRING, "STRING"),
@@ -69,7 +69,7 @@ BSON_TYPES: Mapping[str, BsonType] = {
     "maxKey": BsonType(bson.MAX_KEY, "JSON"),
 }
 
-# Types that share a column although their own columns differ.
+# Column types of fields with several types.
 _JOINS: tuple[tuple[frozenset[str], str], ...] = (
     (frozenset({"double", "int"}), "FLOAT64"),
     (frozenset({"decimal", "int", "long"}), "BIGNUMERIC"),
@@ -77,7 +77,7 @@ _JOINS: tuple[tuple[frozenset[str], str], ...] = (
 
 
 def joined_type(types: Collection[str]) -> str:
-    """Return the BigQuery type of a column that holds values of all these BSON types."""
+    """Return the BigQuery type of a column for values of all these BSON types."""
     seen = frozenset(types) - NO_VALUE
     if not seen:
         return "STRING"
@@ -88,12 +88,12 @@ def joined_type(types: Collection[str]) -> str:
 
 
 def id_type(types: Collection[str]) -> str:
-    """Return the BigQuery type of `_id`: one that can be a key. A null there is a value like any other."""
+    """Return the BigQuery type of `_id`, which can be a key. null is an ordinary value of `_id`."""
     joined = joined_type(types)
     return joined if joined in KEY_TYPES and NO_VALUE.isdisjoint(types) else "STRING"
 
 
 def column(key: str, types: Collection[str]) -> Field:
-    """Return the column for a field of the documents."""
+    """Return the column of a field."""
     bigquery = id_type(types) if key == ID else joined_type(types)
     return Field(column_name(key), bigquery, source_type=" or ".join(sorted(types)))

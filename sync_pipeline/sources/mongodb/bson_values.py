@@ -1,4 +1,4 @@
-"""One decoded BSON value to the value of a column: exact, or it does not fit."""
+"""Converts one decoded BSON value to the value of a column, exactly or not at all."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from bson.decimal128 import Decimal128
 from sync_pipeline.schema import DECIMAL_DIGITS
 from sync_pipeline.sources.mongodb.to_json import json_bytes, plain_text
 
-# Why a value can be refused.
+# The values that each type accepts, for error messages.
 LIMITS: Mapping[str, str] = {
     "BOOL": "BOOL holds true and false",
     "INT64": "INT64 holds whole numbers from -2^63 to 2^63-1",
-    "FLOAT64": "FLOAT64 holds numbers that are doubles",
+    "FLOAT64": "FLOAT64 holds numbers that a double represents exactly",
     "NUMERIC": "NUMERIC holds 29 digits before the point and 9 after it, no NaN and no infinity",
     "BIGNUMERIC": "BIGNUMERIC holds 38 digits before the point and 38 after it, no NaN and no infinity",
     "STRING": "STRING holds text in UTF-8",
@@ -31,23 +31,26 @@ LIMITS: Mapping[str, str] = {
     "GEOGRAPHY": "GEOGRAPHY is read from strings",
 }
 
-# Decimal128 has 34 digits, and exponents that no context would round; a text may have any.
+# No rounding: Decimal128 has 34 digits and small exponents, a text may have any number of digits.
 _EXACT = Context(prec=10_000, traps=[Inexact])
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
-# Python would cut off what is less than a microsecond.
+# Python would truncate digits after the microsecond.
 _BELOW_MICROSECONDS = re.compile("[.,][0-9]{6}[0-9]*[1-9]")
 
 
 class MisfitError(Exception):
-    """A value does not fit. Carries nothing, so that nothing of the data can leak."""
+    """A value is invalid for its column. Carries no details, so that no data can leak."""
 
 
 def column_value(value: Any, type_name: str, *, parses: bool) -> Any:
-    """Return what a column of `type_name` holds for `value`, which is not null. Raises MisfitError.
+    """Return the value of a column of `type_name` for `value`, which is not null.
 
     Args:
-        parses: the user has asked for this type: strings are parsed, and doubles and decimals take their nearest value.
+        parses: the user requested this type: parse strings, and round doubles and decimals to the nearest value.
+
+    Raises:
+        MisfitError: the column cannot hold the value.
     """
     try:
         return _CONVERSIONS[type_name](value, parses)
@@ -85,7 +88,7 @@ def _float64(value: Any, parses: bool) -> float:
         value = value.to_decimal()
     if isinstance(value, int | Decimal) and not isinstance(value, bool):
         nearest = float(value)
-        # A number too large is infinity, which is not its nearest.
+        # float() returns infinity for a number that is too large.
         is_overflow = nearest in (float("inf"), float("-inf")) and Decimal(value).is_finite()
         if not is_overflow and (parses or nearest == value or nearest != nearest):
             return nearest
@@ -99,7 +102,7 @@ def _decimal(type_name: str) -> Callable[[Any, bool], Decimal]:
         if isinstance(value, bool):
             raise MisfitError
         if isinstance(value, str) and parses:
-            # Python also reads 1_000, and digits of other scripts.
+            # Python also accepts 1_000 and digits of other scripts.
             if not _NUMBER.fullmatch(value.strip(" ")):
                 raise MisfitError
             value = Decimal(value.strip(" "))
@@ -111,7 +114,7 @@ def _decimal(type_name: str) -> Callable[[Any, bool], Decimal]:
             raise MisfitError
         number = Decimal(value)
         if number == 0:
-            # Whatever its exponent.
+            # Compares the numbers, so the exponent does not matter.
             return Decimal(0)
         if not number.is_finite() or number.adjusted() >= integer_digits:
             raise MisfitError

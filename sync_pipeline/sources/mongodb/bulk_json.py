@@ -1,6 +1,6 @@
-"""Canonical JSON of many nested documents and arrays at once: the text that `bson_texts` gives for each, byte for byte.
+"""Canonical JSON of many nested documents and arrays at once, with exactly the text that `to_json` gives for each.
 
-The texts of the members are made column by column, sorted back into their documents' order, and joined.
+Converts the members column by column, sorts their texts back into the order of the documents, and joins them.
 """
 
 from __future__ import annotations
@@ -17,22 +17,23 @@ from sync_pipeline.sources.mongodb import bson_scan as codes
 from sync_pipeline.sources.mongodb.bson_scan import Documents, Elements, Positions, take_extents_apart
 from sync_pipeline.sources.mongodb.to_json import decoded_values, json_bytes
 
-# Where the keys are data, or arrays are long, decoding is faster; and deeper than this is hardly the same twice.
+# Limits beyond which decoding is faster: keys that are data, long arrays, and deep nesting, which rarely repeats.
 MAX_HEADERS, MAX_DEPTH = 200, 20
 
 _NUMPY = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z
-# The years 1000 to 8999, in milliseconds since 1970: the writer refuses some arrays beyond.
+# The years 1000 to 8999, in milliseconds since 1970. The JSON writer rejects some arrays with other years.
 _FIRST_MOMENT, _LAST_MOMENT = -30_610_224_000_000, 221_845_391_999_999
 
 
 class NotAtOnceError(Exception):
-    """These values have to be decoded."""
+    """The values cannot be converted at once and have to be decoded."""
 
 
 def json_at_once(documents: Documents, elements: Elements, depth: int = 0) -> pa.Array:
     """Return the canonical JSON of the values, as strings.
 
-    Raises NotAtOnceError, TooManyHeadersError or MalformedBsonError where they have to be decoded.
+    Raises:
+        NotAtOnceError, TooManyHeadersError, MalformedBsonError: the values have to be decoded instead.
     """
     if elements.code in (codes.OBJECT, codes.ARRAY):
         return _nested(documents, elements, depth + 1)
@@ -41,8 +42,8 @@ def json_at_once(documents: Documents, elements: Elements, depth: int = 0) -> pa
 
 
 def slices(documents: Documents, begins: Positions, ends: Positions) -> pa.Array:
-    """Return the bytes between `begins` and `ends`, which ascend, as binary values."""
-    # The buffer cut at every begin and end: every other piece is a value.
+    """Return the bytes between the ascending offsets `begins` and `ends`, as binary values."""
+    # Offsets at every begin and end divide the buffer; every other piece is a value.
     cuts = np.empty(2 * len(begins), dtype=np.int32)
     cuts[0::2], cuts[1::2] = begins, ends
     return _every_other(cuts, documents.raw)
@@ -81,15 +82,15 @@ def _nested(documents: Documents, elements: Elements, depth: int) -> pa.Array:
 
 
 def _order(members: list[Elements]) -> Positions | None:
-    """Return where each member's text, of all one behind another, comes in the documents; None when it stays."""
+    """Return the permutation that sorts the members' texts into the order of the documents; None if not needed."""
     if len(members) < 2:
         return None
-    # Stable: that way of sorting makes use of it that each member's begins ascend.
+    # The stable sort is faster here, because each member's offsets already ascend.
     return np.argsort(np.concatenate([member.begins for member in members]), kind="stable")
 
 
 def _check_unique(members: list[Elements], count: int) -> None:
-    """Raise NotAtOnceError when a document has a name twice: decoding says which one counts."""
+    """Check for duplicate names. Raises NotAtOnceError when a document has one, because decoding decides which wins."""
     by_key: dict[bytes, list[Positions]] = {}
     for member in members:
         by_key.setdefault(member.key, []).append(member.rows)
@@ -141,7 +142,7 @@ def _dates(documents: Documents, elements: Elements) -> pa.Array:
 
 
 def _written(values: npt.NDArray[np.generic]) -> pa.Array:
-    """Return numbers or moments as the writer of `bson_texts` writes them: as one array, cut at its commas."""
+    """Return the texts of numbers or timestamps from `to_json`'s writer: it writes one array, split at its commas."""
     written = orjson.dumps(np.ascontiguousarray(values), option=_NUMPY)
     commas = np.flatnonzero(np.frombuffer(written, dtype=np.uint8) == ord(","))
     cuts = np.empty(2 * len(values), dtype=np.int32)

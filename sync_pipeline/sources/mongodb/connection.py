@@ -1,4 +1,4 @@
-"""Connections to MongoDB, and the one place its driver's errors become ours."""
+"""Connects to MongoDB and translates the driver's errors."""
 
 from __future__ import annotations
 
@@ -22,32 +22,32 @@ from sync_pipeline.sources.mongodb.to_json import DECODING
 from sync_pipeline.sources.mongodb.transport import encrypts, logs_in_by_certificate, resolved, tls_options
 
 APPLICATION_NAME = "sync-to-bigquery"
-# How long a server, or the right member of a replica set, is looked for in one attempt.
+# Timeout of one attempt to find a server, or a suitable member of a replica set.
 SELECTION_SECONDS = 10
 CONNECT_TIMEOUT_SECONDS = 10
-# After that long it is known, and told, why no server was found.
+# After this time the driver's error contains the reason why it found no server.
 _REASON_SECONDS = 1
 
 Document = dict[str, Any]
 
-# Raised when the server, or the network, took longer than what was asked for allows.
+# Raised when the server or the network exceeds the time limit of an operation.
 TIME_IS_UP = (pymongo.errors.ExecutionTimeout, pymongo.errors.NetworkTimeout)
 
 
 _CREDENTIALS = "check mongodb_username and mongodb_password, or those in mongodb_connection_string and its authSource"
 _NO_CREDENTIALS = (
-    "no credentials were given: set mongodb_username and mongodb_password, or put them in mongodb_connection_string"
+    "credentials are missing: set mongodb_username and mongodb_password, or put them in mongodb_connection_string"
 )
 _UNAUTHORIZED = 13
 _CERTIFICATE_USER = "create the user that the certificate names in the database $external, or give mongodb_username"
 _AGAIN = "run the job again"
 _CLOSED_WITHOUT_TLS = "a server that requires TLS closes connections without it"
-# With TLS 1.3 the handshake is over for the client before the server has seen its certificate.
+# With TLS 1.3 the client finishes the handshake before the server checks the client certificate.
 _CLOSED_WITH_TLS = (
-    "a server closes the connection when it asks for a client's certificate and does not take it: check "
-    "mongodb_tls_certificate_key, which may be missing, expired, revoked, or of another authority"
+    "a server closes the connection if it requires a client certificate and rejects it: check "
+    "mongodb_tls_certificate_key, which may be missing, expired, revoked, or issued by another authority"
 )
-_TOO_LARGE = "a document is larger than MongoDB returns: leave it out with mongodb_query"
+_TOO_LARGE = "a document is larger than MongoDB returns: exclude it with mongodb_query"
 
 # By the server's code. https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml
 ERROR_MEANINGS: Mapping[int, ErrorMapping] = {
@@ -61,20 +61,20 @@ ERROR_MEANINGS: Mapping[int, ErrorMapping] = {
     14: ErrorMapping(SourceQueryError, "correct mongodb_query or mongodb_projection"),
     18: ErrorMapping(SourceQueryError, _CREDENTIALS),
     26: ErrorMapping(SourceQueryError, "check mongodb_database and mongodb_collection"),
-    43: ErrorMapping(SourceUnavailableError, f"the server has given the cursor up: {_AGAIN}"),
+    43: ErrorMapping(SourceUnavailableError, f"the server closed the cursor: {_AGAIN}"),
     50: ErrorMapping(SourceQueryError, "the server took too long: add an index for mongodb_query"),
     73: ErrorMapping(SourceQueryError, "check mongodb_database and mongodb_collection"),
     89: ErrorMapping(SourceUnavailableError, _AGAIN),
     91: ErrorMapping(SourceUnavailableError, f"{_AGAIN} when the server is back"),
-    133: ErrorMapping(SourceUnavailableError, "no member can be read: check readPreference, or wait"),
-    136: ErrorMapping(SourceUnavailableError, "the capped collection went on while it was read"),
-    166: ErrorMapping(SourceQueryError, "the view it is based on is gone: check mongodb_collection"),
-    175: ErrorMapping(SourceUnavailableError, f"the collection or an index was dropped while it was read: {_AGAIN}"),
+    133: ErrorMapping(SourceUnavailableError, "no member is available for reading: check readPreference, or wait"),
+    136: ErrorMapping(SourceUnavailableError, "the capped collection overwrote documents during the read"),
+    166: ErrorMapping(SourceQueryError, "the collection of the view does not exist: check mongodb_collection"),
+    175: ErrorMapping(SourceUnavailableError, f"the collection or an index was dropped during the read: {_AGAIN}"),
     189: ErrorMapping(SourceUnavailableError, f"{_AGAIN} when there is a new primary"),
     237: ErrorMapping(SourceUnavailableError, f"the cursor was killed: {_AGAIN}"),
-    241: ErrorMapping(SourceQueryError, "a value does not suit mongodb_query or mongodb_projection"),
+    241: ErrorMapping(SourceQueryError, "mongodb_query or mongodb_projection cannot process a value"),
     292: ErrorMapping(
-        SourceQueryError, "the server may not use its disk for the schema scan: set mongodb_schema_sample_size"
+        SourceQueryError, "the server does not allow disk use for schema inference: set mongodb_schema_sample_size"
     ),
     8000: ErrorMapping(SourceQueryError, _CREDENTIALS),
     10107: ErrorMapping(SourceUnavailableError, f"{_AGAIN} when there is a new primary"),
@@ -87,7 +87,7 @@ ERROR_MEANINGS: Mapping[int, ErrorMapping] = {
 }
 ANY_OTHER_CODE = ErrorMapping(SourceQueryError, "check mongodb_query and mongodb_projection, and the server's log")
 
-# The driver's errors by class, the most specific first; OperationFailure is looked up by its code.
+# The driver's errors by class, the most specific first. OperationFailure is mapped by its code.
 DRIVER_ERRORS: tuple[tuple[type[Exception], type[SyncError], str], ...] = (
     (pymongo.errors.ServerSelectionTimeoutError, SourceUnavailableError, ""),
     (pymongo.errors.NetworkTimeout, SourceUnavailableError, f"the server did not answer in time: {_AGAIN}"),
@@ -95,27 +95,27 @@ DRIVER_ERRORS: tuple[tuple[type[Exception], type[SyncError], str], ...] = (
     (pymongo.errors.ConfigurationError, ConfigError, ""),
     (pymongo.errors.InvalidName, SourceQueryError, "check mongodb_database and mongodb_collection"),
     (pymongo.errors.ProtocolError, SourceUnavailableError, _AGAIN),
-    (pymongo.errors.PyMongoError, SourceQueryError, "this is not expected of the driver"),
+    (pymongo.errors.PyMongoError, SourceQueryError, "an unexpected error of the driver"),
     (BSONError, SourceQueryError, "a document cannot be decoded"),
 )
 
-# Why no server was found, in the driver's words, where to wait would not help.
+# The driver's messages for reasons why it found no server that waiting does not fix.
 REFUSALS: tuple[tuple[str, str], ...] = (
     ("[Hh]ostname mismatch|doesn't match|IP address mismatch", "give the name in the server's certificate as the host"),
     ("certificate has expired", "renew the server's certificate"),
     (
         "CERTIFICATE_VERIFY_FAILED|certificate verify failed",
         (
-            "check mongodb_tls_ca, or tlsCAFile in mongodb_connection_string: it must be of the authority that signed "
-            "the server's certificate"
+            "check mongodb_tls_ca, or tlsCAFile in mongodb_connection_string: it must be the certificate of the "
+            "authority that signed the server's certificate"
         ),
     ),
-    ("CERTIFICATE_REQUIRED|certificate required", "the server asks for one: give mongodb_tls_certificate_key"),
+    ("CERTIFICATE_REQUIRED|certificate required", "the server requires one: give mongodb_tls_certificate_key"),
     (
         "ALERT_(CERTIFICATE_(REVOKED|EXPIRED|UNKNOWN)|UNKNOWN_CA|BAD_CERTIFICATE)|alert (certificate|unknown ca|bad)",
         (
-            "the server does not take the client's certificate: check mongodb_tls_certificate_key, which may be "
-            "expired, revoked, or of an authority that the server does not know"
+            "the server rejected the client certificate: check mongodb_tls_certificate_key, which may be expired, "
+            "revoked, or issued by an authority that the server does not know"
         ),
     ),
     (
@@ -137,15 +137,18 @@ REFUSALS: tuple[tuple[str, str], ...] = (
 def connected(
     config: MongodbConfig, max_retries: int, *, answer_seconds: float | None = None
 ) -> Iterator[Collection[Document]]:
-    """Connect, and yield the collection; what it reads, a majority of a replica set has, and so cannot be rolled back.
+    """Connect and yield the collection. Reads use majority read concern, so a rollback cannot undo what they return.
 
-    A server that cannot be reached is tried `max_retries` times more, waiting 1, 2, 4 … seconds; a refusal is final.
+    Retries an unreachable server `max_retries` times, after 1, 2, 4 … seconds.
 
     Args:
-        answer_seconds: how long the server may take for an answer. None is for ever: a find answers when it has found
-            documents, which may take hours; that the other side is gone is found out by TCP's keep-alive.
+        answer_seconds: timeout for an answer of the server. None means no timeout: a find answers only when it has
+            found documents, which may take hours. TCP keep-alive detects a lost server.
 
-    Raises SourceUnavailableError, SourceQueryError or ConfigError.
+    Raises:
+        SourceUnavailableError: the server cannot be reached.
+        SourceQueryError: the server rejected the connection; not retried.
+        ConfigError: the connection parameters are invalid.
     """
     client = connect_with_retries(lambda: _connect(config, answer_seconds), max_retries)
     try:
@@ -160,10 +163,10 @@ def connected(
 
 @contextlib.contextmanager
 def translated_errors(config: MongodbConfig, *, is_reading: bool = False) -> Iterator[None]:
-    """Turn the driver's errors into ours. No message has a credential.
+    """Translate the driver's errors. Messages contain no credentials.
 
     Args:
-        is_reading: the server has answered before, so that its address and the network are known to be right.
+        is_reading: whether the server has answered before, so that its address and the network are correct.
     """
     try:
         yield
@@ -174,8 +177,8 @@ def translated_errors(config: MongodbConfig, *, is_reading: bool = False) -> Ite
 def _connect(config: MongodbConfig, answer_seconds: float | None) -> pymongo.MongoClient[Document]:
     client = _open_client(config, answer_seconds)
     try:
-        # The client connects on first use; this also logs in, for which the driver by itself would wait for ever. The
-        # driver looks for a server as long as it may take for all, and not as long as its own option says.
+        # The client connects on first use. This command also logs in, for which the driver has no timeout by itself.
+        # Within `timeout`, the driver searches for a server for the whole time and ignores its own option.
         patience = max(client.options.server_selection_timeout, CONNECT_TIMEOUT_SECONDS) + _REASON_SECONDS
         with translated_errors(config), pymongo.timeout(patience):
             client.admin.command("ping", read_preference=client.read_preference)
@@ -229,7 +232,7 @@ def _translated(error: Exception, config: MongodbConfig, is_reading: bool) -> Sy
         shown = shown_message(error.code or 0, _on_one_line(str(details.get("errmsg", ""))))
         said = name if shown is None else without_credentials(shown)
         if error.code == _UNAUTHORIZED and "requires authentication" in said:
-            # The server's own words for a connection that has not logged in.
+            # The server's message for a connection that has not logged in.
             return SourceQueryError(f"MongoDB: {said} ({name}): {_NO_CREDENTIALS}")
         by_certificate = meaning.remedy == _CREDENTIALS and logs_in_by_certificate(config, uri)
         return meaning.error(f"MongoDB: {said} ({name}): {_CERTIFICATE_USER if by_certificate else meaning.remedy}")
@@ -239,20 +242,20 @@ def _translated(error: Exception, config: MongodbConfig, is_reading: bool) -> Sy
     if isinstance(error, pymongo.errors.ServerSelectionTimeoutError):
         return _gone(reason) if is_reading else _unreachable(reason, config, uri)
     if kind is SourceQueryError and not isinstance(error, pymongo.errors.InvalidName):
-        # What the driver says of documents quotes them.
+        # The driver's messages about documents quote them.
         reason = type(error).__name__
     return kind(f"MongoDB: {reason}: {remedy}")
 
 
 def _gone(reason: str) -> SourceError:
-    return SourceUnavailableError(f"MongoDB went away during the read: {_short(reason)}: {_AGAIN} when it is back")
+    return SourceUnavailableError(f"lost the connection to MongoDB during the read: {_short(reason)}: {_AGAIN}")
 
 
 def _unreachable(reason: str, config: MongodbConfig, uri: str) -> SourceError:
     reason = _short(reason)
     for words, remedy in REFUSALS:
         if re.search(words, reason):
-            return SourceQueryError(f"MongoDB refused the connection: {reason}: {remedy}")
+            return SourceQueryError(f"MongoDB rejected the connection: {reason}: {remedy}")
     where = (
         f"{config.host}:{config.port}" if config.connection_string is None else "the hosts of mongodb_connection_string"
     )
@@ -267,7 +270,7 @@ def _unreachable(reason: str, config: MongodbConfig, uri: str) -> SourceError:
 
 
 def _short(reason: str) -> str:
-    """Return why no server was found, without what the driver knows of every server."""
+    """Return the reason why no server was found, without the driver's description of each server."""
     return re.sub(r" \(configured timeouts: [^)]*\)", "", reason.split(", Timeout: ")[0])
 
 

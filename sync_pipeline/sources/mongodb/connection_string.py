@@ -1,7 +1,7 @@
-"""The connection string: what can be told of it without a network, and how the driver's words about it are quoted.
+"""Checks of the connection string that need no network, and the quoting of the driver's messages about it.
 
-A password is never searched for in a text and replaced: one that is short, or a common word, would be shown by what is
-replaced. So a text that may quote a piece of it is withheld as a whole.
+A message that may quote part of the password is withheld completely. Replacing the password in the message would reveal
+a short or common one by what is missing.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from sync_pipeline.sources.mongodb.config import MongodbConfig
 _USER_INFO = re.compile(r"(mongodb(?:\+srv)?://)\S*@")
 _ESCAPE = "write %40 for @, %3A for :, %2F for /, %3F for ?, %23 for # and %25 for % in user and password"
 _WITHHELD = (
-    "the driver's words are withheld, as they may quote a piece of the password; write "
+    "the driver's message is withheld, because it may quote part of the password; write "
     f"mongodb://USER:PASSWORD@HOST:PORT/?OPTION=VALUE, and {_ESCAPE}"
 )
 
 
 def check_connection_string(secret: Secret) -> list[str]:
-    """Return what is wrong with a connection string, as far as it can be told without a network."""
+    """Return the problems of a connection string that can be found without a network."""
     if not secret.is_plain:
         return []
     uri = secret.resolve()
     try:
         check_uri(uri)
         if uri.startswith("mongodb+srv://"):
-            # The rest needs a name server.
+            # Further checks need DNS.
             return []
         parse_uri(uri, validate=True, warn=False)
     except ConfigError as error:
@@ -44,26 +44,24 @@ def check_connection_string(secret: Secret) -> list[str]:
 
 
 def check_uri(uri: str) -> None:
-    """Raise ConfigError where a piece of the password would be taken for a host, a port or a database."""
+    """Check the escaping. Raises ConfigError when part of the password would be read as a host, port or database."""
     _, _, rest = uri.partition("://")
     authority, separator, tail = _split(rest)
-    # In options an @ may be meant, unless nothing before them has been a user's name.
+    # An @ in the options is legitimate only if a user name precedes them.
     path = tail.partition("?")[0] if separator == "/" else ""
     if "@" in path or ("@" in tail and "@" not in authority):
         raise ConfigError([f"mongodb_connection_string cannot be used: {_ESCAPE}"])
 
 
 def address_risks(config: MongodbConfig, uri: str) -> list[str]:
-    """Return a sentence for the plan where `mongodb_host` is none of the servers in the connection string."""
+    """Return a warning if `mongodb_host` is not among the servers of the connection string."""
     if not uri or config.host is None or config.host.lower() in hosts(uri):
         return []
-    return [
-        f"mongodb_host is {config.host}, which mongodb_connection_string does not name: the connection string counts"
-    ]
+    return [f"mongodb_host is {config.host}, which is not in mongodb_connection_string: the latter takes precedence"]
 
 
 def hosts(uri: str) -> list[str]:
-    """Return the servers of a connection string that can be used, in lower case and without their ports."""
+    """Return the servers of a valid connection string, in lower case and without ports."""
     servers = _split(uri.partition("://")[2])[0].rpartition("@")[2].split(",")
     return [urlsplit(f"//{server}").hostname or "" for server in servers]
 
@@ -80,14 +78,14 @@ def uri_options(uri: str) -> dict[str, str]:
 
 
 def refusal(error: Exception, uri: str) -> str:
-    """Return what the driver says about `uri`, or that its words are withheld."""
+    """Return the driver's message about `uri`, or a note that it is withheld."""
     text = without_credentials(" ".join(str(error).split()))
     reason = _WITHHELD if any(piece in text for piece in _secret_pieces(uri)) else text
     return f"mongodb_connection_string cannot be used: {reason}"
 
 
 def without_credentials(text: str) -> str:
-    """Return `text` without the user and the password of a connection string that it quotes."""
+    """Return `text` without the user and password of any connection string that it quotes."""
     return _USER_INFO.sub(r"\1***@", text)
 
 
@@ -97,7 +95,7 @@ def _split(rest: str) -> tuple[str, str, str]:
 
 
 def _secret_pieces(uri: str) -> Iterator[str]:
-    # To the last @, and in every piece: what is not escaped may be quoted as if it were no part of the password.
+    # All pieces up to the last @: the driver may quote an unescaped part of the password as something else.
     match = re.match(r"[^:]+://[^:]*:(.*)@", uri, re.DOTALL)
     given = [match.group(1)] if match else []
     given += re.findall("(?i)(?:password|authmechanismproperties)=([^&;]*)", uri)

@@ -1,7 +1,7 @@
-"""Whether the fields that `transformation_config` names are there: a name that is misspelt would leave a value in.
+"""Checks that the fields named by `transformation_config` exist: a misspelt name would let a value through.
 
-Only names leave the server. A document may lack any field, so that an unknown name is a risk; one that differs from a
-field's in nothing but its case is an error.
+Only field names leave the server. A document may lack any field, so an unknown name is a warning. A name that differs
+from a field's only in case is an error.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sync_pipeline.sources.mongodb.filters import Filter, both
 from sync_pipeline.sources.mongodb.index_operators import for_aggregation
 from sync_pipeline.suggestions import did_you_mean
 
-# How long the server may look for one field, and in how many documents for the names beside it.
+# Time limit of the search for one field, and number of documents to search for similar names.
 LOOK_MILLISECONDS, LOOK_DOCUMENTS = 3_000, 1_000
 
 _Collection = pymongo.collection.Collection[Document]
@@ -30,9 +30,13 @@ _KEYS = ("exclude_fields", "include_fields", "hash_fields")
 def check_fields(
     collection: _Collection, query: Filter, config: TransformationConfig, types: Collection[str]
 ) -> list[str]:
-    """Return risks of fields that are named and not found in the documents of `query`.
+    """Return warnings about named fields that the documents of `query` lack.
 
-    `types`: fields that are known to be there. Raises SchemaError naming the fields whose case is wrong.
+    Args:
+        types: fields that are known to exist.
+
+    Raises:
+        SchemaError: names differ from fields only in case; names every such field.
     """
     known = set(types) | {column_name(key) for key in types}
     problems: list[str] = []
@@ -47,7 +51,7 @@ def check_fields(
             if similar is not None:
                 problems.append(f"transformation_config.{key} names {path!r}, but the documents call it {similar!r}")
             elif hint is not None:
-                risks.append(f"transformation_config.{key} names {path}, which no document looked at has{hint}")
+                risks.append(f"transformation_config.{key} names {path}, which no examined document has{hint}")
     if problems:
         raise SchemaError("; ".join(problems))
     return risks
@@ -59,7 +63,7 @@ def _exists(collection: _Collection, query: Filter, path: str) -> bool:
     try:
         found = collection.find_one(both(query, {path: {"$exists": True}}), {"_id": 1}, max_time_ms=LOOK_MILLISECONDS)
     except (OperationFailure, *TIME_IS_UP):
-        # No time, or a path that the server takes for something else.
+        # The time limit, or a path with a special meaning to the server.
         return False
     return found is not None
 
@@ -67,7 +71,7 @@ def _exists(collection: _Collection, query: Filter, path: str) -> bool:
 def _similar(
     collection: _Collection, query: Filter, path: str, types: Collection[str]
 ) -> tuple[str | None, str | None]:
-    """Return the field that is meant, when only the case differs, and a hint; nothing where there is no document."""
+    """Return the field that differs only in case, if any, and a hint; both empty without documents."""
     parts, before = path.split("."), ""
     for place, part in enumerate(parts):
         names = _names(collection, query, before)
@@ -88,7 +92,7 @@ def _similar(
 
 
 def _names(collection: _Collection, query: Filter, path: str) -> set[str]:
-    """Return the names of the fields at a path, of some documents, through arrays."""
+    """Return the names of the fields at a path, from a sample of documents, passing through arrays."""
     value = f"${path}" if path else "$$ROOT"
     names = {"$map": {"input": {"$objectToArray": "$$each"}, "in": "$$this.k"}}
     stages: list[Mapping[str, Any]] = [
@@ -96,7 +100,7 @@ def _names(collection: _Collection, query: Filter, path: str) -> set[str]:
         {"$limit": LOOK_DOCUMENTS},
         {"$project": {"_id": 0, "v": {"$cond": [{"$isArray": value}, value, [value]]}}},
         {"$unwind": "$v"},
-        # An array in an array.
+        # An array nested in an array.
         {"$unwind": "$v"},
         {"$match": {"$expr": {"$eq": [{"$type": "$v"}, "object"]}}},
         {"$project": {"k": {"$let": {"vars": {"each": "$v"}, "in": names}}}},

@@ -1,8 +1,8 @@
-"""Which fields of a document leave the server, which are removed by the worker, and which are hashed.
+"""Decides which fields the server sends, which the worker removes, and which it hashes.
 
-`exclude_fields`, `include_fields` and `hash_fields` name fields by their paths, such as `customer.address.city`, as a
-projection of MongoDB does: a path goes through arrays. A name with dots also means a field of that very name, which
-MongoDB allows, and which no projection can name: the worker removes it.
+`exclude_fields`, `include_fields` and `hash_fields` name fields by path, such as `customer.address.city`. As in a
+MongoDB projection, a path passes through arrays. A name with dots also matches a field with exactly that name. MongoDB
+allows such fields, but no projection can name them, so the worker removes them.
 https://www.mongodb.com/docs/manual/core/dot-dollar-considerations/
 """
 
@@ -23,14 +23,14 @@ from sync_pipeline.sources.mongodb.filters import Filter
 
 @dataclass(frozen=True)
 class FieldChoice:
-    """What becomes of the fields of documents.
+    """The handling of the documents' fields.
 
     Attributes:
-        projection: what the server sends.
-        removed: paths that the server may send, and the worker removes.
-        hashed: paths whose values the worker replaces by their hashes.
-        hashed_in_document: the same for the column that holds whole documents only.
-        transformation: what is left to do with columns, by their names.
+        projection: the projection for the server.
+        removed: paths that the server may send and the worker removes.
+        hashed: paths whose values the worker replaces by hashes.
+        hashed_in_document: paths whose values it replaces by hashes only in the document column.
+        transformation: the remaining transformation of columns, by their names.
     """
 
     projection: Filter
@@ -43,25 +43,25 @@ class FieldChoice:
 
     @property
     def sends_id(self) -> bool:
-        """Whether the server sends `_id`, or a part of it."""
+        """Whether the server sends `_id` or part of it."""
         if ID in self.projection:
             return not _is_zero(self.projection[ID])
         return True
 
     def has_column(self, key: str) -> bool:
-        """Whether the field of this name, in the document itself, is wanted."""
+        """Whether the top-level field of this name is selected."""
         names = {key, column_name(key)}
         return names.isdisjoint(self._excluded) and (not self._included or key in self._included)
 
     def sent_notes(self, types: Mapping[str, frozenset[str]]) -> list[str]:
-        """Return a sentence on excluded fields that the server sends nevertheless, of those that `types` has."""
+        """Return a note on excluded fields in `types` that the server sends anyway."""
         keys = [key for key in types if not self.has_column(key) and not self._is_projected_away(key)]
         keys += [path for path in self.removed if any(_is_below(path, field) for field in self.projection)]
         if not keys:
             return []
         reason = (
-            "excluded by the workers, but sent by the server: a projection cannot leave out a name with a dot, one "
-            "that begins with a dollar, a column's name that is not the field's, or a part of what it chooses"
+            "excluded by the workers, but sent by the server: a projection cannot exclude a name with a dot, a name "
+            "that begins with a dollar, a column name that differs from the field's, or part of an included field"
         )
         return [f"{', '.join(dict.fromkeys(keys))}: {reason}"]
 
@@ -72,7 +72,7 @@ class FieldChoice:
         return key in self.projection and "." not in key
 
     def columns(self, types: Mapping[str, frozenset[str]]) -> dict[str, frozenset[str]]:
-        """Return the fields that are wanted with their types; a hash is a string."""
+        """Return the selected fields with their types. A hash is a string."""
         return {
             key: frozenset({"string"}) if key in self.hashed else names
             for key, names in types.items()
@@ -81,13 +81,13 @@ class FieldChoice:
 
 
 def choose_fields(config: TransformationConfig, projection: Filter, *, document_mode: bool) -> FieldChoice:
-    """Return what becomes of the fields of documents. Raises ConfigError when none is left, or MongoDB has no way."""
-    # In document mode the column for documents can be named as well: it is all of them.
+    """Return the handling of fields. Raises ConfigError when no field is left, or MongoDB cannot select a field."""
+    # In document mode, the name of the document column stands for all fields.
     is_column_choice = document_mode and DOCUMENT in config.include_fields
     included = () if is_column_choice else config.include_fields
     if wrong := [path for path in included if not _can_be_projected(path)]:
-        named = f"transformation_config.include_fields names {', '.join(map(repr, wrong))}, which MongoDB cannot choose"
-        raise ConfigError([f"{named}: name the fields that are not wanted in exclude_fields"])
+        named = f"transformation_config.include_fields names {', '.join(map(repr, wrong))}, which MongoDB cannot select"
+        raise ConfigError([f"{named}: name the other fields in exclude_fields instead"])
     combined, removed = _combined(projection, included, config.exclude_fields)
     nested = tuple(path for path in config.hash_fields if "." in path)
     plain = [path for path in config.hash_fields if "." not in path]
@@ -113,7 +113,7 @@ def choose_fields(config: TransformationConfig, projection: Filter, *, document_
 
 
 def _combined(user: Filter, included: Iterable[str], excluded: Iterable[str]) -> tuple[Filter, tuple[str, ...]]:
-    """Return the user's projection less what is not wanted, and the paths that the worker has to remove."""
+    """Return the user's projection without excluded fields, and the paths that the worker has to remove."""
     included, excluded = _outermost(included), tuple(excluded)
     if not included and not excluded:
         return user, ()
@@ -139,7 +139,7 @@ def _combined(user: Filter, included: Iterable[str], excluded: Iterable[str]) ->
         chosen = {field: value for field, value in chosen.items() if field != path and not _is_below(field, path)}
     if not chosen:
         raise ConfigError(
-            ["mongodb_projection, include_fields and exclude_fields leave no field to read: leave one of them out"]
+            ["mongodb_projection, include_fields and exclude_fields leave no field to read: omit one of them"]
         )
     if not any(field == ID or _is_below(field, ID) for field in chosen):
         chosen[ID] = 0
@@ -147,7 +147,7 @@ def _combined(user: Filter, included: Iterable[str], excluded: Iterable[str]) ->
 
 
 def _intersection(chosen: Filter, included: Iterable[str]) -> Filter:
-    """Return what the user's projection and `include_fields` both choose."""
+    """Return the fields that both the user's projection and `include_fields` select."""
     both: Filter = {}
     for field, value in chosen.items():
         for path in included:
@@ -155,14 +155,14 @@ def _intersection(chosen: Filter, included: Iterable[str]) -> Filter:
                 both[field] = value
             elif _is_below(path, field):
                 if not isinstance(value, bool | int | float):
-                    problem = f"mongodb_projection computes {field!r}, and include_fields names a part of it, {path!r}"
-                    raise ConfigError([f"{problem}: include all of it, or choose in the projection"])
+                    problem = f"mongodb_projection computes {field!r}, but include_fields names part of it, {path!r}"
+                    raise ConfigError([f"{problem}: include the whole field, or select in the projection"])
                 both[path] = 1
     return both
 
 
 def _flattened(projection: Filter, prefix: str = "") -> Filter:
-    """Return the projection with paths in place of nested fields."""
+    """Return the projection with paths instead of nested objects."""
     flat: Filter = {}
     for key, value in projection.items():
         if isinstance(value, Mapping) and value and not any(str(name).startswith("$") for name in value):
@@ -173,7 +173,7 @@ def _flattened(projection: Filter, prefix: str = "") -> Filter:
 
 
 def _outermost(paths: Iterable[str]) -> tuple[str, ...]:
-    """Return the paths without those below another: MongoDB takes no two of which one is in the other."""
+    """Return the paths without those below another path: MongoDB rejects overlapping paths."""
     distinct = tuple(dict.fromkeys(paths))
     return tuple(path for path in distinct if not any(_is_below(path, other) for other in distinct))
 
@@ -193,5 +193,5 @@ def _is_zero(value: Any) -> bool:
 
 
 def _column_names(keys: Iterable[str]) -> tuple[str, ...]:
-    """Return the names of the fields and of the columns they go to."""
+    """Return the names of the fields and of their columns."""
     return tuple(dict.fromkeys(name for key in keys for name in (key, column_name(key))))

@@ -1,4 +1,4 @@
-"""What is asked of a collection: the user's filter and projection in Extended JSON, and Smart Sync's interval."""
+"""Filters and projections: the user's, in Extended JSON, and the filters of Smart Sync's interval."""
 
 from __future__ import annotations
 
@@ -18,22 +18,23 @@ from sync_pipeline.sources.mongodb.to_json import EXTENDED, moment_text
 
 Filter = dict[str, Any]
 
-# They run JavaScript on the server. https://www.mongodb.com/docs/manual/core/server-side-javascript/
+# Operators that run JavaScript on the server. https://www.mongodb.com/docs/manual/core/server-side-javascript/
 JAVASCRIPT_OPERATORS = frozenset({"$where", "$function", "$accumulator"})
 
-# The start of the interval where it is a date, and the millisecond before the first date that BigQuery holds: of
-# everything that is later than this, nothing is left out.
+# The start placeholder as an Extended JSON date. For a run over everything, it becomes the millisecond before the
+# earliest date in BigQuery, so that `$gt` excludes nothing.
 _DATE_OF_START = re.compile(rf'(?P<key>"\$date"\s*:\s*)"{re.escape(START_PLACEHOLDER)}"')
 _BEFORE_EARLIEST = '{"$numberLong": "-62135596800001"}'
 
-# Stands in for the interval where only the filter's form is looked at.
+# A sample interval, to check the form of a filter.
 _ANY_MOMENT = moment_text(BEGINNING)
 
 
 def parse_filter(text: str | None, parameter: str, interval: SyncInterval | None = None) -> Filter:
-    """Return what a parameter says in Extended JSON, with the placeholders filled; nothing is the empty filter.
+    """Parse a parameter in Extended JSON, with placeholders filled. None gives the empty filter.
 
-    Raises ConfigError, saying what is wrong, and where.
+    Raises:
+        ConfigError: the text is not valid; names the problem and its position.
     """
     if text is None:
         return {}
@@ -46,7 +47,7 @@ def parse_filter(text: str | None, parameter: str, interval: SyncInterval | None
     refused = sorted(JAVASCRIPT_OPERATORS & set(_keys(document)))
     if refused:
         problem = f"{parameter} uses {' and '.join(refused)}{_place(filled, refused[0], 0)}, which runs JavaScript"
-        raise ConfigError([f"{problem} on the server: say it with query operators, such as $expr"])
+        raise ConfigError([f"{problem} on the server: use query operators instead, such as $expr"])
     try:
         parsed: Filter = bson.json_util.loads(filled, json_options=EXTENDED)
     except (BSONError, ValueError, TypeError, ArithmeticError, KeyError) as error:
@@ -57,17 +58,17 @@ def parse_filter(text: str | None, parameter: str, interval: SyncInterval | None
 def interval_filter(
     column: str, interval: SyncInterval, *, with_nulls: bool = False, after: Any = None, until: Any = None
 ) -> Filter:
-    """Return the filter of the documents whose date `column` is in the interval.
+    """Return the filter for documents whose date in `column` lies in the interval.
 
-    A comparison with a date matches dates only, and arrays that hold one, which are no date: those are left out. BSON
-    counts milliseconds: both bounds are rounded down, which changes nothing, as no date lies between. `column` may be a
-    path; what lies in an array has no one value, and is left out too.
+    Excludes arrays, which a comparison with a date would match if they contain one. Both bounds are rounded down to
+    BSON's milliseconds, which loses nothing, because BSON has no dates in between. `column` may be a path; fields
+    inside arrays are excluded, because they have no single value.
 
     Args:
-        with_nulls: documents in which it is null or missing as well.
-        after, until: a part of the interval instead of all of it.
+        with_nulls: include documents in which the field is null or missing.
+        after, until: bounds of a part of the interval.
     """
-    # Dates of earlier years than BigQuery's first can be in BSON, and in no column.
+    # BSON has dates before the year 1, which BigQuery cannot store.
     start = {"$gte": milliseconds(EARLIEST)} if interval.is_everything else {"$gt": milliseconds(interval.start)}
     bounds = {
         **(start if after is None else {"$gt": after}),
@@ -81,12 +82,12 @@ def interval_filter(
 
 
 def null_filter(column: str) -> Filter:
-    """Return the filter of the documents in which the field is null or missing."""
+    """Return the filter for documents in which the field is null or missing."""
     return {column: {"$eq": None, "$not": {"$type": "array"}}}
 
 
 def not_a_date_filter(column: str) -> Filter:
-    """Return the filter of the documents that no interval of `column` has."""
+    """Return the filter for documents that no interval of `column` contains."""
     return {
         "$or": [
             {column: {"$not": {"$type": "date"}}},
@@ -98,20 +99,20 @@ def not_a_date_filter(column: str) -> Filter:
 
 
 def _above(path: str) -> list[str]:
-    """Return the paths of the objects that a field lies in."""
+    """Return the paths of the objects that contain a field."""
     names = path.split(".")
     return [".".join(names[:count]) for count in range(1, len(names))]
 
 
 def both(first: Filter, second: Filter) -> Filter:
-    """Return the filter of the documents that match both."""
+    """Return the filter for documents that match both filters."""
     if not first or not second:
         return first or second
     return {"$and": [first, second]}
 
 
 def milliseconds(moment: datetime.datetime) -> datetime.datetime:
-    """Return the moment as BSON has it: UTC without a zone, to the millisecond below."""
+    """Return the timestamp for BSON: naive UTC, rounded down to milliseconds."""
     utc = moment.astimezone(datetime.UTC).replace(tzinfo=None)
     return utc.replace(microsecond=utc.microsecond // 1000 * 1000)
 
@@ -121,7 +122,7 @@ def _text(moment: datetime.datetime | str) -> str:
 
 
 def _keys(value: Any) -> Iterator[str]:
-    """Yield all keys at any depth, in the order they are written."""
+    """Yield all keys at any depth, in the order of the text."""
     if isinstance(value, Mapping):
         for key, member in value.items():
             yield key
@@ -132,7 +133,7 @@ def _keys(value: Any) -> Iterator[str]:
 
 
 def _mistake(text: str, document: Any) -> str:
-    """Return what is wrong with the first type wrapper that cannot be read, such as {"$oid": "x"}, and where it is."""
+    """Return the problem and position of the first invalid type wrapper, such as {"$oid": "x"}."""
     seen: dict[str, int] = {}
     for wrapper in _wrappers(document):
         key = next(iter(wrapper))
@@ -142,12 +143,12 @@ def _mistake(text: str, document: Any) -> str:
             bson.json_util.loads(json.dumps(wrapper), json_options=EXTENDED)
         except (BSONError, ValueError, TypeError, ArithmeticError, KeyError) as error:
             shown = json.dumps(wrapper, ensure_ascii=False)
-            return f"{shown}{_place(text, key, number)} is no Extended JSON: {error}"
+            return f"{shown}{_place(text, key, number)} is not Extended JSON: {error}"
     return ""
 
 
 def _wrappers(value: Any) -> Iterator[Mapping[str, Any]]:
-    """Yield the innermost objects whose first key begins with a dollar, in the order they are written."""
+    """Yield the innermost objects whose first key begins with a dollar, in the order of the text."""
     if isinstance(value, Mapping):
         if value and next(iter(value)).startswith("$") and not any(map(_is_nested, value.values())):
             yield value
@@ -163,7 +164,7 @@ def _is_nested(value: Any) -> bool:
 
 
 def _place(text: str, key: str, number: int) -> str:
-    """Return where a key is written for the n-th time, counted from 0."""
+    """Return the position of the n-th occurrence of a key, counted from 0."""
     matches = list(re.finditer(re.escape(json.dumps(key)) + r"\s*:", text))
     if number >= len(matches):
         return ""

@@ -1,7 +1,7 @@
-"""Query operators that bring an index of their own: `$near`, `$nearSphere` and `$text`.
+"""Query operators that require their own index: `$near`, `$nearSphere` and `$text`.
 
-They choose the index, so that a find cannot be cut by ranges of `_id`; and an aggregation, by which the columns are
-found, takes `$text` in its first stage only and the others never.
+A find with such an operator cannot be split by ranges of `_id`. Schema inference uses an aggregation, which accepts
+`$text` only in its first stage and the others not at all.
 https://www.mongodb.com/docs/manual/reference/operator/query/near/
 https://www.mongodb.com/docs/manual/reference/operator/query/text/
 """
@@ -13,23 +13,23 @@ from typing import Any
 
 from sync_pipeline.sources.mongodb.filters import Filter
 
-# Metres, as MongoDB has it: what it divides distances by.
+# The radius of the earth in metres, by which MongoDB divides distances.
 _EARTH_RADIUS = 6_378_100.0
 
 _NEAR = ("$near", "$nearSphere")
 
 
 def chooses_index(query: Any) -> bool:
-    """Whether the query has an operator that chooses the index."""
+    """Whether the query has an operator that requires its own index."""
     if isinstance(query, Mapping):
         return any(key in (*_NEAR, "$text") or chooses_index(value) for key, value in query.items())
     return isinstance(query, list) and any(map(chooses_index, query))
 
 
 def for_aggregation(query: Filter) -> Filter:
-    """Return a filter that an aggregation takes, of the same documents or of a few more: those nearer than asked for.
+    """Return a filter that an aggregation accepts. It may match some more documents, below `$minDistance`.
 
-    `$near` sorts, and selects by its distances; `$geoWithin` selects by the greatest distance alone.
+    `$near` sorts and selects by minimum and maximum distance; `$geoWithin` selects by the maximum only.
     """
     return {key: _without_near(value) for key, value in query.items()}
 
@@ -50,7 +50,7 @@ def _within(name: str, place: Any, distance: Any) -> Filter:
     shape = "$centerSphere" if name == "$nearSphere" else "$center"
     centre = place
     if isinstance(place, Mapping) and "$geometry" in place:
-        # Distances are metres, and stand beside the geometry.
+        # With GeoJSON, distances are in metres, next to the geometry.
         distance = place.get("$maxDistance", distance)
         distance = distance / _EARTH_RADIUS if isinstance(distance, int | float) else None
         shape, centre = "$centerSphere", place["$geometry"].get("coordinates")

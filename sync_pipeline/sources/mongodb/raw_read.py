@@ -20,21 +20,22 @@ from sync_pipeline.sources.prefetch import prefetched
 from sync_pipeline.sources.reading import ReadRows
 from sync_pipeline.sources.source import DeadLetter, ReadSplit
 
-# The server's batches (16 MB) that wait between the connection and the conversion: one is converted while the next
+# Size of the queue between connection and conversion, in server batches (16 MB): one is converted while the next
 # arrives.
 WAITING_BATCHES = 1
 
-# Documents are converted in parts of about this many bytes: so many that a part's fixed cost vanishes, so few that they
-# stay in the processor's cache.
+# Approximate size of a part to convert, in bytes: large enough to amortise the fixed cost, small enough for the
+# processor's cache.
 PART_BYTES = 4 * 1024 * 1024
 
 
 def found_parts(
     collection: Collection[Document], config: MongodbConfig, find: Find, columns: DocumentColumns
 ) -> Generator[pa.Table | DeadLetter]:
-    """Run the find and yield its documents as tables of `columns.schema.arrow`, each behind its dead letters.
+    """Run the find and yield its documents as tables of `columns.schema.arrow`, each after its dead letters.
 
-    Raises SourceError when the read fails.
+    Raises:
+        SourceError: the read fails.
     """
     try:
         for raw in _raw_batches(collection, config, find):
@@ -43,15 +44,15 @@ def found_parts(
                 yield from letters
                 yield table
     except MalformedBsonError:
-        raise SourceUnavailableError("MongoDB sent bytes that are no BSON: run the job again") from None
+        raise SourceUnavailableError("MongoDB sent bytes that are not BSON: run the job again") from None
 
 
 def _raw_batches(collection: Collection[Document], config: MongodbConfig, find: Find) -> Iterator[bytes]:
-    """Yield the documents as they arrive, many at a time, one behind another."""
+    """Yield the documents as they arrive, in buffers of many consecutive documents."""
 
     def receive(put: Callable[[bytes], None]) -> None:
         with translated_errors(config, is_reading=True), collection.find_raw_batches(**find.arguments) as cursor:
-            # Raw, whatever the driver's signature says.
+            # The driver's type annotation is wrong: these are raw bytes.
             raw: Any
             for raw in cursor:
                 put(raw)
@@ -61,12 +62,12 @@ def _raw_batches(collection: Collection[Document], config: MongodbConfig, find: 
 
 @dataclass(frozen=True)
 class FindReader:
-    """Reads a split by one find on one connection.
+    """Reads a split with one find on one connection.
 
     Attributes:
-        config: where the collection is.
-        columns: what the documents are read into.
-        max_retries: how often connecting is tried again.
+        config: the connection parameters.
+        columns: the columns that the documents are read into.
+        max_retries: how often to retry connecting.
     """
 
     rows: ClassVar[str] = "documents"

@@ -1,7 +1,7 @@
-"""Which documents tell the columns: all of a run's, or a sample where there are too many to look at during a launch.
+"""Schema inference: derives the columns from all documents of a run, or from a sample if they are too many.
 
-A launch has a deadline, and a look at a document costs the server 3 to 20 µs: a billion documents would take hours.
-What a sample has not shown is met by the read, which loads it, or says that it does not fit, and never leaves it out.
+A launch has a deadline, and each document costs the server 3 to 20 µs: a billion documents would take hours. If the
+read finds a field or type that the sample lacks, it loads the value or rejects the document, and never drops it.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from sync_pipeline.sources.mongodb.filters import Filter
 from sync_pipeline.sources.mongodb.index_operators import chooses_index, for_aggregation
 from sync_pipeline.sources.mongodb.schema_scan import CollectionKind, field_types
 
-# Up to so many documents are all looked at.
+# Up to this number, inference uses all documents.
 MAX_ALL = 1_000_000
 
-# How many are looked at where there are more, and besides: of the oldest and the newest, and the first that match.
+# Sample size for more documents, and the additional number of oldest, newest and first matching documents.
 SAMPLE_SIZE = 100_000
 ENDS, FIRST = 1_000, 10_000
 
-# A sample is drawn by random places, instead of a scan, where it is less than a twentieth of the collection.
+# $sample uses a random cursor instead of a collection scan if the sample is less than a twentieth of the collection.
 # https://www.mongodb.com/docs/manual/reference/operator/aggregation/sample/
 _SCANNED_SHARE = 20
 
-# How long the server may look in all, and how long it may count, or search for the first that match.
+# Time limits of the whole inference, and of counting or searching for the first matching documents.
 LOOK_SECONDS, SEARCH_SECONDS = 240, 10
 
 _Stages = list[Mapping[str, Any]]
@@ -39,12 +39,12 @@ _Stages = list[Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Inference:
-    """What was seen.
+    """The result of schema inference.
 
     Attributes:
         types: the BSON types by field, `_id` first.
-        sampled: where not all documents were looked at, how many were, of how many; else empty.
-        risks: sentences for the plan.
+        sampled: the size of the sample and of the collection, for the plan; empty if all documents were used.
+        risks: warnings for the plan.
     """
 
     types: Mapping[str, frozenset[str]]
@@ -64,9 +64,11 @@ def infer_types(
     """Return the types of the fields of the documents of `query`.
 
     Args:
-        sample_size: how many random documents to look at; None for all, or a sample where there are too many.
+        sample_size: number of random documents to use; None for all, or a default sample if they are too many.
 
-    Raises SourceQueryError: it takes too long; SchemaError: there are more than `max_fields` fields.
+    Raises:
+        SourceQueryError: the inference takes too long.
+        SchemaError: the documents have more than `max_fields` fields.
     """
     look = _Look(collection, projection, time.monotonic() + LOOK_SECONDS, max_fields)
     matching: _Stages = [{"$match": for_aggregation(query)}]
@@ -80,18 +82,18 @@ def infer_types(
         return _sampled(look, kind, query, documents, sample_size)
     except TIME_IS_UP:
         raise SourceQueryError(
-            f"the look at the documents that tells the columns took longer than {LOOK_SECONDS} seconds, and a launch "
-            "has to end: look at fewer (mongodb_schema_sample_size=10000), add an index for mongodb_query, or load "
-            "whole documents (mongodb_document_mode=true), for which nobody looks at them first"
+            f"schema inference took longer than {LOOK_SECONDS} seconds, its limit during a launch: sample fewer "
+            "documents (mongodb_schema_sample_size=10000), add an index for mongodb_query, or load whole documents "
+            "(mongodb_document_mode=true), which needs no inference"
         ) from None
 
 
 def _sampled(look: _Look, kind: CollectionKind, query: Filter, documents: int, sample_size: int | None) -> Inference:
-    """Return what random documents show, with the newest and the oldest, as fields come and go with the years."""
+    """Return the types of a random sample, and of the newest and oldest documents, because fields change over time."""
     matching: _Stages = [{"$match": query}] if query else []
     size = min(sample_size or SAMPLE_SIZE, documents // _SCANNED_SHARE - 1)
     began = time.monotonic()
-    # The sample first: behind the filter it would read all that match.
+    # Sample before the filter: after it, the server would read all matching documents.
     found = [look.types([{"$sample": {"size": size}}, *matching])]
     seconds = (time.monotonic() - began) / size * documents
     if kind.has_id_order:
@@ -101,21 +103,21 @@ def _sampled(look: _Look, kind: CollectionKind, query: Filter, documents: int, s
         found.append(look.types_if_quick([*matching, {"$limit": FIRST}]))
     sampled = f"{size:,} of about {documents:,} documents"
     risk = (
-        f"the columns come from a sample, {sampled} chosen at random: a document with a field or type that none of "
-        "them has may not fit, and is a dead letter or ends the run. A look at all documents "
+        f"the columns come from a random sample, {sampled}: a document with a field or type outside the sample may be "
+        "invalid, and is a dead letter or fails the run. Inference from all documents "
         f"(mongodb_schema_sample_size={documents}) would take about {_duration(seconds)}"
     )
     if seconds > LOOK_SECONDS:
-        risk += f", and may take {LOOK_SECONDS} seconds: rather take a larger sample, or mongodb_document_mode=true"
+        risk += f", beyond the limit of {LOOK_SECONDS} seconds: use a larger sample, or mongodb_document_mode=true"
     return Inference(_united(found), sampled, (risk,))
 
 
 @dataclass(frozen=True)
 class _Look:
-    """Looks at documents until its time is over.
+    """Reads the types of documents until a deadline.
 
     Attributes:
-        deadline: on the monotonic clock.
+        deadline: the deadline on the monotonic clock, in seconds.
     """
 
     collection: Collection[Document]
@@ -130,7 +132,7 @@ class _Look:
         )
 
     def types_if_quick(self, stages: _Stages) -> Mapping[str, frozenset[str]]:
-        """Return nothing when the server has to search for long."""
+        """Return the types, or an empty mapping if the search takes long."""
         try:
             return self.types(stages, SEARCH_SECONDS)
         except TIME_IS_UP:
@@ -138,7 +140,7 @@ class _Look:
 
 
 def _document_count(collection: Collection[Document]) -> int:
-    """Return how many documents the collection has, about; of a view that takes its time, very many."""
+    """Return an estimate of the collection's size; a very large number for a slow view."""
     try:
         return collection.estimated_document_count(maxTimeMS=SEARCH_SECONDS * 1000)
     except TIME_IS_UP:
@@ -146,7 +148,7 @@ def _document_count(collection: Collection[Document]) -> int:
 
 
 def _are_few(collection: Collection[Document], query: Filter) -> bool:
-    """Whether the query matches no more documents than can all be looked at. No index, and this is not known."""
+    """Whether the query matches few enough documents to use all. False if counting takes long, as without an index."""
     try:
         return collection.count_documents(query, limit=MAX_ALL + 1, maxTimeMS=SEARCH_SECONDS * 1000) <= MAX_ALL
     except TIME_IS_UP:

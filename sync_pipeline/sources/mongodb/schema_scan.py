@@ -1,4 +1,4 @@
-"""The columns of documents that have no schema: the server counts which fields have which types."""
+"""Determines the fields of documents and their types, with an aggregation on the server."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from sync_pipeline.sources.mongodb.index_operators import for_aggregation
 from sync_pipeline.sources.mongodb.to_json import AMBIGUOUS_ID, LENIENT
 from sync_pipeline.suggestions import did_you_mean
 
-# How long the server may count what is only reported, or look for what is hardly there.
+# Time limit for counts that are only reported, and for searches for rare documents.
 COUNT_MILLISECONDS = 10_000
 
 _UNAUTHORIZED = 13
 _UUID_SUBTYPE = 4
 
-# What `LENIENT` makes of bytes that are not UTF-8.
+# The character that `LENIENT` decodes invalid UTF-8 to.
 _NOT_UTF8 = re.compile("[\ud800-\udfff]")
 
-# binData is ordered by length, subtype and bytes: between these two lie all UUIDs and nothing else.
+# binData is ordered by length, subtype and bytes, so exactly the UUIDs lie between these two.
 _FIRST_UUID, _LAST_UUID = Binary(bytes(16), _UUID_SUBTYPE), Binary(bytes([255] * 16), _UUID_SUBTYPE)
 _IS_UUID = {"$and": [{"$gte": ["$$this.v", _FIRST_UUID]}, {"$lte": ["$$this.v", _LAST_UUID]}]}
 _TYPE = {"$cond": [_IS_UUID, UUID, {"$type": "$$this.v"}]}
@@ -38,11 +38,11 @@ _TYPE = {"$cond": [_IS_UUID, UUID, {"$type": "$$this.v"}]}
 
 @dataclass(frozen=True)
 class CollectionKind:
-    """What kind of collection it is.
+    """The kind of a collection.
 
     Attributes:
-        name: `collection`, `view` or `timeseries`; empty where the user may not know.
-        has_id_order: its documents can be read by ranges of an index on `_id` that orders as BSON does.
+        name: `collection`, `view` or `timeseries`; empty if the user lacks the privilege to know.
+        has_id_order: whether an index on `_id` in BSON order allows reads by ranges of `_id`.
     """
 
     name: str
@@ -50,14 +50,14 @@ class CollectionKind:
 
 
 def look_up(collection: Collection[Document]) -> CollectionKind:
-    """Return what the collection is. Raises SourceQueryError when there is none: MongoDB would answer with nothing."""
+    """Return the kind of the collection. Raises SourceQueryError when it does not exist, unlike MongoDB's find."""
     database = collection.database
     try:
         found = list(database.list_collections())
     except OperationFailure as error:
         if error.code != _UNAUTHORIZED:
             raise
-        # A user of one collection may know no more than that it is there.
+        # A user with privileges on only one collection may learn only that it exists.
         found = [{"name": name} for name in database.list_collection_names(authorizedCollections=True, nameOnly=True)]
     known = {str(entry["name"]): entry for entry in found}
     entry = known.get(collection.name)
@@ -73,7 +73,7 @@ def _nothing_there(collection: Collection[Document], known: Iterable[str]) -> st
     database = collection.database.name
     if names:
         return (
-            f"mongodb_collection: there is no collection {collection.name} in database {database}"
+            f"mongodb_collection: database {database} has no collection {collection.name}"
             f"{did_you_mean(collection.name, names)}"
         )
     databases: list[str] = []
@@ -93,23 +93,24 @@ def field_types(
     milliseconds: int,
     max_fields: int | None = None,
 ) -> Mapping[str, frozenset[str]]:
-    """Return the types that each field has in the documents that the `stages` give.
+    """Return the types of each field in the documents that the `stages` return.
 
-    Fields are in the order of their names, `_id` first. A name that is not UTF-8 can be no column: it is left to the
-    read, whose documents with it do not fit.
+    Fields are in alphabetical order, `_id` first. Omits names that are not UTF-8, which cannot be columns; the read
+    rejects their documents.
 
     Args:
-        milliseconds: how long the server may take; then it raises ExecutionTimeout.
+        milliseconds: time limit of the server, which then raises ExecutionTimeout.
 
-    Raises SchemaError when there are more than `max_fields`.
+    Raises:
+        SchemaError: the documents have more than `max_fields` fields.
     """
-    # An array of pairs, in which a value's type stands behind its name.
+    # An array of names, each followed by its value's type.
     pairs = {"$map": {"input": {"$objectToArray": "$$ROOT"}, "in": ["$$this.k", _TYPE]}}
     found = collection.with_options(codec_options=LENIENT).aggregate(
         [
             *stages,
             *([{"$project": projection}] if projection else []),
-            # Most documents have one of a few shapes: only those are taken apart.
+            # Most documents have one of a few shapes, so group by shape before unwinding.
             {"$group": {"_id": pairs}},
             {"$unwind": "$_id"},
             {"$group": {"_id": "$_id"}},
@@ -124,15 +125,15 @@ def field_types(
             types.setdefault(key, set()).add(name)
         if max_fields is not None and len(types) > max_fields:
             raise SchemaError(
-                f"the documents have more than {max_fields:,} different fields, and a BigQuery table has no more "
-                "columns: where names of fields are data, load whole documents (mongodb_document_mode=true); else "
-                "choose fields with mongodb_projection or transformation_config.include_fields"
+                f"the documents have more than {max_fields:,} different fields, BigQuery's limit for columns: if field "
+                "names are data, load whole documents (mongodb_document_mode=true); otherwise select fields with "
+                "mongodb_projection or transformation_config.include_fields"
             )
     return {key: frozenset(types[key]) for key in sorted(types, key=lambda key: (key != ID, key))}
 
 
 def schema_of(types: Mapping[str, frozenset[str]]) -> Schema:
-    """Return the columns. Raises SchemaError naming the fields that would be one column."""
+    """Return the columns. Raises SchemaError naming fields that would share a column."""
     keys: dict[str, list[str]] = {}
     fields: list[Field] = []
     for key, names in types.items():
@@ -146,15 +147,19 @@ def schema_of(types: Mapping[str, frozenset[str]]) -> Schema:
     ]
     if clashes:
         raise SchemaError(
-            f"{'; '.join(clashes)}: leave all but one out with mongodb_projection, or set mongodb_document_mode=true"
+            f"{'; '.join(clashes)}: exclude all but one with mongodb_projection, or set mongodb_document_mode=true"
         )
     return Schema(tuple(fields))
 
 
 def check_view_has_distinct_ids(collection: Collection[Document], query: Filter) -> list[str]:
-    """Return a risk where nobody can tell whether the documents of a view repeat an `_id`, as those of `$unwind` do.
+    """Check that the documents of a view have distinct `_id`s; views with `$unwind` repeat them.
 
-    Of documents with one `_id` a merge by it would keep one. Raises SchemaError when there are any.
+    A merge by `_id` would keep one of several documents with the same `_id`. Returns a warning if the check takes too
+    long.
+
+    Raises:
+        SchemaError: the view repeats an `_id`.
     """
     stages: list[Mapping[str, Any]] = [
         {"$match": for_aggregation(query)},
@@ -165,22 +170,24 @@ def check_view_has_distinct_ids(collection: Collection[Document], query: Filter)
     try:
         found = list(collection.aggregate(stages, allowDiskUse=True, maxTimeMS=COUNT_MILLISECONDS))
     except TIME_IS_UP:
-        problem = f"{collection.name} is a view, and there was no time to look whether it repeats an _id"
-        return [f"{problem}: of documents with one _id the merge by _id keeps one, unless primary_key is given"]
+        problem = f"{collection.name} is a view, and checking whether it repeats an _id took too long"
+        return [f"{problem}: the merge by _id keeps one document per _id, unless primary_key is given"]
     if not found:
         return []
     raise SchemaError(
         f"{collection.name} is a view that repeats _ids: {found[0]['documents']:,} documents have only "
-        f"{found[0]['ids']:,} different ones, and a merge by _id would keep one of each. Give primary_key with the "
-        'columns that tell them apart, or leave _id out (mongodb_projection={"_id": 0}) so that rows are appended'
+        f"{found[0]['ids']:,} distinct ones, and a merge by _id would keep one of each. Give primary_key with columns "
+        'that identify a document, or exclude _id (mongodb_projection={"_id": 0}) to append rows'
     )
 
 
 def check_ids_are_distinct(collection: Collection[Document], query: Filter) -> list[str]:
-    """Return risks of `_id`s of several types as texts. Raises SchemaError when two may have the same text.
+    """Check that `_id`s of several types have distinct texts. Returns a warning if the check takes too long.
 
-    Looks at the whole collection, as far as `query` has the `_id`s, whatever the run reads: what it decides must not
-    change from run to run.
+    Checks all `_id`s of `query`, not only those of the run's interval, so that the result is the same in every run.
+
+    Raises:
+        SchemaError: two `_id`s of different types may have the same text.
     """
     others: Filter = {ID: {"$type": [name for name in BSON_TYPES if name not in ("string", UUID)]}}
     ambiguous: Filter = {ID: {"$type": "string", "$regex": re.compile(AMBIGUOUS_ID).pattern}}
@@ -191,11 +198,11 @@ def check_ids_are_distinct(collection: Collection[Document], query: Filter) -> l
     try:
         are_ambiguous = has(others) and has(ambiguous)
     except TIME_IS_UP:
-        return ["_id may have several types, and there was no time to look for texts that read like another type's"]
+        return ["_id may have several types, and checking for equal texts of different types took too long"]
     if not are_ambiguous:
         return []
     raise SchemaError(
-        "_id has several types, and strings among them that read like a value of another type, such as an ObjectId's "
-        "digits: two documents could become one row. Read one type at a time into a table of its own, with "
-        'mongodb_query={"_id": {"$type": "string"}} and the like'
+        "_id has several types, and some strings look like a value of another type, such as an ObjectId's digits: two "
+        "documents could become one row. Load each type into a separate table, with "
+        'mongodb_query={"_id": {"$type": "string"}} for strings'
     )

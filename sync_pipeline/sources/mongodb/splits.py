@@ -1,9 +1,9 @@
-"""How a collection is cut into parts that are read side by side.
+"""Splits a collection into finds that run in parallel.
 
-The ends of the parts come from a random sample. Parts by `_id` are ranges of its index, which follow the one order that
-BSON has over values of all types, so that every document is in exactly one, whatever its `_id` is. (A comparison in a
-filter would only match values of the same type.) Parts of an interval are ranges of the timestamp, where it has an
-index. Nothing of it needs more than the right to read.
+The bounds come from a random sample. Splits by `_id` are ranges of its index, which follow BSON's total order over
+values of all types, so every document belongs to exactly one split. (A comparison in a filter would match only values
+of the same type.) Splits of an interval are ranges of the timestamp, if it has an index. Splitting needs only the read
+privilege.
 https://www.mongodb.com/docs/manual/reference/bson-type-comparison-order/
 """
 
@@ -31,15 +31,15 @@ from sync_pipeline.sources.mongodb.filters import Filter, both, interval_filter,
 from sync_pipeline.sources.mongodb.index_operators import chooses_index
 from sync_pipeline.sources.mongodb.to_json import DECODING, EXTENDED, LENIENT, extended_json
 
-# Documents that are read by one worker on one connection, when num_partitions does not say.
+# Documents per split, without num_partitions.
 PARTITION_BYTES = 256 * 1024 * 1024
 MAX_PARTITIONS = 100
 
-# A range's ends are as even as the sample is large; the server takes one at random where it is below a twentieth.
+# A larger sample gives more even splits. $sample uses a random cursor only below a twentieth of the collection.
 SAMPLES_PER_PARTITION = 50
 MIN_SAMPLE = 1000
 
-# A view may have to be computed for it.
+# Time limit of the sample, because the server may have to compute a view for it.
 _SAMPLE_MILLISECONDS = 30_000
 
 
@@ -48,7 +48,7 @@ class Find:
     """One find on the collection.
 
     Attributes:
-        minimum, maximum: the range of `_id`, the first included, the last not; None is open.
+        minimum, maximum: the range of `_id`; minimum is inclusive, maximum exclusive, None is unbounded.
     """
 
     query: Filter
@@ -65,7 +65,7 @@ class Find:
         return arguments
 
     def statement(self) -> str:
-        """Return what is sent to the source, in canonical Extended JSON."""
+        """Return the find as canonical Extended JSON."""
         document = {
             "filter": self.query,
             "projection": self.projection,
@@ -76,20 +76,20 @@ class Find:
 
     @classmethod
     def from_statement(cls, statement: str) -> Find:
-        """Return the find that `statement` is."""
+        """Return the find of a `statement`."""
         document = bson.json_util.loads(statement, json_options=EXTENDED)
         return cls(document.get("filter", {}), document.get("projection", {}), document.get("min"), document.get("max"))
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Documents at random.
+    """A random sample of documents.
 
     Attributes:
-        documents: how many the collection has, about.
-        share: of them that the query matches; None where nobody can tell without reading them.
-        size: of a matching document, in bytes.
-        ids, moments: of matching documents, in order.
+        documents: estimated number of documents in the collection.
+        share: the fraction that the query matches; None if only reading them would tell.
+        size: average size of a matching document, in bytes.
+        ids, moments: sorted `_id`s and timestamps of matching documents.
     """
 
     documents: int
@@ -100,14 +100,14 @@ class Sample:
 
     @property
     def rows(self) -> int | None:
-        """How many documents the query matches, about."""
+        """Estimated number of documents that the query matches."""
         return None if self.share is None else round(self.documents * self.share)
 
 
 def take_sample(
     collection: Collection[Document], query: Filter, timestamp_column: str | None, num_partitions: int | None
 ) -> Sample:
-    """Look at random documents of the collection that match `query`; at none where that takes the server long."""
+    """Sample random documents of the collection that match `query`. Returns an empty sample if that takes long."""
     try:
         return _sample(collection, query, timestamp_column, num_partitions)
     except TIME_IS_UP:
@@ -149,7 +149,7 @@ def _sample(
 
 
 def partition_count(sample: Sample, num_partitions: int | None) -> int:
-    """Return how many parts to read in: what is asked for, or by size; one where there is no sample."""
+    """Return the number of splits: `num_partitions`, or by size; one without a sample."""
     if sample.rows is None:
         return 1
     if num_partitions is not None:
@@ -166,34 +166,34 @@ def by_id(
     *,
     shows_any: bool,
 ) -> tuple[list[Find], tuple[str, ...]]:
-    """Return finds by ranges of `_id`, and what is to be said of them.
+    """Return finds by ranges of `_id`, and warnings about them.
 
     Args:
-        shows_any: any `_id` may be an end of a range; else only those that tell nothing of a person. The ends are
-            part of the job, and whoever may look at the job can read them.
+        shows_any: whether any `_id` may be a bound; otherwise only types that cannot hold personal data. Bounds are
+            part of the job, and users who may view the job can read them.
     """
-    # Beyond the two outermost there is nothing, and what does not survive as text cannot be an end.
+    # The first and last value are no useful bounds, and a value that does not survive as text cannot be one.
     usable = [value for value in sample.ids if not isinstance(value, MinKey | MaxKey) and _survives(value)]
     plain = [value for value in usable if _tells_nothing(value)]
     risks: tuple[str, ...] = ()
     if len(plain) < len(usable):
         if shows_any:
-            risks = ("values of _id are the ends of partitions, and whoever may look at the job can read them",)
+            risks = ("read splits have values of _id as bounds, which users who may view the job can read",)
         else:
             usable = plain
-            risk = "_id may hold personal data, and partitions end at its values only where num_partitions is set, as"
-            risks = (f"{risk} whoever may look at the job can read them: num_partitions={count} would suit",)
+            risk = "_id may hold personal data, so its values bound read splits only if num_partitions is set, because"
+            risks = (f"{risk} users who may view the job can read them: num_partitions={count} would be suitable",)
     ends = [{ID: value} for value in _quantiles(usable, count)]
     finds = [Find(query, projection, minimum, maximum) for minimum, maximum in pairwise([None, *ends, None])]
     last: Filter = {ID: {"$type": "maxKey"}}
     if ends and collection.find_one(last, {ID: 1}) is not None:
-        # The one value that an open range does not reach.
+        # The only value that an unbounded range does not include.
         finds.append(Find(both(query, last), projection))
     return finds, risks
 
 
 def _tells_nothing(value: Any) -> bool:
-    """Whether an `_id` is of a type that holds no text: an ObjectId, a number, a date or a UUID."""
+    """Whether an `_id` has a type without text: an ObjectId, a number, a date or a UUID."""
     if isinstance(value, Binary):
         return value.subtype == UUID_SUBTYPE
     return isinstance(value, ObjectId | int | float | Decimal128 | datetime | DatetimeMS | UUID)
@@ -209,7 +209,7 @@ def by_timestamp(
     *,
     with_nulls: bool,
 ) -> list[Find]:
-    """Return finds by parts of the interval, and one for documents without a timestamp where these are wanted."""
+    """Return finds by parts of the interval, and one for documents without a timestamp if these are included."""
     cuts = [None, *_quantiles(sample.moments, count), None]
     finds = [
         Find(both(query, interval_filter(column, interval, after=after, until=until)), projection)
@@ -221,7 +221,7 @@ def by_timestamp(
 
 
 def _quantiles(values: Sequence[Any], count: int) -> list[Any]:
-    """Return at most `count` - 1 values, all different, that cut ordered values into parts of about one size."""
+    """Return at most `count` - 1 distinct values that divide ordered values into parts of similar size."""
     places = sorted({len(values) * part // count for part in range(1, count)} - {0}) if values else []
     ends: list[Any] = []
     for place in places:

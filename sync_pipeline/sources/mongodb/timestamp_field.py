@@ -1,4 +1,4 @@
-"""The field by which Smart Sync reads: whether the documents have it, and which of them have no date there."""
+"""Checks Smart Sync's timestamp field: whether documents have it, and which have no date in it."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from sync_pipeline.sources.mongodb.index_operators import for_aggregation
 from sync_pipeline.sources.mongodb.schema_scan import COUNT_MILLISECONDS, field_types
 from sync_pipeline.suggestions import did_you_mean
 
-# How many documents tell what fields there are, where the one that was named is not.
+# Sample size for suggesting other fields if the named field does not exist.
 _LOOKED_AT = 1_000
 
-# How many documents without a date are counted where the others of the collection are not read.
+# Maximum count of documents without a date in an incremental run.
 _MOST_COUNTED = 10_000
 
-# The dates that an interval can have. What is no date is before or behind them in an index.
+# The range of dates that an interval can contain. In an index, values of other types lie before or after it.
 _FIRST, _LAST = milliseconds(EARLIEST), milliseconds(LATEST)
 
 
 def check_timestamp_field(collection: Collection[Document], query: Filter, column: str) -> None:
-    """Raise SchemaError when there are documents and none has a date there. A search that takes long is given up."""
+    """Check the field, within a time limit. Raises SchemaError when no document has a date in it."""
     try:
         if _has(collection, both(query, {column: {"$type": "date"}})) or not _has(collection, query):
             return
@@ -48,18 +48,18 @@ def check_timestamp_field(collection: Collection[Document], query: Filter, colum
         )
     known = " and ".join(sorted(types[column] - NO_VALUE))
     raise SchemaError(
-        f"smart_sync_timestamp_column: {column} is {known} in the documents, and never a date, so that no interval has "
-        f"any of them: store dates in it, or name another field ({there})"
+        f"smart_sync_timestamp_column: {column} is {known} in the documents and never a date, so no interval contains "
+        f"them: store dates in it, or name another field ({there})"
     )
 
 
 def without_timestamp(
     collection: Collection[Document], query: Filter, column: str, *, includes_null: bool, is_increment: bool
 ) -> list[str]:
-    """Return a sentence on the documents of `query` that no interval has, if there are any.
+    """Return a warning about documents of `query` that no interval contains, if any.
 
-    A run that reads everything counts them all, for ten seconds at most. An increment counts them where an index has
-    them side by side (arrays with a date among others are not there); else it would read the collection for it.
+    A run over everything counts all of them, for at most ten seconds. An incremental run counts them only with an index
+    (which excludes arrays that contain a date), because otherwise it would scan the collection.
     """
     filters: list[Filter] = [query, not_a_date_filter(column)]
     if is_increment:
@@ -76,8 +76,8 @@ def without_timestamp(
     try:
         found = list(collection.aggregate(stages, maxTimeMS=COUNT_MILLISECONDS))
     except TIME_IS_UP:
-        problem = f"documents whose {column} is no date are not read; there was no time to count them"
-        return [f"{problem}: an index on {column} helps"]
+        problem = f"documents whose {column} is not a date are not read. Counting them took too long"
+        return [f"{problem}: create an index on {column}"]
     counts = {str(entry["_id"]): int(entry["count"]) for entry in found}
     total = sum(counts.values())
     if not total:
@@ -86,11 +86,11 @@ def without_timestamp(
         counts["date of a year that is not from 1 to 9999"] = counts.pop("date")
     each = ", ".join(f"{count:,} {name}" for name, count in sorted(counts.items()))
     more = " or more" if is_increment and total == _MOST_COUNTED else ""
-    return [f"{total:,}{more} documents are not read: their {column} is no date ({each})"]
+    return [f"{total:,}{more} documents are not read: their {column} is not a date ({each})"]
 
 
 def has_index(collection: Collection[Document], column: str, *, of_all: bool = False) -> bool:
-    """Whether an index begins with the field, and with `of_all`, whether all documents are in it."""
+    """Whether an index begins with the field; with `of_all`, an index that includes all documents."""
     try:
         return any(
             next(iter(index["key"])) == column
@@ -98,7 +98,7 @@ def has_index(collection: Collection[Document], column: str, *, of_all: bool = F
             for index in collection.list_indexes()
         )
     except OperationFailure:
-        # A view has none, and the user may not be allowed to know.
+        # A view has no indexes, and the user may lack the privilege to list them.
         return False
 
 

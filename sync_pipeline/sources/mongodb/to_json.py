@@ -1,13 +1,13 @@
-"""Canonical JSON and text of BSON values: one form for each, the same in every run and on every path.
+"""Canonical JSON and text of BSON values: one form per value, the same in every run and on every path.
 
 | BSON | JSON |
 |---|---|
 | string, bool, null, object, array | as in JSON; undefined is null |
 | int, long | a number with all its digits |
-| double | the shortest number that reads as the same double; NaN, infinities: "NaN", "Infinity", "-Infinity" |
+| double | the shortest number that parses to the same double; NaN, infinities: "NaN", "Infinity", "-Infinity" |
 | decimal | a string with all its digits: BigQuery's JSON would round the number |
 | objectId | its 24 hexadecimal digits |
-| date | "2025-07-22T13:00:00Z", with ".123000" where there are milliseconds; beyond the years 1 to 9999 Extended JSON |
+| date | "2025-07-22T13:00:00Z", with ".123000" for milliseconds; outside the years 1 to 9999 Extended JSON |
 | binData | Base64, of any subtype; a UUID (subtype 4) its text |
 | regex, timestamp, minKey, maxKey, dbPointer, javascriptWithScope | canonical Extended JSON |
 | javascript, symbol | its text |
@@ -40,14 +40,14 @@ from bson.objectid import ObjectId
 
 from sync_pipeline.sources.mongodb.bson_scan import Documents, Elements
 
-# Dates that Python cannot hold become DatetimeMS, instead of an error for all documents.
+# Decode dates outside Python's range to DatetimeMS, instead of failing for the whole batch.
 DECODING: CodecOptions[dict[str, Any]] = CodecOptions(
     tz_aware=False,
     uuid_representation=UuidRepresentation.STANDARD,
     datetime_conversion=DatetimeConversion.DATETIME_AUTO,
 )
 
-# For what is only looked at: nothing that cannot be decoded ends the look.
+# Decoding for inspection only: replaces invalid UTF-8 instead of failing.
 LENIENT = DECODING.with_options(
     uuid_representation=UuidRepresentation.UNSPECIFIED, unicode_decode_error_handler="surrogateescape"
 )
@@ -55,10 +55,10 @@ LENIENT = DECODING.with_options(
 _WITHOUT_UUIDS = DECODING.with_options(uuid_representation=UuidRepresentation.UNSPECIFIED)
 _UUID_BYTES = 16
 
-# Subclasses of int and str are shown to `_form`: a Code with a scope would be written as its text alone.
+# Passes subclasses of int and str to `_form`. Otherwise a Code with a scope would be written as its text only.
 _OPTIONS = orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z | orjson.OPT_PASSTHROUGH_SUBCLASS
 
-# The bytes of an element that is a double without a finite value; may match elsewhere, but misses none.
+# The bytes of a double element that is not finite. May match other bytes too, but misses none.
 _NOT_FINITE = re.compile(rb"\x01[^\x00]*\x00[\x00-\xff]{6}[\xf0-\xff][\x7f\xff]")
 
 EXTENDED = bson.json_util.CANONICAL_JSON_OPTIONS.with_options(
@@ -67,7 +67,7 @@ EXTENDED = bson.json_util.CANONICAL_JSON_OPTIONS.with_options(
 
 
 def wrapped(code: int, value: bytes) -> bytes:
-    """Return a BSON document with the value, of the type with this byte, as its only field: `v`."""
+    """Return a BSON document with the only field `v`, from the bytes of a value and its type byte."""
     return b"".join((struct.pack("<iB", len(value) + 8, code), b"v\0", value, b"\0"))
 
 
@@ -85,9 +85,12 @@ def decoded_values(documents: Documents, elements: Elements) -> list[Any]:
 
 
 def decoded_value(document: bytes) -> Any:
-    """Return the decoded value of a document whose only field is `v`. Raises InvalidBSON or ValueError.
+    """Return the decoded value of a document whose only field is `v`.
 
-    What says that it is a UUID and has not its length is bytes; the driver would decode nothing that holds it.
+    A UUID of the wrong length is decoded as bytes; the driver would fail for the whole document.
+
+    Raises:
+        InvalidBSON, ValueError: the value cannot be decoded.
     """
     try:
         return bson.decode(document, DECODING)["v"]
@@ -106,7 +109,7 @@ def _with_uuids(value: Any) -> Any:
 
 
 def may_have_non_finite(raw: bytes | memoryview) -> bool:
-    """Whether raw BSON may hold a double that JSON has no number for. True may be wrong, False never is."""
+    """Whether raw BSON may contain NaN or an infinity. True may be wrong, False never is."""
     return _NOT_FINITE.search(raw) is not None
 
 
@@ -114,13 +117,13 @@ def json_bytes(value: Any, *, check_finite: bool = True) -> bytes:
     """Return the canonical JSON of a decoded value, in UTF-8.
 
     Args:
-        check_finite: False where `may_have_non_finite` has said no: NaN would become null.
+        check_finite: pass False only if `may_have_non_finite` returned False; otherwise NaN would become null.
     """
     return orjson.dumps(_finite(value) if check_finite else value, _form, _OPTIONS)
 
 
 def plain_text(value: Any) -> str:
-    """Return a decoded value as a STRING column holds it: its JSON, but strings without quotes."""
+    """Return the text of a decoded value for a STRING column: its JSON, with strings unquoted."""
     text = json_bytes(value).decode()
     if not text.startswith('"'):
         return text
@@ -129,11 +132,11 @@ def plain_text(value: Any) -> str:
 
 
 def id_text(value: Any) -> str:
-    """Return an `_id` as a STRING column holds it: strings, doubles and whole numbers as they are, ObjectIds and UUIDs
-    as their digits, and all else in canonical Extended JSON, so that no two of one type are equal.
+    """Return the text of an `_id` for a STRING column; values of one type have distinct texts.
 
-    To MongoDB 1, 1.0 and decimal 1.00 are one `_id`, and so they are one text. A decimal with a fraction is Extended
-    JSON: decimal 0.1 and double 0.1 are two `_id`s.
+    Strings, doubles and whole numbers stay as they are, ObjectIds and UUIDs become their digits, and all other types
+    canonical Extended JSON. MongoDB treats 1, 1.0 and decimal 1.00 as the same `_id`, so they have the same text. A
+    decimal with a fraction becomes Extended JSON, because decimal 0.1 and double 0.1 are different `_id`s.
     """
     if isinstance(value, str) and not isinstance(value, Code):
         return value
@@ -148,7 +151,7 @@ def id_text(value: Any) -> str:
     return extended_json(value)
 
 
-# Strings that `id_text` also gives for values of other types. ECMA and PCRE alike, for the server runs it.
+# Strings that equal `id_text` of a value of another type. Valid in Python and PCRE, because the server runs it.
 AMBIGUOUS_ID = (
     r"^(-?[0-9]+(\.[0-9]+)?(e-?[0-9]+)?|[0-9a-f]{24}|null|true|false|\{.*"
     r"|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})$"
@@ -161,7 +164,7 @@ def extended_json(value: Any) -> str:
 
 
 def _form(value: Any) -> Any:
-    """Return what stands for a value that JSON does not have."""
+    """Return the JSON representation of a value without a JSON type."""
     if isinstance(value, ObjectId | Decimal128):
         return str(value)
     if isinstance(value, Int64):
@@ -176,7 +179,7 @@ def _form(value: Any) -> Any:
 
 
 def _finite(value: Any) -> Any:
-    """Return the value with strings for doubles that JSON has no number for."""
+    """Return the value with strings in place of NaN and infinities."""
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     if isinstance(value, Mapping):
@@ -189,5 +192,5 @@ def _finite(value: Any) -> Any:
 
 
 def moment_text(moment: datetime.datetime) -> str:
-    """Return a date as Extended JSON writes it, to the millisecond below: `2025-07-22T13:00:00.123Z`."""
+    """Return a date in the format of Extended JSON, rounded down to milliseconds: `2025-07-22T13:00:00.123Z`."""
     return moment.astimezone(datetime.UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"

@@ -1,4 +1,4 @@
-"""How the connection to MongoDB is encrypted, who is verified, and the login by a certificate.
+"""The driver's settings for encryption, verification of the server, and login with a certificate.
 
 https://www.mongodb.com/docs/manual/reference/connection-string-options/#tls-options
 """
@@ -22,9 +22,13 @@ _OPTIONS = {_CA: "tlsCAFile", _CERTIFICATE_KEY: "tlsCertificateKeyFile"}
 
 @contextlib.contextmanager
 def tls_options(config: MongodbConfig) -> Iterator[dict[str, Any]]:
-    """Yield the driver's options for TLS; the files that they name are there until this ends.
+    """Yield the driver's TLS options. Deletes the files that they name at the end.
 
-    The driver reads them when a client is made. Raises ConfigError or SourceUnavailableError.
+    The driver reads the files when a client is created.
+
+    Raises:
+        ConfigError: the TLS parameters contradict each other, or a secret cannot be read.
+        SourceUnavailableError: Secret Manager does not answer.
     """
     wanted: dict[Secret, tuple[str, ...]] = {}
     if config.tls_ca is not None:
@@ -37,9 +41,7 @@ def tls_options(config: MongodbConfig) -> Iterator[dict[str, Any]]:
     uri = resolved(config)
     if _off(uri_options(uri)):
         asked = "mongodb_tls" if config.tls else next(iter(wanted)).parameter
-        raise ConfigError(
-            [f"{asked} asks for TLS, and mongodb_connection_string turns it off: take tls=false out of it"]
-        )
+        raise ConfigError([f"{asked} requires TLS, but mongodb_connection_string disables it: remove tls=false"])
     with pem_files(wanted) as paths:
         options: dict[str, Any] = {"tls": True} | {_OPTIONS[parameter]: path for parameter, path in paths.items()}
         if logs_in_by_certificate(config, uri):
@@ -48,16 +50,16 @@ def tls_options(config: MongodbConfig) -> Iterator[dict[str, Any]]:
 
 
 def resolved(config: MongodbConfig) -> str:
-    """Return the connection string, empty where there is none. Raises ConfigError or SourceUnavailableError."""
+    """Return the connection string, or an empty string. Raises ConfigError or SourceUnavailableError."""
     return config.connection_string.resolve() if config.connection_string else ""
 
 
 def protection(config: MongodbConfig, uri: str) -> str:
-    """Return what protects the connection, as the plan says it; `uri` is the connection string or empty."""
+    """Return a description of the connection's encryption, for the plan; `uri` is the connection string or empty."""
     options = uri_options(uri)
     if not encrypts(config, uri):
         return "not encrypted"
-    login = ", login by the client's certificate" if logs_in_by_certificate(config, uri) else ""
+    login = ", login with the client certificate" if logs_in_by_certificate(config, uri) else ""
     if _on(options, "tlsinsecure", "tlsallowinvalidcertificates"):
         return f"TLS, the server is not verified{login}"
     if _on(options, "tlsallowinvalidhostnames"):
@@ -66,22 +68,22 @@ def protection(config: MongodbConfig, uri: str) -> str:
 
 
 def transport_risks(config: MongodbConfig, uri: str) -> list[str]:
-    """Return a sentence where somebody between here and the server could read or change what is sent."""
+    """Return a warning if an attacker on the network could read or change the data in transit."""
     options = uri_options(uri)
     if all(is_this_machine(host) for host in (hosts(uri) if uri else [config.host or ""])):
         return []
     if not encrypts(config, uri):
         return [
             (
-                "the connection to MongoDB is not encrypted: the rows can be read on the way; use mongodb_tls=true, or "
+                "the connection to MongoDB is not encrypted: the rows can be read in transit; use mongodb_tls=true, or "
                 "tls=true in mongodb_connection_string"
             )
         ]
     if _on(options, "tlsinsecure", "tlsallowinvalidcertificates"):
         return [
             (
-                "mongodb_connection_string takes any certificate of the server: whoever redirects the connection reads "
-                "the rows; give the authority's certificate as mongodb_tls_ca instead"
+                "mongodb_connection_string accepts any server certificate: an attacker who redirects the connection "
+                "can read the rows; give the authority's certificate as mongodb_tls_ca instead"
             )
         ]
     return []
@@ -94,12 +96,12 @@ def encrypts(config: MongodbConfig, uri: str) -> bool:
         return True
     if _off(options):
         return False
-    # Each of the options asks for TLS, and a name that stands for a cluster does.
+    # Each of these options enables TLS, and so does a mongodb+srv name.
     return uri.startswith("mongodb+srv://") or any(name == "ssl" or name.startswith("tls") for name in options)
 
 
 def logs_in_by_certificate(config: MongodbConfig, uri: str) -> bool:
-    """Whether the client's certificate is the login: there is one, and no other login is named."""
+    """Whether the client certificate is the login: the connection has one and no other login."""
     if config.tls_certificate_key is None or config.username is not None:
         return False
     return not has_user(uri) and "authmechanism" not in uri_options(uri)

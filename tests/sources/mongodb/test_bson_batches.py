@@ -68,8 +68,9 @@ def test_values_that_do_not_fit() -> None:
     assert letter.row == {"_id": "2", "a": "secret", "b": None}
     assert letter.reason == (
         "column 'a' (string to INT64) has an invalid value: INT64 holds whole numbers from -2^63 to 2^63-1. "
-        'Load the field as text with transformation_config={"type_overrides": {"a": "STRING"}} (an existing table has '
-        "to be loaded anew for it, with delete_existing_table=true), or leave such documents out with mongodb_query"
+        'Load the field as text with transformation_config={"type_overrides": {"a": "STRING"}} (rebuild an existing '
+        "table with delete_existing_table=true), "
+        "or exclude such documents with mongodb_query"
     )
 
 
@@ -83,7 +84,9 @@ def test_fields_without_a_column() -> None:
     rows, (letter,) = read({"_id": 1}, {"_id": 2, "c d": 5})
     assert rows == [(1, None, None)]
     assert letter.columns == ("c_d",)
-    assert letter.reason.startswith("field 'c d', which would be column 'c_d' (int) has no column: it was not among")
+    assert letter.reason.startswith(
+        "field 'c d', which would be column 'c_d' (int) has no column: no document of the schema inference had it"
+    )
     assert letter.row == {"_id": "2", "c_d": "5"}
 
 
@@ -102,7 +105,7 @@ def test_fields_that_would_be_one_column() -> None:
     columns = DocumentColumns(Schema((Field("_id", "INT64"), Field("a_b", "INT64"))))
     rows, (letter,) = read({"_id": 1, "a_b": 1}, {"_id": 2, "a b": 2}, columns=columns)
     assert rows == [(1, 1)]
-    assert letter.reason == ("fields 'a_b' and 'a b' would both be column 'a_b': leave one out with mongodb_projection")
+    assert letter.reason == ("fields 'a_b' and 'a b' would both be column 'a_b': exclude one with mongodb_projection")
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ URI = "mongodb://user:hunter%32@db.example.com/?tls=true"
 CONFIG = MongodbConfig(None, 27017, "d", "c", None, None, Secret("mongodb_connection_string", URI), None, None)
 ESCAPE = "write %40 for @, %3A for :, %2F for /, %3F for ?, %23 for # and %25 for % in user and password"
 WITHHELD = (
-    "the driver's words are withheld, as they may quote a piece of the password; write "
+    "the driver's message is withheld, because it may quote part of the password; write "
     f"mongodb://USER:PASSWORD@HOST:PORT/?OPTION=VALUE, and {ESCAPE}"
 )
 PARAMETERS = {
@@ -79,7 +79,7 @@ def test_every_code_is_translated() -> None:
                 "Timeout: 30s, Topology Description: <TopologyDescription id: 1>"
             ),
             SourceQueryError,
-            "MongoDB refused the connection: h:1: [Errno -2] Name or service not known: check mongodb_host or "
+            "MongoDB rejected the connection: h:1: [Errno -2] Name or service not known: check mongodb_host or "
             "mongodb_connection_string",
             id="unknown host",
         ),
@@ -87,16 +87,19 @@ def test_every_code_is_translated() -> None:
             pymongo.errors.ServerSelectionTimeoutError("h:1: connection closed, Timeout: 30s"),
             SourceUnavailableError,
             "MongoDB cannot be reached at the hosts of mongodb_connection_string: h:1: connection closed (a server "
-            "closes the connection when it asks for a client's certificate and does not take it: check "
-            "mongodb_tls_certificate_key, which may be missing, expired, revoked, or of another authority): check "
+            "closes the connection if it requires a client certificate and rejects it: check "
+            "mongodb_tls_certificate_key, which may be missing, expired, revoked, or issued by another authority): "
+            "check "
             "them, the firewall and the network of the job",
             id="connection closed",
         ),
         pytest.param(
             pymongo.errors.ServerSelectionTimeoutError("SSL handshake failed: certificate verify failed, Timeout: 30s"),
             SourceQueryError,
-            "MongoDB refused the connection: SSL handshake failed: certificate verify failed: check mongodb_tls_ca, or "
-            "tlsCAFile in mongodb_connection_string: it must be of the authority that signed the server's certificate",
+            "MongoDB rejected the connection: SSL handshake failed: certificate verify failed: check mongodb_tls_ca, "
+            "or "
+            "tlsCAFile in mongodb_connection_string: it must be the certificate of the authority that signed the "
+            "server's certificate",
             id="certificate",
         ),
         pytest.param(
@@ -197,7 +200,7 @@ def test_a_short_or_common_password_is_not_shown_by_what_replaces_it(password: s
             "other",
             27017,
             "mongodb://u:p@a,b/",
-            ["mongodb_host is other, which mongodb_connection_string does not name: the connection string counts"],
+            ["mongodb_host is other, which is not in mongodb_connection_string: the latter takes precedence"],
             id="different",
         ),
     ],

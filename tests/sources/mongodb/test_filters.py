@@ -58,29 +58,29 @@ def test_nothing_is_the_empty_filter() -> None:
     [
         pytest.param(
             '{"$where": "this.a == 1"}',
-            "mongodb_query uses $where at line 1, column 2, which runs JavaScript on the server: say it with query "
-            "operators, such as $expr",
+            "mongodb_query uses $where at line 1, column 2, which runs JavaScript on the server: use query operators "
+            "instead, such as $expr",
             id="$where",
         ),
         pytest.param(
             '{\n  "$or": [{"a": 1},\n  {"$expr": {"$function": {"body": "f", "args": [], "lang": "js"}}}]\n}',
-            "mongodb_query uses $function at line 3, column 14, which runs JavaScript on the server: say it with query "
-            "operators, such as $expr",
+            "mongodb_query uses $function at line 3, column 14, which runs JavaScript on the server: use query "
+            "operators instead, such as $expr",
             id="nested $function",
         ),
         pytest.param(
             '{"a": {"$oid": "65f0c0ffee65f0c0ffee65f0"},\n "b": {"$oid": "xyz"}}',
-            'mongodb_query: {"$oid": "xyz"} at line 2, column 8 is no Extended JSON: \'xyz\' is not a valid ObjectId',
+            'mongodb_query: {"$oid": "xyz"} at line 2, column 8 is not Extended JSON: \'xyz\' is not a valid ObjectId',
             id="ObjectId",
         ),
         pytest.param(
             '{"a": {"$date": "yesterday"}}',
-            'mongodb_query: {"$date": "yesterday"} at line 1, column 8 is no Extended JSON: time data \'yesterday\'',
+            'mongodb_query: {"$date": "yesterday"} at line 1, column 8 is not Extended JSON: time data \'yesterday\'',
             id="date",
         ),
         pytest.param(
             '{"a": {"$numberDecimal": "x"}}',
-            'mongodb_query: {"$numberDecimal": "x"} at line 1, column 8 is no Extended JSON: ',
+            'mongodb_query: {"$numberDecimal": "x"} at line 1, column 8 is not Extended JSON: ',
             id="decimal",
         ),
     ],

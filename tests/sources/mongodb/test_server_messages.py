@@ -41,5 +41,5 @@ def test_messages(code: int, message: str, shown: str | None) -> None:
 @pytest.mark.parametrize("kind", [pymongo.errors.PyMongoError, pymongo.errors.InvalidOperation])
 def test_the_drivers_words_on_documents_are_not_shown(kind: type[Exception]) -> None:
     assert str(translation(kind(f"cannot encode {PLANTED}"))) == (
-        f"MongoDB: {kind.__name__}: this is not expected of the driver"
+        f"MongoDB: {kind.__name__}: an unexpected error of the driver"
     )
