@@ -1,4 +1,4 @@
-"""The BigQuery client, and the one place its errors become ours."""
+"""The BigQuery client; translates its errors."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def open_client(project: str, location: str | None = None) -> bigquery.Client:
 
 @contextlib.contextmanager
 def translated_errors(action: str, meanings: Sequence[Meaning] = DESTINATION_MEANINGS) -> Iterator[None]:
-    """Turn the client's errors into ours: "cannot <action>: <what BigQuery says>: <remedy>"."""
+    """Translate the client's errors: "cannot <action>: <what BigQuery says>: <remedy>"."""
     try:
         yield
     except CLIENT_ERRORS as error:
@@ -75,7 +75,7 @@ def translated_errors(action: str, meanings: Sequence[Meaning] = DESTINATION_MEA
 
 
 def meaning_of(error: Exception, meanings: Sequence[Meaning]) -> Meaning:
-    """Return the first row that fits the error; the last row of a table fits every answer of the service."""
+    """Return the first row for the error; the last row of a table covers every answer of the service."""
     if isinstance(error, exceptions.Forbidden) and not _reasons(error) <= {"accessDenied", "forbidden"}:
         # BigQuery answers 403 for quotas as well, and for results that are too large.
         return meanings[-1]
@@ -112,7 +112,7 @@ def _reasons(error: exceptions.GoogleAPICallError) -> set[str]:
 def query_config(
     job_project: str, default_project: str, default_dataset: str | None, maximum_bytes_billed: int | None
 ) -> bigquery.QueryJobConfig:
-    """Return the settings of a query over the source; names without a project are looked up in `default_project`."""
+    """Return the settings of a query over the source; `default_project` qualifies names without a project."""
     config = bigquery.QueryJobConfig(use_query_cache=False)
     if default_dataset is not None:
         config.default_dataset = f"{default_project}.{default_dataset}"
@@ -125,7 +125,7 @@ def query_config(
 
 
 def reason_of(error: Exception) -> str:
-    """Return what may be shown of what BigQuery said, on one line, without the address that was asked."""
+    """Return the part of BigQuery's message that may be shown, on one line, without the request's URL."""
     said = getattr(error, "errors", None) or []
     first = said[0] if said and isinstance(said[0], dict) else {}
     message = str(first.get("message") or getattr(error, "message", None) or error)

@@ -1,4 +1,4 @@
-"""What a job's record says: whose the job is, whether and how it failed, how many rows its statements have written."""
+"""What a job's record says: its run, its failure, the rows that its statements wrote."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ RUN_LABEL = "sync_run"
 
 
 def job_labels(run_id: str, data_source: str) -> dict[str, str]:
-    """Return the labels by which a job is known to be the run's. Labels have no capitals."""
+    """Return the labels that mark a job as the run's; they have no capitals."""
     return {"sync_source": data_source, RUN_LABEL: run_id.lower()}
 
 
@@ -44,7 +44,7 @@ def belongs_to(job: Any, run_id: str) -> bool:
 
 
 def is_transient(job: Any) -> bool:
-    """Return whether the job failed for a reason that passes; False for one that did not fail."""
+    """Return whether the job failed for a transient reason; False if it did not fail."""
     failure = job.error_result or {}
     return failure.get("reason") in TRANSIENT_REASONS or _OVERTAKEN in str(failure.get("message"))
 
@@ -65,7 +65,7 @@ def job_error(job: Any, action: str, location: str, meanings: Sequence[Meaning])
 
 
 def changed_rows(client: bigquery.Client, job: Any) -> int:
-    """Return how many rows the INSERT and MERGE statements of a query job, or of its script, have written.
+    """Return how many rows the INSERT and MERGE statements of a query job, or of its script, wrote.
 
     A script's own record counts no rows; the records of its statements do. Raises PublishError when they cannot be
     listed. https://cloud.google.com/bigquery/docs/multi-statement-queries#view_job

@@ -1,7 +1,7 @@
-"""Jobs of BigQuery that run once, whatever is attempted again: each is found by its id.
+"""BigQuery jobs that run once, however often a step is attempted: each attempt finds the job by its id.
 
-A job is judged by its own record (`jobs.get`) alone. An error of asking says nothing of the job: it may be running, it
-may have succeeded, and the next attempt finds it under its id.
+A job is judged by its own record (`jobs.get`) alone. An error of that request says nothing of the job: it may be
+running, it may have succeeded, and the next attempt finds it by its id.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class JobRequest:
             succeeded before was seen by the run, what succeeded later was not, and the run must not publish. None for
             an id that is the run's alone.
         meanings: what the errors of the job and of the calls about it are to us.
-        repeatable: to run it twice changes nothing more, so an id that is taken by a job that BigQuery does not show
-            any more is no reason to stop: it shows jobs for six months, and the id may stay taken.
+        repeatable: running it twice changes nothing more. Such a job takes another id when its own is taken by a job
+            that BigQuery does not show: it shows jobs for six months, and an id may stay taken for longer.
             https://cloud.google.com/bigquery/docs/managing-jobs
     """
 
@@ -89,8 +89,8 @@ def finish_job(client: bigquery.Client, request: JobRequest, begin: Callable[[st
     while True:
         job, begun_here = _begun_job(client, request, begin, attempt, patience)
         if job is None:
-            # Ids are spent in order, and those before one that is forgotten are forgotten too: in strides, without
-            # waiting for each. An id that is left out, or one of a job that cannot be read yet, does no harm here.
+            # Ids are spent in order, so the next ones may be forgotten too: double the attempt, and do not wait for
+            # each. To skip a free id, or the job of a run that has just begun, does no harm to a repeatable job.
             attempt, patience = 2 * attempt + 1, 0
             continue
         if not begun_here and not belongs_to(job, request.run_id):
@@ -115,7 +115,7 @@ def finish_job(client: bigquery.Client, request: JobRequest, begin: Callable[[st
 
 
 def find_concurrent_job(client: bigquery.Client, request: JobRequest) -> Any | None:
-    """Return the job of another run that makes this one superfluous, None when there is none.
+    """Return the job of another run that has already done this one's work, None when there is none.
 
     Raises PublishUnavailableError when that cannot be known.
     """
@@ -150,7 +150,7 @@ def _begun_job(
 
 
 def _ended(client: bigquery.Client, request: JobRequest, job: Any) -> Any:
-    """Return the job's record when the job has ended. Raises PublishUnavailableError when it cannot be looked at."""
+    """Wait until the job has ended and return its record. Raises PublishUnavailableError when it cannot be read."""
     pause = _FIRST_PAUSE
     while job.state != "DONE":
         time.sleep(pause)
@@ -164,7 +164,7 @@ def _ended(client: bigquery.Client, request: JobRequest, job: Any) -> Any:
 
 
 def _shown_job(client: bigquery.Client, request: JobRequest, job_id: str, patience: float) -> Any | None:
-    """Return the record of a job that there is; None when BigQuery has not shown it for `patience` seconds."""
+    """Return a job's record; None when BigQuery has not shown it for `patience` seconds."""
     deadline = time.monotonic() + patience
     while True:
         try:
@@ -176,7 +176,7 @@ def _shown_job(client: bigquery.Client, request: JobRequest, job_id: str, patien
 
 
 def _first_free(client: bigquery.Client, request: JobRequest, taken: int) -> int:
-    """Return the first attempt after `taken` whose id is free. Ids are spent in order, so few have to be asked for."""
+    """Return the first attempt after `taken` whose id is free. Ids are spent in order, so few lookups suffice."""
     with translated_errors(request.action, request.meanings):
         step = 1
         while _is_taken(client, request, taken + step):
@@ -198,7 +198,7 @@ def _is_taken(client: bigquery.Client, request: JobRequest, attempt: int) -> boo
 
 
 def _last_success(client: bigquery.Client, request: JobRequest, first: int, free: int) -> FinishedJob | None:
-    """Return the job that makes ours superfluous among the attempts from `first` to before `free`; None lets us go on.
+    """Return the job that did this run's work, of the attempts from `first` to before `free`; None if none did.
 
     The last that succeeded decides: whoever began it had seen what all before it did. Raises the error of our own job
     when that failed for good.

@@ -9,7 +9,7 @@ _INGESTION_TIME = "_PARTITIONTIME"
 
 
 def required_filter_column(table: bigquery.Table) -> str | None:
-    """Return the column that BigQuery demands in every statement that reads the table; None where it demands none."""
+    """Return the column that every statement on the table must filter by; None where there is none."""
     if not table.require_partition_filter:
         return None
     if table.range_partitioning is not None:
@@ -19,5 +19,5 @@ def required_filter_column(table: bigquery.Table) -> str | None:
 
 
 def always_true_filter(column: str) -> str:
-    """Return a condition on a demanded column that is always true, and enough for BigQuery to accept the statement."""
+    """Return a condition on the column that is always true and that BigQuery accepts as a partition filter."""
     return f"({column} IS NOT NULL OR {column} IS NULL)"

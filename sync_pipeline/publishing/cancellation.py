@@ -1,8 +1,8 @@
-"""A run in this process that is told to end, by SIGTERM or Ctrl-C: it ends at once, and what it staged is removed.
+"""On SIGTERM or Ctrl-C a run in this process stops and deletes its staged files.
 
-Its threads go on whatever one of them does, and may stage another file after all were removed. Only `exec` ends them in
-one step; the process then goes on as this module's program, with what `main` below takes as its arguments.
-On Dataflow nobody is told: workers just stop, and the next run removes what they leave.
+Other threads could stage another file after the deletion. Only `exec` ends all threads in one step, so the process
+becomes this module's program, with the arguments of `main` below.
+Dataflow sends its workers no signal: they stop, and the next run deletes what they leave.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 @contextlib.contextmanager
 def cleanup_on_signal(plan: TableSync) -> Iterator[None]:
-    """Within the block SIGTERM and SIGINT end the run and remove what it has staged; it then exits with 143 or 130.
+    """Make SIGTERM and SIGINT within the block end the run and delete what it staged; the exit code is 143 or 130.
 
-    Outside the main thread, which alone can ask for signals, they end the process as ever.
+    Outside the main thread, which alone receives signals, they end the process as usual.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -55,7 +55,7 @@ def cleanup_on_signal(plan: TableSync) -> Iterator[None]:
 
 
 def _watch(reader: int, plan: TableSync) -> None:
-    """Wait until the pipe ends, or begin the clean-up when it says so; other signals pass through it as well."""
+    """Read signals from the pipe until it ends; start the clean-up at the first that ends the run."""
     while signals := os.read(reader, 1):
         if signals[0] in _SIGNALS:
             _clean_up_instead(plan, signal.Signals(signals[0]))
@@ -73,7 +73,7 @@ def _clean_up_instead(plan: TableSync, received: signal.Signals) -> NoReturn:
 
 
 def main(received: str, folder: str, table_id: str, project: str) -> int:
-    """Remove what the run has staged, and return what a shell reports of a process that the signal has ended."""
+    """Delete what the run staged, and return the exit code of a process that the signal ended."""
     start_logging()
     _LOGGER.warning("the run was told to end (%s): removing what it has staged; a job in BigQuery goes on", received)
     remove(open_client(project), folder, table_id)

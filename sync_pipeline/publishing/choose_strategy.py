@@ -1,4 +1,4 @@
-"""Which way the rows of a run are published."""
+"""Chooses how the rows of a run are published."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sync_pipeline.publishing.strategy import KeepTable, Strategy
 
 
 def choose_strategy(plan: TableSync, staged: StagedFiles) -> type[Strategy]:
-    """Return the way to publish `staged`, or what the plan's selection selects."""
+    """Return the strategy that publishes `staged`, or the rows of the plan's selection."""
     mode = plan.write_mode
     if plan.selection is None and not staged.rows and mode is not WriteMode.REPLACE:
         return EmptyTable if mode is WriteMode.TRUNCATE and not plan.creates_table else KeepTable
@@ -31,7 +31,7 @@ def choose_strategy(plan: TableSync, staged: StagedFiles) -> type[Strategy]:
 
 
 def _one_load_job_can(plan: TableSync, staged: StagedFiles) -> bool:
-    """Return whether one load job of the files publishes them."""
+    """Return whether one load job can publish the files."""
     return (
         plan.selection is None
         and not plan.needs_staging_table

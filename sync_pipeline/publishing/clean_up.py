@@ -1,4 +1,4 @@
-"""Cleaning up: what the run staged, and what earlier runs left that were killed before they could."""
+"""Clean-up: deletes what the run staged, and the orphaned files and tables of runs that were killed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _CLEAN_RUNS: set[str] = set()
 
 @dataclass(frozen=True)
 class RunFolder:
-    """What a run has staged.
+    """The folder of what a run staged.
 
     Attributes:
         start: see `TableSync.staging_start`.
@@ -48,10 +48,12 @@ class RunFolder:
 
 
 def clean_up(client: bigquery.Client, plan: TableSync, *, destination_moved: bool) -> None:
-    """Remove what the run has staged, and what runs have staged that can no longer publish.
+    """Delete what this run staged, and what was staged by runs that can no longer publish.
 
-    `destination_moved`: this run, or another from the same timestamp, has published rows. What cannot be removed is
-    logged, and never fails the run: tables expire by themselves, and a later run tries the files again.
+    A failure is logged, never raised: tables expire, and a later run tries to delete the files again.
+
+    Args:
+        destination_moved: this run, or another from the same timestamp, has published rows.
     """
     remove_staged(client, plan)
     try:
@@ -67,28 +69,28 @@ def clean_up(client: bigquery.Client, plan: TableSync, *, destination_moved: boo
 
 
 def remove_staged(client: bigquery.Client, plan: TableSync) -> None:
-    """Remove the run's tables and files; what cannot be removed is logged."""
+    """Delete the run's tables and files. A failure is logged, never raised."""
     are_removed = plan.write_mode is not WriteMode.REPLACE or _remove_table(client, plan.replacement_table_id)
     if remove(client, plan.staging_folder, plan.staging_table_id) and are_removed:
         _CLEAN_RUNS.add(plan.run_id)
 
 
 def remove_staged_once(client: bigquery.Client, plan: TableSync) -> None:
-    """Do what `remove_staged` does, unless a step of the run has done it in this process."""
+    """Do what `remove_staged` does, unless it already succeeded for this run in this process."""
     if plan.run_id not in _CLEAN_RUNS:
         remove_staged(client, plan)
 
 
 def is_too_old(folder: RunFolder, plan: TableSync) -> bool:
-    """Whether the run wrote its last file so long before this one was planned that no job can still be at it."""
+    """Return whether the run wrote its last file so long before this one was planned that no job can still use it."""
     return plan.observed_at - folder.updated_at > LONGEST_JOB
 
 
 def is_superseded(start: str, plan: TableSync, *, destination_moved: bool) -> bool:
-    """Whether a run that started from `start` can no longer publish, so that what it staged is waste.
+    """Return whether a run that started from `start` can no longer publish, so that its files are orphaned.
 
-    Of the runs from one timestamp one publishes, and the destination then begins at a later one: whoever started from
-    an earlier one than this run has seen there has lost, whether it knows or not.
+    Of the runs from one timestamp only one publishes, and the destination's latest timestamp then is a later one. So a
+    run that started from an earlier timestamp than this one can publish nothing any more.
     """
     if plan.publish_id is None or start == NO_START:
         return False
@@ -97,7 +99,7 @@ def is_superseded(start: str, plan: TableSync, *, destination_moved: bool) -> bo
 
 
 def _folders(root: str) -> list[RunFolder]:
-    """Return the folders of all runs that have staged something under `root`."""
+    """Return the folder of each run that staged files under `root`."""
     updated: dict[str, tuple[str, str, float]] = {}
     for entry in FileSystems.match([f"{root}**"])[0].metadata_list:
         match = _FOLDER.match(entry.path.removeprefix(root))
@@ -112,9 +114,9 @@ def _folders(root: str) -> list[RunFolder]:
 
 
 def remove(client: bigquery.Client, folder: str, table_id: str) -> bool:
-    """Remove what one run has staged: its table and all files of its folder; return whether nothing is left.
+    """Delete what one run staged, its table and all files of its folder, and return whether nothing is left.
 
-    What cannot be removed is logged.
+    A failure is logged, never raised.
     """
     # The table before the files: the folder is what tells a later run that there may be a table.
     is_table_removed = _remove_table(client, table_id)

@@ -1,4 +1,4 @@
-"""The folders of Cloud Storage that files are staged in, and the one place where its errors become ours."""
+"""Folders of staged files in Cloud Storage; translates its errors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sync_pipeline.errors import ConfigError, PublishError, PublishUnavailableEr
 
 @contextlib.contextmanager
 def translated_storage_errors(uri: str) -> Iterator[None]:
-    """Turn errors of writing `uri` into ours: PublishError when it is refused, else PublishUnavailableError."""
+    """Translate errors of writing `uri`: PublishError when it is refused, else PublishUnavailableError."""
     try:
         yield
     except (OSError, exceptions.GoogleAPIError, GoogleAuthError, storage_exceptions.InvalidResponse) as error:
@@ -38,14 +38,14 @@ def check_staging(root: str) -> None:
 
 
 def delete_staged_files(folder: str) -> None:
-    """Delete all that was staged under `folder`, also what no list names. Nothing there is no error."""
+    """Delete all files under `folder`; an empty folder is no error. Raises what Beam's file system raises."""
     found = FileSystems.match([f"{folder}**"])[0].metadata_list
     if found:
         FileSystems.delete([entry.path for entry in found])
 
 
 def _cause(error: Exception) -> Exception:
-    """Return the innermost error that Beam has packed, which is all that is worth reading of it."""
+    """Return the innermost of the errors that Beam has wrapped: only it says what happened."""
     details = getattr(error, "exception_details", None) or {}
     inner = next((detail for detail in details.values() if isinstance(detail, Exception)), None)
     return error if inner is None else _cause(inner)

@@ -1,7 +1,7 @@
-"""Dead letters: rows with a value that does not fit its column, kept as text in a table of their own.
+"""Dead letters: rows with an invalid value, kept as text in a table of their own.
 
-Nothing gets there that would not get into the destination: a row has only the columns that are read and those that made
-it a dead letter, less what is excluded, and what is to be hashed is hashed. What a row may make of itself is bounded.
+The table holds nothing that the destination would not: a row has only the columns that are read, and those that are
+invalid, without excluded fields and with hashes where hashes were asked for. Its size is bounded.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def _column_names(letter: DeadLetter) -> str:
 
 
 def _row(letter: DeadLetter, plan: TableSync) -> str:
-    """Return the row as a JSON object of about `MAX_SOURCE_ROW_BYTES` at most; a last member tells what is missing."""
+    """Return the row as JSON of about `MAX_SOURCE_ROW_BYTES` at most; a last member counts omitted columns."""
     left = MAX_SOURCE_ROW_BYTES
     members, omitted = [], 0
     for name, text in _kept(letter, plan):
@@ -75,7 +75,7 @@ def _row(letter: DeadLetter, plan: TableSync) -> str:
 
 
 def _kept(letter: DeadLetter, plan: TableSync) -> Iterator[tuple[str, str | None]]:
-    """Yield the columns that may leave the source: their names, and their texts or hashes."""
+    """Yield name and text, or hash, of each column that may leave the source."""
     transformation = plan.transformation
     excluded = {name.casefold() for name in transformation.exclude_fields}
     hashed = {name.casefold() for name in transformation.hash_fields}
@@ -105,7 +105,7 @@ def _json(value: str | None) -> str:
 
 
 def _utf8(text: str) -> str:
-    """Return the text without halves of characters, which JSON can write and UTF-8 cannot."""
+    """Return the text without unpaired surrogates, which JSON can hold and UTF-8 cannot."""
     return text.encode(errors="replace").decode()
 
 
@@ -122,7 +122,7 @@ def dead_letter_target(plan: TableSync) -> StagingTarget:
 
 @dataclass
 class DescribeDeadLetters(beam.PTransform):
-    """`dead_letter_batch` for each `DeadLetter`."""
+    """Turn each `DeadLetter` into a batch with `dead_letter_batch`."""
 
     plan: TableSync
 

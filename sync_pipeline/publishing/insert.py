@@ -1,4 +1,4 @@
-"""Insert: one query job that appends rows, several statements in one transaction where one cannot do it."""
+"""Insert: one query job appends the rows, in one transaction where it takes several statements."""
 
 from __future__ import annotations
 

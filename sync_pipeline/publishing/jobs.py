@@ -1,4 +1,4 @@
-"""The BigQuery jobs of one run's publishing: each has an id of its own, by which a repeated attempt finds it."""
+"""The BigQuery jobs that publish a run: each has an id, so that a repeated attempt finds it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PUBLISH = "publish"
 
 @dataclass(frozen=True)
 class PublishingJobs:
-    """Starts the jobs of a run, or finds those that an earlier attempt has started.
+    """Starts the jobs of a run, or finds those that an earlier attempt started.
 
     Steps are named by what they do. The step `publish` has the id that the run shares with others, where it has one.
     """
@@ -42,7 +42,7 @@ class PublishingJobs:
         schema: Schema | None = None,
         location: str | None = None,
     ) -> FinishedJob:
-        """Run one load job of at most `MAX_FILES_PER_JOB` files. Raises PublishError."""
+        """Run one load job of at most `MAX_FILES_PER_JOB` files and return it. Raises PublishError."""
         with translated_errors(f"look at the table {table_id}"):
             table = self.client.get_table(table_id, retry=REQUEST_RETRY)
         names = {name.lower() for name in (schema or self.plan.schema).names}
@@ -66,7 +66,7 @@ class PublishingJobs:
         schema: Schema | None = None,
         location: str | None = None,
     ) -> None:
-        """Append files to a table in as many load jobs as it takes; raise PublishError when rows are missing."""
+        """Append files to a table in as many load jobs as needed. Raises PublishError, also when rows are missing."""
         loaded = 0
         for number, first in enumerate(range(0, len(files), MAX_FILES_PER_JOB)):
             part = files[first : first + MAX_FILES_PER_JOB]
@@ -80,7 +80,7 @@ class PublishingJobs:
             )
 
     def query(self, sql: str, step: str) -> FinishedJob:
-        """Run a statement, or a script of statements, as one job. Raises PublishError."""
+        """Run a statement, or a script, as one job and return it. Raises PublishError."""
         config = self._query_config()
         config.labels = self._labels
 
@@ -98,7 +98,10 @@ class PublishingJobs:
         return self._finish(step, begin, f"{step} the rows of {self.plan.table_id}", self.plan.location)
 
     def concurrent_job(self) -> Any | None:
-        """Return the job of another run that has published from the same timestamp, None where there is none."""
+        """Return the job of another run that has loaded this interval, None where there is none.
+
+        Raises PublishUnavailableError when BigQuery cannot tell.
+        """
         if self.plan.publish_id is None:
             return None
         request = self._request(PUBLISH, f"publish the rows of {self.plan.table_id}", self.plan.location)

@@ -1,9 +1,9 @@
 """Merge: one query job that updates rows by their key, and reads only the partitions that hold older versions.
 
-BigQuery bills a MERGE for the partitions it scans, and scans all of those that no constant rules out. A row's partition
-may change, so its new version does not tell where the old one lies. A script finds that out first, by reading the key
-and the partition column alone, and names those partitions to the MERGE by a variable. Both are one transaction, so that
-nobody moves a row in between. https://cloud.google.com/bigquery/docs/using-dml-with-partitioned-tables,
+BigQuery bills a MERGE for the partitions it scans, and scans all that no constant excludes. A row's partition may
+change, so its new version does not tell where the old one is. The script first finds the old partitions, by reading
+only the key and the partition column, and passes them to the MERGE in a variable. Both run in one transaction, so no
+row moves in between. https://cloud.google.com/bigquery/docs/using-dml-with-partitioned-tables,
 https://cloud.google.com/bigquery/docs/transactions
 """
 
@@ -39,8 +39,8 @@ def merge_sql(plan: TableSync) -> str:
     """Return the statement that updates rows by their primary key and inserts those that are new.
 
     With `plan.pruned_by` it is a block of a script. A row of the destination that is newer than the staged one stays:
-    it came with a run that read later and published first. One from the future did not, and would otherwise never be
-    put right. Keys are never NULL, the read has made sure.
+    a run that read later published it first. A row from the future is replaced, as it could otherwise never be
+    corrected. Keys are never NULL: the read rejects such rows.
     """
     return _merge(plan, select_sql(plan)) if plan.pruned_by is None else _pruned_merge(plan, plan.pruned_by)
 

@@ -19,8 +19,8 @@ from sync_pipeline.publishing.cloud_storage import translated_storage_errors
 from sync_pipeline.publishing.staged_files import StagedFile
 from sync_pipeline.publishing.staging_target import StagingTarget, check_bounds, partitions_of
 
-# Bytes in memory that become one row group. BigQuery reads row groups of 16 MiB and more best; larger ones than these
-# take longer to encode, as they do not stay in the CPU's cache, and all of the last one is encoded after the last row.
+# Bytes in memory that become one row group. BigQuery reads row groups of 16 MiB and more best. Larger ones leave the
+# CPU's cache and so take longer to encode, and the last one is encoded only after the last row.
 # https://cloud.google.com/bigquery/docs/loading-data-cloud-storage-parquet
 ROW_GROUP_BYTES = 32 * 1024 * 1024
 
@@ -28,8 +28,8 @@ ROW_GROUP_BYTES = 32 * 1024 * 1024
 class ParquetFile:
     """A Parquet file being written; batches wait in memory until they make a row group.
 
-    A row group is encoded and sent while the batches of the next arrive: the source is not kept waiting. One at a time,
-    so that no more than two row groups are in memory.
+    A row group is encoded and sent while the batches of the next one arrive, so that the source never waits. One is
+    encoded at a time, so at most two row groups are in memory.
     """
 
     def __init__(self, target: StagingTarget) -> None:
@@ -39,10 +39,10 @@ class ParquetFile:
         self._writer = pyarrow.parquet.ParquetWriter(
             self._handle,
             target.schema.arrow,
-            # Half the bytes of snappy on the way to Cloud Storage for the same work, once no dictionaries are built.
+            # Half the bytes of snappy at the same CPU cost, once no dictionaries are built.
             compression="zstd",
             use_dictionary=False,
-            # Extremes of each column help who looks for some rows; a load job takes all.
+            # Column statistics help a reader to skip rows; a load job reads all of them.
             write_statistics=False,
             coerce_timestamps="us",
             # BigQuery reads lists only in the form the format's specification gives them.
@@ -55,13 +55,13 @@ class ParquetFile:
         self._rows = 0
         self._partitions: frozenset[str | None] = frozenset()
         self.size = 0
-        """Bytes of the row groups before the one that is being written."""
+        """Bytes of the row groups that are written."""
 
     def add(self, batch: pa.RecordBatch) -> None:
-        """Take `batch` in.
+        """Add `batch` to the file.
 
-        Raises SchemaError or SourceQueryError when rows are not what the target allows, PublishError when they cannot
-        be written: of this batch, or of one before it.
+        Raises SchemaError or SourceQueryError when its rows, or those of an earlier batch, exceed the target's limits,
+        PublishError when they cannot be written.
         """
         self._waiting.append(batch)
         self._waiting_bytes += batch.nbytes
@@ -70,7 +70,7 @@ class ParquetFile:
             self._begin_row_group()
 
     def close(self) -> StagedFile:
-        """Write what waits, and return the file; only then is it complete. Raises what `add` raises."""
+        """Write the waiting batches and return the file, which is complete only now. Raises what `add` raises."""
         self._begin_row_group()
         self._finish_row_group()
         self._encoder.shutdown()
@@ -81,7 +81,7 @@ class ParquetFile:
         return StagedFile(self._uri, self._rows, size, self._partitions, self._target.is_dead_letters)
 
     def abandon(self) -> None:
-        """Give the file up, so that nothing of it comes to the folder: Python would finish it when it forgets it."""
+        """Drop the file so that nothing of it appears in the folder: Python would otherwise finish it."""
         self._encoder.shutdown()
         refusals = contextlib.suppress(OSError, exceptions.GoogleAPICallError, storage_exceptions.InvalidResponse)
         with refusals:
@@ -98,7 +98,7 @@ class ParquetFile:
             self._waiting, self._waiting_bytes = [], 0
 
     def _finish_row_group(self) -> None:
-        """Wait for the row group that is being written, and raise what it met."""
+        """Wait for the row group that is being written. Raises its error."""
         encoding, self._encoding = self._encoding, None
         if encoding is None:
             return
@@ -109,7 +109,7 @@ class ParquetFile:
             del encoding
 
     def _write_row_group(self, rows: pa.Table) -> int:
-        """Write `rows`, in the encoder's thread, and return the bytes of the file."""
+        """Write `rows`, in the encoder's thread, and return the file's size in bytes."""
         target = self._target
         if target.bounds is not None:
             check_bounds(rows, target.bounds)

@@ -1,13 +1,13 @@
 """Publishing: the staged files become rows of the destination, all of them or none.
 
 In this order: dead letters, the destination's table, the rows by one `Strategy`, their count, the report, the clean-up.
-Whatever the strategy, readers of the table see the rows of the run appear at once.
+With every strategy, readers of the table see all rows of the run at once.
 
-The step may be attempted again after any part of itself, by a runner that repeats a bundle, on another machine, with an
-attempt before it that was killed, or that only lost the answer to a request. So every job has an id by which the next
-attempt finds it, and nothing that another attempt may need is removed before the rows are published or before an error
-that no attempt can mend. The job that publishes has an id made of what the run started from: of two runs that read the
-same interval BigQuery lets one through.
+A runner may repeat the step after any prefix of itself: on another machine, after an attempt that was killed, or that
+only lost the answer to a request. So every job has an id by which the next attempt finds it, and nothing that another
+attempt needs is deleted before the rows are published, or before an error that no attempt can mend. The id of the
+publishing job is derived from the timestamp that the run started from: of two runs that read the same interval,
+BigQuery lets one through.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ _LOGGER = logging.getLogger(__name__)
 class PublishStagedFiles(beam.PTransform):
     """Publish all `StagedFile`s of the run as `plan` says, and emit one `SyncReport`.
 
-    A `Failure` among the elements ends the run instead: what was staged is removed, nothing is published, and the
-    step raises the failure's error.
+    A `Failure` among the elements ends the run: staged files are deleted, nothing is published, and the step raises
+    the failure's error.
     """
 
     plan: TableSync
 
     def expand(self, staged: beam.PCollection) -> beam.PCollection:
         """Take files of rows, files of dead letters and failures; a file's folder tells what it holds."""
-        # They come as a side input: the one element waits for all of them, and there is one without any.
+        # A side input: the one element waits for all of them, and is there even when there are none.
         return (
             staged.pipeline
             | "Plan" >> beam.Create([self.plan], reshuffle=False)
@@ -104,11 +104,11 @@ def _publish_or_skip(jobs: PublishingJobs, rows: StagedFiles, dead_letters: Stag
     try:
         return _publish(jobs, rows, dead_letters)
     except PublishError as error:
-        # What the workers would have refused, had they read the rows, or known what the table holds.
+        # An error that the statement raised with our own words, as the workers raise it when they read the rows.
         refusal = raised_error(str(error))
         if refusal is not None:
             raise refusal from None
-        # A run that published from the same timestamp may have removed what this one staged.
+        # A run that has loaded this interval may have deleted what this one staged.
         concurrent_job = None if error.is_transient else jobs.concurrent_job()
         if concurrent_job is None:
             raise
@@ -130,10 +130,10 @@ def _publish(jobs: PublishingJobs, rows: StagedFiles, dead_letters: StagedFiles)
 
 
 def _check_count(plan: TableSync, rows: StagedFiles, published: Published) -> None:
-    """Raise PublishError when BigQuery has counted other rows than were staged.
+    """Raise PublishError when BigQuery published another number of rows than was staged.
 
-    Of rows that one statement has selected there is no second count: it moved all of them, or none. Of rows with one
-    key only the newest is published.
+    Rows that one statement selects have no second count: it moves all of them, or none. Of rows with the same key only
+    the newest is published.
     """
     if plan.selection is not None or plan.primary_key or published.is_skipped or published.rows == rows.rows:
         return

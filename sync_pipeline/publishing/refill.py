@@ -1,4 +1,4 @@
-"""Refill: one query job that replaces all rows of the destination, in a transaction, and leaves the table itself."""
+"""Refill: one query job replaces all rows of the destination in one transaction; the table itself stays."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class RefillTable(QueryStrategy):
 
 
 class EmptyTable(Strategy):
-    """There are no rows: the destination, whose rows are replaced, has none either."""
+    """Delete all rows of the destination, because the source has none."""
 
     def publish(self) -> Published:
-        """Empty the destination. Raises PublishError."""
+        """Run the statement of `truncate_sql`. Raises PublishError."""
         self.jobs.query(truncate_sql(self.plan), "truncate")
         return Published(None)
 

@@ -39,9 +39,9 @@ class SwapTables(QueryStrategy):
 
 
 def rows_in_table(client: bigquery.Client, table_id: str) -> int:
-    """Return how many rows the table's metadata counts. Raises PublishError.
+    """Return the number of rows in the table's metadata. Raises PublishError.
 
-    They tell at no cost, and also where a query has to name partitions.
+    A look at the metadata is free, and needs no partition filter.
     """
     with translated_errors(f"count the rows of {table_id}"):
         return int(client.get_table(table_id, retry=REQUEST_RETRY).num_rows or 0)
@@ -60,7 +60,7 @@ def replace_sql(plan: TableSync, rows: int) -> str:
 
 
 def build_sql(plan: TableSync, rows: int, partitions: Sequence[frozenset[str | None]] = ()) -> str:
-    """Return the statements that build the table that is to take the destination's place; it expires unless it does."""
+    """Return the statements that build the table to be swapped in; it expires if it never is."""
     table_id = plan.replacement_table_id
     create = create_table_sql(
         table_id,

@@ -18,11 +18,11 @@ class SyncReport:
 
     Attributes:
         rows_staged: rows read and written to files.
-        rows_loaded: rows that BigQuery says it added or updated.
-        dead_letters: rows that did not fit and went to the dead letter table.
+        rows_loaded: rows that BigQuery added or updated, by its own count.
+        dead_letters: invalid rows, loaded into the dead letter table.
         bytes_staged: size of the files.
-        seconds: from the beginning of the planning to the publication.
-        lag_seconds: from the end of the interval to the publication, None without Smart Sync.
+        seconds: from the start of planning to the end of publishing.
+        lag_seconds: from the end of the interval to the end of publishing, None without Smart Sync.
         outcome: one sentence.
     """
 
@@ -79,7 +79,7 @@ def _outcome(plan: TableSync, rows: StagedFiles, published: Published) -> str:
 
 
 def outcome_of_nothing(plan: TableSync) -> str:
-    """Say what no rows at the source made of the destination."""
+    """Return the outcome of a run that found no rows."""
     if plan.write_mode is WriteMode.TRUNCATE and not plan.creates_table:
         return f"the source returned no rows: {plan.table_id} is now empty"
     if plan.creates_table:
@@ -88,7 +88,7 @@ def outcome_of_nothing(plan: TableSync) -> str:
 
 
 def skipped_outcome(plan: TableSync, job: Any) -> str:
-    """Say that another run's `job` has published the interval."""
+    """Return the outcome of a run whose interval the `job` of another run has loaded."""
     concurrent_run = (job.labels or {}).get(RUN_LABEL, job.job_id)
     return (
         f"skipped: run {concurrent_run} already loaded this interval into {plan.table_id}; newer rows come with the "

@@ -1,4 +1,4 @@
-"""The query for the rows that are published, and the script around a statement that takes them.
+"""The query for the rows to publish, and the script around the statements that write them.
 
 Columns are aliased and quoted: a table may be named alike.
 """
@@ -47,7 +47,7 @@ def _source_sql(plan: TableSync, selection: Selection) -> str:
 
 
 def script(plan: TableSync, rows: int, *statements: str) -> str:
-    """Return the statements as one script, which fails at its beginning unless the staging table holds `rows` rows.
+    """Return the statements as one script; it fails before the first unless the staging table has `rows` rows.
 
     Where BigQuery selects the rows there is no staging table.
     """

@@ -1,4 +1,4 @@
-"""The files that a run has staged, and what is said of all of them together."""
+"""The files that a run has staged."""
 
 from __future__ import annotations
 

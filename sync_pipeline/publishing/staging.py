@@ -1,7 +1,7 @@
 """Staging: record batches to Parquet files in Cloud Storage.
 
-A file counts only when its `StagedFile` has been emitted. What a worker wrote before it died, or before the
-runner repeated its bundle, is in the folder but in nobody's list, and is never loaded.
+Only a file whose `StagedFile` was emitted is loaded. A worker that dies, or a bundle that the runner repeats, leaves
+files in the folder that are in no list.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ _FILES = "files"
 def write_batches(batches: Iterable[pa.RecordBatch], target: StagingTarget) -> list[StagedFile]:
     """Write batches with the target's columns to as few Parquet files as their size allows, and return the files.
 
-    It writes what one bundle of `WriteStagedFiles` writes. Raises SchemaError or SourceQueryError when rows are not
-    what the target allows, PublishError when they cannot be written; then no file is complete.
+    It writes what one bundle of `WriteStagedFiles` writes. Raises SchemaError or SourceQueryError when rows
+    exceed the target's limits, PublishError when they cannot be written; then no file is complete.
     """
     write = _WriteParquetFn(target)
     write.start_bundle()
@@ -49,7 +49,7 @@ def write_batches(batches: Iterable[pa.RecordBatch], target: StagingTarget) -> l
 class WriteStagedFiles(beam.PTransform):
     """Write batches with the target's columns to Parquet files, and emit a `StagedFile` for each file.
 
-    Rows that are not what the target allows are a `Failure`; without a run their error is raised.
+    Rows that exceed the target's limits become a `Failure`; without a run their error is raised.
     """
 
     target: StagingTarget

@@ -1,4 +1,4 @@
-"""What is staged, where, and what its rows must keep to."""
+"""Where rows are staged, and the limits that they must keep."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from sync_pipeline.smart_sync.bounds import TimestampBounds
 
 @dataclass(frozen=True)
 class StagingTarget:
-    """What is staged, and where.
+    """Where rows are staged, and the limits that they must keep.
 
     Attributes:
         folder: `gs://…/`.
         schema: the columns of the batches and of the files.
-        layout: of the table they are for; its partitions are counted, as BigQuery limits them.
-        bounds: what the rows' timestamps must keep to, None where anything goes.
-        max_partitions: the most partitions of that table the rows may belong to.
+        layout: of their table; BigQuery limits the number of its partitions.
+        bounds: the limits of the rows' timestamps, None where there are none.
+        max_partitions: the most partitions of that table that the rows may belong to.
         is_dead_letters: the rows are for the dead letter table.
     """
 
@@ -56,7 +56,7 @@ def partitions_of(rows: pa.Table, layout: TableLayout) -> frozenset[str | None]:
 
 
 def check_bounds(rows: pa.Table, bounds: TimestampBounds) -> None:
-    """Raise SourceQueryError when a row's timestamp is where the query should not have looked.
+    """Raise SourceQueryError when a row's timestamp lies outside the interval.
 
     A row before the interval was loaded by an earlier run; one after it would hide rows that are still to come.
     """

@@ -1,4 +1,4 @@
-"""The shape of a way to publish: `prepare` brings the rows to where one job finds them, and `publish` runs that job.
+"""How a strategy publishes: `prepare` brings the rows to where one job finds them, and `publish` runs that job.
 
 Both may run again after any prefix of themselves: each job has an id by which the next attempt finds it.
 """
@@ -18,7 +18,7 @@ from sync_pipeline.publishing.tables import fill_staging_table
 
 @dataclass(frozen=True)
 class Published:
-    """What a way to publish has done.
+    """What a strategy has published.
 
     Attributes:
         job: the job that published, of this run or of another; None where there was nothing to publish.
@@ -35,13 +35,13 @@ class Published:
 
     @property
     def is_skipped(self) -> bool:
-        """Another run has published the interval."""
+        """Whether another run has loaded the interval."""
         return self.job is not None and not self.job.is_ours
 
 
 @dataclass(frozen=True)
 class Strategy(abc.ABC):
-    """A way to publish the rows of a run: those in `staged`, or those that the plan's selection selects."""
+    """Publishes the rows of a run: those in `staged`, or those of the plan's selection."""
 
     jobs: PublishingJobs
     staged: StagedFiles
@@ -51,28 +51,25 @@ class Strategy(abc.ABC):
         return self.jobs.plan
 
     def prepare(self) -> None:
-        """Bring the rows to where the job that publishes finds them. Raises PublishError.
-
-        Files lie there already.
-        """
+        """Bring the rows to where the publishing job finds them; files are there already. Raises PublishError."""
         return
 
     @abc.abstractmethod
     def publish(self) -> Published:
-        """Change the destination, all at once. Raises PublishError."""
+        """Change the destination in one step, and return what was published. Raises PublishError."""
 
 
 class QueryStrategy(Strategy):
-    """A way to publish by a query, from a staging table or straight from a source in BigQuery."""
+    """Publishes by a query, from a staging table or straight from a source in BigQuery."""
 
     def prepare(self) -> None:
-        """Load the files into the staging table; none are where BigQuery selects the rows. Raises PublishError."""
+        """Load the files, if there are any, into the staging table. Raises PublishError."""
         if self.plan.selection is None:
             fill_staging_table(self.jobs, self.staged)
 
 
 class KeepTable(Strategy):
-    """There are no rows: the table stays as it is."""
+    """Leaves the table unchanged, because there are no rows."""
 
     def publish(self) -> Published:
         """Do nothing."""

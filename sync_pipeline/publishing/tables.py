@@ -1,4 +1,4 @@
-"""The tables that a run creates, changes or fills before its rows are published. Each step may be repeated."""
+"""Creates, alters and fills tables before the rows are published. Each step may be repeated."""
 
 from __future__ import annotations
 
