@@ -44,6 +44,13 @@ def connect_with_retries[Connection](connect: Callable[[], Connection], max_retr
     return connect()
 
 
+def place_of(text: str, position: int) -> str:
+    """Return ` at line L, column C`, both from 1, for a position from 0."""
+    before = text[:position]
+    line, column = before.count("\n") + 1, position - before.rfind("\n")
+    return f" at line {line}, column {column}"
+
+
 def check_names(names: Iterable[str]) -> None:
     """Check column names. Raises SchemaError when a query returns no columns, or duplicate names."""
     counts = Counter(names)

@@ -29,6 +29,7 @@ from sync_pipeline.schema import (
 )
 from sync_pipeline.smart_sync.bounds import TimestampBounds
 from sync_pipeline.smart_sync.interval import timestamp_text
+from sync_pipeline.transforms.rejected_values import LIMITS, invalid_value, null_value
 
 # Casts that accept every value; `{x}` is the value.
 SURE_CASTS: Mapping[tuple[str, str], str] = {
@@ -136,12 +137,12 @@ def convert(expression: str, source: Field, read: Field) -> Conversion:
         value = CHECKED_CASTS[pair].format(x=expression)
         changed = f" OR {_ROUNDED[pair].format(value=value, x=expression)}" if pair in _ROUNDED else ""
         checks.append(
-            Check(read.name, f"{expression} IS NOT NULL AND ({value} IS NULL{changed})", _misfit_reason(source, read))
+            Check(read.name, f"{expression} IS NOT NULL AND ({value} IS NULL{changed})", _invalid(source, read))
         )
     if _is_cut(source, read):
         checks.append(Check(read.name, _cut_misfit(value, read), _cut_reason(source, read)))
     if read.mode == REQUIRED != source.mode:
-        checks.append(Check(read.name, f"{expression} IS NULL", null_reason(read)))
+        checks.append(Check(read.name, f"{expression} IS NULL", null_value(read)))
     return Conversion(value, tuple(checks))
 
 
@@ -343,19 +344,9 @@ def _cut_reason(source: Field, read: Field) -> str:
     )
 
 
-def _misfit_reason(source: Field, read: Field) -> str:
-    return (
-        f"column '{read.name}' ({source.type_name} to {read.type}) has an invalid value. Keep the type of the "
-        "source, or exclude such rows in the query"
-    )
-
-
-def null_reason(read: Field) -> str:
-    """Return the error message for NULL in a column that forbids it."""
-    return (
-        f"column '{read.name}' has NULL, which is not allowed: it is in primary_key, or REQUIRED in the destination. "
-        f"Correct the rows or the query, or run ALTER TABLE … ALTER COLUMN {read.name} DROP NOT NULL"
-    )
+def _invalid(source: Field, read: Field) -> str:
+    remedy = "Keep the type of the source, or exclude such rows in the query"
+    return invalid_value(read, source.type_name, remedy, LIMITS.get(read.type, ""))
 
 
 def _alias(name: str, schema: Schema) -> str:

@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from sync_pipeline.errors import SchemaError, SourceQueryError, SourceUnavailableError
-from sync_pipeline.sources.access import MAX_BACKOFF_SECONDS, check_names, connect_with_retries
+from sync_pipeline.sources.access import MAX_BACKOFF_SECONDS, check_names, connect_with_retries, place_of
 
 
 @pytest.fixture
@@ -68,3 +68,16 @@ def test_names_that_cannot_be_columns(names: list[str], problem: str) -> None:
 
 def test_names_that_can() -> None:
     check_names(["a", "A", "b"])
+
+
+@pytest.mark.parametrize(
+    ("position", "place"),
+    [
+        pytest.param(0, " at line 1, column 1", id="the first"),
+        pytest.param(4, " at line 1, column 5", id="a line break"),
+        pytest.param(5, " at line 2, column 1", id="the first of a line"),
+        pytest.param(8, " at line 2, column 4", id="the last"),
+    ],
+)
+def test_place_of(position: int, place: str) -> None:
+    assert place_of("SELE\nCT x", position) == place

@@ -91,7 +91,7 @@ def test_convert(source: Field, read: Field, value: str, rejected_rows: list[str
 def test_reasons_name_the_column_and_no_value() -> None:
     cast, null = all_checks(USERS, NUMBERS.with_required(["name"]), "q")
     assert (cast.column, null.column) == ("name", "name")
-    assert cast.reason.startswith("column 'name' (STRING to INT64) has an invalid value.")
+    assert cast.reason.startswith("column 'name' (STRING to INT64) has an invalid value: INT64 holds whole numbers")
     assert null.reason.startswith("column 'name' has NULL, which is not allowed")
     assert misfit_reasons("1,", (cast, null)) == (null,)
     assert misfit_reasons("0,1,", (cast, null)) == (cast, null)

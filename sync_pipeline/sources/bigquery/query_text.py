@@ -9,6 +9,7 @@ from sqlglot.tokens import TokenType
 
 from sync_pipeline.errors import SourceQueryError
 from sync_pipeline.smart_sync.placeholders import END_PLACEHOLDER, START_PLACEHOLDER
+from sync_pipeline.sources.access import place_of
 
 
 def single_statement(query: str, parameter: str) -> str:
@@ -26,8 +27,9 @@ def single_statement(query: str, parameter: str) -> str:
     for before, token in pairwise(tokens):
         placeholder = f"{{{token.text}}}"
         if before.token_type == TokenType.L_BRACE and placeholder in (START_PLACEHOLDER, END_PLACEHOLDER):
-            place = f"line {before.line}, column {before.col}"
-            raise SourceQueryError(f"{parameter}: {placeholder} at {place} is not in quotes: write '{placeholder}'")
+            raise SourceQueryError(
+                f"{parameter}: {placeholder}{place_of(query, before.start)} is not in quotes: write '{placeholder}'"
+            )
     while tokens and tokens[-1].token_type == TokenType.SEMICOLON:
         tokens.pop()
     if any(token.token_type == TokenType.SEMICOLON for token in tokens):

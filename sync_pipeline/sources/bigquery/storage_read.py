@@ -36,7 +36,8 @@ from sync_pipeline.sources.bigquery.client import (
 )
 from sync_pipeline.sources.reading import ReadRows, dead_letter
 from sync_pipeline.sources.source import DeadLetter, ReadSplit, Selection
-from sync_pipeline.transforms.in_sql import Check, misfit_reasons, null_reason
+from sync_pipeline.transforms.in_sql import Check, misfit_reasons
+from sync_pipeline.transforms.rejected_values import null_value
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -194,7 +195,7 @@ def checked_parts(batch: pa.RecordBatch, schema: Schema, checks: tuple[Check, ..
             is_null = pc.is_null(batch.column(field.name))
             invalid = batch.filter(is_null)
             for index in range(invalid.num_rows):
-                yield dead_letter(invalid.slice(index, 1), field.name, null_reason(field))
+                yield dead_letter(invalid.slice(index, 1), field.name, null_value(field))
             batch = batch.filter(pc.invert(is_null))
     if batch.num_rows:
         arrays = [as_arrow_type(batch.column(field.name), field.arrow_type) for field in schema]

@@ -25,6 +25,7 @@ from sync_pipeline.sources.mongodb.bson_types import BSON_TYPES, DOCUMENT, ID
 from sync_pipeline.sources.mongodb.bson_values import LIMITS, MisfitError
 from sync_pipeline.sources.mongodb.to_json import DECODING, id_text, json_bytes, plain_text
 from sync_pipeline.sources.source import DeadLetter
+from sync_pipeline.transforms.rejected_values import invalid_value, null_value
 
 # Maximum number of problems to report per document, and of characters of a field's name, which may be very long.
 MAX_REASONS, MAX_NAME_CHARACTERS = 50, 100
@@ -133,7 +134,7 @@ class _Reading:
             if field.digits is not None:
                 values = within_digits(values, field.digits)
         if values.rejected_rows:
-            self._refuse(values.rejected_rows, name, _misfit(field, elements.code))
+            self._refuse(values.rejected_rows, name, _invalid(field, elements.code))
         self._values[name].append(values)
         return None
 
@@ -165,7 +166,7 @@ class _Reading:
         if field.mode == REQUIRED and column.null_count:
             missing = [int(row) for row in np.flatnonzero(column.is_null())]
             known = {row for row in missing if field.name in self.problems.get(row, {})}
-            self._refuse([row for row in missing if row not in known], field.name, _null_problem(field))
+            self._refuse([row for row in missing if row not in known], field.name, _null(field))
         return column
 
     def _is_left_out(self, name: str) -> bool:
@@ -220,29 +221,25 @@ def _shown(name: str) -> str:
     return repr(name) if len(name) <= MAX_NAME_CHARACTERS else f"{name[:MAX_NAME_CHARACTERS]!r}…"
 
 
-def _misfit(field: Field, code: int) -> str:
-    overrides = json.dumps({"type_overrides": {field.name: "STRING"}}, ensure_ascii=False)
+def _invalid(field: Field, code: int) -> str:
     limit = field.digits_limit if field.digits else LIMITS[field.type]
-    problem = f"column {field.name!r} ({_TYPE_NAMES[code]} to {field.type_name}) has an invalid value: {limit}."
     if code == codes.DOUBLE and field.type == "INT64":
         # https://cloud.google.com/bigquery/docs/reference/standard-sql/data-definition-language#alter_column_set_data_type_statement
-        return (
-            f"{problem} Run ALTER TABLE … ALTER COLUMN `{field.name}` SET DATA TYPE FLOAT64, which holds whole numbers "
-            "up to 2^53 exactly, or rebuild the table with the documents' current types (delete_existing_table=true), "
-            "or exclude such documents with mongodb_query"
+        remedy = (
+            f"Run ALTER TABLE … ALTER COLUMN `{field.name}` SET DATA TYPE FLOAT64, which holds whole numbers up to "
+            "2^53 exactly, or rebuild the table with the documents' current types (delete_existing_table=true)"
         )
-    return (
-        f"{problem} Load the field as text with transformation_config={overrides} (rebuild an existing table with "
-        "delete_existing_table=true), or exclude such documents with mongodb_query"
-    )
+    else:
+        overrides = json.dumps({"type_overrides": {field.name: "STRING"}}, ensure_ascii=False)
+        remedy = (
+            f"Load the field as text with transformation_config={overrides} (rebuild an existing table with "
+            "delete_existing_table=true)"
+        )
+    return invalid_value(field, _TYPE_NAMES[code], f"{remedy}, or exclude such documents with mongodb_query", limit)
 
 
-def _null_problem(field: Field) -> str:
-    return (
-        f"column {field.name!r} is null or missing, which is not allowed: it is in primary_key, or REQUIRED in the "
-        "destination. Exclude such documents with mongodb_query, or in an existing table run ALTER TABLE … ALTER "
-        f"COLUMN `{field.name}` DROP NOT NULL"
-    )
+def _null(field: Field) -> str:
+    return null_value(field, "Exclude such documents with mongodb_query", found="is null or missing")
 
 
 def _dead_letter(document: bytes, columns: DocumentColumns, problems: Mapping[str, str]) -> DeadLetter:

@@ -13,18 +13,13 @@ from bson.decimal128 import Decimal128
 
 from sync_pipeline.schema import DECIMAL_DIGITS
 from sync_pipeline.sources.mongodb.to_json import json_bytes, plain_text
+from sync_pipeline.transforms import rejected_values
 
 # The values that each type accepts, for error messages.
 LIMITS: Mapping[str, str] = {
-    "BOOL": "BOOL holds true and false",
-    "INT64": "INT64 holds whole numbers from -2^63 to 2^63-1",
+    **rejected_values.LIMITS,
     "FLOAT64": "FLOAT64 holds numbers that a double represents exactly",
-    "NUMERIC": "NUMERIC holds 29 digits before the point and 9 after it, no NaN and no infinity",
-    "BIGNUMERIC": "BIGNUMERIC holds 38 digits before the point and 38 after it, no NaN and no infinity",
-    "STRING": "STRING holds text in UTF-8",
     "BYTES": "BYTES holds binData",
-    "DATE": "DATE holds the years 1 to 9999",
-    "TIME": "TIME holds 00:00:00 to 23:59:59.999999",
     "DATETIME": "DATETIME holds dates of the years 1 to 9999, to the microsecond",
     "TIMESTAMP": "TIMESTAMP holds dates of the years 1 to 9999, to the microsecond",
     "JSON": "its texts must be UTF-8",

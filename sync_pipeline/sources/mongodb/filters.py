@@ -14,6 +14,7 @@ from bson.errors import BSONError
 from sync_pipeline.errors import ConfigError
 from sync_pipeline.smart_sync.interval import BEGINNING, EARLIEST, LATEST, SyncInterval
 from sync_pipeline.smart_sync.placeholders import END_PLACEHOLDER, START_PLACEHOLDER
+from sync_pipeline.sources.access import place_of
 from sync_pipeline.sources.mongodb.to_json import EXTENDED, moment_text
 
 Filter = dict[str, Any]
@@ -168,6 +169,4 @@ def _place(text: str, key: str, number: int) -> str:
     matches = list(re.finditer(re.escape(json.dumps(key)) + r"\s*:", text))
     if number >= len(matches):
         return ""
-    before = text[: matches[number].start()]
-    line, column = before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
-    return f" at line {line}, column {column}"
+    return place_of(text, matches[number].start())

@@ -10,7 +10,7 @@ import psycopg2
 from psycopg2.extensions import connection as Connection
 
 from sync_pipeline.errors import SourceError, SourceQueryError, SourceUnavailableError
-from sync_pipeline.sources.access import ErrorMapping, connect_with_retries
+from sync_pipeline.sources.access import ErrorMapping, connect_with_retries, place_of
 from sync_pipeline.sources.postgresql.config import PostgresqlConfig
 from sync_pipeline.sources.postgresql.transport import login
 
@@ -344,7 +344,4 @@ def _place(statement_position: str | None, query_offset: int, query: str) -> str
     position = int(statement_position) - 1 - query_offset
     if not 0 <= position <= len(query):
         return ""
-    before = query[:position]
-    line = before.count("\n") + 1
-    column = position - (before.rfind("\n") + 1) + 1
-    return f" at line {line}, column {column} of the query"
+    return f"{place_of(query, position)} of the query"

@@ -13,9 +13,10 @@ from psycopg2.extensions import connection as Connection
 
 from sync_pipeline.errors import RecordError, SourceError
 from sync_pipeline.schema import Schema
+from sync_pipeline.sources.csv_batches import parse_rows, separate_rejected, split_rows
 from sync_pipeline.sources.postgresql.config import PostgresqlConfig
 from sync_pipeline.sources.postgresql.connection import connected, translated_errors
-from sync_pipeline.sources.postgresql.csv_batches import parse_rows, separate_misfits, split_rows
+from sync_pipeline.sources.postgresql.texts import POSTGRESQL_TEXTS
 from sync_pipeline.sources.prefetch import prefetched
 from sync_pipeline.sources.reading import ReadRows
 from sync_pipeline.sources.source import DeadLetter, ReadSplit
@@ -81,9 +82,9 @@ def copied_parts(connection: Connection, statement: str, schema: Schema) -> Gene
 def _parts(chunk: _Chunk, schema: Schema) -> Iterator[pa.Table | DeadLetter]:
     """Yield the rows of the chunk, in order. Parses rows one by one only if some are invalid."""
     try:
-        table = parse_rows(chunk.text, schema)
+        table = parse_rows(chunk.text, schema, POSTGRESQL_TEXTS)
     except RecordError:
-        yield from separate_misfits(chunk.split(), schema)
+        yield from separate_rejected(chunk.split(), schema, POSTGRESQL_TEXTS)
         return
     if table.num_rows != chunk.rows:
         raise _miscounted(chunk.rows, table.num_rows)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from sync_pipeline.errors import SourceQueryError
 from sync_pipeline.smart_sync.placeholders import END_PLACEHOLDER, START_PLACEHOLDER
+from sync_pipeline.sources.access import place_of
 
 # PostgreSQL treats every non-ASCII character as a letter, including non-ASCII spaces.
 _LETTER = r"[A-Za-z_\x80-\U0010ffff]"
@@ -82,7 +83,7 @@ def _tokens(query: str, parameter: str) -> Iterator[_Token]:
         end = _end(query, match, kind)
         if end is None:
             raise SourceQueryError(
-                f"{parameter}: the {_KINDS[kind]} that begins{_place(query, match.start())} does not end"
+                f"{parameter}: the {_KINDS[kind]} that begins{place_of(query, match.start())} does not end"
             )
         yield _Token(kind, position, end)
         position = end
@@ -124,9 +125,9 @@ def _check_brackets(query: str, tokens: list[_Token], parameter: str) -> None:
         elif opened:
             opened.pop()
         else:
-            raise SourceQueryError(f"{parameter}: the closing bracket{_place(query, token.begin)} has no opening one")
+            raise SourceQueryError(f"{parameter}: the closing bracket{place_of(query, token.begin)} has no opening one")
     if opened:
-        raise SourceQueryError(f"{parameter}: the opening bracket{_place(query, opened[-1])} has no closing one")
+        raise SourceQueryError(f"{parameter}: the opening bracket{place_of(query, opened[-1])} has no closing one")
 
 
 def _check_placeholders(query: str, tokens: list[_Token], parameter: str) -> None:
@@ -134,11 +135,5 @@ def _check_placeholders(query: str, tokens: list[_Token], parameter: str) -> Non
         for match in re.finditer(re.escape(placeholder), query):
             token = next(token for token in tokens if token.begin <= match.start() < token.end)
             if token.kind not in ("escapes", "text", "dollar", "comment"):
-                raise SourceQueryError(
-                    f"{parameter}: {placeholder}{_place(query, match.start())} is not in quotes: write '{placeholder}'"
-                )
-
-
-def _place(query: str, position: int) -> str:
-    before = query[:position]
-    return f" at line {before.count(chr(10)) + 1}, column {position - before.rfind(chr(10))}"
+                place = place_of(query, match.start())
+                raise SourceQueryError(f"{parameter}: {placeholder}{place} is not in quotes: write '{placeholder}'")

@@ -1,16 +1,19 @@
-"""Converts rows of `COPY … (FORMAT csv)` to Arrow, column by column, and checks every value.
+"""Converts rows of CSV to Arrow, column by column, and checks every value.
 
-Unlike most CSV dialects, PostgreSQL's distinguishes NULL (nothing) from an empty string (two quotes).
+The dialect is that of PostgreSQL's `COPY … (FORMAT csv)`: unlike most others, it distinguishes NULL (nothing) from an
+empty string (two quotes). Python's `csv` module writes it with QUOTE_NOTNULL.
 """
 
 from __future__ import annotations
 
 import binascii
 import codecs
+import dataclasses
 import io
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -24,6 +27,7 @@ from sync_pipeline.errors import RecordError
 from sync_pipeline.schema import ARROW_TYPES, DECIMAL_DIGITS, REPEATED, REQUIRED, Field, Schema
 from sync_pipeline.sources.source import DeadLetter
 from sync_pipeline.transforms.json_texts import MAX_LEVELS, Origin, are_json
+from sync_pipeline.transforms.rejected_values import LIMITS, invalid_value, null_value
 
 _PARSE_OPTIONS = pyarrow.csv.ParseOptions(
     newlines_in_values=True,
@@ -34,25 +38,11 @@ _PARSE_OPTIONS = pyarrow.csv.ParseOptions(
 # Types that the CSV parser converts. All other columns are parsed as text and converted afterwards.
 _PARSED_TYPES = frozenset({"BOOL", "INT64", "FLOAT64", "DATE", "TIME", "DATETIME", "TIMESTAMP"})
 
-# The values that each type accepts, for error messages.
+# What texts hold; those of a source may hold less.
 _LIMITS: Mapping[str, str] = {
-    "BOOL": "BOOL holds true and false",
-    "INT64": "INT64 holds whole numbers from -2^63 to 2^63-1",
-    "FLOAT64": "FLOAT64 holds numbers",
-    "NUMERIC": "NUMERIC holds 29 digits before the point and 9 after it, no NaN and no infinity",
-    "BIGNUMERIC": "BIGNUMERIC holds 38 digits before the point and 38 after it, no NaN and no infinity",
-    "DATE": "DATE holds the years 1 to 9999 and no infinity",
-    "TIME": "TIME holds 00:00:00 to 23:59:59.999999",
-    "DATETIME": "DATETIME holds the years 1 to 9999, no infinity and no offset",
-    "TIMESTAMP": "TIMESTAMP holds the years 1 to 9999 and no infinity, and its text needs an offset from UTC",
+    **LIMITS,
     "JSON": "the text is not JSON that BigQuery accepts: numbers have the range of a double, characters are complete "
     f"(no half of a surrogate pair), and arrays and objects have at most {MAX_LEVELS} levels",
-}
-# What the type guarantees about its texts.
-_JSON_ORIGINS: Mapping[str, Origin] = {
-    "json": Origin.JSON,
-    "jsonb": Origin.NORMALIZED,
-    "hstore": Origin.JSON,
 }
 _ARRAY_LIMIT = "an ARRAY has one dimension and no NULL elements"
 
@@ -64,47 +54,71 @@ _NUMBER = re.compile(r"([+-]?)(?=\.?[0-9])([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?[0
 Buffer = bytes | bytearray
 
 
-class _MisfitError(Exception):
+class _RejectedError(Exception):
     """A value is invalid. Carries no details, so that no data can leak."""
 
 
-class _NullError(_MisfitError):
+class _NullError(_RejectedError):
     """A column that forbids NULL has NULL."""
 
 
+@dataclass(frozen=True)
+class TextForm:
+    """What is particular to a source's texts.
+
+    Attributes:
+        limits: by BigQuery type, what its texts hold where that is not `LIMITS`.
+        json_origins: by the source's type, what that guarantees about its JSON.
+        null_reason: the reason for a NULL in a column that forbids it.
+    """
+
+    limits: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    json_origins: Mapping[str, Origin] = dataclasses.field(default_factory=dict)
+    null_reason: Callable[[Field], str] = null_value
+
+    def limit(self, type_name: str) -> str | None:
+        """Return what texts of a BigQuery type hold, None where that is not known."""
+        return self.limits.get(type_name) or _LIMITS.get(type_name)
+
+    def json_origin(self, source_type: str) -> Origin:
+        """Return what is known of the JSON of a source's type."""
+        # An array of JSON values is one JSON value.
+        return self.json_origins.get(source_type.removesuffix("[]"), Origin.ANY)
+
+
 # Errors that parsing raises for invalid values.
-_REFUSALS = (pa.ArrowInvalid, _MisfitError)
+_REFUSALS = (pa.ArrowInvalid, _RejectedError)
 
 _UNREADABLE = "rows of the source cannot be parsed as CSV: this is a defect of the reader"
 
 
-def parse_rows(text: Buffer, schema: Schema) -> pa.Table:
-    """Return the rows of `text`, complete rows of PostgreSQL's CSV, as a table with `schema.arrow`.
+def parse_rows(text: Buffer, schema: Schema, form: TextForm) -> pa.Table:
+    """Return the rows of `text`, complete rows of CSV, as a table with `schema.arrow`.
 
     Raises:
         RecordError: columns have invalid values; names every such column.
     """
     try:
-        return _table(text, schema)
+        return _table(text, schema, form)
     except _REFUSALS:
-        problems = _misfits(text, schema).values()
+        problems = _rejected(text, schema, form).values()
         raise RecordError("\n".join(problems) or _UNREADABLE) from None
 
 
-def separate_misfits(rows: Sequence[bytes], schema: Schema) -> Iterator[pa.Table | DeadLetter]:
+def separate_rejected(rows: Sequence[bytes], schema: Schema, form: TextForm) -> Iterator[pa.Table | DeadLetter]:
     """Yield the rows, in order: tables of valid rows, and a `DeadLetter` for each invalid row.
 
     Parses all rows together. If that fails, halves them until it finds the invalid rows.
     """
     try:
-        yield _table(b"".join(rows), schema)
+        yield _table(b"".join(rows), schema, form)
     except _REFUSALS:
         if len(rows) == 1:
-            yield _dead_letter(rows[0], schema)
+            yield _dead_letter(rows[0], schema, form)
         else:
             half = len(rows) // 2
-            yield from separate_misfits(rows[:half], schema)
-            yield from separate_misfits(rows[half:], schema)
+            yield from separate_rejected(rows[:half], schema, form)
+            yield from separate_rejected(rows[half:], schema, form)
 
 
 def split_rows(text: Buffer) -> list[bytes]:
@@ -120,14 +134,16 @@ def split_rows(text: Buffer) -> list[bytes]:
     return rows
 
 
-def _table(text: Buffer, schema: Schema) -> pa.Table:
+def _table(text: Buffer, schema: Schema, form: TextForm) -> pa.Table:
     table = _read_csv(text, schema.names, schema)
-    columns = [_converted(column.combine_chunks(), field) for column, field in zip(table.columns, schema, strict=True)]
+    columns = [
+        _converted(column.combine_chunks(), field, form) for column, field in zip(table.columns, schema, strict=True)
+    ]
     return pa.Table.from_arrays(columns, schema=schema.arrow)
 
 
-def _dead_letter(row: bytes, schema: Schema) -> DeadLetter:
-    problems = _misfits(row, schema)
+def _dead_letter(row: bytes, schema: Schema, form: TextForm) -> DeadLetter:
+    problems = _rejected(row, schema, form)
     # A database with the encoding SQL_ASCII may send bytes that are not UTF-8.
     row = row.decode(errors="replace").encode()
     texts = _read_csv(row, schema.names, Schema(tuple(Field(name, "STRING") for name in schema.names)))
@@ -162,39 +178,27 @@ def _parsed_type(field: Field) -> pa.DataType:
     return pa.string()
 
 
-def _misfits(text: Buffer, schema: Schema) -> dict[str, str]:
+def _rejected(text: Buffer, schema: Schema, form: TextForm) -> dict[str, str]:
     """Return the problem of each column of rows that could not be parsed. Parses one column at a time."""
     problems = {}
     for field in schema:
         try:
-            _converted(_read_csv(text, schema.names, Schema((field,))).column(0).combine_chunks(), field)
+            _converted(_read_csv(text, schema.names, Schema((field,))).column(0).combine_chunks(), field, form)
         except _NullError:
-            problems[field.name] = _null_problem(field)
+            problems[field.name] = form.null_reason(field)
         except _REFUSALS:
-            problems[field.name] = _misfit(field)
+            problems[field.name] = _reason(field, form)
     return problems
 
 
-def _misfit(field: Field) -> str:
-    limit = field.digits_limit if field.digits else _LIMITS.get(field.type, f"the text is not a valid {field.type}")
+def _reason(field: Field, form: TextForm) -> str:
+    known = form.limit(field.type)
+    limit = field.digits_limit if field.digits else known or f"the text is not a valid {field.type}"
+    remedy = f"Load the column as text with {_override(field, 'STRING')}"
     if field.mode == REPEATED:
-        limit = f"{_ARRAY_LIMIT}, and {limit}" if field.type in _LIMITS else _ARRAY_LIMIT
+        limit = f"{_ARRAY_LIMIT}, and {limit}" if known else _ARRAY_LIMIT
         remedy = f"Load the column as JSON with {_override(field, 'JSON')}"
-    else:
-        remedy = f"Load the column as text with {_override(field, 'STRING')}"
-    return (
-        f"column {field.name!r} ({field.source_type} to {field.type_name}) has an invalid value: {limit}. "
-        f"{remedy}, or exclude such rows in the query"
-    )
-
-
-def _null_problem(field: Field) -> str:
-    return (
-        f"column {field.name!r} has NULL, which is not allowed: it is in primary_key, NOT NULL in "
-        "source_table_for_schema, or REQUIRED in the destination. Correct the rows or the query (an outer join "
-        "produces such rows), omit source_table_for_schema, or in an existing table run ALTER TABLE … ALTER COLUMN "
-        f"`{field.name}` DROP NOT NULL"
-    )
+    return invalid_value(field, field.source_type, f"{remedy}, or exclude such rows in the query", limit)
 
 
 def _override(field: Field, type_name: str) -> str:
@@ -202,7 +206,7 @@ def _override(field: Field, type_name: str) -> str:
     return f"transformation_config={json.dumps(overrides, ensure_ascii=False)}"
 
 
-def _converted(column: pa.Array, field: Field) -> pa.Array:
+def _converted(column: pa.Array, field: Field, form: TextForm) -> pa.Array:
     if field.mode == REQUIRED and column.null_count:
         raise _NullError
     convert = _CONVERSIONS.get(field.type)
@@ -210,16 +214,11 @@ def _converted(column: pa.Array, field: Field) -> pa.Array:
         column = _lists(column, field)
     elif convert:
         column = convert(column)
-    elif field.type == "JSON" and not are_json(column, _json_origin(field)):
-        raise _MisfitError
+    elif field.type == "JSON" and not are_json(column, form.json_origin(field.source_type)):
+        raise _RejectedError
     if field.digits is not None:
         pc.list_flatten(column).cast(field.digits) if field.mode == REPEATED else column.cast(field.digits)
     return column
-
-
-def _json_origin(field: Field) -> Origin:
-    # An array of JSON values is one JSON value.
-    return _JSON_ORIGINS.get(field.source_type.removesuffix("[]"), Origin.ANY)
 
 
 def _decimal(type_name: str) -> Callable[[pa.Array], pa.Array]:
@@ -243,7 +242,7 @@ def _plain_decimal(text: str, integer_digits: int, fraction_digits: int) -> str:
     """Return a number without an exponent and without trailing zeros after the decimal point."""
     match = _NUMBER.fullmatch(text.strip(" "))
     if match is None:
-        raise _MisfitError
+        raise _RejectedError
     sign, integer, fraction, exponent = (part or "" for part in match.groups())
     digits = (integer + fraction).lstrip("0")
     if not digits:
@@ -252,7 +251,7 @@ def _plain_decimal(text: str, integer_digits: int, fraction_digits: int) -> str:
     integer_part_is_too_long = len(digits) - scale > integer_digits
     scale -= len(digits) - len(digits.rstrip("0"))
     if integer_part_is_too_long or scale > fraction_digits:
-        raise _MisfitError
+        raise _RejectedError
     return format(Decimal(f"{sign}{digits.rstrip('0')}e{-scale}"), "f")
 
 
@@ -267,7 +266,7 @@ def _moments(type_name: str) -> Callable[[pa.Array], pa.Array]:
         # The parsers reject PostgreSQL's text for years before 1 and after 9999. But a text column may hold 0000-01-01,
         # and an offset may shift a timestamp beyond either end.
         if pc.any(pc.or_(pc.less(column, least), pc.greater(column, most))).as_py():
-            raise _MisfitError
+            raise _RejectedError
         return column
 
     return check
@@ -314,7 +313,7 @@ def _lists(column: pa.Array, field: Field) -> pa.Array:
     lists = parsed.column("v").combine_chunks()
     texts = lists.flatten()
     if texts.null_count:
-        raise _MisfitError
+        raise _RejectedError
     convert = _ELEMENT_CONVERSIONS.get(field.type)
     elements = convert(texts) if convert else pc.cast(texts, ARROW_TYPES[field.type])
     offsets = lists.offsets

@@ -6,6 +6,7 @@ import pickle
 import traceback
 from datetime import UTC, date, datetime, time
 from decimal import Decimal, localcontext
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,8 +15,13 @@ from hypothesis import strategies as st
 
 from sync_pipeline.errors import RecordError
 from sync_pipeline.schema import ARROW_TYPES, REPEATED, REQUIRED, Field, Schema
-from sync_pipeline.sources.postgresql.csv_batches import parse_rows, separate_misfits, split_rows
+from sync_pipeline.sources import csv_batches
+from sync_pipeline.sources.csv_batches import split_rows
+from sync_pipeline.sources.postgresql.texts import POSTGRESQL_TEXTS
 from sync_pipeline.sources.source import DeadLetter
+
+parse_rows = partial(csv_batches.parse_rows, form=POSTGRESQL_TEXTS)
+separate_rejected = partial(csv_batches.separate_rejected, form=POSTGRESQL_TEXTS)
 
 
 def schema_of(*types: str) -> Schema:
@@ -287,17 +293,15 @@ def test_json_that_bigquery_refuses(source_type: str) -> None:
     with pytest.raises(RecordError, match=r"column 'doc' .* to JSON. .* not JSON that BigQuery accepts") as caught:
         parse_rows("".join(rows).encode(), schema)
     assert "111" not in str(caught.value)
-    parts = list(separate_misfits([row.encode() for row in rows], schema))
+    parts = list(separate_rejected([row.encode() for row in rows], schema))
     assert [part.row["id"] for part in parts if isinstance(part, DeadLetter)] == ["2", "4"]
     assert sum(part.num_rows for part in parts if not isinstance(part, DeadLetter)) == 3
 
 
 @pytest.mark.parametrize("type_", ["STRING", "JSON"])
 def test_text_that_is_not_utf_8(type_: str) -> None:
-    with pytest.raises(
-        RecordError,
-        match=f"^column 'a' .* has an invalid value: the text is not (a valid {type_}|JSON that BigQuery accepts.*)[.]",
-    ):
+    limit = {"STRING": "STRING holds text in UTF-8[.]", "JSON": "the text is not JSON that BigQuery accepts.*[.]"}
+    with pytest.raises(RecordError, match=rf"^column 'a' .* has an invalid value: {limit[type_]}"):
         parse_rows(b"caf\xe9\n", schema_of(type_))
 
 
@@ -386,7 +390,7 @@ def test_the_error_crosses_processes() -> None:
 def separated(schema: Schema, *rows: str) -> list[Any]:
     """Return what `separate_misfits` yields, tables as lists of their rows."""
     parts = []
-    for part in separate_misfits([row.encode() for row in rows], schema):
+    for part in separate_rejected([row.encode() for row in rows], schema):
         if not isinstance(part, DeadLetter):
             assert part.schema == schema.arrow
         parts.append(part if isinstance(part, DeadLetter) else list(zip(*part.to_pydict().values(), strict=True)))
@@ -442,7 +446,7 @@ def test_a_dead_letter_of_a_byte_order_mark() -> None:
 
 
 def test_a_dead_letter_of_text_that_is_not_utf_8() -> None:
-    (letter,) = separate_misfits([b"1,caf\xe9\n"], schema_of("INT64", "STRING"))
+    (letter,) = separate_rejected([b"1,caf\xe9\n"], schema_of("INT64", "STRING"))
     assert isinstance(letter, DeadLetter)
     assert letter.columns == ("b",)
     assert letter.row == {"a": "1", "b": "caf\ufffd"}
