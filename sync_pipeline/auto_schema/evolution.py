@@ -54,67 +54,104 @@ def compare(
             statements that would reconcile the table.
         takes_any_type: the read checks every value, so the run can read a column as any existing type.
     """
-    types: dict[str, str] = {}
-    required: set[str] = set()
-    left_out: set[str] = set()
-    added: list[Field] = []
-    alterations: list[str] = []
-    problems: list[str] = []
-    notes: list[str] = []
-
-    def needs(problem: str, alteration: str) -> None:
-        if evolution == "add":
-            alterations.append(alteration)
-        else:
-            problems.append(f"{problem}: run {alteration}, or set schema_evolution=add")
-
+    comparison = _Comparison(table_id, fixed, evolution, takes_any_type)
     for field in incoming:
         present = existing.find(field.name)
         if present is None:
-            if evolution == "ignore":
-                left_out.add(field.name)
-                notes.append(f"{field.name} is not in the destination: not loaded (schema_evolution=ignore)")
-            elif field.policy_tags:
-                problems.append(
-                    f"column {field.name} ({field.type_name}) is not in the destination table, and no statement adds a "
-                    "column with its policy tags: add it yourself, or leave it out with exclude_fields"
-                )
-            elif evolution == "add":
-                added.append(field)
-            else:
-                needs(
-                    f"column {field.name} ({field.type_name}) is not in the destination table",
-                    add_columns_sql(table_id, [field]),
-                )
-            continue
-        if present.type_name != field.type_name:
-            if evolution == "add" and _widens(present, field):
-                alterations.append(set_type_sql(table_id, field))
-            elif (_fits(field, present) or (takes_any_type and _can_be_read(present))) and field.name not in fixed:
-                types[field.name] = present.type
-                wider = f"; {set_type_sql(table_id, field)} would widen the column" if _widens(present, field) else ""
-                if _is_float_of(present, field):
-                    wider = f"; a value with a fraction is rejected: {_float_remedy(table_id, field)}"
-                notes.append(f"{field.name} is read as {present.type}, its type in the destination{wider}")
-            else:
-                problems.append(_type_problem(table_id, field, present, field.name in fixed))
-        if present.mode == REQUIRED:
-            required.add(field.name)
+            comparison.add_new(field)
+        else:
+            comparison.add_common(field, present)
     for present in existing:
         if incoming.find(present.name) is None:
-            if present.mode == REQUIRED:
-                needs(
-                    f"column {present.name} is REQUIRED in the destination table, and no longer selected",
-                    drop_not_null_sql(table_id, present),
-                )
-            else:
-                notes.append(f"{present.name} is in the destination only: it is NULL in new rows")
-    if added:
+            comparison.add_unselected(present)
+    return comparison.differences()
+
+
+class _Comparison:
+    """Collects the differences of one column after the other; the arguments are those of `compare`."""
+
+    def __init__(self, table_id: str, fixed: frozenset[str], evolution: str, takes_any_type: bool) -> None:
+        self._table_id = table_id
+        self._fixed = fixed
+        self._evolution = evolution
+        self._takes_any_type = takes_any_type
+        self._types: dict[str, str] = {}
+        self._required: set[str] = set()
+        self._left_out: set[str] = set()
+        self._added: list[Field] = []
+        self._alterations: list[str] = []
+        self._problems: list[str] = []
+        self._notes: list[str] = []
+
+    def add_new(self, field: Field) -> None:
+        """Take in a column that the table does not have."""
+        problem = f"column {field.name} ({field.type_name}) is not in the destination table"
+        if self._evolution == "ignore":
+            self._left_out.add(field.name)
+            self._notes.append(f"{field.name} is not in the destination: not loaded (schema_evolution=ignore)")
+        elif field.policy_tags:
+            self._problems.append(
+                f"{problem}, and no statement adds a column with its policy tags: add it yourself, or leave it out "
+                "with exclude_fields"
+            )
+        elif self._evolution == "add":
+            self._added.append(field)
+        else:
+            self._require(problem, add_columns_sql(self._table_id, [field]))
+
+    def add_common(self, field: Field, present: Field) -> None:
+        """Take in a column that the table has as `present`."""
+        if present.mode == REQUIRED:
+            self._required.add(field.name)
+        if present.type_name == field.type_name:
+            return
+        is_fixed = field.name in self._fixed
+        if self._evolution == "add" and _widens(present, field):
+            self._alterations.append(set_type_sql(self._table_id, field))
+        elif (_fits(field, present) or (self._takes_any_type and _can_be_read(present))) and not is_fixed:
+            self._types[field.name] = present.type
+            self._notes.append(
+                f"{field.name} is read as {present.type}, its type in the destination"
+                f"{_other_type(self._table_id, field, present)}"
+            )
+        else:
+            self._problems.append(_type_problem(self._table_id, field, present, is_fixed))
+
+    def add_unselected(self, present: Field) -> None:
+        """Take in a column of the table that does not come."""
+        if present.mode == REQUIRED:
+            self._require(
+                f"column {present.name} is REQUIRED in the destination table, and no longer selected",
+                drop_not_null_sql(self._table_id, present),
+            )
+        else:
+            self._notes.append(f"{present.name} is in the destination only: it is NULL in new rows")
+
+    def differences(self) -> Differences:
+        """Return all that was collected."""
         # One statement for all columns: BigQuery limits a table to five metadata updates in ten seconds.
-        alterations.insert(0, add_columns_sql(table_id, added))
-    return Differences(
-        types, frozenset(required), frozenset(left_out), tuple(alterations), tuple(problems), tuple(notes)
-    )
+        added = [add_columns_sql(self._table_id, self._added)] if self._added else []
+        return Differences(
+            self._types,
+            frozenset(self._required),
+            frozenset(self._left_out),
+            (*added, *self._alterations),
+            tuple(self._problems),
+            tuple(self._notes),
+        )
+
+    def _require(self, problem: str, alteration: str) -> None:
+        if self._evolution == "add":
+            self._alterations.append(alteration)
+        else:
+            self._problems.append(f"{problem}: run {alteration}, or set schema_evolution=add")
+
+
+def _other_type(table_id: str, field: Field, present: Field) -> str:
+    """Return, as the rest of a sentence, how the table's column could get the incoming type; empty where it cannot."""
+    if _is_float_of(present, field):
+        return f"; a value with a fraction is rejected: {_float_remedy(table_id, field)}"
+    return f"; {set_type_sql(table_id, field)} would widen the column" if _widens(present, field) else ""
 
 
 def _widens(existing: Field, field: Field) -> bool:

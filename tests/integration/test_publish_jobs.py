@@ -121,7 +121,7 @@ def test_the_last_success_decides(runs: Runs) -> None:
     assert (third.is_ours, third.job.labels["sync_run"]) == (False, "run_2")
 
 
-def test_a_rival_that_failed_lets_the_next_through(runs: Runs) -> None:
+def test_another_run_that_failed_lets_the_next_through(runs: Runs) -> None:
     assert "no such thing" not in runs.fail("run_1")
     second = runs.finish("run_2")
     assert second.is_ours
@@ -378,7 +378,7 @@ def test_an_attempt_goes_on_behind_transient_failures_of_earlier_ones(
     assert slept == []
 
 
-def test_find_rival(runs: Runs) -> None:
+def test_find_concurrent_job(runs: Runs) -> None:
     assert find_concurrent_job(runs.client, runs.request("run_1")) is None
     runs.fail("run_1")
     assert find_concurrent_job(runs.client, runs.request("run_2")) is None

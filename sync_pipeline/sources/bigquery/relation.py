@@ -63,13 +63,13 @@ def in_brackets(query: str) -> str:
     return f"(\n{query}\n)"
 
 
-def dry_run(client: bigquery.Client, source: BigquerySourceConfig, sql: str, doing: str) -> bigquery.QueryJob:
-    """Return the job that says what a query would do. Raises SourceError: cannot `doing`."""
+def dry_run(client: bigquery.Client, source: BigquerySourceConfig, sql: str, action: str) -> bigquery.QueryJob:
+    """Return the job that says what a query would do. Raises SourceError: cannot `action`."""
     # Without the limit: an estimate costs nothing, and it is wanted above all where it exceeds it.
     config = query_config(client.project, source.project, source.dataset, maximum_bytes_billed=None)
     config.dry_run = True
     permissions = (JOBS_CREATE.format(project=client.project), TABLES_READ)
-    with source_errors(doing, *permissions):
+    with source_errors(action, *permissions):
         return client.query(sql, job_config=config, retry=REQUEST_RETRY, job_retry=None)
 
 
