@@ -3,14 +3,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from google.cloud import bigquery
 
-from sync_pipeline.auto_schema.ddl import add_columns_sql, create_table_sql, drop_not_null_sql, new_table, set_type_sql
-from sync_pipeline.auto_schema.layout import TableLayout, chosen_layout, with_declared_key
-from sync_pipeline.auto_schema.partitions import MAX_PARTITIONS_PER_JOB, check_partitions, partition_groups
-from sync_pipeline.bigquery_api.required_filter import required_filter_column
+from sync_pipeline.auto_schema.layout import TableLayout, chosen_layout, layout_notes, with_declared_key
 from sync_pipeline.errors import SchemaError
-from sync_pipeline.googlesql import string_literal
 from sync_pipeline.parameters.config import AutoSchemaConfig
 from sync_pipeline.schema import KEY_TYPES, PARTITION_GRANULARITIES, REPEATED, REQUIRED, Field, Schema
 
@@ -173,143 +168,6 @@ def test_a_layout_as_text(layout: TableLayout, text: str) -> None:
     assert str(layout) == text
 
 
-SMALL = Schema(
-    (
-        Field("id", "INT64", REQUIRED, 'the "key"\nof C:\\users'),
-        Field("changed", "TIMESTAMP"),
-        Field("tags", "STRING", REPEATED, "it's"),
-    )
-)
-
-
-def test_create_table_sql() -> None:
-    sql = create_table_sql("my-project.d.t", SMALL, TableLayout("changed", "MONTH", ("id", "changed"), ("id",)))
-    assert sql.splitlines() == [
-        "CREATE TABLE `my-project.d.t` (",
-        '  `id` INT64 NOT NULL OPTIONS(description="the \\"key\\"\\nof C:\\\\users"),',
-        "  `changed` TIMESTAMP,",
-        '  `tags` ARRAY<STRING> OPTIONS(description="it\'s"),',
-        "  PRIMARY KEY (`id`) NOT ENFORCED",
-        ")",
-        "PARTITION BY TIMESTAMP_TRUNC(`changed`, MONTH)",
-        "CLUSTER BY `id`, `changed`",
-    ]
-
-
-def test_create_or_replace_table_sql() -> None:
-    sql = create_table_sql("p.d.t", Schema((Field("a`b", "JSON"),)), TableLayout(), create="CREATE OR REPLACE TABLE")
-    assert sql == "CREATE OR REPLACE TABLE `p.d.t` (\n  `a\\`b` JSON\n)"
-
-
-@pytest.mark.parametrize(
-    ("layout", "clause"),
-    [
-        (TableLayout("day", "DAY"), "PARTITION BY `day`"),
-        (TableLayout("day", "MONTH"), "PARTITION BY DATE_TRUNC(`day`, MONTH)"),
-        (TableLayout("local", "DAY"), "PARTITION BY DATETIME_TRUNC(`local`, DAY)"),
-        (TableLayout("local", "HOUR"), "PARTITION BY DATETIME_TRUNC(`local`, HOUR)"),
-        (TableLayout("changed", "YEAR"), "PARTITION BY TIMESTAMP_TRUNC(`changed`, YEAR)"),
-    ],
-)
-def test_partition_clause(layout: TableLayout, clause: str) -> None:
-    assert create_table_sql("p.d.t", SCHEMA, layout).splitlines()[-1] == clause
-
-
-def test_alterations() -> None:
-    assert add_columns_sql("p.d.t", [Field("a", "INT64", REQUIRED, "x")]) == (
-        'ALTER TABLE `p.d.t` ADD COLUMN IF NOT EXISTS `a` INT64 OPTIONS(description="x")'
-    )
-    assert add_columns_sql("p.d.t", [Field("a", "INT64", REPEATED)]) == (
-        "ALTER TABLE `p.d.t` ADD COLUMN IF NOT EXISTS `a` ARRAY<INT64>"
-    )
-    assert set_type_sql("p.d.t", Field("a", "NUMERIC")) == "ALTER TABLE `p.d.t` ALTER COLUMN `a` SET DATA TYPE NUMERIC"
-    assert drop_not_null_sql("p.d.t", Field("a", "INT64")) == "ALTER TABLE `p.d.t` ALTER COLUMN `a` DROP NOT NULL"
-
-
-@pytest.mark.parametrize(
-    ("text", "literal"),
-    [
-        pytest.param("plain 'text' %s {x} `y`", "\"plain 'text' %s {x} `y`\"", id="nothing to escape"),
-        pytest.param('"', '"\\""', id="quote"),
-        pytest.param("\\", '"\\\\"', id="backslash"),
-        pytest.param("a\r\nb", '"a\\r\\nb"', id="newline"),
-        pytest.param("", '""', id="empty"),
-    ],
-)
-def test_string_literal(text: str, literal: str) -> None:
-    assert string_literal(text) == literal
-
-
-def test_long_descriptions_are_cut_before_they_are_escaped() -> None:
-    sql = create_table_sql("p.d.t", Schema((Field("a", "INT64", description='"' * 1025),)), TableLayout())
-    assert sql.count('\\"') == 1024
-
-
-def test_new_table() -> None:
-    resource = new_table("p.d.t", SMALL, TableLayout("changed", "HOUR", ("id",), ("id",))).to_api_repr()
-    assert resource["timePartitioning"] == {"type": "HOUR", "field": "changed"}
-    assert resource["clustering"] == {"fields": ["id"]}
-    assert resource["tableConstraints"] == {"primaryKey": {"columns": ["id"]}}
-    assert [field["name"] for field in resource["schema"]["fields"]] == ["id", "changed", "tags"]
-
-
-def test_new_plain_table() -> None:
-    resource = new_table("p.d.t", SMALL, TableLayout()).to_api_repr()
-    assert not {"timePartitioning", "clustering", "tableConstraints", "rangePartitioning"} & {
-        name for name, value in resource.items() if value
-    }
-
-
-def partitions(number: int) -> frozenset[str | None]:
-    return frozenset([None, *map(str, range(number - 1))])
-
-
-@pytest.mark.parametrize(
-    ("field", "granularity", "remedy"),
-    [
-        ("changed", "HOUR", "set partition_granularity=DAY for a new table, or "),
-        ("changed", "DAY", "set partition_granularity=MONTH for a new table, or "),
-        ("day", "DAY", "set partition_granularity=MONTH for a new table, or "),
-        ("local", "MONTH", "set partition_granularity=YEAR for a new table, or "),
-        ("day", "YEAR", ""),
-    ],
-)
-def test_too_many_partitions(field: str, granularity: str, remedy: str) -> None:
-    layout = TableLayout(field, granularity)
-    check_partitions(partitions(MAX_PARTITIONS_PER_JOB), SCHEMA, layout, MAX_PARTITIONS_PER_JOB)
-    with pytest.raises(SchemaError) as caught:
-        check_partitions(partitions(MAX_PARTITIONS_PER_JOB + 1), SCHEMA, layout, MAX_PARTITIONS_PER_JOB)
-    assert str(caught.value) == (
-        f"the rows belong to more than 4,000 partitions of {field} by {granularity}, BigQuery's limit for one job: "
-        f"{remedy}load a shorter interval per run"
-    )
-
-
-def test_partitions_are_grouped_as_one_job_can_change_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sync_pipeline.auto_schema.partitions.MAX_PARTITIONS_PER_JOB", 3)
-    assert partition_groups(frozenset({"2", None, "1", "5", "4"})) == [{"1", "2", None}, {"4", "5"}]
-    assert partition_groups(frozenset({None})) == [{None}]
-    assert partition_groups(frozenset()) == []
-
-
-@pytest.mark.parametrize(
-    ("partitioning", "filtered", "expected"),
-    [
-        pytest.param({}, False, None, id="plain"),
-        pytest.param({"timePartitioning": {"type": "DAY", "field": "day"}}, False, None, id="no filter demanded"),
-        pytest.param({"timePartitioning": {"type": "DAY", "field": "day"}}, True, "day", id="by a column"),
-        pytest.param({"timePartitioning": {"type": "DAY"}}, True, "_PARTITIONTIME", id="by the time of loading"),
-        pytest.param({"rangePartitioning": {"field": "id", "range": {}}}, True, "id", id="by ranges of integers"),
-    ],
-)
-def test_demanded_column(partitioning: dict[str, Any], filtered: bool, expected: str | None) -> None:
-    reference = {"projectId": "p", "datasetId": "d", "tableId": "t"}
-    table = bigquery.Table.from_api_repr(
-        {"tableReference": reference, "requirePartitionFilter": filtered, **partitioning}
-    )
-    assert required_filter_column(table) == expected
-
-
 # https://cloud.google.com/bigquery/docs/information-schema-table-constraints#limitations
 @pytest.mark.parametrize("type_name", sorted(KEY_TYPES))
 def test_a_key_is_declared_where_bigquery_takes_the_declaration(type_name: str) -> None:
@@ -321,3 +179,29 @@ def test_a_key_is_declared_where_bigquery_takes_the_declaration(type_name: str) 
 def test_a_declared_key_has_at_most_sixteen_columns(columns: int, is_declared: bool) -> None:
     schema = Schema(tuple(Field(f"k{number}", "INT64", REQUIRED) for number in range(columns)))
     assert bool(with_declared_key(TableLayout(), schema.names, schema).primary_key) is is_declared
+
+
+@pytest.mark.parametrize(
+    ("wanted", "existing", "names"),
+    [
+        pytest.param(TableLayout("a"), TableLayout("a"), [], id="the same"),
+        pytest.param(TableLayout("a", "DAY", ("b",)), TableLayout("A", "DAY", ("B",)), [], id="in another spelling"),
+        pytest.param(TableLayout(), TableLayout("a", "DAY", ("b",)), [], id="nothing is asked for"),
+        pytest.param(TableLayout("a"), TableLayout(), ["partition_field"], id="partitioning"),
+        pytest.param(TableLayout("a", "MONTH"), TableLayout("a", "DAY"), ["partition_field"], id="granularity"),
+        pytest.param(
+            TableLayout(clustering_fields=("a", "b")),
+            TableLayout(clustering_fields=("b", "a")),
+            ["clustering_fields"],
+            id="the order of clustering",
+        ),
+        pytest.param(
+            TableLayout("a", "DAY", ("b",)), TableLayout("c"), ["partition_field", "clustering_fields"], id="both"
+        ),
+    ],
+)
+def test_layout_notes(wanted: TableLayout, existing: TableLayout, names: list[str]) -> None:
+    assert layout_notes(wanted, existing) == [
+        f"{name}: the existing table is {existing} and stays so; rebuild it with delete_existing_table=true"
+        for name in names
+    ]

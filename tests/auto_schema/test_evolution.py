@@ -3,7 +3,6 @@ from __future__ import annotations
 import pytest
 
 from sync_pipeline.auto_schema.evolution import WIDENINGS, Differences, compare
-from sync_pipeline.auto_schema.layout import TableLayout, layout_notes
 from sync_pipeline.schema import NULLABLE, REPEATED, REQUIRED, Field, Schema
 
 TABLE = "p.d.t"
@@ -265,29 +264,3 @@ def test_all_differences_at_once() -> None:
         "column old is REQUIRED in the destination table, and no longer selected",
     ]
     assert result.types == {"number": "STRING"}
-
-
-@pytest.mark.parametrize(
-    ("wanted", "existing", "names"),
-    [
-        pytest.param(TableLayout("a"), TableLayout("a"), [], id="the same"),
-        pytest.param(TableLayout("a", "DAY", ("b",)), TableLayout("A", "DAY", ("B",)), [], id="in another spelling"),
-        pytest.param(TableLayout(), TableLayout("a", "DAY", ("b",)), [], id="nothing is asked for"),
-        pytest.param(TableLayout("a"), TableLayout(), ["partition_field"], id="partitioning"),
-        pytest.param(TableLayout("a", "MONTH"), TableLayout("a", "DAY"), ["partition_field"], id="granularity"),
-        pytest.param(
-            TableLayout(clustering_fields=("a", "b")),
-            TableLayout(clustering_fields=("b", "a")),
-            ["clustering_fields"],
-            id="the order of clustering",
-        ),
-        pytest.param(
-            TableLayout("a", "DAY", ("b",)), TableLayout("c"), ["partition_field", "clustering_fields"], id="both"
-        ),
-    ],
-)
-def test_layout_notes(wanted: TableLayout, existing: TableLayout, names: list[str]) -> None:
-    assert layout_notes(wanted, existing) == [
-        f"{name}: the existing table is {existing} and stays so; rebuild it with delete_existing_table=true"
-        for name in names
-    ]
