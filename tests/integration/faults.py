@@ -45,7 +45,7 @@ from sync_pipeline.publishing.staging_target import rows_target
 from sync_pipeline.schema import REQUIRED, Field, Schema
 from sync_pipeline.smart_sync.interval import SyncInterval
 from sync_pipeline.sources.source import DeadLetter, Selection
-from tests.integration.composed_runs import KilledError
+from tests.integration.kills import KilledError
 from tests.plans import INTERVAL, plan
 
 ATTEMPTS = 4

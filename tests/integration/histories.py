@@ -36,11 +36,15 @@ from psycopg2.extensions import make_dsn
 
 from sandbox import Endpoints
 from sync_pipeline.parameters.config import SyncConfig
+from sync_pipeline.planning.make_plan import make_plan
 from sync_pipeline.planning.plan import TableSync
 from sync_pipeline.publishing.cloud_storage import delete_staged_files
 from sync_pipeline.publishing.publish import publish
 from sync_pipeline.publishing.staged_files import StagedFile
-from tests.integration.composed_runs import DyingClient, KilledError, plan_run, stage_run
+from sync_pipeline.publishing.staging import write_batches
+from sync_pipeline.publishing.staging_target import rows_target
+from sync_pipeline.sources import open_source
+from tests.integration.kills import DyingClient, KilledError
 from tests.integration.reading import read_rows
 
 # Rows of one file: the few rows of a history make several.
@@ -413,7 +417,8 @@ class _Played:
         self.world.client.query_and_wait(statement)
 
     def _plan(self, run: int, launcher_clock: datetime) -> TableSync:
-        plan = plan_run(self.config, self.world.client, self.staging, launcher_clock)
+        source = open_source(self.config)
+        plan = make_plan(self.config, source, self.world.client, self.staging, launcher_clock)
         abandoned = self._runs.get(run)
         self.has_left_overs |= abandoned is not None and abandoned.files is not None
         self._runs[run] = _Run(plan)
@@ -424,7 +429,8 @@ class _Played:
         if run is None:
             return
         batches = list(read_rows(run.plan))
-        staged = stage_run(run.plan, batches[:files])
+        # A file for each batch.
+        staged = [file for batch in batches[:files] for file in write_batches([batch], rows_target(run.plan))]
         self.has_left_overs |= files is not None
         if files is None:
             run.files = staged

@@ -9,11 +9,6 @@ from typing import Any
 import pytest
 from google.cloud import bigquery
 
-from sync_pipeline.planning.plan import TableSync
-from sync_pipeline.publishing.publish import publish
-from sync_pipeline.publishing.staged_files import StagedFile
-from sync_pipeline.publishing.staging import write_batches
-from sync_pipeline.publishing.staging_target import rows_target
 from sync_pipeline.sources.bigquery.client import open_read_client
 from sync_pipeline.sources.bigquery.storage_read import (
     BigqueryRead,
@@ -22,7 +17,6 @@ from sync_pipeline.sources.bigquery.storage_read import (
     stream_batches,
 )
 from tests.integration.bigquery_syncing import BigquerySyncing
-from tests.integration.reading import read_rows
 from tests.integration.syncing import Run
 
 
@@ -148,18 +142,13 @@ def test_the_query_is_chosen_where_every_row_fits(syncing: BigquerySyncing) -> N
     assert "letters" not in syncing.tables()
 
 
-def staged(plan: TableSync) -> list[StagedFile]:
-    """Read and stage what the plan says, as its pipeline would."""
-    return write_batches(read_rows(plan), rows_target(plan))
-
-
 @pytest.mark.parametrize("ways", [("query", "storage_api"), ("storage_api", "query"), ("query", "query")], ids=" ".join)
 def test_of_two_runs_from_one_timestamp_one_publishes(syncing: BigquerySyncing, ways: tuple[str, str]) -> None:
     first, second = (syncing.by(way).plan() for way in ways)
     assert first.publish_id == second.publish_id
-    files = staged(second)
-    assert publish(syncing.client, first, staged(first)).rows_loaded == 2
-    report = publish(syncing.client, second, files)
+    files = syncing.stage(second)
+    assert syncing.publish(first).rows_loaded == 2
+    report = syncing.publish(second, files)
     assert report.rows_loaded == 0
     assert "already loaded this interval" in report.outcome
     assert len(syncing.query("SELECT * FROM items")) == 2
@@ -168,7 +157,7 @@ def test_of_two_runs_from_one_timestamp_one_publishes(syncing: BigquerySyncing, 
 
 def test_a_repeated_publication_finds_its_job(syncing: BigquerySyncing) -> None:
     plan = syncing.plan()
-    assert [publish(syncing.client, plan, []).rows_loaded for _ in range(2)] == [2, 2]
+    assert [syncing.publish(plan).rows_loaded for _ in range(2)] == [2, 2]
     assert len(syncing.query("SELECT * FROM items")) == 2
 
 
