@@ -24,7 +24,6 @@ from sandbox.flex_templates import InvalidRequestError, Template, launcher_flags
 from sandbox.scheduler import Schedules
 from sandbox.secret_manager import SecretExistsError, SecretNotFoundError, Secrets, VersionNotEnabledError, serve
 from sync_pipeline.errors import ConfigError
-from sync_pipeline.parameters.beam_options import job_labels
 from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.parameters.table import PARAMETERS
 
@@ -123,6 +122,9 @@ class Dataflow:
 
 def _labels(parameters: dict[str, str]) -> dict[str, str]:
     """Return the labels that the run gives its job; none where it will refuse the parameters."""
+    # Beam takes as long to import as all other servers of the sandbox to start: whoever launches nothing does without.
+    from sync_pipeline.parameters.beam_options import job_labels
+
     try:
         return job_labels(SyncConfig.from_parameters(parameters))
     except ConfigError:
