@@ -131,12 +131,12 @@ def test_text_that_reads_like_a_double(syncing: MongodbSyncing, text: str, numbe
 def test_values_of_ids_in_the_job(
     syncing: MongodbSyncing, make: Any, count: int, asked: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What may be personal data becomes a part of the job only where partitions were asked for."""
+    """What may be personal data becomes part of the job only if num_partitions is given."""
     syncing.insert(*({"_id": make(number), "text": "x" * 100} for number in range(300)))
     monkeypatch.setattr(splits, "PARTITION_BYTES", 14_000)
     plan = read_plan(syncing, **({"num_partitions": asked} if asked else {}))
     assert len(plan.splits) == count
     shows = any("example.com" in partition.statement for partition in plan.splits)
     assert shows is (asked is not None)
-    risk = "can read them: num_partitions=3 would suit" if count == 1 else "as bounds, which users who may view"
+    risk = "can read them: num_partitions=3 would be suitable" if count == 1 else "as bounds, which users who may view"
     assert any(risk in said for said in plan.risks) is (count == 1 or shows)
