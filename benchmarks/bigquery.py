@@ -32,7 +32,7 @@ from sync_pipeline import pipeline
 from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.sources import open_source
 from sync_pipeline.sources.bigquery.client import open_read_client
-from sync_pipeline.sources.source import BATCHES
+from sync_pipeline.sources.source import BATCHES, TableRead
 
 ROWS, ROUNDS = 1_000_000, 3
 PACKAGES = ("apache-beam", "pyarrow", "google-cloud-bigquery", "google-cloud-bigquery-storage")
@@ -178,8 +178,9 @@ def _batches(start: beam.PCollection, endpoints: Endpoints) -> beam.PCollection:
     source = open_source(SyncConfig.from_parameters(_parameters(endpoints, "storage_api")))
     with source.connect() as session:
         schema = session.describe(None).schema
-        partitions = list(session.plan_read(schema, None).splits)
-    return (start.pipeline | beam.Create(partitions) | source.read(schema))[BATCHES]
+        splits = [(0, split) for split in session.plan_read(schema, None).splits]
+    reads = {0: TableRead(source.reader(schema), source.config.batch_size)}  # type: ignore[attr-defined]
+    return (start.pipeline | beam.Create(splits) | source.transform(reads))[BATCHES] | beam.Values()
 
 
 def _dicts(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:

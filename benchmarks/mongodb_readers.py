@@ -23,7 +23,7 @@ from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.publishing.staging import write_batches
 from sync_pipeline.publishing.staging_target import StagingTarget
 from sync_pipeline.sources import open_source
-from sync_pipeline.sources.reading import ReadRows
+from sync_pipeline.sources.source import TableRead
 
 
 def raw_drain(uri: str, database: str, collection: str, _folder: Path) -> dict[str, float]:
@@ -59,8 +59,7 @@ def ours(uri: str, database: str, collection: str, folder: Path) -> dict[str, fl
         schema = session.describe(None).schema
         splits = session.plan_read(schema, None).splits
     planned = time.monotonic()
-    read = source.read(schema)
-    assert isinstance(read, ReadRows)
+    read = source.transform({0: TableRead(source.reader(schema), source.config.batch_size)})
     files = write_batches(read.batches(splits), StagingTarget(f"{folder}/", schema, TableLayout()))
     return {
         "rows": sum(file.rows for file in files),

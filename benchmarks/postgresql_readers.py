@@ -29,8 +29,8 @@ from sync_pipeline.publishing.staging import WriteStagedFiles
 from sync_pipeline.publishing.staging_target import StagingTarget
 from sync_pipeline.smart_sync.interval import StartOrigin, SyncInterval
 from sync_pipeline.sources import open_source
-from sync_pipeline.sources.source import BATCHES
-from sync_pipeline.transforms.batches import ApplyTransformation
+from sync_pipeline.sources.source import BATCHES, TableRead
+from sync_pipeline.transforms.batches import ApplyTransformation, Transformation
 
 FIRST_MOMENT = datetime(2025, 1, 1, tzinfo=UTC)
 
@@ -107,13 +107,15 @@ def staged(job: Job) -> int:
     with source.connect() as session:
         schema = session.describe(_interval(job)).schema
         plan = session.plan_read(schema, _interval(job))
+    reads = {0: TableRead(source.reader(schema), source.config.batch_size)}  # type: ignore[attr-defined]
     options = ["--runner=FnApiRunner"]
     if len(plan.splits) > 1:
         options += [f"--direct_num_workers={os.cpu_count()}", "--direct_running_mode=multi_threading"]
     pipeline = beam.Pipeline(options=PipelineOptions(options))
-    rows = pipeline | beam.Create(list(plan.splits)) | beam.Reshuffle() | source.read(schema)
-    batches = rows[BATCHES] | ApplyTransformation(source.config.transformation, schema)  # type: ignore[attr-defined]
-    batches | WriteStagedFiles(StagingTarget(f"{job.folder}/", schema, TableLayout()))
+    rows = pipeline | beam.Create([(0, split) for split in plan.splits]) | beam.Reshuffle() | source.transform(reads)
+    transformation = Transformation(source.config.transformation, schema)  # type: ignore[attr-defined]
+    batches = rows[BATCHES] | ApplyTransformation({0: transformation})
+    batches | WriteStagedFiles({0: StagingTarget(f"{job.folder}/", schema, TableLayout())})
     result = pipeline.run()
     result.wait_until_finish()
     counters = result.metrics().query()["counters"]

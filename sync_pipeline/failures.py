@@ -8,7 +8,7 @@ the staged files and ends the job with the error's message. Transient errors are
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,9 +21,9 @@ from sync_pipeline.errors import ConfigError, SyncError, message_of
 # The tag of the output for failures.
 FAILURES = "failures"
 
-# The failures of this process, by run id. Steps of one run share a process: after a failure every other step of the run
-# stops and emits the same failure, so that its partial output does not count as complete.
-_FAILED: dict[str, Failure] = {}
+# The failures of this process, by run id and table. Steps of one run share a process: after a failure every other step
+# stops work on that table and emits the same failure, so that its partial output does not count as complete.
+_FAILED: dict[tuple[str, int], Failure] = {}
 
 
 @dataclass(frozen=True)
@@ -33,61 +33,98 @@ class Failure:
     error: SyncError
 
 
-class CatchFinalErrors(beam.DoFn):
-    """Runs `fn` and emits a final error as a `Failure` to the output `FAILURES`; raises other errors.
+class ByTable(beam.DoFn):
+    """Runs a DoFn of its own for each table, on elements that are pairs of a table's number and a value.
 
-    Without a `run_id`, raises all errors.
+    Emits the DoFn's outputs as such pairs. A final error ends its table alone: it is emitted as a `Failure` to the
+    output `FAILURES`. Raises other errors; without a `run_id`, raises all errors.
+
+    The DoFn of a table finishes its bundle when a value of another table arrives, so that two of them never hold rows
+    at once.
     """
 
-    def __init__(self, fn: beam.DoFn, run_id: str) -> None:
-        self._fn = fn
+    def __init__(self, fns: Mapping[int, beam.DoFn], run_id: str = "") -> None:
+        self._fns = dict(fns)
         self._run_id = run_id
+        self._table: int | None = None
 
     def setup(self) -> None:
-        self._fn.setup()
+        for fn in self._fns.values():
+            fn.setup()
 
     def start_bundle(self) -> None:
-        self._fn.start_bundle()
+        self._table = None
 
-    def process(self, element: Any) -> Iterator[Any]:
+    def process(self, element: tuple[int, Any]) -> Iterator[Any]:
+        table, value = element
+        if table != self._table:
+            yield from self._finish_table()
+            self._fns[table].start_bundle()
+            self._table = table
         try:
-            # closing() makes a read that stops early close its connection at once.
-            with contextlib.closing(_generator(self._fn, element)) as outputs:
-                while self._run_id not in _FAILED:
+            # Closed, so that a read that stops early gives up its connection now.
+            with contextlib.closing(_generator(self._fns[table], value)) as outputs:
+                while (self._run_id, table) not in _FAILED:
                     try:
                         output = next(outputs)
                     except StopIteration:
                         return
-                    yield output
-            failure = _FAILED[self._run_id]
+                    yield _of_table(table, output)
+            failure = _FAILED[self._run_id, table]
         except SyncError as error:
-            failure = self._failure(error)
-        yield beam.pvalue.TaggedOutput(FAILURES, failure)
+            failure = self._failure(error, table)
+        yield beam.pvalue.TaggedOutput(FAILURES, (table, failure))
 
     def finish_bundle(self) -> Iterator[Any]:
-        try:
-            yield from self._fn.finish_bundle() or ()
-        except SyncError as error:
-            window = GlobalWindow()
-            value = WindowedValue(self._failure(error), window.max_timestamp(), [window])
-            yield beam.pvalue.TaggedOutput(FAILURES, value)
+        for output in self._finish_table():
+            if isinstance(output, beam.pvalue.TaggedOutput):
+                yield beam.pvalue.TaggedOutput(output.tag, _in_window(output.value))
+            else:
+                yield _in_window(output)
 
     def teardown(self) -> None:
-        self._fn.teardown()
+        for fn in self._fns.values():
+            fn.teardown()
 
-    def _failure(self, error: SyncError) -> Failure:
+    def _finish_table(self) -> Iterator[Any]:
+        """End the bundle of the table that was last; yield what it emits, without windows."""
+        table, self._table = self._table, None
+        if table is None:
+            return
+        try:
+            for output in self._fns[table].finish_bundle() or ():
+                yield _of_table(table, output.value)
+        except SyncError as error:
+            yield beam.pvalue.TaggedOutput(FAILURES, (table, self._failure(error, table)))
+
+    def _failure(self, error: SyncError, table: int) -> Failure:
         if error.is_transient or not self._run_id:
             raise error
-        return _FAILED.setdefault(self._run_id, Failure(error))
+        return _FAILED.setdefault((self._run_id, table), Failure(error))
 
 
 def _generator(fn: beam.DoFn, element: Any) -> Generator[Any]:
     yield from fn.process(element) or ()
 
 
+def _of_table(table: int, output: Any) -> Any:
+    if isinstance(output, beam.pvalue.TaggedOutput):
+        return beam.pvalue.TaggedOutput(output.tag, (table, output.value))
+    return table, output
+
+
+def _in_window(value: Any) -> WindowedValue:
+    window = GlobalWindow()
+    return WindowedValue(value, window.max_timestamp(), [window])
+
+
 def combined_error(failures: Sequence[Failure]) -> SyncError:
-    """Return one error of the first failure's class, with the messages of all failures of that class."""
+    """Return one error that says what all failures of its kind say."""
     kind = type(failures[0].error)
     errors = [failure.error for failure in failures if type(failure.error) is kind]
-    messages = list(dict.fromkeys(message_of(error) for error in errors))
+    return error_of(kind, list(dict.fromkeys(message_of(error) for error in errors)))
+
+
+def error_of(kind: type[SyncError], messages: Sequence[str]) -> SyncError:
+    """Return an error with several messages."""
     return ConfigError(messages) if kind is ConfigError else kind("\n".join(messages))

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
-import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 import apache_beam as beam
@@ -21,7 +19,7 @@ from sync_pipeline.parameters.beam_options import complete_job_options, pipeline
 from sync_pipeline.parameters.command_line import parse_command_line
 from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.planning.make_plan import make_plan
-from sync_pipeline.planning.plan import TableSync
+from sync_pipeline.planning.plan import RunPlan, TableSync
 from sync_pipeline.planning.plan_text import plan_lines, plan_page
 from sync_pipeline.planning.worker_count import choose_worker_count, parts_of
 from sync_pipeline.printable import printable
@@ -34,8 +32,8 @@ from sync_pipeline.publishing.staging import WriteStagedFiles
 from sync_pipeline.publishing.staging_target import rows_target
 from sync_pipeline.run_log import show_own_lines_only, start_logging
 from sync_pipeline.sources import open_source
-from sync_pipeline.sources.source import BATCHES, DEAD_LETTERS, Source
-from sync_pipeline.transforms.batches import ApplyTransformation
+from sync_pipeline.sources.source import BATCHES, DEAD_LETTERS, TableRead
+from sync_pipeline.transforms.batches import ApplyTransformation, Transformation
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -66,26 +64,52 @@ def _failed(error: SyncError) -> int:
     return error.exit_code
 
 
-def build_pipeline(plan: TableSync, source: Source, options: PipelineOptions) -> beam.Pipeline:
-    """Return the run as Beam steps; nothing has been read yet."""
+def build_pipeline(plan: RunPlan, options: PipelineOptions) -> beam.Pipeline:
+    """Return the run as Beam steps, the same for one table and for many; nothing has been read yet.
+
+    Elements are pairs of a table's number in the plan and a split, a batch, a dead letter, a file or a failure.
+    """
     pipeline = beam.Pipeline(options=options)
-    if plan.selection is not None:
-        # One query moves the rows: there is nothing to read, and nothing to stage.
+    tables = {table.number: table for table in plan.tables if table.selection is None}
+    if not tables:
+        # Queries move the rows: there is nothing to read, and nothing to stage.
         pipeline | "NoFiles" >> beam.Create([]) | "Publish" >> PublishStagedFiles(plan)
         return pipeline
-    partitions = pipeline | "Partitions" >> beam.Create(list(plan.read.splits), reshuffle=False)
-    if len(plan.read.splits) > 1:
-        # Without it Beam would read all partitions on the worker that made the list.
+    splits = [(number, split) for number, table in tables.items() for split in table.read.splits]
+    partitions = pipeline | "Partitions" >> beam.Create(splits, reshuffle=False)
+    if len(splits) > 1:
+        # Without it Beam would read all splits on the worker that made the list.
         partitions |= "SpreadPartitions" >> beam.Reshuffle()
-    rows = partitions | "Read" >> source.read(plan.read_schema, plan.run_id)
-    files = rows[BATCHES] | "Transform" >> ApplyTransformation(plan.transformation, plan.schema, plan.config.hash_key)
-    files |= "Stage" >> WriteStagedFiles(rows_target(plan), plan.run_id)
-    staged = [files, rows[FAILURES]]
-    if plan.dead_letters is not None:
+    rows = partitions | "Read" >> read_tables(tables.values(), plan.run.id)
+    files = rows[BATCHES] | "Transform" >> ApplyTransformation(
+        {
+            number: Transformation(table.transformation, table.schema, table.config.hash_key)
+            for number, table in tables.items()
+        }
+    )
+    targets = {number: rows_target(table) for number, table in tables.items()}
+    staged = [files | "Stage" >> WriteStagedFiles(targets, plan.run.id), rows[FAILURES]]
+    letter_targets = {number: dead_letter_target(table) for number, table in tables.items() if table.dead_letters}
+    if letter_targets:
         letters = rows[DEAD_LETTERS] | "DescribeDeadLetters" >> DescribeDeadLetters(plan)
-        staged.append(letters | "StageDeadLetters" >> WriteStagedFiles(dead_letter_target(plan), plan.run_id))
+        staged.append(letters | "StageDeadLetters" >> WriteStagedFiles(letter_targets, plan.run.id))
     staged | "Staged" >> beam.Flatten() | "Publish" >> PublishStagedFiles(plan)
     return pipeline
+
+
+def read_tables(tables: Iterable[TableSync], run_id: str) -> beam.PTransform:
+    """Return the transform from the splits of tables to their batches, dead letters and failures."""
+    sources = {table.number: open_source(table.config) for table in tables}
+    reads = {
+        table.number: TableRead(
+            sources[table.number].reader(table.read_schema),
+            table.config.batch_size,
+            keeps_dead_letters=table.dead_letters is not None,
+        )
+        for table in tables
+    }
+    # Tables of one run have one kind of source.
+    return next(iter(sources.values())).transform(reads, run_id)
 
 
 def run(config: SyncConfig, options: PipelineOptions) -> PipelineResult | None:
@@ -97,7 +121,7 @@ def run(config: SyncConfig, options: PipelineOptions) -> PipelineResult | None:
     if runs_on_dataflow(options):
         complete_job_options(options, config, os.environ)
     source = open_source(config)
-    root = staging_root(options, config.destination.table_id)
+    root = staging_root(options)
     check_staging(root)
     client = open_client(config.destination.project)
     plan = make_plan(config, source, client, root, datetime.now(UTC))
@@ -110,24 +134,25 @@ def run(config: SyncConfig, options: PipelineOptions) -> PipelineResult | None:
     for line in lines:
         _LOGGER.info("%s", line)
     if not runs_here(options):
-        return build_pipeline(plan, source, options).run()
+        return build_pipeline(plan, options).run()
     # Beam's DirectRunner would first try to fetch another runner from the network, and may run a failed
     # pipeline a second time; FnApiRunner is the one it ends at.
     options.view_as(StandardOptions).runner = "FnApiRunner"
     show_own_lines_only()
     try:
         with cleanup_on_signal(plan):
-            result = build_pipeline(plan, source, options).run()
+            result = build_pipeline(plan, options).run()
             result.wait_until_finish()
         return result
     except BaseException:
         # Nobody attempts the steps of this process again. What cannot be removed is logged, and hides no error.
-        remove_staged_once(client, plan)
+        for table in plan.tables:
+            remove_staged_once(client, table)
         raise
 
 
-def staging_root(options: PipelineOptions, table_id: str) -> str:
-    """Return `gs://…/`, where all runs into the table stage their files: under Beam's `temp_location`.
+def staging_root(options: PipelineOptions) -> str:
+    """Return `gs://…/`, where all runs stage their files: under Beam's `temp_location`.
 
     Raises ConfigError when that is missing or not in Cloud Storage.
     """
@@ -139,6 +164,4 @@ def staging_root(options: PipelineOptions, table_id: str) -> str:
         )
     if not location.startswith("gs://"):
         raise ConfigError([f"temp_location is {location}: BigQuery loads from Cloud Storage, give gs://bucket/folder"])
-    # Readable, and different for every table: a run removes what earlier runs left in its own table's folder only.
-    readable = re.sub("[^A-Za-z0-9_.-]", "_", table_id)
-    return f"{location.rstrip('/')}/sync/{readable}-{hashlib.sha256(table_id.encode()).hexdigest()[:8]}/"
+    return f"{location.rstrip('/')}/sync/"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from sync_pipeline.auto_schema.layout import TableLayout
 from sync_pipeline.parameters.config import SyncConfig
-from sync_pipeline.planning.plan import TableSync, WriteMode
+from sync_pipeline.planning.plan import Run, RunPlan, TableSync, WriteMode
 from sync_pipeline.schema import ARROW_TYPES, REPEATED, REQUIRED, Field, Schema
 from sync_pipeline.smart_sync.interval import StartOrigin, SyncInterval
 from sync_pipeline.sources.source import ReadPlan, ReadSplit
@@ -64,12 +65,21 @@ def plan(
     write_mode: WriteMode = WriteMode.APPEND,
     **parts: Any,
 ) -> TableSync:
-    """Return a plan of an append into an existing plain table, but for what is given."""
+    """Return the plan of an append into an existing plain table, but for what is given.
+
+    `parts` are attributes of TableSync, and `run_id`, `started_at`, `job_project` and `staging_root` of its run.
+    """
+    run = Run(
+        parts.pop("run_id", "20250722T150000_0a1b2c3d"),
+        parts.pop("started_at", moment("2025-07-22 15:00")),
+        parts.pop("job_project", "my-project"),
+        parts.pop("staging_root", "gs://bucket/tmp/"),
+    )
     config = SyncConfig.from_parameters(PARAMETERS | (SMART_SYNC if interval else {}) | (parameters or {}))
     return TableSync(
         **{
-            "run_id": "20250722T150000_0a1b2c3d",
-            "started_at": moment("2025-07-22 15:00"),
+            "run": run,
+            "number": 0,
             "observed_at": moment("2025-07-22 15:00"),
             "config": config,
             "transformation": config.transformation,
@@ -77,7 +87,6 @@ def plan(
             "read_schema": schema,
             "schema": schema,
             "interval": interval,
-            "job_project": "my-project",
             "location": "EU",
             "creates_table": False,
             "write_mode": write_mode,
@@ -87,7 +96,12 @@ def plan(
             "primary_key": config.primary_key,
             "timestamp_column": "updated_at" if interval else None,
             "dead_letters": None,
-            "staging_root": "gs://bucket/tmp/",
             **parts,
         }
     )
+
+
+def run_plan(*tables: TableSync) -> RunPlan:
+    """Return the plan of one run, the first table's, with all the tables."""
+    run = tables[0].run
+    return RunPlan(run, tuple(replace(table, run=run, number=number) for number, table in enumerate(tables)))

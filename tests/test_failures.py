@@ -7,6 +7,7 @@ from typing import Any
 
 import apache_beam as beam
 import pytest
+from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
 from sync_pipeline.errors import (
@@ -18,7 +19,7 @@ from sync_pipeline.errors import (
     SourceUnavailableError,
     SyncError,
 )
-from sync_pipeline.failures import FAILURES, CatchFinalErrors, Failure, combined_error
+from sync_pipeline.failures import FAILURES, ByTable, Failure, combined_error
 
 
 class Reading(beam.DoFn):
@@ -57,47 +58,81 @@ TRANSIENT = [SourceUnavailableError("gone"), PublishUnavailableError("gone")]
 @pytest.mark.parametrize("error", FINAL, ids=lambda error: type(error).__name__)
 def test_a_final_error_is_an_element(run_id: str, error: SyncError) -> None:
     reading = Reading({2: error})
-    *rows, failure = CatchFinalErrors(reading, run_id).process(5)
-    assert rows == [0, 1]
-    assert (failure.tag, failure.value) == (FAILURES, Failure(error))
+    *rows, failure = ByTable({0: reading}, run_id).process((0, 5))
+    assert rows == [(0, 0), (0, 1)]
+    assert (failure.tag, failure.value) == (FAILURES, (0, Failure(error)))
     assert reading.closed == 1
 
 
 @pytest.mark.parametrize("error", [*TRANSIENT, ValueError("a bug")], ids=lambda error: type(error).__name__)
 def test_what_another_attempt_may_mend_is_raised(run_id: str, error: Exception) -> None:
     with pytest.raises(type(error), match=str(error)):
-        list(CatchFinalErrors(Reading({2: error}), run_id).process(5))
+        list(ByTable({0: Reading({2: error})}, run_id).process((0, 5)))
 
 
 def test_without_a_run_all_errors_are_raised() -> None:
     with pytest.raises(RecordError):
-        list(CatchFinalErrors(Reading({2: FINAL[0]}), "").process(5))
+        list(ByTable({0: Reading({2: FINAL[0]})}, "").process((0, 5)))
 
 
 def test_steps_of_a_failed_run_stop_and_say_so(run_id: str) -> None:
-    writing = CatchFinalErrors(Reading({0: FINAL[0]}), run_id)
+    writing = ByTable({0: Reading({0: FINAL[0]})}, run_id)
     reading = Reading({})
-    outputs = CatchFinalErrors(reading, run_id).process(100)
-    assert next(outputs) == 0
+    outputs = ByTable({0: reading}, run_id).process((0, 100))
+    assert next(outputs) == (0, 0)
     # The step that takes the rows fails.
-    (failure,) = writing.process(1)
+    (failure,) = writing.process((0, 1))
     assert [each.value for each in outputs] == [failure.value]
     assert reading.read == [0]
     assert reading.closed == 1
     # A bundle that begins afterwards must not be taken for one without rows.
-    assert [each.value for each in CatchFinalErrors(Reading({}), run_id).process(3)] == [failure.value]
+    assert [each.value for each in ByTable({0: Reading({})}, run_id).process((0, 3))] == [failure.value]
 
 
 def test_other_runs_go_on(run_id: str) -> None:
-    list(CatchFinalErrors(Reading({0: FINAL[0]}), run_id).process(1))
-    assert list(CatchFinalErrors(Reading({}), f"{run_id}-other").process(2)) == [0, 1]
+    list(ByTable({0: Reading({0: FINAL[0]})}, run_id).process((0, 1)))
+    assert list(ByTable({0: Reading({})}, f"{run_id}-other").process((0, 2))) == [(0, 0), (0, 1)]
 
 
 def test_a_final_error_at_the_end_of_a_bundle(run_id: str) -> None:
-    (failure,) = CatchFinalErrors(Reading({}, FINAL[0]), run_id).finish_bundle()
+    by_table = ByTable({0: Reading({}, FINAL[0])}, run_id)
+    assert list(by_table.process((0, 1))) == [(0, 0)]
+    (failure,) = by_table.finish_bundle()
     assert failure.tag == FAILURES
     assert isinstance(failure.value, WindowedValue)
-    assert failure.value.value == Failure(FINAL[0])
+    assert failure.value.value == (0, Failure(FINAL[0]))
+
+
+def test_tables_take_turns_and_fail_alone(run_id: str) -> None:
+    """A table's bundle ends when another table's value comes, and its failure is not the other table's."""
+
+    class Writing(beam.DoFn):
+        """Holds what comes until the bundle ends."""
+
+        def __init__(self, error: SyncError | None = None) -> None:
+            self.error, self.waiting = error, []
+
+        def start_bundle(self) -> None:
+            self.waiting = []
+
+        def process(self, element: str) -> None:
+            self.waiting.append(element)
+
+        def finish_bundle(self) -> Iterator[Any]:
+            if self.error is not None:
+                raise self.error
+            window = GlobalWindow()
+            yield WindowedValue("".join(self.waiting), window.max_timestamp(), [window])
+
+    by_table = ByTable({0: Writing(FINAL[0]), 1: Writing(), 2: Writing()}, run_id)
+    by_table.start_bundle()
+    elements = [(1, "a"), (1, "b"), (0, "c"), (2, "d"), (0, "e"), (1, "f")]
+    outputs = [output for element in elements for output in by_table.process(element)]
+    ended = [output.value for output in by_table.finish_bundle()]
+    failures = [output.value for output in outputs if isinstance(output, beam.pvalue.TaggedOutput)]
+    assert [output for output in outputs if isinstance(output, tuple)] == [(1, "ab"), (2, "d")]
+    assert set(failures) == {(0, Failure(FINAL[0]))}
+    assert ended == [(1, "f")]
 
 
 @pytest.mark.parametrize("error", FINAL, ids=lambda error: type(error).__name__)

@@ -26,7 +26,7 @@ from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.parameters.table import PARAMETERS
 from sync_pipeline.parameters.transformation_config import TransformationConfig
 from sync_pipeline.planning.plan import TableSync
-from sync_pipeline.planning.plan_text import plan_lines, plan_page
+from sync_pipeline.planning.plan_text import table_lines, table_page
 from sync_pipeline.printable import on_one_line, printable
 from sync_pipeline.publishing.clean_up import _FOLDER
 from sync_pipeline.publishing.dead_letters import dead_letter_batch
@@ -166,13 +166,13 @@ def test_no_secret_is_among_the_options_or_in_a_representation(
 def test_names_in_a_plan(columns: list[tuple[str, str, str]], note: str, risk: str) -> None:
     schema = Schema(tuple(Field(name, kind, source_type=told) for name, kind, told in columns))
     hostile = plan({"hash_key": PLANTED}, schema=schema, notes=(note,), risks=(risk,))
-    page = printable(plan_page(hostile))
+    page = printable(table_page(hostile))
     assert not UNSAFE.search(page)
     page.encode()
     assert PLANTED not in page
     titles = [line for line in page.split("\n") if line and not line.startswith(" ")]
     assert titles == ["Sync", *titles[1:-2], "Notes", "Risks"]
-    assert all("\n" not in on_one_line(line) for line in plan_lines(hostile))
+    assert all("\n" not in on_one_line(line) for line in table_lines(hostile))
     told = ""
     try:
         transform_schema(read_schema(schema, TransformationConfig()), TransformationConfig())

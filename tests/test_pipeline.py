@@ -6,15 +6,15 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from sync_pipeline.pipeline import build_pipeline
+from sync_pipeline.planning.dead_letter_table import DeadLetterTable
 from sync_pipeline.planning.plan import TableSync
-from sync_pipeline.sources import open_source
-from sync_pipeline.sources.source import ReadSplit
-from tests.plans import plan
+from sync_pipeline.sources.source import ReadPlan, ReadSplit
+from tests.plans import plan, run_plan
 
 
-def steps(running: TableSync) -> list[str]:
+def steps(*tables: TableSync) -> list[str]:
     """Return the full names of the steps of the run's graph."""
-    graph = build_pipeline(running, open_source(running.config), PipelineOptions([])).to_runner_api()
+    graph = build_pipeline(run_plan(*tables), PipelineOptions([])).to_runner_api()
     return [transform.unique_name for transform in graph.components.transforms.values()]
 
 
@@ -26,3 +26,11 @@ def test_partitions_are_shuffled_once_and_one_is_not(count: int, shuffles: int) 
     assert len([name for name in found if name.endswith("GroupByKey")]) == shuffles
     assert "Read/ReadSplit" in found
     assert "Publish/PublishFiles" in found
+
+
+@pytest.mark.parametrize("dead_letters", [None, DeadLetterTable("my-project.lost.rows", "EU", exists=False)])
+def test_the_steps_do_not_grow_with_the_tables(dead_letters: DeadLetterTable | None) -> None:
+    splits = tuple(ReadSplit(number, 2, "SELECT 1") for number in (1, 2))
+    first = plan(dead_letters=dead_letters, read=ReadPlan("SELECT 1", splits))
+    others = [plan({"destination_bigquery_table": f"t{number}"}, dead_letters=dead_letters) for number in range(9)]
+    assert steps(first, *others) == steps(first)

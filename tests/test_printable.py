@@ -8,7 +8,7 @@ import pytest
 
 from sync_pipeline import pipeline
 from sync_pipeline.errors import SourceQueryError
-from sync_pipeline.planning.plan_text import plan_page
+from sync_pipeline.planning.plan_text import table_page
 from sync_pipeline.printable import on_one_line, printable
 from sync_pipeline.run_log import _LineFormatter
 from tests.plans import plan
@@ -41,6 +41,6 @@ def test_an_error(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monkey
 
 
 def test_a_plan_has_a_line_for_each_note_and_risk() -> None:
-    page = plan_page(plan(notes=("a\nRisks",), risks=("b\n    none seen",)))
+    page = table_page(plan(notes=("a\nRisks",), risks=("b\n    none seen",)))
     assert r"    - a\nRisks" in page.split("\n")
     assert r"    - b\n    none seen" in page.split("\n")

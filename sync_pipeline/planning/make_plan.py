@@ -19,7 +19,7 @@ from sync_pipeline.planning.columns import TableColumns, plan_columns
 from sync_pipeline.planning.destination import DestinationDescription, describe_destination
 from sync_pipeline.planning.destination_risks import staging_risks, table_risks
 from sync_pipeline.planning.interval import PlannedInterval, plan_interval
-from sync_pipeline.planning.plan import TableSync, new_run_id
+from sync_pipeline.planning.plan import Run, RunPlan, TableSync, new_run_id
 from sync_pipeline.planning.read_method import ReadMethod, choose_read_method
 from sync_pipeline.planning.writing import PlannedWriting, plan_writing
 from sync_pipeline.sources.source import ReadPlan, Source, SourceClock, SourceDescription
@@ -52,15 +52,21 @@ class _Decisions:
 
 def make_plan(
     config: SyncConfig, source: Source, client: bigquery.Client, staging_root: str, started_at: datetime
-) -> TableSync:
+) -> RunPlan:
     """Ask source and destination, and decide everything. Writes nothing.
 
     Args:
-        staging_root: `gs://…/`, under which runs into this destination get a folder each.
+        staging_root: see `Run`.
         started_at: the launcher's clock, for names and durations only.
 
     Raises SourceError, SchemaError or PublishError.
     """
+    run = Run(new_run_id(started_at), started_at, client.project, staging_root)
+    return RunPlan(run, (plan_table(config, source, client, run, 0),))
+
+
+def plan_table(config: SyncConfig, source: Source, client: bigquery.Client, run: Run, number: int) -> TableSync:
+    """Decide everything about one table, the `number`th of the run. Raises what `make_plan` raises."""
     with source.connect() as session:
         clock = session.clock
         destination = describe_destination(client, config.destination)
@@ -73,8 +79,8 @@ def make_plan(
     method = _read_method(decisions)
     # Only what is staged comes from the bucket.
     locations = decisions.dataset_locations if method.selection is None else ()
-    bucket_notes = check_bucket(staging_root, client.project, locations) if locations else []
-    plan = _plan(decisions, method, client.project, staging_root, started_at)
+    bucket_notes = check_bucket(run.staging_root, client.project, locations) if locations else []
+    plan = _plan(decisions, method, run, number)
     existing = destination.table.schema if destination.table is not None else None
     return replace(
         plan,
@@ -108,14 +114,12 @@ def _risks(decisions: _Decisions) -> Iterator[str]:
     yield from decisions.read.risks
 
 
-def _plan(
-    decisions: _Decisions, method: ReadMethod, job_project: str, staging_root: str, started_at: datetime
-) -> TableSync:
+def _plan(decisions: _Decisions, method: ReadMethod, run: Run, number: int) -> TableSync:
     destination, columns, writing = decisions.destination, decisions.columns, decisions.writing
     table = destination.table
     return TableSync(
-        run_id=new_run_id(started_at),
-        started_at=started_at,
+        run=run,
+        number=number,
         observed_at=destination.observed_at,
         config=decisions.config,
         transformation=columns.transformation,
@@ -123,7 +127,6 @@ def _plan(
         read_schema=columns.read,
         schema=columns.schema,
         interval=decisions.interval.interval,
-        job_project=job_project,
         location=destination.location,
         creates_table=table is None,
         write_mode=writing.mode,
@@ -133,7 +136,6 @@ def _plan(
         primary_key=columns.primary_key,
         timestamp_column=decisions.interval.timestamp_column,
         dead_letters=writing.dead_letters,
-        staging_root=staging_root,
         selection=method.selection,
         way=method.reason,
         pruned_by=writing.pruned_by,

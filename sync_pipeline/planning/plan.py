@@ -1,4 +1,4 @@
-"""`TableSync`: everything a run has decided at launch. The workers carry it out and decide nothing."""
+"""`RunPlan`: everything a run has decided at launch, table by table. The workers carry it out and decide nothing."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import enum
 import hashlib
 import re
 import uuid
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -13,6 +14,7 @@ from datetime import datetime
 from sync_pipeline.auto_schema.layout import TableLayout
 from sync_pipeline.auto_schema.partitions import MAX_PARTITIONS_PER_JOB, MAX_PARTITIONS_PER_TABLE
 from sync_pipeline.auto_schema.table_options import NO_OPTIONS, TableOptions
+from sync_pipeline.errors import ConfigError
 from sync_pipeline.parameters.config import DestinationConfig, SyncConfig
 from sync_pipeline.parameters.transformation_config import TransformationConfig
 from sync_pipeline.planning.dead_letter_table import DeadLetterTable
@@ -21,8 +23,9 @@ from sync_pipeline.smart_sync.bounds import TimestampBounds
 from sync_pipeline.smart_sync.interval import SyncInterval, timestamp_text
 from sync_pipeline.sources.source import ReadPlan, Selection
 
-# What `new_run_id` makes.
+# What `new_run_id` makes, and what `TableSync.name` makes of that.
 RUN_ID = re.compile(r"(?P<began>[0-9]{8}T[0-9]{6})_[0-9a-f]{8}")
+TABLE_NAME = re.compile(rf"{RUN_ID.pattern}(_[1-9][0-9]*)?")
 
 # In place of a timestamp, for runs that do not depend on one.
 NO_START = "none"
@@ -38,12 +41,30 @@ class WriteMode(enum.Enum):
 
 
 @dataclass(frozen=True)
-class TableSync:
-    """Everything decided at launch.
+class Run:
+    """What the tables of a run have in common.
 
     Attributes:
-        run_id: names the run's staged files, staging table and jobs.
+        id: names the run's staged files, staging tables and jobs.
         started_at: the launcher's clock when planning began, aware, in UTC; for names and durations only.
+        job_project: the project whose BigQuery jobs publish the rows: always the destination's, as BigQuery takes an id
+            once in each project. https://cloud.google.com/bigquery/docs/reference/rest/v2/JobReference
+        staging_root: `gs://…/`, under which the runs into each table stage their files.
+    """
+
+    id: str
+    started_at: datetime
+    job_project: str
+    staging_root: str
+
+
+@dataclass(frozen=True)
+class TableSync:
+    """Everything decided at launch for one table.
+
+    Attributes:
+        run: that it is a part of.
+        number: its place among the tables of the run, from 0: what elements carry to say which table they are about.
         observed_at: BigQuery's clock just before the destination was looked at; see `publish_id`.
         config: what was asked for, unchanged; what was decided has attributes of its own.
         transformation: what is done with the columns that are read.
@@ -51,8 +72,6 @@ class TableSync:
         read_schema: the columns that are read, by their source names.
         schema: the columns that are written.
         interval: what Smart Sync reads, None without it.
-        job_project: the project whose BigQuery jobs publish the rows: always the destination's, as BigQuery takes an id
-            once in each project. https://cloud.google.com/bigquery/docs/reference/rest/v2/JobReference
         location: of the destination's dataset.
         creates_table: the destination does not exist.
         write_mode: what happens to the rows that are there.
@@ -65,7 +84,6 @@ class TableSync:
         changes_layout: the table that is replaced is partitioned or clustered otherwise.
         ignores_case: the dataset does not tell names of tables apart that differ in case.
         dead_letters: where rows that do not fit go; None fails the run instead.
-        staging_root: `gs://…/`, under which all runs into this destination stage their files.
         notes: sentences worth a reader's while; `risks` are those that may surprise.
         selection: the rows as a query, where BigQuery moves them by itself and the workers read none; else None.
         way: why the rows go that way, for a source that has two; else empty.
@@ -75,8 +93,8 @@ class TableSync:
         transport: what protects the connection to the source, empty where it is not ours.
     """
 
-    run_id: str
-    started_at: datetime
+    run: Run
+    number: int
     observed_at: datetime
     config: SyncConfig
     transformation: TransformationConfig
@@ -84,7 +102,6 @@ class TableSync:
     read_schema: Schema
     schema: Schema
     interval: SyncInterval | None
-    job_project: str
     location: str
     creates_table: bool
     write_mode: WriteMode
@@ -94,7 +111,6 @@ class TableSync:
     primary_key: tuple[str, ...]
     timestamp_column: str | None
     dead_letters: DeadLetterTable | None
-    staging_root: str
     notes: tuple[str, ...] = ()
     risks: tuple[str, ...] = ()
     selection: Selection | None = None
@@ -112,9 +128,32 @@ class TableSync:
         return self.config.destination.table_id
 
     @property
+    def destination_identity(self) -> str:
+        """The destination's id, the same for all names that are one table."""
+        return self.table_id.lower() if self.ignores_case else self.table_id
+
+    @property
+    def run_id(self) -> str:
+        return self.run.id
+
+    @property
+    def name(self) -> str:
+        """What the table's files, tables and jobs of this run are named by: the first table's by the run alone."""
+        return f"{self.run.id}_{self.number}" if self.number else self.run.id
+
+    @property
+    def staging_root(self) -> str:
+        """Where all runs into this table stage their files.
+
+        Readable, and different for every table: a run removes what earlier runs left in its own tables' folders only.
+        """
+        readable = re.sub("[^A-Za-z0-9_.-]", "_", self.table_id)
+        return f"{self.run.staging_root}{readable}-{hashlib.sha256(self.table_id.encode()).hexdigest()[:8]}/"
+
+    @property
     def staging_folder(self) -> str:
         """Where the run stages its files; its name tells from which timestamp the run started, and which run it is."""
-        return f"{self.staging_root}start={self.staging_start},run={self.run_id}/"
+        return f"{self.staging_root}start={self.staging_start},run={self.name}/"
 
     @property
     def staging_start(self) -> str:
@@ -126,7 +165,7 @@ class TableSync:
 
     @property
     def staging_table_id(self) -> str:
-        return staging_table_id(self.config.destination, self.run_id)
+        return staging_table_id(self.config.destination, self.name)
 
     @property
     def kms_key(self) -> str | None:
@@ -150,7 +189,7 @@ class TableSync:
 
     def _beside(self, kind: str) -> str:
         destination = self.config.destination
-        return f"{destination.project}.{destination.dataset}.{kind}_{self.run_id}"
+        return f"{destination.project}.{destination.dataset}.{kind}_{self.name}"
 
     @property
     def needs_staging_table(self) -> bool:
@@ -189,14 +228,37 @@ class TableSync:
         if self.interval is None or self.write_mode not in (WriteMode.APPEND, WriteMode.MERGE):
             return None
         latest = "empty" if self.interval.latest is None else timestamp_text(self.interval.latest)
-        table_id = self.table_id.lower() if self.ignores_case else self.table_id
-        identity = "\n".join((table_id, self.timestamp_column or "", latest))
+        identity = "\n".join((self.destination_identity, self.timestamp_column or "", latest))
         return f"sync-{hashlib.sha256(identity.encode()).hexdigest()[:32]}"
 
 
-def staging_table_id(destination: DestinationConfig, run_id: str) -> str:
-    """Return the name of a run's staging table, which lies beside the destination unless another dataset was given."""
-    return f"{destination.project}.{destination.staging_dataset or destination.dataset}._staging_{run_id}"
+@dataclass(frozen=True)
+class RunPlan:
+    """Everything decided at launch. Raises ConfigError when two tables have one destination.
+
+    Attributes:
+        tables: at least one; the number of each is its place.
+    """
+
+    run: Run
+    tables: tuple[TableSync, ...]
+
+    def __post_init__(self) -> None:
+        if [table.number for table in self.tables] != list(range(len(self.tables))):
+            raise ValueError("the number of a table is its place in the plan")
+        # Of two runs from one timestamp one publishes, and so it would be with two tables of a run.
+        counts = Counter(table.destination_identity for table in self.tables)
+        repeated = [table_id for table_id, count in counts.items() if count > 1]
+        if repeated:
+            raise ConfigError([f"{table_id} is the destination of more than one table" for table_id in repeated])
+
+
+def staging_table_id(destination: DestinationConfig, name: str) -> str:
+    """Return a staging table, which lies beside the destination unless another dataset was given.
+
+    `name`: see `TableSync.name`.
+    """
+    return f"{destination.project}.{destination.staging_dataset or destination.dataset}._staging_{name}"
 
 
 def new_run_id(started_at: datetime) -> str:

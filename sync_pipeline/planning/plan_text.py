@@ -5,12 +5,22 @@ from __future__ import annotations
 import textwrap
 
 from sync_pipeline.auto_schema.ddl import create_table_sql
-from sync_pipeline.planning.plan import TableSync, WriteMode
+from sync_pipeline.planning.plan import RunPlan, TableSync, WriteMode
 from sync_pipeline.printable import on_one_line
 
 
-def plan_lines(plan: TableSync) -> list[str]:
-    """Return the plan in a few single lines, for the log."""
+def plan_lines(plan: RunPlan) -> list[str]:
+    """Return the plan in a few single lines for each table, for the log."""
+    return [line for table in plan.tables for line in table_lines(table)]
+
+
+def plan_page(plan: RunPlan) -> str:
+    """Return the plan as a page for a person, the tables one below another; `dry_run=true` prints it."""
+    return "\n\n".join(table_page(table) for table in plan.tables)
+
+
+def table_lines(plan: TableSync) -> list[str]:
+    """Return what the plan says of one table in a few single lines."""
     lines = [
         f"plan: run {plan.run_id}: {plan.config.data_source} to {plan.table_id}, {_publishing(plan)}",
         f"plan: {len(plan.schema)} columns, {_parts(plan)}, rows: {_rows(plan)}",
@@ -31,8 +41,8 @@ def plan_lines(plan: TableSync) -> list[str]:
     return lines + [f"plan: note: {note}" for note in plan.notes] + [f"plan: risk: {risk}" for risk in plan.risks]
 
 
-def plan_page(plan: TableSync) -> str:
-    """Return the plan as a page for a person; `dry_run=true` prints it."""
+def table_page(plan: TableSync) -> str:
+    """Return what the plan says of one table as a page."""
     sections = [
         ("Sync", _sync(plan)),
         ("Interval", _interval(plan)),

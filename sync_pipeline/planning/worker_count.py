@@ -11,7 +11,7 @@ import re
 
 from apache_beam.options.pipeline_options import PipelineOptions, WorkerOptions
 
-from sync_pipeline.planning.plan import TableSync
+from sync_pipeline.planning.plan import RunPlan, TableSync
 
 # A part keeps about one vCPU busy. More machines than these at once may be more than a project's quota; autoscaling may
 # add to them, up to the number of parts.
@@ -20,13 +20,18 @@ MOST_AT_THE_START = 10
 _VCPUS = re.compile(r"[a-z0-9]+-(?:custom|[a-z]+)-(\d+)(?:-.*)?|custom-(\d+)-.*")
 
 
-def parts_of(plan: TableSync) -> int | None:
+def parts_of(plan: RunPlan) -> int | None:
     """Return how many parts of the plan can be worked on side by side; None where only the workers find out."""
-    if plan.selection is not None:
+    parts = [_parts_of(table) for table in plan.tables]
+    return None if None in parts else sum(part or 0 for part in parts)
+
+
+def _parts_of(table: TableSync) -> int | None:
+    if table.selection is not None:
         return 1
-    if plan.config.data_source == "bigquery":
-        return plan.config.num_partitions
-    return len(plan.read.splits)
+    if table.config.data_source == "bigquery":
+        return table.config.num_partitions
+    return len(table.read.splits)
 
 
 def choose_worker_count(options: PipelineOptions, parts: int | None) -> str | None:

@@ -14,11 +14,12 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from itertools import batched
 from pathlib import Path
 from typing import NoReturn
 
 from sync_pipeline.bigquery_api.client import open_client
-from sync_pipeline.planning.plan import TableSync
+from sync_pipeline.planning.plan import RunPlan
 from sync_pipeline.publishing.clean_up import remove
 from sync_pipeline.run_log import start_logging
 
@@ -28,7 +29,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 @contextlib.contextmanager
-def cleanup_on_signal(plan: TableSync) -> Iterator[None]:
+def cleanup_on_signal(plan: RunPlan) -> Iterator[None]:
     """Make SIGTERM and SIGINT within the block end the run and delete what it staged; the exit code is 143 or 130.
 
     Outside the main thread, which alone receives signals, they end the process as usual.
@@ -54,29 +55,35 @@ def cleanup_on_signal(plan: TableSync) -> Iterator[None]:
         os.close(reader)
 
 
-def _watch(reader: int, plan: TableSync) -> None:
+def _watch(reader: int, plan: RunPlan) -> None:
     """Read signals from the pipe until it ends; start the clean-up at the first that ends the run."""
     while signals := os.read(reader, 1):
         if signals[0] in _SIGNALS:
             _clean_up_instead(plan, signal.Signals(signals[0]))
 
 
-def _clean_up_instead(plan: TableSync, received: signal.Signals) -> NoReturn:
+def _clean_up_instead(plan: RunPlan, received: signal.Signals) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     # A second signal must not end the clean-up; what is blocked stays so in the new program.
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     package = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
-    words = ["-m", __name__, received.name, plan.staging_folder, plan.staging_table_id, plan.job_project]
+    staged = [text for table in plan.tables for text in (table.staging_folder, table.staging_table_id)]
+    words = ["-m", __name__, received.name, plan.run.job_project, *staged]
     os.execve(sys.executable, [sys.executable, *words], {**os.environ, "PYTHONPATH": path})  # noqa: S606 - no shell
 
 
-def main(received: str, folder: str, table_id: str, project: str) -> int:
-    """Delete what the run staged, and return the exit code of a process that the signal ended."""
+def main(received: str, project: str, *staged: str) -> int:
+    """Delete what the run staged, and return the exit code of a process that the signal ended.
+
+    `staged`: for each table of the run a folder and a staging table.
+    """
     start_logging()
     _LOGGER.warning("the run was told to end (%s): removing what it has staged; a job in BigQuery goes on", received)
-    remove(open_client(project), folder, table_id)
+    client = open_client(project)
+    for folder, table_id in batched(staged, 2, strict=True):
+        remove(client, folder, table_id)
     return 128 + signal.Signals[received]
 
 

@@ -11,7 +11,7 @@ from apache_beam.io.filesystems import FileSystems
 from google.cloud import bigquery
 
 from sync_pipeline.bigquery_api.client import CLIENT_ERRORS, REQUEST_RETRY
-from sync_pipeline.planning.plan import NO_START, RUN_ID, TableSync, WriteMode, staging_table_id
+from sync_pipeline.planning.plan import NO_START, TABLE_NAME, TableSync, WriteMode, staging_table_id
 from sync_pipeline.publishing.cloud_storage import delete_staged_files
 
 _LOGGER = logging.getLogger(__name__)
@@ -22,12 +22,12 @@ LONGEST_JOB = timedelta(days=10)
 # As `TableSync` names the folders of runs, and nothing like it: anybody who may write to the bucket names objects, and
 # what is found here names what is deleted.
 _FOLDER = re.compile(
-    rf"start=(?P<start>none|0|[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}T[0-9]{{6}}\.[0-9]{{6}}),run=(?P<run>{RUN_ID.pattern})/"
+    rf"start=(?P<start>none|0|[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}T[0-9]{{6}}\.[0-9]{{6}}),run=(?P<run>{TABLE_NAME.pattern})/"
 )
 
 
-# The runs of this process whose staged tables and files were all removed. The publishing step of such a run may be
-# attempted again, fill a staging table again and has to remove that too.
+# The table syncs of this process, by name, whose staged tables and files were all removed. The publishing step of such
+# a run may be attempted again, fill a staging table again and has to remove that too.
 _CLEAN_RUNS: set[str] = set()
 
 
@@ -36,14 +36,14 @@ class RunFolder:
     """The folder of what a run staged.
 
     Attributes:
-        start: see `TableSync.staging_start`.
+        start, name: see `TableSync.staging_start` and `TableSync.name`.
         updated_at: when Cloud Storage took the last file, by Google's clock as `TableSync.observed_at` is: a launcher's
             may be wrong, and must not make a running job's files look orphaned.
     """
 
     uri: str
     start: str
-    run_id: str
+    name: str
     updated_at: datetime
 
 
@@ -63,21 +63,21 @@ def clean_up(client: bigquery.Client, plan: TableSync, *, destination_moved: boo
         return
     for folder in folders:
         is_orphaned = is_superseded(folder.start, plan, destination_moved=destination_moved) or is_too_old(folder, plan)
-        if folder.run_id != plan.run_id and is_orphaned:
-            _LOGGER.info("removing the orphaned files of run %s", folder.run_id)
-            remove(client, folder.uri, staging_table_id(plan.config.destination, folder.run_id))
+        if folder.name != plan.name and is_orphaned:
+            _LOGGER.info("removing the orphaned files of run %s", folder.name)
+            remove(client, folder.uri, staging_table_id(plan.config.destination, folder.name))
 
 
 def remove_staged(client: bigquery.Client, plan: TableSync) -> None:
     """Delete the run's tables and files. A failure is logged, never raised."""
     are_removed = plan.write_mode is not WriteMode.REPLACE or _remove_table(client, plan.replacement_table_id)
     if remove(client, plan.staging_folder, plan.staging_table_id) and are_removed:
-        _CLEAN_RUNS.add(plan.run_id)
+        _CLEAN_RUNS.add(plan.name)
 
 
 def remove_staged_once(client: bigquery.Client, plan: TableSync) -> None:
-    """Do what `remove_staged` does, unless it already succeeded for this run in this process."""
-    if plan.run_id not in _CLEAN_RUNS:
+    """Do what `remove_staged` does, unless it already succeeded for this table of the run in this process."""
+    if plan.name not in _CLEAN_RUNS:
         remove_staged(client, plan)
 
 
@@ -108,8 +108,8 @@ def _folders(root: str) -> list[RunFolder]:
             before = updated[uri][2] if uri in updated else 0.0
             updated[uri] = (match["start"], match["run"], max(before, entry.last_updated_in_seconds))
     return [
-        RunFolder(uri, start, run_id, datetime.fromtimestamp(seconds, UTC))
-        for uri, (start, run_id, seconds) in sorted(updated.items())
+        RunFolder(uri, start, name, datetime.fromtimestamp(seconds, UTC))
+        for uri, (start, name, seconds) in sorted(updated.items())
     ]
 
 

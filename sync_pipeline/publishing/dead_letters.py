@@ -18,7 +18,7 @@ import pyarrow as pa
 from sync_pipeline.auto_schema.ddl import new_table
 from sync_pipeline.auto_schema.table_options import encrypted
 from sync_pipeline.planning.dead_letter_table import DEAD_LETTER_LAYOUT, DEAD_LETTER_SCHEMA
-from sync_pipeline.planning.plan import TableSync
+from sync_pipeline.planning.plan import RunPlan, TableSync
 from sync_pipeline.publishing.jobs import PublishingJobs
 from sync_pipeline.publishing.staged_files import StagedFiles
 from sync_pipeline.publishing.staging_target import StagingTarget
@@ -37,7 +37,7 @@ def dead_letter_batch(letter: DeadLetter, plan: TableSync) -> pa.RecordBatch:
     """Return the row of the dead letter table, of `DEAD_LETTER_SCHEMA`. Raises what `hashing.digest` raises."""
     values = (
         plan.run_id,
-        plan.started_at,
+        plan.run.started_at,
         plan.table_id,
         _utf8(_column_names(letter)),
         _utf8(_cut(letter.reason, MAX_REASON_CHARACTERS)),
@@ -122,13 +122,18 @@ def dead_letter_target(plan: TableSync) -> StagingTarget:
 
 @dataclass
 class DescribeDeadLetters(beam.PTransform):
-    """Turn each `DeadLetter` into a batch with `dead_letter_batch`."""
+    """Turn each `DeadLetter`, paired with its table's number, into a batch with `dead_letter_batch`."""
 
-    plan: TableSync
+    plan: RunPlan
 
     def expand(self, letters: beam.PCollection) -> beam.PCollection:
         """Turn DeadLetters into RecordBatches."""
-        return letters | "DescribeDeadLetter" >> beam.Map(dead_letter_batch, self.plan)
+        return letters | "DescribeDeadLetter" >> beam.Map(_described, self.plan)
+
+
+def _described(element: tuple[int, DeadLetter], plan: RunPlan) -> tuple[int, pa.RecordBatch]:
+    table, letter = element
+    return table, dead_letter_batch(letter, plan.tables[table])
 
 
 def publish_dead_letters(jobs: PublishingJobs, letters: StagedFiles) -> None:

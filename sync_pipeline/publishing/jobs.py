@@ -112,7 +112,7 @@ class PublishingJobs:
         if selection is None:
             return bigquery.QueryJobConfig()
         return query_config(
-            self.plan.job_project,
+            self.plan.run.job_project,
             selection.default_project,
             selection.default_dataset,
             selection.maximum_bytes_billed,
@@ -125,7 +125,7 @@ class PublishingJobs:
         plan = self.plan
         shared_id = plan.publish_id if step == PUBLISH else None
         return JobRequest(
-            job_id=shared_id or f"sync-{plan.run_id}-{step}",
+            job_id=shared_id or f"sync-{plan.name}-{step}",
             run_id=plan.run_id,
             location=location,
             action=action,

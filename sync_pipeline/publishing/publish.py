@@ -13,7 +13,7 @@ BigQuery lets one through.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import apache_beam as beam
@@ -23,9 +23,9 @@ from google.cloud import bigquery
 from sync_pipeline.auto_schema.partitions import check_partitions
 from sync_pipeline.bigquery_api.client import open_client
 from sync_pipeline.bigquery_api.jobs import FinishedJob
-from sync_pipeline.errors import PublishError, SyncError
-from sync_pipeline.failures import Failure, combined_error
-from sync_pipeline.planning.plan import TableSync
+from sync_pipeline.errors import PublishError, SyncError, message_of
+from sync_pipeline.failures import Failure, combined_error, error_of
+from sync_pipeline.planning.plan import RunPlan, TableSync
 from sync_pipeline.publishing.choose_strategy import choose_strategy
 from sync_pipeline.publishing.clean_up import clean_up
 from sync_pipeline.publishing.dead_letters import publish_dead_letters
@@ -41,16 +41,16 @@ _LOGGER = logging.getLogger(__name__)
 
 @dataclass
 class PublishStagedFiles(beam.PTransform):
-    """Publish all `StagedFile`s of the run as `plan` says, and emit one `SyncReport`.
+    """Publish the `StagedFile`s of each table as `plan` says, and emit a `SyncReport` for each.
 
-    A `Failure` among the elements ends the run: staged files are deleted, nothing is published, and the step raises
-    the failure's error.
+    Elements are pairs of a table's number and a value. A `Failure` among them ends its table: its staged files are
+    deleted, and nothing of it is published. When the other tables are published, the step raises an error.
     """
 
-    plan: TableSync
+    plan: RunPlan
 
     def expand(self, staged: beam.PCollection) -> beam.PCollection:
-        """Take files of rows, files of dead letters and failures; a file's folder tells what it holds."""
+        """Take files of rows, files of dead letters and failures."""
         # A side input: the one element waits for all of them, and is there even when there are none.
         return (
             staged.pipeline
@@ -64,18 +64,45 @@ class _PublishFilesFn(beam.DoFn):
         self._rows_loaded = Metrics.counter(PublishStagedFiles, "rows_loaded")
         self._lag = Metrics.distribution(PublishStagedFiles, "interval_lag_seconds")
 
-    def process(self, plan: TableSync, staged: Sequence[StagedFile | Failure]) -> Iterator[SyncReport]:
-        client = open_client(plan.job_project, plan.location)
-        failures = [element for element in staged if isinstance(element, Failure)]
-        if failures:
-            clean_up(client, plan, destination_moved=False)
-            raise combined_error(failures)
-        report = publish(client, plan, [element for element in staged if isinstance(element, StagedFile)])
-        self._rows_loaded.inc(report.rows_loaded)
-        if report.lag_seconds is not None:
-            self._lag.update(int(report.lag_seconds))
-        _LOGGER.info("%s", report)
-        yield report
+    def process(self, plan: RunPlan, staged: Sequence[tuple[int, StagedFile | Failure]]) -> Iterator[SyncReport]:
+        elements: dict[int, list[StagedFile | Failure]] = {table.number: [] for table in plan.tables}
+        for number, element in staged:
+            elements[number].append(element)
+        errors: dict[str, SyncError] = {}
+        for table in plan.tables:
+            try:
+                report = _publish_table(table, elements[table.number])
+            except SyncError as error:
+                errors[table.table_id] = error
+                continue
+            self._rows_loaded.inc(report.rows_loaded)
+            if report.lag_seconds is not None:
+                self._lag.update(int(report.lag_seconds))
+            _LOGGER.info("%s", report)
+            yield report
+        if errors:
+            raise _error_of_run(errors, len(plan.tables))
+
+
+def _publish_table(table: TableSync, elements: Sequence[StagedFile | Failure]) -> SyncReport:
+    client = open_client(table.run.job_project, table.location)
+    failures = [element for element in elements if isinstance(element, Failure)]
+    if failures:
+        clean_up(client, table, destination_moved=False)
+        raise combined_error(failures)
+    return publish(client, table, [element for element in elements if isinstance(element, StagedFile)])
+
+
+def _error_of_run(errors: Mapping[str, SyncError], tables: int) -> SyncError:
+    """Return the error of a run some of whose tables failed, by their ids: with several tables, a line for each.
+
+    It is transient where one is: a retry finds the jobs of the tables that were published.
+    """
+    first = next((error for error in errors.values() if error.is_transient), next(iter(errors.values())))
+    if tables == 1:
+        return first
+    lines = [f"{table_id}: {'; '.join(message_of(error).split('\n'))}" for table_id, error in errors.items()]
+    return error_of(type(first), lines)
 
 
 def publish(client: bigquery.Client, plan: TableSync, files: Sequence[StagedFile]) -> SyncReport:

@@ -63,7 +63,7 @@ def report_of(plan: TableSync, rows: StagedFiles, dead_letters: StagedFiles, pub
         rows_loaded=published.rows,
         dead_letters=dead_letters.rows,
         bytes_staged=rows.size,
-        seconds=(now - plan.started_at).total_seconds(),
+        seconds=(now - plan.run.started_at).total_seconds(),
         lag_seconds=(now - plan.interval.end_moment).total_seconds() if plan.interval else None,
         outcome=_outcome(plan, rows, published),
     )

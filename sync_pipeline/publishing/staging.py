@@ -7,7 +7,7 @@ files in the folder that are in no list.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import apache_beam as beam
@@ -16,7 +16,7 @@ from apache_beam.metrics import Metrics
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
-from sync_pipeline.failures import FAILURES, CatchFinalErrors
+from sync_pipeline.failures import FAILURES, ByTable
 from sync_pipeline.publishing.parquet_file import ParquetFile
 from sync_pipeline.publishing.staged_files import StagedFile
 from sync_pipeline.publishing.staging_target import StagingTarget
@@ -47,17 +47,23 @@ def write_batches(batches: Iterable[pa.RecordBatch], target: StagingTarget) -> l
 
 @dataclass
 class WriteStagedFiles(beam.PTransform):
-    """Write batches with the target's columns to Parquet files, and emit a `StagedFile` for each file.
+    """Write batches with their target's columns to Parquet files, and emit a `StagedFile` for each file.
 
-    Rows that exceed the target's limits become a `Failure`; without a run their error is raised.
+    Elements are pairs of a table's number and a value. Rows that exceed the target's limits become a `Failure`; without
+    a run their error is raised.
+
+    Attributes:
+        targets: by the number of the table.
+        run_id: see `ByTable`.
     """
 
-    target: StagingTarget
+    targets: Mapping[int, StagingTarget]
     run_id: str = ""
 
     def expand(self, batches: beam.PCollection) -> beam.PCollection:
         """Turn RecordBatches into StagedFiles and Failures."""
-        write = beam.ParDo(CatchFinalErrors(_WriteParquetFn(self.target), self.run_id))
+        fns = {table: _WriteParquetFn(target) for table, target in self.targets.items()}
+        write = beam.ParDo(ByTable(fns, self.run_id))
         written = batches | "WriteParquet" >> write.with_outputs(FAILURES, main=_FILES)
         return (written[_FILES], written[FAILURES]) | "FilesAndFailures" >> beam.Flatten()
 

@@ -7,17 +7,17 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
 from apache_beam.metrics import Metrics
 
 from sync_pipeline.errors import RecordError
-from sync_pipeline.failures import FAILURES, CatchFinalErrors
-from sync_pipeline.sources.source import BATCHES, DEAD_LETTERS, DeadLetter
+from sync_pipeline.failures import FAILURES, ByTable
+from sync_pipeline.sources.source import BATCHES, DEAD_LETTERS, DeadLetter, TableRead
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -32,68 +32,43 @@ SURVEY_SECONDS = 30.0
 MAX_COUNTED, MAX_TOLD = 1000, 50
 
 
-class SplitReader(Protocol):
-    """Reads one split of a source on a worker, where it comes by pickle.
-
-    Attributes:
-        rows: what the source calls its rows.
-        part: what it calls a split.
-    """
-
-    rows: ClassVar[str]
-    part: ClassVar[str]
-
-    def read(self, split: Any) -> Generator[pa.Table | DeadLetter]:
-        """Yield the rows of the split, in order: tables of `schema.arrow`, and a `DeadLetter` for each invalid row.
-
-        Connecting may be retried; once rows were yielded, the runner has to repeat the whole bundle. Raises SyncError.
-        """
-
-
 @dataclass
 class ReadRows(beam.PTransform):
     """Read splits into `pyarrow.RecordBatch`es: what all sources do beside their own reading.
 
-    Its counters are `rows_read` and `dead_letters`; their namespace is the class that a source derives.
+    Elements are pairs of a table's number and what they are. The counters are `rows_read` and `dead_letters`; their
+    namespace is the class that a source derives.
 
     Attributes:
-        reader: reads a split.
-        batch_size: the largest number of rows in one batch.
-        keeps_dead_letters: an invalid row is an element of the output `DEAD_LETTERS`, instead of an error.
-        run_id: see `CatchFinalErrors`.
+        reads: how the tables are read, by their numbers.
+        run_id: see `ByTable`.
     """
 
-    reader: SplitReader
-    batch_size: int
-    keeps_dead_letters: bool = False
+    reads: Mapping[int, TableRead]
     run_id: str = ""
 
     def expand(self, splits: beam.PCollection) -> dict[str, beam.PCollection]:
-        """Turn splits, elements with an `index` and a `count`, into RecordBatches, DeadLetters and Failures."""
-        fn = _ReadSplitFn(self.reader, type(self), self.batch_size, self.keeps_dead_letters)
-        read = beam.ParDo(CatchFinalErrors(fn, self.run_id)).with_output_types(pa.RecordBatch)
+        """Turn splits, which have an `index` and a `count`, into RecordBatches, DeadLetters and Failures."""
+        fns = {table: _ReadSplitFn(read, type(self)) for table, read in self.reads.items()}
+        read = beam.ParDo(ByTable(fns, self.run_id)).with_output_types(tuple[int, pa.RecordBatch])
         outputs = splits | "ReadSplit" >> read.with_outputs(DEAD_LETTERS, FAILURES, main=BATCHES)
         return {name: outputs[name] for name in (BATCHES, DEAD_LETTERS, FAILURES)}
 
-    def batches(self, splits: Iterable[Any]) -> Iterator[pa.RecordBatch | DeadLetter]:
-        """Yield the rows of splits in this process, without Beam, one split after the other. Raises all errors."""
+    def batches(self, splits: Iterable[Any], table: int = 0) -> Iterator[pa.RecordBatch | DeadLetter]:
+        """Yield a table's rows in this process, without Beam, one split after the other. Raises all errors."""
         for split in splits:
-            yield from _read(self.reader, split, self.batch_size, self.keeps_dead_letters)
+            yield from _read(self.reads[table], split)
 
 
 class _ReadSplitFn(beam.DoFn):
-    def __init__(
-        self, reader: SplitReader, transform: type[beam.PTransform], batch_size: int, keeps_dead_letters: bool
-    ) -> None:
-        self._reader = reader
-        self._batch_size = batch_size
-        self._keeps_dead_letters = keeps_dead_letters
+    def __init__(self, read: TableRead, transform: type[beam.PTransform]) -> None:
+        self._read = read
         self._rows_read = Metrics.counter(transform, "rows_read")
         self._dead_letters = Metrics.counter(transform, "dead_letters")
 
     def process(self, split: Any) -> Iterator[pa.RecordBatch | beam.pvalue.TaggedOutput]:
-        progress = _Progress(f"{self._reader.part} {split.index} of {split.count}")
-        with contextlib.closing(_read(self._reader, split, self._batch_size, self._keeps_dead_letters)) as parts:
+        progress = _Progress(f"{self._read.reader.part} {split.index} of {split.count}")
+        with contextlib.closing(_read(self._read, split)) as parts:
             for part in parts:
                 rows = 1 if isinstance(part, DeadLetter) else part.num_rows
                 self._rows_read.inc(rows)
@@ -106,12 +81,12 @@ class _ReadSplitFn(beam.DoFn):
         progress.finish()
 
 
-def _read(
-    reader: SplitReader, split: Any, batch_size: int, keeps_dead_letters: bool
-) -> Generator[pa.RecordBatch | DeadLetter]:
+def _read(read: TableRead, split: Any) -> Generator[pa.RecordBatch | DeadLetter]:
     # A reader that is left early closes its connection at once.
-    with contextlib.closing(reader.read(split)) as parts:
-        yield from batches_and_dead_letters(parts, batch_size, reader.rows, keeps_dead_letters=keeps_dead_letters)
+    with contextlib.closing(read.reader.read(split)) as parts:
+        yield from batches_and_dead_letters(
+            parts, read.batch_size, read.reader.rows, keeps_dead_letters=read.keeps_dead_letters
+        )
 
 
 def batches_and_dead_letters(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Any, ClassVar, Protocol
 
 import apache_beam as beam
 import pyarrow as pa
@@ -188,6 +188,38 @@ class ReadPlan:
     selection: Selection | None = None
 
 
+class SplitReader(Protocol):
+    """Reads one split of a source on a worker, where it comes by pickle.
+
+    Attributes:
+        rows: what the source calls its rows.
+        part: what it calls a split.
+    """
+
+    rows: ClassVar[str]
+    part: ClassVar[str]
+
+    def read(self, split: Any) -> Generator[pa.Table | DeadLetter]:
+        """Yield the rows of the split, in order: tables of `schema.arrow`, and a `DeadLetter` for each invalid row.
+
+        Connecting may be retried; once rows were yielded, the runner has to repeat the whole bundle. Raises SyncError.
+        """
+
+
+@dataclass(frozen=True)
+class TableRead:
+    """How the rows of one table are read on a worker.
+
+    Attributes:
+        batch_size: the largest number of rows in one batch.
+        keeps_dead_letters: an invalid row is an element of the output `DEAD_LETTERS`, instead of an error.
+    """
+
+    reader: SplitReader
+    batch_size: int
+    keeps_dead_letters: bool = False
+
+
 class SourceSession(Protocol):
     """A source while a run is planned. Planning asks in this order, and asks each question once.
 
@@ -210,7 +242,14 @@ class SourceSession(Protocol):
 
 
 class Source(Protocol):
-    """A place rows come from. Building one opens no connection."""
+    """A place rows come from. Building one opens no connection.
+
+    Attributes:
+        transform: makes the source's `ReadRows`, whose name is the namespace of the counters.
+    """
+
+    @property
+    def transform(self) -> Callable[..., beam.PTransform]: ...
 
     def connect(self) -> AbstractContextManager[SourceSession]:
         """Connect for planning, and read the clock: one connection serves the whole launch.
@@ -219,9 +258,5 @@ class Source(Protocol):
         Raises SourceError or SchemaError.
         """
 
-    def read(self, schema: Schema, run_id: str = "") -> beam.PTransform:
-        """Return the transform from `ReadSplit`s to three outputs: `BATCHES`, `DEAD_LETTERS` and `FAILURES`.
-
-        Batches are `pyarrow.RecordBatch`es with `schema.arrow`. Where the run has no dead letter table, a row that does
-        not fit is a failure, a RecordError. Without a run all errors are raised.
-        """
+    def reader(self, schema: Schema) -> SplitReader:
+        """Return what reads the splits of the plan, into the columns of `schema`."""

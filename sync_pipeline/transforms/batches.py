@@ -7,7 +7,7 @@ source columns ── read_schema ──▶ columns to read ── transform_sch
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import apache_beam as beam
@@ -101,9 +101,9 @@ def transform_batch(
     return pa.RecordBatch.from_arrays(columns, schema=arrow_schema)
 
 
-@dataclass
-class ApplyTransformation(beam.PTransform[PCollection[pa.RecordBatch], PCollection[pa.RecordBatch]]):
-    """Applies `transform_batch` to each batch: PCollection of RecordBatch, as read → as staged.
+@dataclass(frozen=True)
+class Transformation:
+    """The transformation of one table.
 
     Attributes:
         schema: the destination's columns, from `transform_schema`.
@@ -114,11 +114,32 @@ class ApplyTransformation(beam.PTransform[PCollection[pa.RecordBatch], PCollecti
     schema: Schema
     hash_key: Secret | None = None
 
-    def expand(self, batches: PCollection[pa.RecordBatch]) -> PCollection[pa.RecordBatch]:
+
+# A batch with the number of its table in the run's plan.
+TableBatch = tuple[int, pa.RecordBatch]
+
+
+@dataclass
+class ApplyTransformation(beam.PTransform[PCollection[TableBatch], PCollection[TableBatch]]):
+    """Applies `transform_batch` to each batch: PCollection of TableBatch, as read → as staged.
+
+    Attributes:
+        transformations: by the number of the table.
+    """
+
+    transformations: Mapping[int, Transformation]
+
+    def expand(self, batches: PCollection[TableBatch]) -> PCollection[TableBatch]:
         """Return the transformed batches, one per input batch."""
-        transform = beam.Map(transform_batch, self.config, self.schema, self.hash_key).with_output_types(pa.RecordBatch)
-        transformed: PCollection[pa.RecordBatch] = batches | "TransformBatch" >> transform
+        transform = beam.Map(_transformed, self.transformations).with_output_types(TableBatch)
+        transformed: PCollection[TableBatch] = batches | "TransformBatch" >> transform
         return transformed
+
+
+def _transformed(element: TableBatch, transformations: Mapping[int, Transformation]) -> TableBatch:
+    table, batch = element
+    todo = transformations[table]
+    return table, transform_batch(batch, todo.config, todo.schema, todo.hash_key)
 
 
 def _unknown_columns(source: Schema, config: TransformationConfig, *, has_dynamic_schema: bool) -> Iterator[str]:

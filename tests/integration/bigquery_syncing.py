@@ -57,8 +57,8 @@ class BigquerySyncing(Syncing):
     def decide(self, **parameters: str | None) -> TableSync:
         """Return what a run would decide now."""
         config = SyncConfig.from_parameters(self.parameters(**parameters))
-        root = pipeline.staging_root(PipelineOptions(temp_location=self.folder), config.destination.table_id)
-        return make_plan(config, open_source(config), self.client, root, datetime.now(UTC))
+        root = pipeline.staging_root(PipelineOptions(temp_location=self.folder))
+        return make_plan(config, open_source(config), self.client, root, datetime.now(UTC)).tables[0]
 
     def counters(self, **parameters: str | None) -> dict[str, int]:
         """Run, and return the counters of the workers by name."""

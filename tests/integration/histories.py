@@ -418,7 +418,7 @@ class _Played:
 
     def _plan(self, run: int, launcher_clock: datetime) -> TableSync:
         source = open_source(self.config)
-        plan = make_plan(self.config, source, self.world.client, self.staging, launcher_clock)
+        plan = make_plan(self.config, source, self.world.client, self.staging, launcher_clock).tables[0]
         abandoned = self._runs.get(run)
         self.has_left_overs |= abandoned is not None and abandoned.files is not None
         self._runs[run] = _Run(plan)

@@ -10,13 +10,13 @@ from sync_pipeline.planning.plan import TableSync
 from sync_pipeline.schema import Schema
 from sync_pipeline.sources import open_source
 from sync_pipeline.sources.reading import ReadRows
-from sync_pipeline.sources.source import ReadSplit, Source
+from sync_pipeline.sources.source import ReadSplit, Source, TableRead
 from sync_pipeline.transforms.batches import transform_batch
 
 
 def read_splits(source: Source, schema: Schema, splits: Iterable[ReadSplit]) -> Iterator[pa.RecordBatch]:
     """Yield the batches of all splits; a row that does not fit raises its error."""
-    read = source.read(schema)
+    read = source.transform({0: TableRead(source.reader(schema), source.config.batch_size)})
     assert isinstance(read, ReadRows)
     return read.batches(splits)
 

@@ -223,8 +223,8 @@ class Syncing:
     def plan(self, **parameters: str | None) -> TableSync:
         """Return what a run with Smart Sync would decide now."""
         config = SyncConfig.from_parameters(self.parameters(**_smart(parameters)))
-        root = pipeline.staging_root(PipelineOptions(temp_location=self.folder), config.destination.table_id)
-        return make_plan(config, open_source(config), self.client, root, datetime.now(UTC))
+        root = pipeline.staging_root(PipelineOptions(temp_location=self.folder))
+        return make_plan(config, open_source(config), self.client, root, datetime.now(UTC)).tables[0]
 
     def stage(self, plan: TableSync) -> list[StagedFile]:
         """Read and stage what `plan` says, as its pipeline would."""

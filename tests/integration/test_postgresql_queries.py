@@ -20,7 +20,7 @@ from sync_pipeline.errors import RecordError, SchemaError, SourceQueryError, Syn
 from sync_pipeline.schema import NULLABLE, REPEATED, REQUIRED, Field
 from sync_pipeline.smart_sync.interval import StartOrigin, SyncInterval
 from sync_pipeline.sources.postgresql.connection import connected
-from sync_pipeline.sources.source import BATCHES, ReadSplit
+from sync_pipeline.sources.source import BATCHES, ReadSplit, TableRead
 from tests.integration.postgresql_reading import Reader, execute, fresh_database, rows_of
 from tests.source_questions import clock_of, described, read_planned
 
@@ -592,15 +592,15 @@ def test_a_null_from_a_left_join_in_a_not_null_column(shop: Reader) -> None:
 
 
 def test_partitions_are_read_in_a_pipeline(shop: Reader) -> None:
-    source = shop.source("SELECT id, name FROM customers", batch_size="1")
+    source = shop.source("SELECT id, name FROM customers")
     schema = described(source).schema
-    partitions = [
-        ReadSplit(index, 2, f"SELECT id, name FROM customers WHERE id {condition} ORDER BY id")
+    splits = [
+        (0, ReadSplit(index, 2, f"SELECT id, name FROM customers WHERE id {condition} ORDER BY id"))
         for index, condition in enumerate(("<= 2", "> 2"), start=1)
     ]
     pipeline = Pipeline()
-    outputs = pipeline | beam.Create(partitions) | source.read(schema)
-    rows = outputs[BATCHES] | beam.Map(lambda batch: (batch.num_rows, rows_of(batch)))
+    outputs = pipeline | beam.Create(splits) | source.transform({0: TableRead(source.reader(schema), 1)})
+    rows = outputs[BATCHES] | beam.Map(lambda element: (element[1].num_rows, rows_of(element[1])))
     assert_that(rows, equal_to([(1, [(1, "Ann")]), (1, [(2, "Bob")]), (1, [(3, "Cy")])]))
     result = pipeline.run()
     result.wait_until_finish()

@@ -414,6 +414,6 @@ def test_a_plan_that_is_made_has_sent_nothing_but_questions(publishing: Publishi
             return ReadPlan("SELECT 1", ())
 
     made = make_plan(config, Readable(UNFIT), publishing.client, f"{publishing.folder}/", datetime.now(UTC))
-    assert made.layout == TableLayout("day", "DAY", ("id",))
+    assert made.tables[0].layout == TableLayout("day", "DAY", ("id",))
     assert sent.statements() == ["SELECT 1"]
     assert [path for _, path in sent.writes() if not path.endswith("/jobs")] == []

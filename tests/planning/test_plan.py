@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from sync_pipeline.auto_schema.layout import TableLayout
-from sync_pipeline.planning.plan import TableSync, WriteMode, new_run_id, staging_table_id
+from sync_pipeline.errors import ConfigError
+from sync_pipeline.planning.plan import TABLE_NAME, TableSync, WriteMode, new_run_id, staging_table_id
 from sync_pipeline.schema import Field, Schema
 from sync_pipeline.smart_sync.bounds import TimestampBounds
 from sync_pipeline.smart_sync.interval import StartOrigin, SyncInterval
-from tests.plans import INTERVAL, USERS, moment, plan
+from tests.plans import INTERVAL, USERS, moment, plan, run_plan
 
 KEYED = {"primary_key": "id"}
 FIRST = SyncInterval(moment("1900-01-01"), moment("2025-07-22 15:00"), StartOrigin.EVERYTHING)
@@ -88,10 +89,12 @@ def test_staging_start_sorts_by_time() -> None:
 
 
 def test_the_staging_folder() -> None:
+    root = plan().staging_root
     folder = plan(interval=INTERVAL).staging_folder
-    assert folder == "gs://bucket/tmp/start=2025-07-22T130000.000000,run=20250722T150000_0a1b2c3d/"
-    assert plan(interval=FIRST).staging_folder == "gs://bucket/tmp/start=0,run=20250722T150000_0a1b2c3d/"
-    assert plan().staging_folder == "gs://bucket/tmp/start=none,run=20250722T150000_0a1b2c3d/"
+    assert re.fullmatch("gs://bucket/tmp/my-project.production.users-[0-9a-f]{8}/", root)
+    assert folder == f"{root}start=2025-07-22T130000.000000,run=20250722T150000_0a1b2c3d/"
+    assert plan(interval=FIRST).staging_folder == f"{root}start=0,run=20250722T150000_0a1b2c3d/"
+    assert plan().staging_folder == f"{root}start=none,run=20250722T150000_0a1b2c3d/"
 
 
 def test_the_staging_table_lies_beside_the_destination() -> None:
@@ -155,3 +158,20 @@ def test_names_that_differ_in_case_share_an_id_where_they_are_one_table() -> Non
 )
 def test_a_load_job_replaces_all_rows_of_whole_plain_tables_only(parts: dict[str, Any], expected: bool) -> None:
     assert plan(write_mode=WriteMode.TRUNCATE, **parts).needs_staging_table is expected
+
+
+def test_the_first_table_is_named_by_the_run_alone() -> None:
+    others = {"destination_bigquery_table": "others"}
+    first, second = run_plan(plan(interval=INTERVAL), plan(others, interval=INTERVAL)).tables
+    assert (first.name, second.name) == (first.run_id, f"{first.run_id}_1")
+    assert second.staging_folder.startswith("gs://bucket/tmp/my-project.production.others-")
+    assert second.staging_folder.endswith("start=2025-07-22T130000.000000,run=20250722T150000_0a1b2c3d_1/")
+    assert second.staging_table_id == "my-project.production._staging_20250722T150000_0a1b2c3d_1"
+    assert all(re.fullmatch(TABLE_NAME, table.name) for table in (first, second))
+
+
+def test_two_tables_of_a_run_have_different_destinations() -> None:
+    other = {"destination_bigquery_table": "Users"}
+    assert len(run_plan(plan(), plan(other)).tables) == 2
+    with pytest.raises(ConfigError, match=r"^my-project.production.users is the destination of more than one table$"):
+        run_plan(plan(ignores_case=True), plan(other, ignores_case=True))

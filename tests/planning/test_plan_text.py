@@ -7,7 +7,7 @@ import pytest
 from sync_pipeline.auto_schema.layout import TableLayout
 from sync_pipeline.planning.dead_letter_table import DeadLetterTable
 from sync_pipeline.planning.plan import TableSync, WriteMode
-from sync_pipeline.planning.plan_text import plan_lines, plan_page
+from sync_pipeline.planning.plan_text import table_lines, table_page
 from sync_pipeline.schema import REPEATED, Field, Schema
 from sync_pipeline.sources.source import ReadPlan, ReadSplit
 from tests.plans import INTERVAL, PASSWORD, USERS, plan
@@ -33,7 +33,7 @@ FULL = plan(
 
 def test_the_whole_page() -> None:
     assert (
-        plan_page(FULL)
+        table_page(FULL)
         == """\
 Sync
     postgresql to my-project.production.users in EU (run 20250722T150000_0a1b2c3d)
@@ -77,7 +77,7 @@ Risks
 
 def test_the_page_of_a_plain_sync() -> None:
     alteration = "ALTER TABLE `my-project.production.users` ADD COLUMN IF NOT EXISTS `name` STRING"
-    page = plan_page(plan(alterations=(alteration,), write_mode=WriteMode.TRUNCATE))
+    page = table_page(plan(alterations=(alteration,), write_mode=WriteMode.TRUNCATE))
     assert "Interval\n    none: Smart Sync is off, the whole query is read\n" in page
     assert "Rows\n    unknown\n" in page
     assert f"Table\n    exists, neither partitioned nor clustered\n    {alteration}\n" in page
@@ -85,13 +85,13 @@ def test_the_page_of_a_plain_sync() -> None:
 
 
 def test_the_page_of_a_replacement() -> None:
-    page = plan_page(plan(write_mode=WriteMode.REPLACE))
+    page = table_page(plan(write_mode=WriteMode.REPLACE))
     assert "Table\n    CREATE OR REPLACE TABLE `my-project.production.users` (\n" in page
     assert "Publishing\n    replace the table: one load job into a staging table, then one query job\n" in page
 
 
 def test_lines_are_single_lines() -> None:
-    lines = plan_lines(replace(FULL, alterations=("ALTER TABLE x",)))
+    lines = table_lines(replace(FULL, alterations=("ALTER TABLE x",)))
     assert [line for line in lines if "\n" in line or not line.startswith("plan: ")] == []
     assert lines == [
         (
@@ -114,5 +114,5 @@ def test_lines_are_single_lines() -> None:
 @pytest.mark.parametrize("plan", [FULL, plan()], ids=["full", "plain"])
 def test_no_secret_is_shown(plan: TableSync) -> None:
     assert plan.config.source.password.resolve() == PASSWORD  # type: ignore[union-attr]
-    shown = "\n".join((plan_page(plan), *plan_lines(plan), repr(plan), str(plan)))
+    shown = "\n".join((table_page(plan), *table_lines(plan), repr(plan), str(plan)))
     assert PASSWORD not in shown

@@ -7,7 +7,7 @@ from apache_beam.options.pipeline_options import PipelineOptions, WorkerOptions
 
 from sync_pipeline.planning.worker_count import choose_worker_count, parts_of
 from sync_pipeline.sources.source import ReadPlan, ReadSplit
-from tests.plans import plan
+from tests.plans import plan, run_plan
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,9 @@ def test_nothing_is_chosen(given: str, parts: int | None) -> None:
 
 def test_parts_of_a_plan() -> None:
     read = ReadPlan("SELECT 1", tuple(ReadSplit(n, 3, "SELECT 1") for n in (1, 2, 3)))
-    assert parts_of(replace(plan(), read=read)) == 3
+    three = replace(plan(), read=read)
+    assert parts_of(run_plan(three)) == 3
+    assert parts_of(run_plan(three, plan({"destination_bigquery_table": "others"}))) == 4
     bigquery = {"data_source": "bigquery", "source_bigquery_project": "my-project", "source_bigquery_query": "SELECT 1"}
-    assert parts_of(plan(bigquery)) is None
-    assert parts_of(plan(bigquery | {"num_partitions": "4"})) == 4
+    assert parts_of(run_plan(plan(bigquery))) is None
+    assert parts_of(run_plan(plan(bigquery | {"num_partitions": "4"}))) == 4

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sync_pipeline.publishing.cancellation import cleanup_on_signal
-from tests.plans import plan
+from tests.plans import plan, run_plan
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_signals_are_given_back(number: signal.Signals) -> None:
     before = signal.getsignal(number)
     threads = threading.active_count()
-    with cleanup_on_signal(plan()):
+    with cleanup_on_signal(run_plan(plan())):
         assert signal.getsignal(number) is not before
         assert threading.active_count() == threads + 1
         os.kill(os.getpid(), signal.SIGURG)
@@ -35,7 +35,7 @@ def test_other_threads_ask_for_nothing() -> None:
     seen = []
 
     def run() -> None:
-        with cleanup_on_signal(plan()):
+        with cleanup_on_signal(run_plan(plan())):
             seen.append(signal.getsignal(signal.SIGTERM))
 
     thread = threading.Thread(target=run)
@@ -53,9 +53,9 @@ def test_the_cleaner_starts_from_anywhere_though_the_main_thread_is_busy(
 import hashlib, sys
 sys.path.insert(0, {str(ROOT)!r})
 from sync_pipeline.publishing import cancellation
-from tests.plans import plan
+from tests.plans import plan, run_plan
 cancellation.__name__ = "cleaner"
-with cancellation.cleanup_on_signal(plan()):
+with cancellation.cleanup_on_signal(run_plan(plan())):
     print("ready", flush=True)
     hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)
 """
@@ -71,6 +71,6 @@ with cancellation.cleanup_on_signal(plan()):
         process.send_signal(number)
         told = process.stdout.read()
     made = plan()
-    words = [number.name, made.staging_folder, made.staging_table_id, made.job_project]
+    words = [number.name, made.run.job_project, made.staging_folder, made.staging_table_id]
     assert told == f"{words} [2, 15]\n"
     assert process.returncode == 0

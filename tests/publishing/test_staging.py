@@ -179,12 +179,14 @@ def test_too_many_partitions_are_refused_before_they_are_written(
 def test_write_staged_files(tmp_path: Path, is_dead_letters: bool) -> None:
     target = StagingTarget(folder(tmp_path), SCHEMA, TableLayout(), is_dead_letters=is_dead_letters)
 
-    def check(files: list[StagedFile]) -> None:
+    def check(staged: list[tuple[int, StagedFile]]) -> None:
+        files = [file for _, file in staged]
+        assert {number for number, _ in staged} == {3}
         assert sorted(number for file in files for number in ids_in(file)) == [1, 2, 3]
         assert all(file.is_dead_letters is is_dead_letters for file in files)
 
     with test_pipeline.TestPipeline() as pipeline:
-        files = pipeline | beam.Create([batch(1, 2), batch(3)]) | WriteStagedFiles(target)
+        files = pipeline | beam.Create([(3, batch(1, 2)), (3, batch(3))]) | WriteStagedFiles({3: target})
         assert_that(files, check)
     counters = {result.key.metric.name: result.committed for result in pipeline.result.metrics().query()["counters"]}
     assert counters["dead_letters_staged" if is_dead_letters else "rows_staged"] == 3

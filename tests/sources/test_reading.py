@@ -12,7 +12,7 @@ from apache_beam.testing.util import assert_that, equal_to
 from sync_pipeline.errors import RecordError
 from sync_pipeline.sources import reading
 from sync_pipeline.sources.reading import ReadRows, batches_and_dead_letters
-from sync_pipeline.sources.source import DEAD_LETTERS, DeadLetter, ReadSplit
+from sync_pipeline.sources.source import DEAD_LETTERS, DeadLetter, ReadSplit, TableRead
 
 NOT_A_NUMBER, NOT_A_DATE = "column 'n' has an invalid value", "column 'd' has an invalid value"
 
@@ -112,20 +112,20 @@ class ReadFromPages(ReadRows):
 
 
 def test_splits_are_read_without_beam() -> None:
-    read = ReadFromPages(Reader(), batch_size=2, keeps_dead_letters=True)
+    read = ReadFromPages({0: TableRead(Reader(), batch_size=2, keeps_dead_letters=True)})
     parts = list(read.batches([ReadSplit(1, 2, ""), ReadSplit(2, 2, "")]))
     sizes = [0 if isinstance(part, DeadLetter) else part.num_rows for part in parts]
     assert sizes == [2, 0, 2, 1] * 2
     with pytest.raises(RecordError, match=r"\(in 1 of 6 lines\)"):
-        list(ReadFromPages(Reader(), batch_size=2).batches([ReadSplit(1, 1, "")]))
+        list(ReadFromPages({0: TableRead(Reader(), batch_size=2)}).batches([ReadSplit(1, 1, "")]))
 
 
 def test_a_split_is_counted_and_shown(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     with beam_testing.TestPipeline() as pipeline:
-        splits = pipeline | beam.Create([ReadSplit(2, 3, "")])
-        read = splits | ReadFromPages(Reader(), batch_size=2, keeps_dead_letters=True)
-        assert_that(read[DEAD_LETTERS], equal_to([rejected(NOT_A_NUMBER)]))
+        splits = pipeline | beam.Create([(0, ReadSplit(2, 3, ""))])
+        read = splits | ReadFromPages({0: TableRead(Reader(), batch_size=2, keeps_dead_letters=True)})
+        assert_that(read[DEAD_LETTERS], equal_to([(0, rejected(NOT_A_NUMBER))]))
     counters = pipeline.result.metrics().query()["counters"]
     assert {
         f"{counter.key.metric.namespace}/{counter.key.metric.name}": counter.committed

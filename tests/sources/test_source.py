@@ -7,8 +7,8 @@ import pyarrow as pa
 import pytest
 
 from sync_pipeline.parameters.transformation_config import TransformationConfig
-from sync_pipeline.sources.source import BATCHES, DEAD_LETTERS, RecordBatchCoder
-from sync_pipeline.transforms.batches import ApplyTransformation
+from sync_pipeline.sources.source import BATCHES, DEAD_LETTERS, RecordBatchCoder, TableRead
+from sync_pipeline.transforms.batches import ApplyTransformation, Transformation
 from tests.integration.postgresql_reading import rows_of
 from tests.plans import USERS, plan
 
@@ -38,9 +38,11 @@ def test_weighing_a_batch_does_not_encode_it(monkeypatch: pytest.MonkeyPatch) ->
 def test_the_steps_between_source_and_files_use_the_coder() -> None:
     from sync_pipeline.sources import open_source
 
+    source = open_source(plan().config)
     pipeline = beam.Pipeline(runner="FnApiRunner")
-    rows = pipeline | beam.Create([1]) | open_source(plan().config).read(USERS)
-    batches = rows[BATCHES] | ApplyTransformation(TransformationConfig(), USERS)
+    rows = pipeline | beam.Create([1]) | source.transform({0: TableRead(source.reader(USERS), 1)})
+    batches = rows[BATCHES] | ApplyTransformation({0: Transformation(TransformationConfig(), USERS)})
     for step in (rows[BATCHES], batches):
-        assert isinstance(beam.coders.registry.get_coder(step.element_type), RecordBatchCoder)
-    assert not isinstance(beam.coders.registry.get_coder(rows[DEAD_LETTERS].element_type), RecordBatchCoder)
+        _, coder = beam.coders.registry.get_coder(step.element_type).coders()
+        assert isinstance(coder, RecordBatchCoder)
+    assert not hasattr(beam.coders.registry.get_coder(rows[DEAD_LETTERS].element_type), "coders")

@@ -18,6 +18,7 @@ from sync_pipeline.parameters.transformation_config import TransformationConfig
 from sync_pipeline.schema import ARROW_TYPES, EXPLICIT_CASTS, LOSSLESS_CASTS, REPEATED, REQUIRED, Field, Schema
 from sync_pipeline.transforms.batches import (
     ApplyTransformation,
+    Transformation,
     destination_name,
     read_schema,
     transform_batch,
@@ -492,12 +493,13 @@ def test_apply_transformation() -> None:
     schema = Schema((Field("id", "INT64"), Field("email", "STRING")))
     transformation = config(field_mappings={"id": "key"}, hash_fields=["email"])
     transformed = transform_schema(read_schema(schema, transformation), transformation)
-    batches = [batch_of(schema, [1], ["a"]), batch_of(schema, [2], [None])]
+    batches = [(0, batch_of(schema, [1], ["a"])), (0, batch_of(schema, [2], [None])), (1, batch_of(schema, [3], ["c"]))]
     with Pipeline() as pipeline:
         rows = (
             pipeline
             | beam.Create(batches)
-            | ApplyTransformation(transformation, transformed)
-            | beam.FlatMap(lambda batch: batch.to_pylist())
+            | ApplyTransformation({0: Transformation(transformation, transformed), 1: Transformation(config(), schema)})
+            | beam.FlatMap(lambda element: [(element[0], row) for row in element[1].to_pylist()])
         )
-        assert_that(rows, equal_to([{"key": 1, "email": sha256(b"a")}, {"key": 2, "email": None}]))
+        hashed = [(0, {"key": 1, "email": sha256(b"a")}), (0, {"key": 2, "email": None})]
+        assert_that(rows, equal_to([*hashed, (1, {"id": 3, "email": "c"})]))

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-
-import apache_beam as beam
+from typing import ClassVar
 
 from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.schema import Schema
@@ -23,6 +22,7 @@ class BigquerySource:
 
     config: SyncConfig
     connection: BigquerySourceConfig
+    transform: ClassVar = ReadFromBigquery
 
     @contextmanager
     def connect(self) -> Iterator[BigquerySession]:
@@ -33,14 +33,9 @@ class BigquerySource:
         project = self.connection.project if query else self.config.destination.project
         yield begin_session(self.config, self.connection, query, open_source_client(project))
 
-    def read(self, schema: Schema, run_id: str = "") -> beam.PTransform:
-        """Return the transform from partitions to batches of `schema`, dead letters and failures."""
-        return ReadFromBigquery(
-            StreamReader(schema),
-            batch_size=self.config.batch_size,
-            keeps_dead_letters=self.config.dead_letter_table is not None,
-            run_id=run_id,
-        )
+    def reader(self, schema: Schema) -> StreamReader:
+        """Return what reads the splits into the columns of `schema`."""
+        return StreamReader(schema)
 
 
 def open_source(config: SyncConfig) -> BigquerySource:

@@ -23,7 +23,7 @@ from google.cloud.bigquery_storage_v1 import BigQueryReadClient, types
 from sync_pipeline.bigquery_api.client import REQUEST_RETRY, query_config
 from sync_pipeline.bigquery_api.job_records import job_labels
 from sync_pipeline.bigquery_api.jobs import JobRequest, finish_job
-from sync_pipeline.failures import FAILURES, CatchFinalErrors
+from sync_pipeline.failures import FAILURES, ByTable
 from sync_pipeline.schema import REQUIRED, Schema
 from sync_pipeline.sources.bigquery.client import (
     JOBS_CREATE,
@@ -234,25 +234,29 @@ class StreamReader:
 
 
 class ReadFromBigquery(ReadRows):
-    """Read a `BigqueryRead` into `pyarrow.RecordBatch`es; counts `bytes_read` as well."""
-
-    reader: StreamReader
+    """Read `BigqueryRead`s into `pyarrow.RecordBatch`es; counts `bytes_read` as well."""
 
     def expand(self, reads: beam.PCollection) -> dict[str, beam.PCollection]:
-        """Turn the read into the streams of a session, and these into RecordBatches, DeadLetters and Failures."""
-        open_session = CatchFinalErrors(_OpenSessionFn(self.reader.schema), self.run_id)
-        opened = reads | "OpenSession" >> beam.ParDo(open_session).with_outputs(FAILURES, main=_STREAMS)
+        """Turn the reads into the streams of a session each, and these into RecordBatches, DeadLetters and Failures."""
+        fns = {table: _OpenSessionFn(self._schema(table)) for table in self.reads}
+        open_session = beam.ParDo(ByTable(fns, self.run_id))
+        opened = reads | "OpenSession" >> open_session.with_outputs(FAILURES, main=_STREAMS)
         # It keeps the streams: from here on no repetition can open another session. And it spreads them.
         outputs = super().expand(opened[_STREAMS] | "SpreadStreams" >> beam.Reshuffle())
         failures = (opened[FAILURES], outputs[FAILURES]) | "Failures" >> beam.Flatten()
         return outputs | {FAILURES: failures}
 
-    def batches(self, reads: Iterable[BigqueryRead]) -> Iterator[pa.RecordBatch | DeadLetter]:
-        """Yield the rows of reads in this process, without Beam, one stream after the other. Raises all errors."""
+    def batches(self, reads: Iterable[BigqueryRead], table: int = 0) -> Iterator[pa.RecordBatch | DeadLetter]:
+        """Yield a table's rows in this process, without Beam, one stream after the other. Raises all errors."""
         for read in reads:
             with connected_read_client() as client:
-                streams = open_streams(client, read, self.reader.schema)
-            yield from super().batches(streams)
+                streams = open_streams(client, read, self._schema(table))
+            yield from super().batches(streams, table)
+
+    def _schema(self, table: int) -> Schema:
+        reader = self.reads[table].reader
+        assert isinstance(reader, StreamReader), "the source gives no other"
+        return reader.schema
 
 
 class _OpenSessionFn(beam.DoFn):

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-
-import apache_beam as beam
+from typing import ClassVar
 
 from sync_pipeline.errors import ConfigError
 from sync_pipeline.parameters.config import SyncConfig
@@ -31,6 +30,7 @@ class MongodbSource:
 
     config: SyncConfig
     connection: MongodbConfig
+    transform: ClassVar = ReadFromMongodb
 
     @contextmanager
     def connect(self) -> Iterator[session.MongodbSession]:
@@ -43,15 +43,10 @@ class MongodbSource:
         ):
             yield session.begin_session(DocumentQuery(self.config, self.connection), collection)
 
-    def read(self, schema: Schema, run_id: str = "") -> beam.PTransform:
-        """Return the transform from `ReadSplit`s to batches of `schema`, dead letters and failures."""
-        return ReadFromMongodb(
-            FindReader(
-                self.connection, DocumentQuery(self.config, self.connection).columns(schema), self.config.max_retries
-            ),
-            batch_size=self.config.batch_size,
-            keeps_dead_letters=self.config.dead_letter_table is not None,
-            run_id=run_id,
+    def reader(self, schema: Schema) -> FindReader:
+        """Return what reads the splits into the columns of `schema`."""
+        return FindReader(
+            self.connection, DocumentQuery(self.config, self.connection).columns(schema), self.config.max_retries
         )
 
 

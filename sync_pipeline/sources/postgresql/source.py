@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-
-import apache_beam as beam
+from typing import ClassVar
 
 from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.schema import Schema
@@ -23,6 +22,7 @@ class PostgresqlSource:
 
     config: SyncConfig
     connection: PostgresqlConfig
+    transform: ClassVar = ReadFromPostgresql
 
     @contextmanager
     def connect(self) -> Iterator[PostgresqlSession]:
@@ -31,14 +31,9 @@ class PostgresqlSource:
         with open_connection(self.connection, self.config.max_retries) as connection:
             yield begin_session(self.config, self.connection, query, connection)
 
-    def read(self, schema: Schema, run_id: str = "") -> beam.PTransform:
-        """Return the transform from `ReadSplit`s to batches of `schema`, dead letters and failures."""
-        return ReadFromPostgresql(
-            CopyReader(self.connection, schema, self.config.max_retries),
-            batch_size=self.config.batch_size,
-            keeps_dead_letters=self.config.dead_letter_table is not None,
-            run_id=run_id,
-        )
+    def reader(self, schema: Schema) -> CopyReader:
+        """Return what reads the splits into the columns of `schema`."""
+        return CopyReader(self.connection, schema, self.config.max_retries)
 
 
 def open_source(config: SyncConfig) -> PostgresqlSource:
