@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -41,6 +42,15 @@ def endpoints(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoints]:
     finally:
         os.environ.clear()
         os.environ.update(before)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _width_of_the_terminal() -> Iterator[None]:
+    """Beam parses its options anew for each step of a graph, and argparse asks for each how wide the terminal is."""
+    size = shutil.get_terminal_size()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shutil, "get_terminal_size", lambda *_: size)
+        yield
 
 
 @pytest.fixture(scope="session")
