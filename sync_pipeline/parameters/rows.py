@@ -1,6 +1,6 @@
-"""The rows of the parameters' table that no single source owns.
+"""The shared parameters of the template, which do not belong to a single source.
 
-Names and defaults are a contract with everyone who launches the template.
+Names and defaults are a contract with every user of the template.
 """
 
 from __future__ import annotations
@@ -8,20 +8,18 @@ from __future__ import annotations
 from sync_pipeline.parameters.parameter import ALWAYS, Group, Parameter, ParameterType
 from sync_pipeline.registry import SOURCES
 
-# For the help of sources' parameters as well.
-PEM_PLACES = (
-    "Give the name of a version in Secret Manager, a gs:// object, or the path of a file that the workers have."
-)
+# Sentences for help texts, also of the sources' parameters.
+PEM_PLACES = "Give the name of a version in Secret Manager, a gs:// object, or the path of a file on the workers."
 VERSION_NAME = (
     "Give the name of a secret in Secret Manager, projects/PROJECT/secrets/SECRET/versions/VERSION, or, outside "
-    "Dataflow, env:VARIABLE; the secret itself works too, but is then kept with the launch request."
+    "Dataflow, env:VARIABLE. The secret itself works too, but is then stored with the launch request."
 )
 
-# What some sources have: each lists the row among its own.
+# Parameters of some sources, which include them in their own lists.
 SOURCE_TABLE_FOR_SCHEMA = Parameter(
     "source_table_for_schema",
     "Source table of the schema",
-    "The PostgreSQL table whose columns describe the query's, as schema.table or table.",
+    "PostgreSQL table that provides comments and NOT NULL for the query's columns, as schema.table or table.",
     ParameterType.SOURCE_TABLE,
     Group.AUTO_SCHEMA,
     example="public.organizations",
@@ -29,21 +27,21 @@ SOURCE_TABLE_FOR_SCHEMA = Parameter(
 )
 PARTITION_COLUMN = Parameter(
     "partition_column",
-    "Partition column",
-    "Column by whose ranges the read is cut into parts: one with an index, whose values do not change. "
-    "Without it a Smart Sync interval is cut by its timestamp column, and a query of one table by its primary key.",
+    "Read split column",
+    "Column whose ranges split the read: one with an index and values that do not change. By default a Smart Sync "
+    "interval is split by its timestamp column, and a query of one table by its primary key.",
     ParameterType.COLUMN,
     Group.ADDITIONAL,
     example="id",
     after="num_partitions",
 )
 
-# What all sources have.
+# Parameters of all sources.
 SHARED_PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "data_source",
         "Data source",
-        "Where the rows come from.",
+        "System to read from.",
         ParameterType.CHOICE,
         Group.CORE,
         example="postgresql",
@@ -53,7 +51,7 @@ SHARED_PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "destination_bigquery_project",
         "Destination project",
-        "Project of the BigQuery table that is written.",
+        "Project of the destination table.",
         ParameterType.PROJECT,
         Group.CORE,
         example="my-analytics-project",
@@ -62,7 +60,7 @@ SHARED_PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "destination_bigquery_dataset",
         "Destination dataset",
-        "Dataset of the BigQuery table that is written; it must exist.",
+        "Dataset of the destination table; it must exist.",
         ParameterType.DATASET,
         Group.CORE,
         example="production_data",
@@ -71,7 +69,7 @@ SHARED_PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "destination_bigquery_table",
         "Destination table",
-        "The BigQuery table that is written.",
+        "BigQuery table to write to.",
         ParameterType.TABLE,
         Group.CORE,
         example="organizations",
@@ -80,7 +78,7 @@ SHARED_PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "enable_smart_sync",
         "Enable Smart Sync",
-        "Read only the rows whose timestamp is later than the latest one in the destination.",
+        "Read only rows with a timestamp after the latest one in the destination.",
         ParameterType.BOOLEAN,
         Group.SMART_SYNC,
         example="true",
@@ -89,7 +87,7 @@ SHARED_PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "smart_sync_timestamp_column",
         "Timestamp column",
-        "Column of the source that says when a row last changed.",
+        "Source column with the time of a row's last change.",
         ParameterType.TEXT,
         Group.SMART_SYNC,
         example="last_modified",
@@ -98,7 +96,7 @@ SHARED_PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "sync_all_on_empty_table",
         "Sync all on an empty table",
-        "What a first run reads: everything (true), or the last fallback_days days (false).",
+        "Whether a first run reads everything (true) or the last fallback_days days (false).",
         ParameterType.BOOLEAN,
         Group.SMART_SYNC,
         example="true",
@@ -107,7 +105,7 @@ SHARED_PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "fallback_days",
         "Fallback days",
-        "Days a first run looks back when sync_all_on_empty_table is false.",
+        "Days that a first run reads if sync_all_on_empty_table is false.",
         ParameterType.INTEGER,
         Group.SMART_SYNC,
         example="7",
@@ -118,7 +116,7 @@ SHARED_PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "smart_sync_lookback_seconds",
         "Lookback",
-        "Seconds that are read again before the latest timestamp, for rows that come late; only where rows are merged.",
+        "Seconds before the latest timestamp to read again, for late rows; only for merges.",
         ParameterType.INTEGER,
         Group.SMART_SYNC,
         example="3600",
@@ -129,7 +127,7 @@ SHARED_PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "smart_sync_settle_seconds",
         "Settle time",
-        "Seconds that the end of the interval stays behind the source's clock and its oldest open transaction.",
+        "Safety margin in seconds between the end of the interval and the source's clock or oldest open transaction.",
         ParameterType.INTEGER,
         Group.SMART_SYNC,
         example="5",
@@ -140,7 +138,8 @@ SHARED_PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "smart_sync_max_hold_seconds",
         "Longest hold",
-        "How long an open transaction holds the end of the interval back, in seconds; after that it is warned of.",
+        "Seconds for which an open transaction holds the end of the interval back; after this the run warns and "
+        "continues.",
         ParameterType.INTEGER,
         Group.SMART_SYNC,
         example="21600",
@@ -151,7 +150,7 @@ SHARED_PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "smart_sync_null_timestamps",
         "Rows without a timestamp",
-        "Whether rows whose timestamp is NULL are left out, or read by every run and merged.",
+        "Whether rows with a NULL timestamp are excluded, or read and merged by every run.",
         ParameterType.CHOICE,
         Group.SMART_SYNC,
         example="include",
@@ -161,8 +160,8 @@ SHARED_PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "smart_sync_time_zone",
         "Time zone of the timestamps",
-        "Time zone by whose wall clock rows are stamped, for a timestamp column without one; by default the TimeZone "
-        "of the PostgreSQL server for the user, and UTC for BigQuery.",
+        "Time zone of a timestamp column that has none. Default: the TimeZone of the PostgreSQL server for the user, "
+        "and UTC for BigQuery.",
         ParameterType.TIME_ZONE,
         Group.SMART_SYNC,
         example="America/New_York",
@@ -170,7 +169,7 @@ SHARED_PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "enable_auto_schema",
         "Enable Auto-Schema",
-        "Create the destination table partitioned and clustered, with the source's types and comments.",
+        "Create the destination table with partitioning, clustering, and the source's types and comments.",
         ParameterType.BOOLEAN,
         Group.AUTO_SCHEMA,
         example="true",
@@ -179,7 +178,7 @@ SHARED_PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "partition_field",
         "Partition field",
-        "Date or timestamp column by which the destination table is partitioned.",
+        "Date or timestamp column that partitions the destination table.",
         ParameterType.COLUMN,
         Group.AUTO_SCHEMA,
         example="created_at",
@@ -188,7 +187,7 @@ SHARED_PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "partition_granularity",
         "Partition granularity",
-        "How much time one partition holds; BigQuery writes at most 4,000 partitions at once.",
+        "Time span of one partition. One job can modify at most 4,000 partitions.",
         ParameterType.CHOICE,
         Group.AUTO_SCHEMA,
         example="MONTH",
@@ -198,7 +197,7 @@ SHARED_PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "clustering_fields",
         "Clustering fields",
-        "Up to four columns by which the destination table is clustered, separated by commas.",
+        "Up to four columns that cluster the destination table, comma-separated.",
         ParameterType.COLUMNS,
         Group.AUTO_SCHEMA,
         example="id,status",
@@ -207,7 +206,7 @@ SHARED_PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "delete_existing_table",
         "Replace the existing table",
-        "Replace the destination table, its schema and its rows by this run's; readers see the old table until then.",
+        "Replace the destination table with this run's schema and rows. Readers see the old table until the end.",
         ParameterType.BOOLEAN,
         Group.AUTO_SCHEMA,
         example="false",
@@ -224,9 +223,9 @@ SHARED_PARAMETERS: tuple[Parameter, ...] = (
     ),
     Parameter(
         "hash_key",
-        "Key of the hashes",
-        "Key of hash_fields: values are hashed by HMAC-SHA-256 with it, so that nobody without it can find them by "
-        f"trying. {VERSION_NAME}",
+        "Hash key",
+        "Key for hash_fields: HMAC-SHA-256 with this key prevents others from finding values by trying. "
+        f"{VERSION_NAME}",
         ParameterType.TEXT,
         Group.ADDITIONAL,
         example="projects/my-project/secrets/sync-hash-key/versions/1",
@@ -235,8 +234,8 @@ SHARED_PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "primary_key",
         "Primary key",
-        "Columns that tell rows apart, separated by commas. With them a row replaces its older version; without, every "
-        "version is appended (documents of MongoDB are merged by _id when Smart Sync is on).",
+        "Primary key columns, comma-separated; enables merge: a row replaces its older version. Without it every "
+        "version is appended, except that Smart Sync merges MongoDB documents by _id.",
         ParameterType.COLUMNS,
         Group.ADDITIONAL,
         example="id",
@@ -246,8 +245,8 @@ SHARED_PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "schema_evolution",
         "Schema evolution",
-        "When the source has changed: fail and name the statement that would help, add columns and widen types, or "
-        "ignore new columns.",
+        "If the source's columns have changed: fail and show the statement that resolves it, add columns and widen "
+        "types, or ignore new columns.",
         ParameterType.CHOICE,
         Group.ADDITIONAL,
         example="add",
@@ -257,7 +256,7 @@ SHARED_PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "dead_letter_table",
         "Dead letter table",
-        "Table for rows with a value that does not fit its column, as project.dataset.table; without it the run fails.",
+        "Table for rows with an invalid value, as project.dataset.table. Without it such rows fail the run.",
         ParameterType.TABLE_ID,
         Group.ADDITIONAL,
         example="my-analytics-project.production_data.organizations_dead_letters",
@@ -265,7 +264,7 @@ SHARED_PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "dead_letter_expiration_days",
         "Expiration of dead letters",
-        "Days after which rows in a dead letter table that we create are deleted. Without it they are kept.",
+        "Days after which a dead letter table that the run creates deletes its rows. Without it they are kept.",
         ParameterType.INTEGER,
         Group.ADDITIONAL,
         example="30",
@@ -275,8 +274,8 @@ SHARED_PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "staging_dataset",
         "Staging dataset",
-        "Dataset of the destination's project, in the same location, in which rows that are merged, or have JSON, lie "
-        "until they are published. Without it they lie beside the destination.",
+        "Dataset for staging tables of merges and JSON columns, in the project and location of the destination. "
+        "Default: the destination's dataset.",
         ParameterType.DATASET,
         Group.ADDITIONAL,
         example="staging",
@@ -284,8 +283,8 @@ SHARED_PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "destination_kms_key",
         "Cloud KMS key of the tables",
-        "Cloud KMS key that encrypts the tables we create: destination, staging and dead letters. Without it a staging "
-        "table has the key of the destination, and a new table that of its dataset.",
+        "Cloud KMS key for tables that the run creates: destination, staging and dead letters. By default a staging "
+        "table uses the destination's key, and any other new table its dataset's default.",
         ParameterType.KMS_KEY,
         Group.ADDITIONAL,
         example="projects/my-project/locations/us/keyRings/analytics/cryptoKeys/tables",
@@ -303,7 +302,7 @@ SHARED_PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "create_disposition",
         "Create disposition",
-        "Whether a missing destination table is created or ends the run.",
+        "Whether the run creates a missing destination table or fails.",
         ParameterType.CHOICE,
         Group.ADDITIONAL,
         example="CREATE_NEVER",
@@ -313,7 +312,7 @@ SHARED_PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "batch_size",
         "Batch size",
-        "Rows that are fetched and written together.",
+        "Maximum number of rows that are read and written together.",
         ParameterType.INTEGER,
         Group.ADDITIONAL,
         example="5000",
@@ -323,8 +322,8 @@ SHARED_PARAMETERS: tuple[Parameter, ...] = (
     ),
     Parameter(
         "num_partitions",
-        "Partitions",
-        "How many parts the rows are read in, side by side, at most. Without it the source's size decides.",
+        "Read splits",
+        "Maximum number of splits that are read in parallel. By default the source's size decides.",
         ParameterType.INTEGER,
         Group.ADDITIONAL,
         example="8",
@@ -334,7 +333,7 @@ SHARED_PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "max_retries",
         "Retries",
-        "How often connecting to the source, and a job that BigQuery failed for the moment, is tried again.",
+        "Number of retries for connecting to the source, and for BigQuery jobs with transient errors.",
         ParameterType.INTEGER,
         Group.ADDITIONAL,
         example="5",
@@ -345,7 +344,7 @@ SHARED_PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "dry_run",
         "Dry run",
-        "Check the parameters, look at source and destination, print the plan and stop.",
+        "Check the parameters, query source and destination, print the plan and stop.",
         ParameterType.BOOLEAN,
         Group.ADDITIONAL,
         example="true",

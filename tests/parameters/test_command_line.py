@@ -278,18 +278,18 @@ def test_help_lists_every_parameter_and_exits_with_0(flag: str, capsys: pytest.C
     "text",
     [
         pytest.param(
-            "--postgresql_host VALUE Address or name of the server, as the workers reach it. "
+            "--postgresql_host VALUE Address or name of the server, reachable from the workers. "
             "Required: when data_source is postgresql, unless postgresql_instance is given. --postgresql_instance",
             id="condition",
         ),
         pytest.param(
-            "--fallback_days VALUE Days a first run looks back when sync_all_on_empty_table is false. Default: 1. "
+            "--fallback_days VALUE Days that a first run reads if sync_all_on_empty_table is false. Default: 1. "
             "--smart_sync_lookback_seconds",
             id="default",
         ),
         pytest.param(
-            "--partition_granularity VALUE How much time one partition holds; BigQuery writes at most 4,000 partitions "
-            "at once. One of HOUR, DAY, MONTH, YEAR. Default: DAY. --clustering_fields",
+            "--partition_granularity VALUE Time span of one partition. One job can modify at most 4,000 partitions. "
+            "One of HOUR, DAY, MONTH, YEAR. Default: DAY. --clustering_fields",
             id="choices",
         ),
     ],

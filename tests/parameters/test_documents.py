@@ -150,8 +150,8 @@ def test_readme_has_a_row_for_every_parameter() -> None:
 
 def test_readme_row() -> None:
     assert (
-        "| `fallback_days` | Integer, 1 to 36500 | No | `1` | Days a first run looks back when "
-        "sync_all_on_empty_table is false. | `7` |\n"
+        "| `fallback_days` | Integer, 1 to 36500 | No | `1` | Days that a first run reads if sync_all_on_empty_table "
+        "is false. | `7` |\n"
     ) in readme_tables()
 
 

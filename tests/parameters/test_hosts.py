@@ -96,10 +96,13 @@ def test_what_is_no_host_is_not_quoted(text: str, reason: str) -> None:
 @pytest.mark.parametrize("text", ["a,b", "a b", "a:1,b:2", "a hunter2"])
 def test_several_hosts(text: str) -> None:
     assert problems(POSTGRESQL | {"postgresql_host": text}) == [
-        "postgresql_host cannot be used: it must name one server; rows that one server shows, another may not have yet"
+        "postgresql_host cannot be used: it must name one server; another server may not have all rows yet"
     ]
     assert problems(MONGODB | {"mongodb_host": text}) == [
-        "mongodb_host cannot be used: it must name one server; give those of a replica set in mongodb_connection_string"
+        (
+            "mongodb_host cannot be used: it must name one server; give the members of a replica set in "
+            "mongodb_connection_string"
+        )
     ]
 
 

@@ -1,4 +1,4 @@
-"""The parameters of a run that reads BigQuery."""
+"""The parameters of the BigQuery source."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ def _read_table(text: str) -> str:
     if reason is None:
         return text
     if "*" in text:
-        raise ValueError(f"{reason}: write source_bigquery_query=SELECT * FROM `project.dataset.{text}` in its place")
+        raise ValueError(f"{reason}: use source_bigquery_query=SELECT * FROM `project.dataset.{text}` instead")
     if "$" in text:
-        raise ValueError(f"{reason}: write source_bigquery_query with a condition on the partition column in its place")
+        raise ValueError(f"{reason}: use source_bigquery_query with a condition on the partition column instead")
     raise ValueError(reason)
 
 
@@ -22,8 +22,7 @@ PARAMETERS = (
     Parameter(
         "source_bigquery_project",
         "Source project",
-        "Project of the table that is read. A query runs in it, is paid for by it, and finds there the tables that it "
-        "names without a project.",
+        "Project of the source table, or project that runs and is billed for the query; default for unqualified names.",
         ParameterType.PROJECT,
         example="source-data-project",
         required=(ALWAYS,),
@@ -31,7 +30,7 @@ PARAMETERS = (
     Parameter(
         "source_bigquery_dataset",
         "Source dataset",
-        "Dataset of the table that is read.",
+        "Dataset of the source table.",
         ParameterType.DATASET,
         example="raw_data",
         required=(when("source_bigquery_query"),),
@@ -39,7 +38,7 @@ PARAMETERS = (
     Parameter(
         "source_bigquery_table",
         "Source table",
-        "The table that is read.",
+        "BigQuery table to read.",
         ParameterType.TABLE,
         example="user_events",
         required=(when("source_bigquery_query"),),
@@ -48,15 +47,15 @@ PARAMETERS = (
     Parameter(
         "source_bigquery_query",
         "Source query",
-        "GoogleSQL query whose rows are synced, in place of a table.",
+        "GoogleSQL query to sync instead of a table.",
         ParameterType.TEXT,
         example="SELECT * FROM `project.dataset.table` WHERE DATE(created_at) = CURRENT_DATE()",
     ),
     Parameter(
         "source_bigquery_read",
         "Read method",
-        "Whether one query job moves the rows inside BigQuery (query), the workers read them through the Storage API "
-        "(storage_api), or the query does it wherever it can (auto).",
+        "Query pushdown, where one query job moves the rows inside BigQuery (query), reading by workers through the "
+        "Storage API (storage_api), or pushdown if possible (auto).",
         ParameterType.CHOICE,
         example=STORAGE_METHOD,
         default=AUTO_METHOD,
@@ -65,7 +64,7 @@ PARAMETERS = (
     Parameter(
         "maximum_bytes_billed",
         "Maximum bytes billed",
-        "BigQuery refuses a query over the source that would read more bytes than this. Without it nothing is refused.",
+        "Limit on the bytes that a query over the source may read; BigQuery rejects a larger one. Default: no limit.",
         ParameterType.INTEGER,
         example="1000000000000",
         minimum=1,

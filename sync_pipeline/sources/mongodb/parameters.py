@@ -1,4 +1,4 @@
-"""The parameters of a run that reads MongoDB."""
+"""The parameters of the MongoDB source."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PARAMETERS = (
     Parameter(
         "mongodb_host",
         "MongoDB host",
-        "Address or name of the server, as the workers reach it.",
+        "Address or name of the server, reachable from the workers.",
         ParameterType.HOST,
         example="mongodb.example.com",
         required=(when("mongodb_connection_string"),),
@@ -20,7 +20,7 @@ PARAMETERS = (
             parse_host,
             port="mongodb_port",
             has_sockets=False,
-            several="give those of a replica set in mongodb_connection_string",
+            several="give the members of a replica set in mongodb_connection_string",
         ),
     ),
     Parameter(
@@ -44,7 +44,7 @@ PARAMETERS = (
     Parameter(
         "mongodb_collection",
         "MongoDB collection",
-        "The collection that is read.",
+        "Collection to read.",
         ParameterType.TEXT,
         example="users",
         required=(ALWAYS,),
@@ -52,7 +52,7 @@ PARAMETERS = (
     Parameter(
         "mongodb_username",
         "MongoDB user",
-        "The user who reads; empty for a server without authentication.",
+        "User name; empty for a server without authentication.",
         ParameterType.TEXT,
         example="dataflow_user",
         required=(when(given="mongodb_password"),),
@@ -69,7 +69,7 @@ PARAMETERS = (
     Parameter(
         "mongodb_connection_string",
         "MongoDB connection string",
-        f"Servers, user, password and options in one; it counts where mongodb_host differs. {VERSION_NAME}",
+        f"Servers, user, password and options as one URI; takes precedence over mongodb_host. {VERSION_NAME}",
         ParameterType.TEXT,
         example="projects/my-project/secrets/mongodb-uri/versions/latest",
         secret=True,
@@ -77,7 +77,7 @@ PARAMETERS = (
     Parameter(
         "mongodb_tls",
         "MongoDB TLS",
-        "Encrypt the connection and verify the server's certificate and name; a connection string may say so itself.",
+        "Encrypt the connection and verify the server's certificate and name. A connection string may set this itself.",
         ParameterType.BOOLEAN,
         example="true",
         default="false",
@@ -85,16 +85,16 @@ PARAMETERS = (
     Parameter(
         "mongodb_tls_ca",
         "MongoDB root certificate",
-        "Certificate of the authority that signed the server's, in PEM form, where it is none that the workers know; "
-        f"turns TLS on. {PEM_PLACES}",
+        "Certificate of the authority that signed the server's, as PEM, if the workers do not trust it already; "
+        f"enables TLS. {PEM_PLACES}",
         ParameterType.PEM,
         example="gs://my-bucket/mongodb-ca.pem",
     ),
     Parameter(
         "mongodb_tls_certificate_key",
         "MongoDB client certificate",
-        "Certificate that this client shows to the server and its private key, both in one text in PEM form, without a "
-        f"passphrase; turns TLS on, and without a user it is the login (MONGODB-X509). {PEM_PLACES}",
+        "Client certificate and its private key, both in one PEM text without a passphrase; enables TLS. Without a "
+        f"user it is the login (MONGODB-X509). {PEM_PLACES}",
         ParameterType.PEM,
         example="projects/my-project/secrets/mongodb-client/versions/latest",
         secret=True,
@@ -102,22 +102,22 @@ PARAMETERS = (
     Parameter(
         "mongodb_query",
         "MongoDB query",
-        "Filter of the documents that are read, in extended JSON.",
+        "Filter for the documents to read, in Extended JSON.",
         ParameterType.JSON,
         example='{"status": "active", "age": {"$gte": 18}}',
     ),
     Parameter(
         "mongodb_projection",
         "MongoDB projection",
-        "Fields that are read, as a MongoDB projection in extended JSON.",
+        "Fields to read, as a MongoDB projection in Extended JSON.",
         ParameterType.JSON,
         example='{"name": 1, "email": 1, "status": 1}',
     ),
     Parameter(
         "mongodb_schema_sample_size",
         "MongoDB schema sample",
-        "How many documents, chosen at random, tell the columns. Without it all that the run reads are looked at, or "
-        "a sample where these are more than a million.",
+        "Random documents to sample for schema inference. Default: all documents of the run, or a sample if these are "
+        "more than a million.",
         ParameterType.INTEGER,
         example="10000",
         minimum=1,
@@ -126,7 +126,7 @@ PARAMETERS = (
     Parameter(
         "mongodb_document_mode",
         "MongoDB document mode",
-        "Load each document into one JSON column, document, beside _id, instead of a column for each field.",
+        "Load each document into one JSON column, document, next to _id, instead of one column per field.",
         ParameterType.BOOLEAN,
         example="true",
         default="false",

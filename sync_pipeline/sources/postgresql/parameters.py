@@ -1,4 +1,4 @@
-"""The parameters of a run that reads PostgreSQL."""
+"""The parameters of the PostgreSQL source."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PARAMETERS = (
     Parameter(
         "postgresql_host",
         "PostgreSQL host",
-        "Address or name of the server, as the workers reach it.",
+        "Address or name of the server, reachable from the workers.",
         ParameterType.HOST,
         example="db.example.com",
         required=(when("postgresql_instance"),),
@@ -20,15 +20,15 @@ PARAMETERS = (
             parse_host,
             port="postgresql_port",
             has_sockets=True,
-            several="rows that one server shows, another may not have yet",
+            several="another server may not have all rows yet",
         ),
     ),
     Parameter(
         "postgresql_instance",
         "Cloud SQL or AlloyDB instance",
-        "Instance in place of postgresql_host, PROJECT:REGION:INSTANCE of Cloud SQL or "
-        "projects/P/locations/L/clusters/C/instances/I of AlloyDB: its address is looked up, and Cloud SQL's "
-        "certificate is verified.",
+        "Instance to use instead of postgresql_host, PROJECT:REGION:INSTANCE of Cloud SQL or "
+        "projects/P/locations/L/clusters/C/instances/I of AlloyDB. The run looks up its address and, for Cloud SQL, "
+        "verifies the certificate.",
         ParameterType.INSTANCE,
         example="my-project:us-central1:shop",
     ),
@@ -53,7 +53,7 @@ PARAMETERS = (
     Parameter(
         "postgresql_username",
         "PostgreSQL user",
-        "The user who reads; SELECT on the tables of the query is enough.",
+        "User name. The user needs only SELECT on the tables of the query.",
         ParameterType.TEXT,
         example="dataflow_user",
         required=(ALWAYS,),
@@ -70,8 +70,8 @@ PARAMETERS = (
     Parameter(
         "postgresql_iam_login",
         "IAM login",
-        "Log in to Cloud SQL or AlloyDB as the job's service account, in place of a password; postgresql_username is "
-        "its address.",
+        "Log in to Cloud SQL or AlloyDB as the job's service account instead of with a password. postgresql_username "
+        "is its address.",
         ParameterType.BOOLEAN,
         example="true",
         default="false",
@@ -79,7 +79,7 @@ PARAMETERS = (
     Parameter(
         "postgresql_query",
         "PostgreSQL query",
-        "The SELECT whose rows are synced. With Smart Sync, postgresql_base_query is used instead when it is given.",
+        "SELECT to sync. With Smart Sync, postgresql_base_query takes precedence if given.",
         ParameterType.TEXT,
         example="SELECT * FROM organizations WHERE active = true",
         required=(
@@ -90,7 +90,7 @@ PARAMETERS = (
     Parameter(
         "postgresql_sslmode",
         "PostgreSQL TLS mode",
-        "How the connection is encrypted and the server verified, in the words of libpq.",
+        "Encryption and verification of the server: libpq sslmode.",
         ParameterType.CHOICE,
         example="verify-full",
         default="prefer",
@@ -99,7 +99,7 @@ PARAMETERS = (
     Parameter(
         "postgresql_sslrootcert",
         "PostgreSQL root certificate",
-        f"Certificate of the authority that signed the server's, in PEM form. {PEM_PLACES}",
+        f"Certificate of the authority that signed the server's, as PEM. {PEM_PLACES}",
         ParameterType.PEM,
         example="gs://my-bucket/server-ca.pem",
         required=(when(postgresql_sslmode="verify-ca|verify-full"),),
@@ -107,7 +107,7 @@ PARAMETERS = (
     Parameter(
         "postgresql_sslcert",
         "PostgreSQL client certificate",
-        f"Certificate that this client shows to the server, in PEM form. {PEM_PLACES}",
+        f"Client certificate for the server, as PEM. {PEM_PLACES}",
         ParameterType.PEM,
         example="gs://my-bucket/client-cert.pem",
         required=(when(given="postgresql_sslkey"),),
@@ -115,7 +115,7 @@ PARAMETERS = (
     Parameter(
         "postgresql_sslkey",
         "PostgreSQL client key",
-        f"Private key of postgresql_sslcert, in PEM form and without a passphrase. {PEM_PLACES}",
+        f"Private key of postgresql_sslcert, as PEM without a passphrase. {PEM_PLACES}",
         ParameterType.PEM,
         example="projects/my-project/secrets/postgresql-client-key/versions/latest",
         secret=True,
@@ -124,7 +124,7 @@ PARAMETERS = (
     Parameter(
         "postgresql_require_auth",
         "PostgreSQL authentication",
-        "How the server must ask for the password: by scram-sha-256, which does not show it to the server, or any way.",
+        "Required authentication method: scram-sha-256, which does not reveal the password to the server, or any.",
         ParameterType.CHOICE,
         example="scram-sha-256",
         default="any",
@@ -132,8 +132,8 @@ PARAMETERS = (
     ),
     Parameter(
         "postgresql_base_query",
-        "PostgreSQL query of Smart Sync",
-        "The SELECT whose rows are synced, with {start_timestamp} and {end_timestamp} for the interval's bounds.",
+        "PostgreSQL Smart Sync query",
+        "SELECT to sync, with {start_timestamp} and {end_timestamp} as bounds of the interval.",
         ParameterType.TEXT,
         Group.SMART_SYNC,
         example="SELECT * FROM organizations "

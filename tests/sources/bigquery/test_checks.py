@@ -51,14 +51,14 @@ def test_missing(parameters: dict[str, str], problem: str) -> None:
         ),
         pytest.param(
             BIGQUERY | {"source_bigquery_table": "events_*"},
-            "source_bigquery_table is 'events_*': partition decorators ($) and wildcards (*) are not table names: "
-            "write source_bigquery_query=SELECT * FROM `project.dataset.events_*` in its place",
+            "source_bigquery_table is 'events_*': partition decorators ($) and wildcards (*) are not table names: use "
+            "source_bigquery_query=SELECT * FROM `project.dataset.events_*` instead",
             id="wildcard of a source",
         ),
         pytest.param(
             BIGQUERY | {"source_bigquery_table": "events$20240101"},
             "source_bigquery_table is 'events$20240101': partition decorators ($) and wildcards (*) are not table "
-            "names: write source_bigquery_query with a condition on the partition column in its place",
+            "names: use source_bigquery_query with a condition on the partition column instead",
             id="partition of a source",
         ),
         pytest.param(
