@@ -1,7 +1,8 @@
-"""How a source declares itself: its parameters, its checks, its configuration, and where it is opened.
+"""How a source declares itself: its parameters, its checks and its configuration.
 
 Each package that `registry.SOURCES` names has a `SOURCE` of this kind. It is read by every run, whichever source that
-has, so the package imports neither a driver nor Beam; `open_source` does, in the function.
+has, so the package imports neither a driver nor Beam. Its module
+`source` does, which has `open_source(config)`.
 """
 
 from __future__ import annotations
@@ -31,8 +32,6 @@ class SourceDeclaration:
         group_after: the heading that its own, which is `group` or else its label, follows.
         read_config: from the values of the parameters to the source's own configuration, `SyncConfig.source`, which
             nobody else looks into. It travels to the workers by pickle.
-        open_source: from the `SyncConfig` to the `Source`; opens no connection. Raises ConfigError for what only the
-            source can check. It imports what it needs.
         checks: sentences on combinations that cannot be meant.
         warnings: sentences on what is given and has no effect, or is unwise.
         query: the parameter that is the query; empty where there is none, and the interval cannot be named in it.
@@ -46,7 +45,6 @@ class SourceDeclaration:
     label: str
     parameters: tuple[Parameter, ...]
     read_config: Callable[[ParameterValues], Any]
-    open_source: Callable[[Any], Any]
     group: str = ""
     group_after: Group = Group.AUTO_SCHEMA
     checks: Callable[[ParameterValues], Iterator[str]] = _nothing

@@ -29,7 +29,8 @@ def parts_of(plan: RunPlan) -> int | None:
 def _parts_of(table: TableSync) -> int | None:
     if table.selection is not None:
         return 1
-    if table.config.data_source == "bigquery":
+    if table.read.selection is not None:
+        # How many streams it has is known when the session is open.
         return table.config.num_partitions
     return len(table.read.splits)
 

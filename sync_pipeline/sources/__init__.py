@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING
 
-from sync_pipeline.parameters.declaration import declared
+from sync_pipeline.registry import SOURCES
 
 if TYPE_CHECKING:
     from sync_pipeline.parameters.config import SyncConfig
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
 
 
 def open_source(config: SyncConfig) -> Source:
-    """Return the source that `data_source` names. Raises ConfigError for what only the source can check."""
-    source: Source = declared(config.data_source).open_source(config)
+    """Return the source that `data_source` names, as its module `source` opens it. No connection is opened.
+
+    Raises ConfigError for what only the source can check.
+    """
+    source: Source = importlib.import_module(f"{SOURCES[config.data_source]}.source").open_source(config)
     return source

@@ -1,7 +1,7 @@
 """Converts rows of CSV to Arrow, column by column, and checks every value.
 
 The dialect is that of PostgreSQL's `COPY … (FORMAT csv)`: unlike most others, it distinguishes NULL (nothing) from an
-empty string (two quotes). Python's `csv` module writes it with QUOTE_NOTNULL.
+empty string (two quotes). `csv_row` writes it.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ import dataclasses
 import io
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import batched
 
 import numpy as np
 import pyarrow as pa
@@ -119,6 +120,25 @@ def separate_rejected(rows: Sequence[bytes], schema: Schema, form: TextForm) -> 
             half = len(rows) // 2
             yield from separate_rejected(rows[:half], schema, form)
             yield from separate_rejected(rows[half:], schema, form)
+
+
+def checked_parts(
+    rows: Iterable[Sequence[str | None]], schema: Schema, form: TextForm, together: int = 10_000
+) -> Generator[pa.Table | DeadLetter]:
+    """Yield rows of texts, in order: tables of valid rows, and a `DeadLetter` for each invalid row.
+
+    Args:
+        rows: for each column of `schema` a text as `parse_rows` reads it, without quotes; None is NULL.
+        together: so many rows are converted at a time.
+    """
+    for some in batched(rows, together, strict=False):
+        yield from separate_rejected([csv_row(row) for row in some], schema, form)
+
+
+def csv_row(texts: Iterable[str | None]) -> bytes:
+    """Return one row of the texts; None is NULL."""
+    values = ("" if text is None else f'"{text.replace('"', '""')}"' for text in texts)
+    return f"{','.join(values)}\n".encode()
 
 
 def split_rows(text: Buffer) -> list[bytes]:

@@ -196,8 +196,8 @@ class SplitReader(Protocol):
         part: what it calls a split.
     """
 
-    rows: ClassVar[str]
-    part: ClassVar[str]
+    rows: ClassVar[str] = "rows"
+    part: ClassVar[str] = "split"
 
     def read(self, split: Any) -> Generator[pa.Table | DeadLetter]:
         """Yield the rows of the split, in order: tables of `schema.arrow`, and a `DeadLetter` for each invalid row.

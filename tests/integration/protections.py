@@ -20,8 +20,8 @@ from sync_pipeline.publishing import merge
 from sync_pipeline.smart_sync.bounds import TimestampBounds
 from sync_pipeline.smart_sync.interval import SyncInterval
 from sync_pipeline.smart_sync.upper_bound import UpperBound
+from sync_pipeline.sources.interval_query import IntervalQuery
 from sync_pipeline.sources.postgresql import clock
-from sync_pipeline.sources.postgresql.interval_query import IntervalQuery
 
 
 def without_commit_safe_end() -> AbstractContextManager[Any]:

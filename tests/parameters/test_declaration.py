@@ -19,9 +19,7 @@ LATE = Parameter("late", "Late", "One.", ParameterType.TEXT, Group.SMART_SYNC, e
 
 
 def source(label: str, *parameters: Parameter, group_after: Group = Group.AUTO_SCHEMA) -> SourceDeclaration:
-    return SourceDeclaration(
-        label=label, parameters=parameters, read_config=dict, open_source=list, group_after=group_after
-    )
+    return SourceDeclaration(label=label, parameters=parameters, read_config=dict, group_after=group_after)
 
 
 SOURCES = {"a": source("A", OWN, FILE, group_after=Group.CORE), "b": source("B", FILE, LATE)}

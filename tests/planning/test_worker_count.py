@@ -6,7 +6,8 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions, WorkerOptions
 
 from sync_pipeline.planning.worker_count import choose_worker_count, parts_of
-from sync_pipeline.sources.source import ReadPlan, ReadSplit
+from sync_pipeline.schema import Schema
+from sync_pipeline.sources.source import ReadPlan, ReadSplit, Selection
 from tests.plans import plan, run_plan
 
 
@@ -53,6 +54,8 @@ def test_parts_of_a_plan() -> None:
     three = replace(plan(), read=read)
     assert parts_of(run_plan(three)) == 3
     assert parts_of(run_plan(three, plan({"destination_bigquery_table": "others"}))) == 4
-    bigquery = {"data_source": "bigquery", "source_bigquery_project": "my-project", "source_bigquery_query": "SELECT 1"}
-    assert parts_of(run_plan(plan(bigquery))) is None
-    assert parts_of(run_plan(plan(bigquery | {"num_partitions": "4"}))) == 4
+    rows = Selection("SELECT 1", Schema(()), None, "my-project")
+    in_bigquery = replace(plan(), read=replace(read, splits=read.splits[:1], selection=rows))
+    assert parts_of(run_plan(in_bigquery)) is None
+    assert parts_of(run_plan(replace(in_bigquery, config=plan({"num_partitions": "4"}).config))) == 4
+    assert parts_of(run_plan(replace(in_bigquery, selection=rows))) == 1

@@ -35,7 +35,7 @@ from sync_pipeline.sources.bigquery.client import (
     source_errors,
 )
 from sync_pipeline.sources.reading import ReadRows, dead_letter
-from sync_pipeline.sources.source import DeadLetter, ReadSplit, Selection
+from sync_pipeline.sources.source import DeadLetter, ReadSplit, Selection, SplitReader
 from sync_pipeline.transforms.in_sql import Check, misfit_reasons
 from sync_pipeline.transforms.rejected_values import null_value
 
@@ -216,10 +216,9 @@ def as_arrow_type(array: pa.Array, wanted: pa.DataType) -> pa.Array:
 
 
 @dataclass(frozen=True)
-class StreamReader:
+class StreamReader(SplitReader):
     """Reads a stream of a session into the columns of `schema`."""
 
-    rows: ClassVar[str] = "rows"
     part: ClassVar[str] = "stream"
 
     schema: Schema

@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from sync_pipeline.parameters.declaration import SourceDeclaration
 from sync_pipeline.parameters.identifiers import column_name
 from sync_pipeline.sources.mongodb.checks import comparisons, contradictions, warnings
 from sync_pipeline.sources.mongodb.config import read_config
 from sync_pipeline.sources.mongodb.parameters import PARAMETERS
 
-if TYPE_CHECKING:
-    from sync_pipeline.parameters.config import SyncConfig
-    from sync_pipeline.sources.source import Source
-
-
-def _open_source(config: SyncConfig) -> Source:
-    from sync_pipeline.sources.mongodb.source import open_source
-
-    return open_source(config)
-
-
 SOURCE = SourceDeclaration(
     label="MongoDB",
     parameters=PARAMETERS,
     read_config=read_config,
-    open_source=_open_source,
     checks=contradictions,
     warnings=warnings,
     query="mongodb_query",

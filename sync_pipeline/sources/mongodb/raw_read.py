@@ -18,7 +18,7 @@ from sync_pipeline.sources.mongodb.connection import Document, connected, transl
 from sync_pipeline.sources.mongodb.splits import Find
 from sync_pipeline.sources.prefetch import prefetched
 from sync_pipeline.sources.reading import ReadRows
-from sync_pipeline.sources.source import DeadLetter, ReadSplit
+from sync_pipeline.sources.source import DeadLetter, ReadSplit, SplitReader
 
 # Size of the queue between connection and conversion, in server batches (16 MB): one is converted while the next
 # arrives.
@@ -61,7 +61,7 @@ def _raw_batches(collection: Collection[Document], config: MongodbConfig, find: 
 
 
 @dataclass(frozen=True)
-class FindReader:
+class FindReader(SplitReader):
     """Reads a split with one find on one connection.
 
     Attributes:
@@ -71,7 +71,6 @@ class FindReader:
     """
 
     rows: ClassVar[str] = "documents"
-    part: ClassVar[str] = "split"
 
     config: MongodbConfig
     columns: DocumentColumns

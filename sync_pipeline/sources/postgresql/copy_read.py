@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
-from typing import ClassVar
 
 import psycopg2
 import pyarrow as pa
@@ -19,7 +18,7 @@ from sync_pipeline.sources.postgresql.connection import connected, translated_er
 from sync_pipeline.sources.postgresql.texts import POSTGRESQL_TEXTS
 from sync_pipeline.sources.prefetch import prefetched
 from sync_pipeline.sources.reading import ReadRows
-from sync_pipeline.sources.source import DeadLetter, ReadSplit
+from sync_pipeline.sources.source import DeadLetter, ReadSplit, SplitReader
 
 # Approximate size of a chunk of rows, in bytes: large enough to amortise the fixed cost of parsing, small enough to
 # keep a few chunks in a worker's memory.
@@ -113,7 +112,7 @@ def _copied_chunks(connection: Connection, statement: str) -> Iterator[_Chunk]:
 
 
 @dataclass(frozen=True)
-class CopyReader:
+class CopyReader(SplitReader):
     """Reads a split by one COPY on one connection.
 
     Attributes:
@@ -121,9 +120,6 @@ class CopyReader:
         schema: the columns the statements of the splits select, in their order.
         max_retries: how often connecting is tried again.
     """
-
-    rows: ClassVar[str] = "rows"
-    part: ClassVar[str] = "split"
 
     config: PostgresqlConfig
     schema: Schema

@@ -12,6 +12,7 @@ from sync_pipeline.parameters.config import SmartSyncConfig, SyncConfig
 from sync_pipeline.schema import NULLABLE, REQUIRED, Schema
 from sync_pipeline.smart_sync.interval import SyncInterval
 from sync_pipeline.smart_sync.wall_clock import WallClock
+from sync_pipeline.sources.interval_query import IntervalQuery
 from sync_pipeline.sources.postgresql.catalog import (
     QUERY_ALIAS,
     QueryColumns,
@@ -22,10 +23,9 @@ from sync_pipeline.sources.postgresql.catalog import (
     table_reference,
 )
 from sync_pipeline.sources.postgresql.clock import read_clock
-from sync_pipeline.sources.postgresql.column_types import SourceColumn
+from sync_pipeline.sources.postgresql.column_types import SourceColumn, quoted_identifier
 from sync_pipeline.sources.postgresql.config import PostgresqlConfig
 from sync_pipeline.sources.postgresql.connection import transaction
-from sync_pipeline.sources.postgresql.interval_query import IntervalQuery
 from sync_pipeline.sources.postgresql.repeated_keys import child_table_risks, reads_table_alone
 from sync_pipeline.sources.postgresql.row_policies import row_policy_risks
 from sync_pipeline.sources.postgresql.split_points import ReadStatement, where
@@ -83,7 +83,7 @@ class PostgresqlSession:
             statement = ReadStatement(
                 ",\n       ".join(columns[field.name].expression(field, QUERY_ALIAS) for field in schema),
                 as_relation(query),
-                self.query.conditions(interval),
+                self.query.conditions(interval, lambda column: f"{QUERY_ALIAS}.{quoted_identifier(column)}"),
             )
             result = self._cut(statement, interval)
         count = len(result.statements)

@@ -7,12 +7,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
 
-from sync_pipeline.parameters.config import SyncConfig
+from sync_pipeline.parameters.config import SmartSyncConfig, SyncConfig
 from sync_pipeline.schema import Schema
+from sync_pipeline.sources.interval_query import IntervalQuery
 from sync_pipeline.sources.postgresql.config import PostgresqlConfig
 from sync_pipeline.sources.postgresql.connection import open_connection
 from sync_pipeline.sources.postgresql.copy_read import CopyReader, ReadFromPostgresql
-from sync_pipeline.sources.postgresql.interval_query import interval_query
+from sync_pipeline.sources.postgresql.query_text import single_statement
 from sync_pipeline.sources.postgresql.session import PostgresqlSession, begin_session
 
 
@@ -27,7 +28,7 @@ class PostgresqlSource:
     @contextmanager
     def connect(self) -> Iterator[PostgresqlSession]:
         """Connect for planning. Raises SourceUnavailableError, SourceQueryError or SchemaError."""
-        query = interval_query(self.connection, self.config.smart_sync)
+        query = _query(self.connection, self.config.smart_sync)
         with open_connection(self.connection, self.config.max_retries) as connection:
             yield begin_session(self.config, self.connection, query, connection)
 
@@ -40,3 +41,12 @@ def open_source(config: SyncConfig) -> PostgresqlSource:
     """Return the source that a configuration of PostgreSQL describes. No connection is opened."""
     assert isinstance(config.source, PostgresqlConfig)
     return PostgresqlSource(config, config.source)
+
+
+def _query(config: PostgresqlConfig, smart_sync: SmartSyncConfig | None) -> IntervalQuery:
+    """Return the query to read: `base_query` with Smart Sync where there is one. Raises ConfigError."""
+    query, parameter = config.query, "postgresql_query"
+    if smart_sync and config.base_query:
+        query, parameter = config.base_query, "postgresql_base_query"
+    assert query is not None, "SyncConfig requires a query"
+    return IntervalQuery(single_statement(query, parameter), smart_sync)

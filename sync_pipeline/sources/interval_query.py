@@ -1,17 +1,14 @@
-"""The user's query, cut to an interval. Pure."""
+"""The user's SELECT, limited to an interval: by its placeholders, or by a condition on the timestamp column. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
 from sync_pipeline.parameters.config import SmartSyncConfig
 from sync_pipeline.smart_sync.interval import EARLIEST, SyncInterval, timestamp_text
 from sync_pipeline.smart_sync.placeholders import fill_placeholders, has_placeholders, query_at
-from sync_pipeline.sources.postgresql.catalog import QUERY_ALIAS
-from sync_pipeline.sources.postgresql.column_types import quoted_identifier
-from sync_pipeline.sources.postgresql.config import PostgresqlConfig
-from sync_pipeline.sources.postgresql.query_text import single_statement
 
 
 @dataclass(frozen=True)
@@ -47,18 +44,11 @@ class IntervalQuery:
         condition = f"{{column}} {after} '{start}' AND {{column}} <= '{end}'"
         return f"{condition} OR {{column}} IS NULL" if self.smart_sync.include_null_timestamps else condition
 
-    def conditions(self, interval: SyncInterval | None) -> tuple[str, ...]:
-        """Return the conditions on the query's rows, empty where all of them are read."""
+    def conditions(self, interval: SyncInterval | None, refer: Callable[[str], str]) -> tuple[str, ...]:
+        """Return the conditions on the query's rows, empty where all of them are read.
+
+        `refer` returns how a statement around the query refers to a column.
+        """
         if interval is None or self.smart_sync is None or self.fills_placeholders:
             return ()
-        column = f"{QUERY_ALIAS}.{quoted_identifier(self.smart_sync.timestamp_column)}"
-        return (self.condition(interval).format(column=column),)
-
-
-def interval_query(config: PostgresqlConfig, smart_sync: SmartSyncConfig | None) -> IntervalQuery:
-    """Return the query to read: `base_query` with Smart Sync where there is one. Raises ConfigError."""
-    query, parameter = config.query, "postgresql_query"
-    if smart_sync and config.base_query:
-        query, parameter = config.base_query, "postgresql_base_query"
-    assert query is not None, "SyncConfig requires a query"
-    return IntervalQuery(single_statement(query, parameter), smart_sync)
+        return (self.condition(interval).format(column=refer(self.smart_sync.timestamp_column)),)
