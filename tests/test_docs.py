@@ -28,7 +28,6 @@ EXAMPLES = frozenset(
     {
         "orders.yaml",
         "lifecycle.json",
-        "sync_pipeline/sources/NAME.py",
         "sync-to-bigquery.json",
         "sbom.cdx.json",
     }
