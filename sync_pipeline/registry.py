@@ -1,6 +1,6 @@
-"""The sources there are: each value of `data_source`, and the package that declares the source as `SOURCE`.
+"""The registry of sources: each value of `data_source`, and the package that declares the source as `SOURCE`.
 
-The packages are imported when they are needed (`parameters.declaration`): this module is below all others.
+`parameters.declaration` imports the packages on demand, so this module can be below all others.
 """
 
 from __future__ import annotations

@@ -41,8 +41,8 @@ BIGQUERY = DESTINATION | {
 CONNECTION_STRING = "projects/p/secrets/uri/versions/2"
 WITH_NULLS = {"enable_smart_sync": "true", "smart_sync_null_timestamps": "include", "primary_key": "id"}
 NULLS_LEFT_OUT = (
-    "says itself which rows are read: add those without a timestamp to it and leave smart_sync_null_timestamps out, or "
-    "leave the placeholders out"
+    "has placeholders and selects the rows itself: select rows without a timestamp there and omit "
+    "smart_sync_null_timestamps, or omit the placeholders"
 )
 
 

@@ -1,1 +1,1 @@
-"""Parameters: the table of them, and how texts become a `SyncConfig`. Below this package nobody reads a text."""
+"""Parameters: their table, and the conversion of texts to a `SyncConfig`. Other packages use only typed values."""

@@ -1,4 +1,4 @@
-"""Beam's own options on the command line: which there are, and in what form Beam reads them."""
+"""Beam's own options on the command line: their names, and the form in which Beam reads them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from sync_pipeline.errors import ConfigError
 
 _TRUTH_VALUES = {"true": True, "false": False}
 
-# A batch job has no use for it, and Beam has no way to turn it off.
+# This option has no effect on a batch job, and Beam cannot turn it off.
 _STREAMING_ONLY = frozenset({"enable_streaming_engine"})
 
-# What Dataflow's API calls the values of an option, and Beam's names for them: a launcher may hand over either.
+# Dataflow's API names for the values of options, and Beam's names. A launcher may pass either.
 _API_VALUES = {
     "autoscaling_algorithm": {
         "AUTOSCALING_ALGORITHM_NONE": "NONE",
@@ -28,12 +28,12 @@ _API_VALUES = {
 
 
 class BeamParser(_BeamArgumentParser):
-    """Knows Beam's options, and raises ValueError where argparse would end the process."""
+    """Parses Beam's options. Raises ValueError where argparse would exit."""
 
     def __init__(self) -> None:
         super().__init__(allow_abbrev=False, add_help=False)
         for options in PipelineOptions.__subclasses__():
-            # Only Beam's: the options made of our own parameters are no more than a copy.
+            # Only Beam's options: `SyncOptions` is just a copy of the template's parameters.
             if options.__module__.startswith("apache_beam."):
                 options._add_argparse_args(self)  # noqa: SLF001 - Beam's own hook for this
         self._actions_by_name = {
@@ -52,18 +52,18 @@ class BeamParser(_BeamArgumentParser):
         return frozenset(self._actions_by_name)
 
     def has_in_another_spelling(self, name: str) -> bool:
-        """Whether `name` is one of the options, but for capitals, dashes and underscores."""
+        """Whether `name` is an option with different capitals, dashes or underscores."""
         return _folded(name) in map(_folded, self._actions_by_name)
 
     def words_for(self, name: str, words: Sequence[str]) -> list[str]:
-        """Return the words in which Beam reads what `words` say of the option `name`: none where it is the default.
+        """Return the command-line words for Beam from the `words` given for the option `name`; none for the default.
 
         Args:
-            words: `--NAME`, `--NAME=VALUE`, or `--NAME` and the words that follow it. A switch may have a value, true
-                or false: Dataflow takes additional options in the form NAME=VALUE.
+            words: `--NAME`, `--NAME=VALUE`, or `--NAME` and the words that follow. A switch may have the value true or
+                false, because Dataflow accepts additional options only as NAME=VALUE.
 
         Raises:
-            ConfigError: Beam would refuse them.
+            ConfigError: Beam would reject them.
         """
         if name in self._switches:
             return self._switch(name, words)
@@ -77,7 +77,7 @@ class BeamParser(_BeamArgumentParser):
         return words
 
     def contradictions(self, arguments: Iterable[str]) -> list[str]:
-        """Return a sentence for each two switches, as `words_for` returns them, of which one undoes the other."""
+        """Return a sentence for each pair of contradicting switches among words from `words_for`."""
         told: dict[str, dict[bool, str]] = {}
         for word in arguments:
             if word.lstrip("-") in self._switches:

@@ -1,6 +1,6 @@
-"""What the parameters of a run must be together: nothing missing, nothing contradictory, nothing ignored in silence.
+"""Checks across parameters: reports missing, contradictory and ignored ones.
 
-What concerns one source is among its own (`SourceDeclaration.checks` and `warnings`).
+Checks of a single source are in `SourceDeclaration.checks` and `warnings`.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ _DESTINATION = ("destination_bigquery_project", "destination_bigquery_dataset", 
 
 
 def missing(values: ParameterValues) -> Iterator[str]:
-    """Yield a sentence for each parameter that must be given and is not."""
+    """Yield a sentence for each required parameter that is missing."""
     reported: set[str] = set()
     for parameter in PARAMETERS:
         if values[parameter.name] is not None or parameter.name in values.malformed:
             continue
         for requirement in parameter.required:
-            # Of two parameters of which one is enough, the first is reported, with the other in its text.
+            # If one of two parameters is sufficient, only the first is reported; its text mentions the other.
             if _applies(requirement, values) and reported.isdisjoint(requirement.unless):
                 reported.add(parameter.name)
                 yield _missing_sentence(parameter, requirement)
@@ -33,36 +33,36 @@ def missing(values: ParameterValues) -> Iterator[str]:
 
 
 def contradictions(values: ParameterValues) -> Iterator[str]:
-    """Yield a sentence for each combination that cannot be meant."""
+    """Yield a sentence for each contradictory combination."""
     smart_sync, source = values["enable_smart_sync"], _source_of(values)
     if smart_sync and values["write_disposition"] == "WRITE_TRUNCATE":
         yield (
-            "write_disposition is 'WRITE_TRUNCATE' and enable_smart_sync is true: each run would leave only the rows "
-            "of its own interval; use WRITE_APPEND, or switch Smart Sync off"
+            "write_disposition is 'WRITE_TRUNCATE' and enable_smart_sync is true: each run would keep only the rows of "
+            "its own interval; use WRITE_APPEND, or disable Smart Sync"
         )
     if values["primary_key"] is not None:
         if values["write_disposition"] == "WRITE_TRUNCATE":
             yield (
-                "primary_key merges rows into those that are there, and write_disposition is 'WRITE_TRUNCATE', which "
-                "replaces them all: leave one of them out"
+                "primary_key merges rows into the existing ones, but write_disposition is 'WRITE_TRUNCATE', which "
+                "replaces all rows: omit one of them"
             )
     elif smart_sync and not (source and source.has_own_key):
         if values["smart_sync_lookback_seconds"]:
             yield (
                 "smart_sync_lookback_seconds reads rows again, and without primary_key they would be appended again: "
-                "give primary_key, or leave the lookback out"
+                "give primary_key, or omit the lookback"
             )
         if values["smart_sync_null_timestamps"] == "include":
             yield (
                 "smart_sync_null_timestamps is 'include', and without primary_key every run would append those rows "
-                "again: give primary_key, or leave them out"
+                "again: give primary_key, or exclude them"
             )
     if str(values["dead_letter_table"]) == ".".join(str(values[name]) for name in _DESTINATION):
         yield "dead_letter_table is the destination table itself: name another"
     if values["delete_existing_table"] and values["create_disposition"] == "CREATE_NEVER":
         yield (
-            "create_disposition is 'CREATE_NEVER' and delete_existing_table is true: the deleted table could not be "
-            "created again; use CREATE_IF_NEEDED"
+            "create_disposition is 'CREATE_NEVER' and delete_existing_table is true: the run could not create the new "
+            "table; use CREATE_IF_NEEDED"
         )
     if source is not None:
         yield from source.checks(values)
@@ -70,9 +70,9 @@ def contradictions(values: ParameterValues) -> Iterator[str]:
 
 
 def warnings(values: ParameterValues) -> Iterator[str]:
-    """Yield a sentence for whatever was given and has no effect, and for each secret in plain text.
+    """Yield a sentence for each given parameter without effect, and for each secret in plain text.
 
-    To be asked where there are neither gaps nor contradictions.
+    Call this only if `missing` and `contradictions` yield nothing.
     """
     source = declared(values["data_source"])
     yield from _of_other_sources(values)
@@ -83,9 +83,8 @@ def warnings(values: ParameterValues) -> Iterator[str]:
         name = _unreadable_query(values, source)
         if name is not None:
             yield (
-                f"{name} does not compare a column with the placeholders in a form that can be read: it cannot be "
-                f"checked that it is {values['smart_sync_timestamp_column']}, and by another column changed rows would "
-                "never be seen"
+                f"{name} compares the placeholders in a form that cannot be analysed: make sure that it compares "
+                f"{values['smart_sync_timestamp_column']}, because with another column runs would miss changed rows"
             )
         if "fallback_days" in values.given and values["sync_all_on_empty_table"]:
             yield ignored(["fallback_days"], "sync_all_on_empty_table is true")
@@ -93,7 +92,7 @@ def warnings(values: ParameterValues) -> Iterator[str]:
     for parameter in _given(values):
         if parameter.secret and values[parameter.name].is_plain:
             yield (
-                f"{parameter.name} was given in plain text and is kept with the launch request; store it in Secret "
+                f"{parameter.name} was given in plain text and is stored with the launch request; store it in Secret "
                 "Manager and pass projects/PROJECT/secrets/SECRET/versions/VERSION"
             )
 
@@ -110,7 +109,7 @@ def _switched_off(values: ParameterValues) -> Iterator[str]:
         names = [
             parameter.name
             for parameter in _given(values)
-            # Replacing the table is a choice of its own, though its parameter is listed with Auto-Schema.
+            # delete_existing_table works without Auto-Schema, although it is listed in that group.
             if parameter.group == group and parameter.is_for(values["data_source"])
             if parameter.name not in (switch, "delete_existing_table")
         ]
@@ -119,7 +118,7 @@ def _switched_off(values: ParameterValues) -> Iterator[str]:
 
 
 def _applies(requirement: Requirement, values: ParameterValues) -> bool:
-    # A malformed parameter has the value None: what depends on it is found on the next try, not guessed at.
+    # A malformed parameter has the value None. Requirements that depend on it are not checked.
     return (
         all(_text(values[name]) in allowed for name, allowed in requirement.when)
         and all(name in values.given for name in requirement.given)
@@ -134,7 +133,7 @@ def _text(value: object) -> object:
 def _missing_sentence(parameter: Parameter, requirement: Requirement) -> str:
     if not requirement.when:
         return f"{parameter.name} is missing: give, for example, --{parameter.name}={parameter.example}"
-    alternatives = f" (or {' or '.join(requirement.unless)} in its place)" if requirement.unless else ""
+    alternatives = f" (or {' or '.join(requirement.unless)} instead)" if requirement.unless else ""
     condition = str(Requirement(requirement.when, requirement.given))
     return f"{parameter.name} is missing: it is required when {condition}{alternatives}"
 
@@ -153,13 +152,13 @@ def _placeholder_problems(values: ParameterValues, source: SourceDeclaration) ->
         if present:
             yield (
                 f"{name} contains {' and '.join(present)}, which only Smart Sync fills in: set enable_smart_sync=true, "
-                "or write the timestamps"
+                "or use literal timestamps"
             )
         return
     if present and values["smart_sync_null_timestamps"] == "include":
         yield (
-            f"smart_sync_null_timestamps is 'include', but {name} says itself which rows are read: add those without "
-            "a timestamp to it and leave smart_sync_null_timestamps out, or leave the placeholders out"
+            f"smart_sync_null_timestamps is 'include', but {name} has placeholders and selects the rows itself: select "
+            "rows without a timestamp there and omit smart_sync_null_timestamps, or omit the placeholders"
         )
     if present or name == source.base_query:
         for placeholder in PLACEHOLDERS:
@@ -170,13 +169,13 @@ def _placeholder_problems(values: ParameterValues, source: SourceDeclaration) ->
         other = mismatch(source.comparisons, query, column)
         if other is not None:
             yield (
-                f"{name} compares {other}, and smart_sync_timestamp_column is {column}: "
-                "rows that change would never be seen; name the same column in both"
+                f"{name} compares {other}, but smart_sync_timestamp_column is {column}: "
+                "runs would miss changed rows; name the same column in both"
             )
 
 
 def _unreadable_query(values: ParameterValues, source: SourceDeclaration) -> str | None:
-    """Return the query's parameter, where it cannot be told what the query compares with the placeholders."""
+    """Return the query's parameter if the columns compared with the placeholders cannot be determined, else None."""
     name, column = source.query_of(values), values["smart_sync_timestamp_column"]
     query = values[name] if name else None
     if query is None or source.comparisons is None or not all(placeholder in query for placeholder in PLACEHOLDERS):
@@ -186,11 +185,9 @@ def _unreadable_query(values: ParameterValues, source: SourceDeclaration) -> str
 
 def _misspelling(query: str, placeholder: str) -> str:
     candidates = set(re.findall(r"\{\s*[^\W\d]\w*\s*\}", query)) - set(PLACEHOLDERS)
-    # `{start}` is meant as well, and is only half as long.
+    # A low cutoff also recognises `{start}`, which is only half as long.
     similar = closest_match(placeholder, candidates, cutoff=0.5)
-    return (
-        f": write it in place of {similar}" if similar is not None else ": Smart Sync puts the interval's bounds there"
-    )
+    return f": replace {similar} with it" if similar is not None else ": Smart Sync needs both bounds of the interval"
 
 
 def _given(values: ParameterValues) -> Iterator[Parameter]:

@@ -1,4 +1,4 @@
-"""The command line: the template's parameters apart from Beam's own options, and every mistake in it."""
+"""The command line: separates the template's parameters from Beam's options, and reports every error."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from sync_pipeline.suggestions import closest_match
 
 _LOGGER = logging.getLogger(__name__)
 
-# Settings of a Flex Template's runtime environment that Beam's Python SDK has no option for. Dataflow's launcher hands
-# settings over as flags, so a run must not fail by them.
+# Settings of a Flex Template's runtime environment without an option in Beam's Python SDK. Dataflow's launcher passes
+# settings as flags, so a run must accept them.
 # https://cloud.google.com/dataflow/docs/reference/rest/v1b3/projects.locations.flexTemplates/launch
 LAUNCHER_FLAGS = (
     "additional_user_labels",
@@ -31,18 +31,18 @@ LAUNCHER_FLAGS = (
 )
 
 
-# Only Dataflow's launcher gives it: it asks for the job in a file. What else it gives may be more than we know of, and
-# Dataflow has compared the names of the parameters with the metadata before.
+# Only Dataflow's launcher passes this option, which requests the job in a file. The launcher may pass further unknown
+# options. It has already compared the names of the parameters with the metadata.
 _GIVEN_BY_LAUNCHER = "template_location"
 
 
 @dataclass(frozen=True)
 class CommandLine:
-    """A command line taken apart.
+    """A parsed command line.
 
     Attributes:
-        parameters: the template's parameters that were given, by name and as text.
-        beam_arguments: Beam's options, in the order and, but for switches with a value, in the form they were given.
+        parameters: the given parameters of the template, as texts by name.
+        beam_arguments: Beam's options in the given order and form, except that switches have no value.
     """
 
     parameters: Mapping[str, str]
@@ -63,13 +63,13 @@ class _Flag:
 
 
 def parse_command_line(argv: Sequence[str]) -> CommandLine:
-    """Take apart `argv`, which is without the program's name. `--help` prints all parameters and exits with 0.
+    """Parse `argv` without the program's name. `--help` prints all parameters and exits with 0.
 
-    Names that nobody knows, not Beam either, are left out with a warning where Dataflow's launcher gives them. A value
-    that Beam refuses is never left out.
+    If Dataflow's launcher passes names that Beam does not know either, they are ignored with a warning. A value that
+    Beam rejects is always an error.
 
     Raises:
-        ConfigError: all problems of the command line, those of the parameters' values included.
+        ConfigError: the command line has errors, including those in the parameters' values; holds all of them.
     """
     flags, problems = _flags(argv)
     if any(flag.name == "help" for flag in flags):
@@ -94,11 +94,11 @@ def parse_command_line(argv: Sequence[str]) -> CommandLine:
             except ConfigError as error:
                 problems += error.problems
         elif is_launcher and not beam_parser.has_in_another_spelling(flag.name):
-            _LOGGER.warning("--%s is no option of Beam; it is left out", flag.name)
+            _LOGGER.warning("--%s is not an option of Beam: ignored", flag.name)
         else:
             similar = closest_match(flag.name, [*BY_NAME, *beam_parser.names])
             hint = f"; did you mean --{similar}?" if similar else ""
-            # Without its value, which may be a misspelt parameter's secret.
+            # The message omits the value, which may be the secret of a misspelt parameter.
             problems.append(
                 f"--{without_passwords(flag.name)} is neither a parameter of this template nor an option of Beam{hint}"
             )
@@ -108,7 +108,7 @@ def parse_command_line(argv: Sequence[str]) -> CommandLine:
     problems += _repetitions(given)
     parameters = {name: texts[0] for name, texts in given.items()}
     if problems:
-        # A misspelt flag counts as what it was meant for, so that the parameter is not reported missing as well.
+        # A misspelt flag counts as the suggested parameter, which is then not reported as missing too.
         problems += _config_problems({**meant, **parameters})
         raise ConfigError(problems)
     return CommandLine(parameters, beam_arguments)

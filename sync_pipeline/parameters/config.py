@@ -1,4 +1,4 @@
-"""`SyncConfig`: the parameters of a run as typed values. Below this module nobody reads a parameter's text."""
+"""`SyncConfig`: the parameters of a run as typed values. Other modules never read a parameter's text."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from sync_pipeline.parameters.transformation_config import TransformationConfig
 
 @dataclass(frozen=True)
 class SmartSyncConfig:
-    """Smart Sync is on.
+    """The configuration of Smart Sync.
 
     Attributes:
-        timestamp_column: by its source name.
-        fallback_days: counts only when `sync_all_on_empty_table` is false.
-        lookback: how far before the destination's latest timestamp to start; only with a primary key.
+        timestamp_column: the column's source name.
+        fallback_days: only used if `sync_all_on_empty_table` is false.
+        lookback: time before the destination's latest timestamp at which to start; only for merges.
         settle, max_hold: see `smart_sync.upper_bound`.
-        include_null_timestamps: rows without a timestamp are read by every run; only with a primary key.
-        time_zone: of timestamps without one; None takes the source's.
+        include_null_timestamps: whether every run reads rows without a timestamp; only for merges.
+        time_zone: the time zone of a timestamp column without one; None means the source's.
     """
 
     timestamp_column: str
@@ -42,9 +42,9 @@ class SmartSyncConfig:
 
 @dataclass(frozen=True)
 class AutoSchemaConfig:
-    """Auto-Schema is on.
+    """The configuration of Auto-Schema.
 
-    `partition_field_given` is False when `partition_field` is only the default: the table may then lack the column.
+    `partition_field_given` is False if `partition_field` is the default, which the table may lack.
     """
 
     source_table: SourceTable | None
@@ -56,11 +56,11 @@ class AutoSchemaConfig:
 
 @dataclass(frozen=True)
 class DestinationConfig:
-    """The table that is written, and how.
+    """The destination table and how to write it.
 
     Attributes:
-        staging_dataset: of the same project; None stages beside the destination.
-        kms_key: encrypts the tables that the run creates; None leaves them the destination's, or the dataset's, key.
+        staging_dataset: dataset of staging tables in the same project; None means the destination's dataset.
+        kms_key: encrypts the tables that the run creates; None means the destination's key or the dataset's default.
     """
 
     project: str
@@ -74,23 +74,23 @@ class DestinationConfig:
 
     @property
     def table_id(self) -> str:
-        """`project.dataset.table`, as Google's clients write it."""
+        """The table's id for Google's clients, `project.dataset.table`."""
         return f"{self.project}.{self.dataset}.{self.table}"
 
 
 @dataclass(frozen=True)
 class SyncConfig:
-    """All a run was asked to do. It travels to the workers by pickle.
+    """The configuration of a run. Workers receive it by pickle.
 
     Attributes:
-        source: what the source reads of its own parameters; only its package looks into it.
-        primary_key: columns by which rows are merged, by source or destination names; empty to append.
-        hash_key: the key of the hashes; None for hashes without one.
+        source: the source's own configuration, which only the source's package uses.
+        primary_key: key columns of a merge, with source or destination names; empty to append.
+        hash_key: the key of hashes; None for hashes without a key.
         schema_evolution: `fail`, `add` or `ignore`.
-        dead_letter_table: where rows that do not fit go; None fails the run.
-        dead_letter_expiration_days: how long such a table keeps them, where the run creates it; None for ever.
-        num_partitions: into how many parts the read is cut; None leaves it to the source.
-        warnings: sentences about what was given and has no effect, or is unwise.
+        dead_letter_table: the table for rejected rows; None fails the run.
+        dead_letter_expiration_days: how long a dead letter table that the run creates keeps its rows; None for ever.
+        num_partitions: maximum number of read splits; None lets the source decide.
+        warnings: sentences about given parameters that have no effect or are unwise.
     """
 
     data_source: str
@@ -112,12 +112,13 @@ class SyncConfig:
 
     @classmethod
     def from_parameters(cls, parameters: Mapping[str, str]) -> SyncConfig:
-        """Return the configuration that the template's parameters describe, by name and as text.
+        """Return the configuration from the template's parameters, given as texts by name.
 
-        An empty text is the same as none; defaults are filled in.
+        An empty text means that the parameter is not given. Fills in defaults.
 
         Raises:
-            ConfigError: all problems, each naming the parameter, its value unless secret, and what is right.
+            ConfigError: parameters are invalid. Each problem names the parameter, its value unless secret, and the
+                remedy.
         """
         values, problems = read_values(parameters)
         problems += checks.missing(values)
@@ -161,8 +162,8 @@ class SyncConfig:
 def _hash_warnings(transformation: TransformationConfig, key: Secret | None) -> Iterator[str]:
     if transformation.hash_fields and key is None:
         yield (
-            "hash_fields are hashed without a key: whoever can guess the values, such as phone numbers, finds them by "
-            "hashing all of them; give hash_key"
+            "hash_fields are hashed without a key: guessable values, such as phone numbers, can be found by hashing "
+            "all candidates; give hash_key"
         )
     if key is not None and not transformation.hash_fields:
         yield "hash_key is ignored: transformation_config has no hash_fields"

@@ -1,8 +1,7 @@
-"""How a source declares itself: its parameters, its checks and its configuration.
+"""The declaration of a source: its parameters, checks and configuration.
 
-Each package that `registry.SOURCES` names has a `SOURCE` of this kind. It is read by every run, whichever source that
-has, so the package imports neither a driver nor Beam. Its module
-`source` does, which has `open_source(config)`.
+Each package in `registry.SOURCES` has a `SOURCE` of this class. Every run reads all declarations, so a package imports
+neither a driver nor Beam; only its module `source` does, which has `open_source(config)`.
 """
 
 from __future__ import annotations
@@ -23,23 +22,23 @@ def _nothing(_: ParameterValues) -> Iterator[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class SourceDeclaration:
-    """What a source says of itself.
+    """The declaration of a source.
 
     Attributes:
-        label: its name for people.
-        parameters: its rows of the table, in their order. A row that several sources have is one value, in
-            `parameters.rows`, which each of them lists.
-        group_after: the heading that its own, which is `group` or else its label, follows.
-        read_config: from the values of the parameters to the source's own configuration, `SyncConfig.source`, which
-            nobody else looks into. It travels to the workers by pickle.
-        checks: sentences on combinations that cannot be meant.
-        warnings: sentences on what is given and has no effect, or is unwise.
-        query: the parameter that is the query; empty where there is none, and the interval cannot be named in it.
-        base_query: the parameter that Smart Sync uses in its place when it is given, with both placeholders.
-        comparisons: what a query compares with a placeholder; `smart_sync.placeholder_columns.in_sql` for SQL.
-        timestamp_column: from `smart_sync_timestamp_column` to the column that it is read as.
-        has_own_key: rows have a key by which Smart Sync merges them where no primary_key is given.
-        too_many_columns: what helps, besides leaving columns out, where the table would have too many.
+        label: the source's display name.
+        parameters: the source's parameters, in order. A parameter of several sources is defined once in
+            `parameters.rows`, and each source lists it.
+        group_after: the heading that the source's own heading (`group`, or else `label`) follows.
+        read_config: returns the source's own configuration (`SyncConfig.source`) from the parameters' values. Workers
+            receive it by pickle.
+        checks: yields sentences about contradictory combinations.
+        warnings: yields sentences about parameters that have no effect or are unwise.
+        query: the parameter of the query; empty if the source has none, so that placeholders cannot be used.
+        base_query: the parameter that Smart Sync prefers over `query`; it contains both placeholders.
+        comparisons: yields what a query compares with a placeholder; `smart_sync.placeholder_columns.in_sql` for SQL.
+        timestamp_column: returns the column name for `smart_sync_timestamp_column`.
+        has_own_key: whether Smart Sync merges the rows by a key of the source if no primary_key is given.
+        too_many_columns: the remedy for too many columns, besides excluding some.
     """
 
     label: str
@@ -62,18 +61,18 @@ class SourceDeclaration:
         return self.group or self.label
 
     def query_of(self, values: ParameterValues) -> str:
-        """Return the parameter whose query the run reads by; it may not be given."""
+        """Return the parameter of the query that the run uses; it may be missing."""
         if values["enable_smart_sync"] and self.base_query and values[self.base_query] is not None:
             return self.base_query
         return self.query
 
 
 def declared(source: str) -> SourceDeclaration:
-    """Return what the source says of itself; `source` is a value of `data_source`."""
+    """Return the declaration of a source; `source` is a value of `data_source`."""
     declaration: SourceDeclaration = importlib.import_module(SOURCES[source]).SOURCE
     return declaration
 
 
 def declarations() -> dict[str, SourceDeclaration]:
-    """Return what all sources say of themselves, by the values of `data_source`, in the registry's order."""
+    """Return the declarations of all sources by the values of `data_source`, in the registry's order."""
     return {source: declared(source) for source in SOURCES}

@@ -1,7 +1,7 @@
-"""The copies of the parameter table that people and consoles read: `metadata.json` and the README's tables.
+"""Generates `metadata.json` and the README's tables from the parameters.
 
 python -m sync_pipeline.parameters.documents            writes both
-python -m sync_pipeline.parameters.documents --check    exits with 1 and one line for each that is not up to date
+python -m sync_pipeline.parameters.documents --check    exits with 1 and prints one line per outdated file
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _PARAM_TYPES: Mapping[ParameterType, str] = {
     ParameterType.CHOICE: "ENUM",
 }
 
-# Patterns may be read by POSIX tools, by RE2 and by a browser. Between brackets these differ over brackets, backslashes
-# and `^`, which a table's name cannot have either; those, and signs beyond ASCII, are left to the launched template.
+# POSIX tools, RE2 and browsers may read the patterns. In bracket expressions they treat brackets, backslashes and `^`
+# differently; a table's name cannot have these. The launched template checks these and non-ASCII characters.
 _TABLE_PATTERN = "[^!\"#$%&'()+*,./:;<=>?@`{|}~]+"
 
-# What Dataflow may check before a job starts, in the POSIX extended syntax it asks for. A pattern refuses only what we
-# refuse too; where it can say all of a rule it does, and the rest is checked by the launched template.
+# Patterns that Dataflow may check before a job starts, in POSIX extended syntax. A pattern rejects only texts that the
+# template rejects too. The launched template checks everything that a pattern cannot express.
 _PATTERNS: Mapping[ParameterType, str] = {
     ParameterType.BOOLEAN: "[Tt][Rr][Uu][Ee]|[Ff][Aa][Ll][Ss][Ee]",
     ParameterType.INTEGER: "[0-9]+",
@@ -47,12 +47,12 @@ _PATTERNS: Mapping[ParameterType, str] = {
     ParameterType.TABLE_ID: f"({PROJECT_PATTERN})[.]({DATASET_PATTERN})[.]({_TABLE_PATTERN})",
 }
 
-# Choices that consoles show in other words than the parameter takes.
+# Choices with a label in consoles that differs from the parameter's value.
 _CHOICE_LABELS: Mapping[str, str] = {name: source.label for name, source in declarations().items()}
 
 
 def metadata() -> str:
-    """Return the text of `metadata.json`, as `gcloud dataflow flex-template build --metadata-file` takes it."""
+    """Return the text of `metadata.json` for `gcloud dataflow flex-template build --metadata-file`."""
     document = {
         "name": "Sync to BigQuery",
         "description": "Syncs a PostgreSQL database, a MongoDB collection or a BigQuery table into a BigQuery table.",
@@ -67,7 +67,7 @@ def readme_tables() -> str:
 
 
 def with_section(readme: str) -> str:
-    """Return the README's text with the tables between their markers; the section is appended where there is none."""
+    """Return the README's text with the tables between their markers. Appends the section if it is missing."""
     section = f"{BEGIN}\n\n{readme_tables()}\n{END}"
     if BEGIN not in readme:
         separator = "\n" if readme else ""
@@ -76,7 +76,7 @@ def with_section(readme: str) -> str:
 
 
 def main(argv: Sequence[str], root: Path = ROOT) -> int:
-    """Write the files, or with `--check` compare them; return the exit code."""
+    """Write the files, or compare them with `--check`, and return the exit code."""
     stale = [(path, text) for path, text in _expected(root) if _text(path) != text]
     if "--check" in argv:
         for path, _ in stale:
@@ -101,13 +101,13 @@ def _metadata_parameter(parameter: Parameter) -> dict[str, Any]:
         "name": parameter.name,
         "label": parameter.label,
         "helpText": _help_text(parameter),
-        # Conditions are checked by the launched template: metadata knows only always and never.
+        # Metadata supports only always and never; the launched template checks conditions.
         "isOptional": ALWAYS not in parameter.required,
         "paramType": _PARAM_TYPES.get(parameter.type, "TEXT"),
     }
     pattern = _pattern(parameter)
     if pattern is not None:
-        # Consoles may send an empty text for a field left alone.
+        # Consoles may send an empty text for an empty field.
         described["regexes"] = [f"^({pattern})$" if ALWAYS in parameter.required else f"^({pattern})?$"]
     if parameter.choices:
         described["enumOptions"] = [
@@ -167,7 +167,7 @@ def _type_cell(parameter: Parameter) -> str:
 
 
 def _code(text: str) -> str:
-    # Code that holds a backtick is fenced by two.
+    # Code that contains a backtick is fenced by two.
     return f"`` {text} ``" if "`" in text else f"`{text}`"
 
 

@@ -1,6 +1,6 @@
-"""Names: which ones BigQuery allows, and how PostgreSQL writes a table's.
+"""Names that BigQuery allows, and names of PostgreSQL tables.
 
-The patterns are POSIX extended expressions as well: they are repeated in `metadata.json`.
+The patterns are also valid POSIX extended expressions, because `metadata.json` contains them.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ PROJECT_PATTERN = "([a-z0-9][a-z0-9.-]*:)?[a-z][a-z0-9-]{4,28}[a-z0-9]"
 # https://cloud.google.com/bigquery/docs/datasets#dataset-naming
 DATASET_PATTERN = "[A-Za-z0-9_]+"
 MAX_DATASET_LENGTH = 1024
-# https://cloud.google.com/bigquery/docs/schemas#column_names. Flexible column names exist as well, but are not
-# available everywhere a column of ours goes.
+# https://cloud.google.com/bigquery/docs/schemas#column_names. Does not allow flexible column names, because some
+# features that a sync uses do not support them.
 COLUMN_PATTERN = "[A-Za-z_][A-Za-z0-9_]*"
 FORBIDDEN_COLUMN_PREFIXES = (
     "_TABLE_",
@@ -79,7 +79,7 @@ def check_dataset(name: str) -> str | None:
     if re.fullmatch(DATASET_PATTERN, name) and len(name) <= MAX_DATASET_LENGTH:
         return None
     if "." in name or ":" in name:
-        return "give the dataset alone; the project has a parameter of its own"
+        return "give only the dataset; the project has a separate parameter"
     return "a dataset name has letters, digits and underscores, at most 1,024"
 
 
@@ -93,7 +93,7 @@ def check_kms_key(name: str) -> str | None:
 def check_table(name: str) -> str | None:
     """Return what is wrong with a table's name, worded to follow it, or None."""
     if "." in name or ":" in name:
-        return "give the table alone; project and dataset have parameters of their own"
+        return "give only the table; project and dataset have separate parameters"
     if "$" in name or "*" in name:
         return "partition decorators ($) and wildcards (*) are not table names"
     wrong = sorted({character for character in name if not _allowed_in_table(character)})
@@ -116,16 +116,16 @@ def check_column(name: str) -> str | None:
         return None
     for prefix in FORBIDDEN_COLUMN_PREFIXES:
         if name.upper().startswith(prefix):
-            return f"BigQuery keeps column names that begin with {prefix} for itself"
+            return f"BigQuery reserves column names that begin with {prefix}"
     return None
 
 
 def sanitised_column(name: str, taken: Collection[str] = ()) -> str:
-    """Return a column name BigQuery allows that reads like `name` and is not among `taken`, case ignored."""
-    # NFKD parts letters from their accents, so that `Größe` becomes `Grosse` and not `Gr__e`.
+    """Return a column name that BigQuery allows, similar to `name`, and not in `taken` (ignoring case)."""
+    # NFKD separates letters from their accents, so that `Größe` becomes `Grosse` and not `Gr__e`.
     decomposed = unicodedata.normalize("NFKD", name.replace("ß", "ss"))
     ascii_name = "".join(character for character in decomposed if not unicodedata.combining(character))
-    # All names that BigQuery keeps for itself begin with an underscore. Some room is left for a number behind.
+    # All reserved names begin with an underscore. Truncation leaves room for a numeric suffix.
     clean = re.sub("[^A-Za-z0-9_]+", "_", ascii_name).strip("_")[: MAX_COLUMN_LENGTH - 10] or "column"
     if clean[0].isdigit():
         clean = f"c_{clean}"
@@ -137,24 +137,24 @@ def sanitised_column(name: str, taken: Collection[str] = ()) -> str:
 
 
 def column_name(key: str) -> str:
-    """Return the column that a field of a document goes to: its own name, or one like it where BigQuery refuses that.
+    """Return the column of a document's field: its own name, or a similar one if BigQuery does not allow it.
 
-    It depends on nothing but the name, so that a field that is met later goes to the same column.
+    Depends only on the name, so that a field always has the same column.
     """
     if check_column(key) is None:
         return key
     readable = sanitised_column(key)
     if readable == "column":
-        # Nothing of it can be kept: names in other scripts.
+        # The name has no allowed character, for example in another script.
         readable = f"field_{key.encode(errors='replace').hex()}"[:MAX_COLUMN_LENGTH]
     return readable
 
 
 def parse_source_table(text: str) -> SourceTable:
-    """Read `schema.table` or `table`; bare parts fold to lower case, as PostgreSQL folds them.
+    """Parse `schema.table` or `table`. Folds unquoted parts to lower case, as PostgreSQL does.
 
     Raises:
-        ValueError: saying how such a name is written.
+        ValueError: the text is not such a name; the message shows the syntax.
     """
     match = _SOURCE_TABLE.fullmatch(text)
     if match is None:

@@ -1,4 +1,4 @@
-"""What a row of the parameters' table says, and the values that a run's texts are read to."""
+"""The definition of a parameter, and the values of all parameters of a run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class ParameterType(StrEnum):
-    """What a parameter's text stands for; `parsing.READERS` has a row for each."""
+    """The type of a parameter's value; `parsing.READERS` has a reader for each."""
 
     TEXT = "Text"
     HOST = "Host"
@@ -31,7 +31,7 @@ class ParameterType(StrEnum):
 
 
 class Group(StrEnum):
-    """The headings of the parameters that no source owns; each source adds one (`SourceDeclaration.group`)."""
+    """The headings of shared parameters. Each source adds its own heading (`SourceDeclaration.group`)."""
 
     CORE = "Core"
     SMART_SYNC = "Smart Sync"
@@ -41,12 +41,12 @@ class Group(StrEnum):
 
 @dataclass(frozen=True)
 class Requirement:
-    """A case in which a parameter must be given.
+    """A case in which a parameter is required.
 
     Attributes:
-        when: pairs of parameter and values: each has one of its values.
-        given: parameters that have been given.
-        unless: parameters of which one, when given, does instead.
+        when: pairs of a parameter and values; each parameter has one of its values.
+        given: parameters that are given.
+        unless: alternatives; if one of them is given, the parameter is not required.
     """
 
     when: tuple[tuple[str, tuple[str, ...]], ...] = ()
@@ -63,7 +63,10 @@ ALWAYS = Requirement()
 
 
 def when(*unless_given: str, given: str = "", **values: str) -> Requirement:
-    """Return the case that each named parameter has one of its values, written `a|b`, and none of `unless_given` is."""
+    """Return the requirement for the case that each parameter has one of its values, written `a|b`.
+
+    It does not apply if a parameter of `unless_given` is given.
+    """
     pairs = tuple((name, tuple(text.split("|"))) for name, text in values.items())
     return Requirement(pairs, given=(given,) if given else (), unless=unless_given)
 
@@ -73,17 +76,17 @@ class Parameter:
     """One row of the table.
 
     Attributes:
-        help: whole sentences, for consoles, `--help` and README.
-        group: the heading it is shown under; a source's row without one is shown under the source's.
-        after: of a source's row under a heading that is not the source's: the row it follows; empty for the end.
-        default: the text used when nothing or an empty text is given; None when there is no default.
+        help: complete sentences for consoles, `--help` and README.
+        group: the heading above it; None means the source's heading.
+        after: for a source's parameter under another heading, the parameter that it follows; empty for the end.
+        default: the text used if nothing or an empty text is given; None without a default.
         choices: the allowed texts of a CHOICE.
-        minimum, maximum: the range of an INTEGER, both included; of COLUMNS, how many there can be.
-        secret: the value is never shown; it may be the name of a secret in Secret Manager.
-        required: the cases in which it must be given; empty when it never must. For a source's row, cases of a run that
-            reads the source: the table adds that condition.
-        read: reads the text where its type alone does not say how; raises ValueError with what is wrong.
-        sources: the values of `data_source` for which it has a meaning, empty for all. The table fills it in.
+        minimum, maximum: the inclusive range of an INTEGER; for COLUMNS, `maximum` is the largest number of columns.
+        secret: whether to hide the value, which may be the name of a secret in Secret Manager.
+        required: the cases in which it is required; empty for an optional parameter. For a source's parameter, the
+            table adds the condition that the run reads the source.
+        read: a custom reader for the text; raises ValueError with the problem.
+        sources: the values of `data_source` that use it, empty for all. The table fills this in.
     """
 
     name: str
@@ -104,24 +107,24 @@ class Parameter:
 
     @property
     def required_text(self) -> str:
-        """`Yes`, `No`, or the cases in which the parameter must be given."""
+        """`Yes`, `No`, or the cases in which the parameter is required."""
         if ALWAYS in self.required:
             return "Yes"
         return "; or ".join(f"when {requirement}" for requirement in self.required) or "No"
 
     def is_for(self, source: str | None) -> bool:
-        """Whether it has a meaning for a run that reads `source`."""
+        """Whether a run that reads `source` uses it."""
         return not self.sources or source in self.sources
 
 
 @dataclass(frozen=True)
 class ParameterValues:
-    """The value of every parameter: what was given, else the default, else None.
+    """The value of every parameter: the given value, else the default, else None.
 
     Attributes:
-        given: names given with anything but their default. Launchers that import a template send every parameter with
-            its default, so a default says nothing about what somebody wants.
-        malformed: names whose text could not be read; their value is None.
+        given: names with a value other than the default. Launchers that import a template send every parameter with its
+            default, so a default does not express an intention.
+        malformed: names whose text could not be parsed; their value is None.
     """
 
     values: Mapping[str, Any]
@@ -132,10 +135,10 @@ class ParameterValues:
         return self.values[name]
 
     def given_of(self, *names: str) -> list[str]:
-        """Return those of `names` that are given, in their order."""
+        """Return the given parameters among `names`, in order."""
         return [name for name in names if name in self.given]
 
 
 def ignored(names: list[str], reason: str) -> str:
-    """Return the sentence on parameters that were given and have no effect."""
+    """Return the sentence about given parameters without effect."""
     return f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} ignored: {reason}"

@@ -1,4 +1,4 @@
-"""From the text of a parameter to its value: one reader per type."""
+"""Converts the texts of parameters to values: one reader per type."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _BOOLEANS = {"true": True, "false": False}
 
 
 def read_values(parameters: Mapping[str, str]) -> tuple[ParameterValues, list[str]]:
-    """Read all texts; return the values and one sentence for each text that is wrong."""
+    """Parse all texts. Return the values, and one sentence for each invalid text."""
     problems = [
         f"{without_passwords(name)} is not a parameter of this template{did_you_mean(name, BY_NAME)}"
         for name in parameters
@@ -39,7 +39,7 @@ def read_values(parameters: Mapping[str, str]) -> tuple[ParameterValues, list[st
     for parameter in PARAMETERS:
         name, text = parameter.name, parameters.get(parameter.name, "")
         default = _read(parameter, parameter.default) if parameter.default is not None else None
-        # Consoles send an empty text for a field left alone.
+        # Consoles send an empty text for an empty field.
         if not text.strip():
             values[name] = default
             continue
@@ -56,22 +56,22 @@ def read_values(parameters: Mapping[str, str]) -> tuple[ParameterValues, list[st
 
 
 def check_text(text: str) -> None:
-    """Raise ValueError when `text` holds what no server takes: a NUL, or a byte that is not UTF-8.
+    """Check a text for servers. Raises ValueError when it has a NUL, or a byte that is not UTF-8.
 
-    Python reads such a byte of its command line as half of a surrogate pair.
+    Python decodes such a byte on its command line to a lone surrogate.
     """
     if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
         raise ValueError("it has a NUL, or bytes that are not UTF-8")
 
 
 def read_json_object(text: str) -> dict[str, Any]:
-    """Return the JSON object that `text` is.
+    """Parse a JSON object.
 
     Raises:
-        ValueError: saying what is wrong and, for a syntax error, the line and the column.
+        ValueError: `text` is not a JSON object; for a syntax error, the message has line and column.
     """
     try:
-        # Python's reader takes NaN and Infinity, and keeps the last of two equal keys in silence.
+        # Python's parser accepts NaN and Infinity, and silently keeps the last of duplicate keys.
         value: dict[str, Any] = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique_keys)
     except json.JSONDecodeError as error:
         raise ValueError(f"it is not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
@@ -83,13 +83,13 @@ def read_json_object(text: str) -> dict[str, Any]:
 
 
 def shown(text: str) -> str:
-    """Return `text` as messages quote it: one line, cut when it is long, without what may be a password."""
+    """Return `text` for a message: on one line, truncated, and without possible passwords."""
     text = without_passwords(text)
     return repr(text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 3]}...")
 
 
 def _problem(parameter: Parameter, text: str, reason: str) -> str:
-    # What is no host may be an address with a password in it.
+    # An invalid host may be an address that contains a password.
     if parameter.secret or parameter.type is ParameterType.HOST or holds_password(text):
         return f"{parameter.name} cannot be used: {reason}"
     return f"{parameter.name} is {shown(text)}: {reason}"
@@ -100,8 +100,8 @@ def _read(parameter: Parameter, text: str) -> Any:
         return _read_secret(parameter, text)
     if parameter.type is not ParameterType.HOST and holds_password(text):
         raise ValueError(
-            "it looks like an address with a password, which would be kept in the clear; a password has a parameter of "
-            "its own"
+            "it looks like an address with a password, which would be stored in plain text; passwords have a separate "
+            "parameter"
         )
     return parameter.read(text) if parameter.read else READERS[parameter.type](parameter, text)
 
@@ -110,7 +110,7 @@ def _read_secret(parameter: Parameter, text: str) -> Secret:
     secret = Secret(parameter.name, text, may_be_file=parameter.type is ParameterType.PEM)
     if secret.is_plain and looks_like_a_name(text):
         raise ValueError(
-            f"it looks like the name of a secret, which is written {NAME_FORM} (a regional one "
+            f"it looks like the name of a secret, but the format is {NAME_FORM} (a regional one "
             f"{REGIONAL_NAME_FORM}), or env:VARIABLE outside Dataflow"
         )
     if parameter.type is ParameterType.PEM and secret.is_plain and "-----BEGIN" not in text:
@@ -120,7 +120,7 @@ def _read_secret(parameter: Parameter, text: str) -> Secret:
 
 def _read_pem(_: Parameter, text: str) -> str:
     if "-----BEGIN" in text:
-        raise ValueError("give the place where it is: a version in Secret Manager, a gs:// object, or a path")
+        raise ValueError("give its location: a version in Secret Manager, a gs:// object, or a path")
     return text
 
 
@@ -130,7 +130,7 @@ def _read_text(_: Parameter, text: str) -> str:
 
 def _read_host(parameter: Parameter, text: str) -> str:
     port = parameter.name.replace("host", "port")
-    return parse_host(text, port, has_sockets=False, several="every other one may show other rows")
+    return parse_host(text, port, has_sockets=False, several="other servers may have other rows")
 
 
 def _read_boolean(_: Parameter, text: str) -> bool:
@@ -140,7 +140,7 @@ def _read_boolean(_: Parameter, text: str) -> bool:
 
 
 def _read_integer(parameter: Parameter, text: str) -> int:
-    # The range is compared only after the length: int() refuses texts of thousands of digits.
+    # Checks the length first, because int() raises for texts of thousands of digits.
     if re.fullmatch("[0-9]{1,18}", text) and parameter.minimum <= int(text) <= parameter.maximum:
         return int(text)
     raise ValueError(f"write a whole number from {parameter.minimum} to {parameter.maximum}")
@@ -169,7 +169,7 @@ def _checked(check: Callable[[str], str | None]) -> Callable[[Parameter, str], s
 
 
 def _read_columns(parameter: Parameter, text: str) -> tuple[str, ...]:
-    # Spaces alone, as in the pattern that consoles check: a line break would be none of theirs.
+    # Strips only spaces, as the pattern in the metadata does: it does not allow line breaks.
     names = tuple(item.strip(" ") for item in text.split(","))
     if "" in names:
         raise ValueError("an item is empty; separate the columns by single commas")
@@ -180,12 +180,12 @@ def _read_columns(parameter: Parameter, text: str) -> tuple[str, ...]:
     if len({name.lower() for name in names}) < len(names):
         raise ValueError("a column is named twice")
     if len(names) > parameter.maximum:
-        raise ValueError(f"BigQuery takes at most {parameter.maximum} columns, these are {len(names)}")
+        raise ValueError(f"BigQuery allows at most {parameter.maximum} columns, but {len(names)} are given")
     return names
 
 
 def _read_table_id(_: Parameter, text: str) -> TableId:
-    # A project of the time before organisations has a domain, and so points, in front of a colon.
+    # A domain-scoped project id has a domain, and thus dots, before a colon.
     match = re.fullmatch(r"((?:[^:]*:)?[^.:]*)\.([^.:]*)\.([^.:]*)", text)
     if match is None:
         raise ValueError("write project.dataset.table")
@@ -213,7 +213,7 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) < len(pairs):
         repeated = next(key for key, _ in pairs if sum(key == other for other, _ in pairs) > 1)
-        raise ValueError(f"the key {shown(repeated)} is there twice")
+        raise ValueError(f"the key {shown(repeated)} is a duplicate")
     return value
 
 

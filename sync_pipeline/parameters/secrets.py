@@ -1,8 +1,8 @@
-"""Secret parameters: a plain value, or the name of one that is resolved where it is used.
+"""Secret parameters: a plain value, or a name that is resolved where the secret is used.
 
-A name is that of a version in Secret Manager, `projects/P/secrets/S/versions/V` or, of a regional secret,
-`projects/P/locations/L/secrets/S/versions/V`; or `env:NAME`, a variable of the environment. A certificate or a key may
-also be in a file: `gs://BUCKET/OBJECT`, or a path.
+A name is a version in Secret Manager, `projects/P/secrets/S/versions/V` or, for a regional secret,
+`projects/P/locations/L/secrets/S/versions/V`; or an environment variable, `env:NAME`. A certificate or key may also be
+in a file: `gs://BUCKET/OBJECT`, or a path.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from google.cloud.secretmanager import SecretManagerServiceClient
 
 _NAME = re.compile("projects/[^/]+/(?:locations/([a-z0-9-]+)/)?secrets/[^/]+/versions/[^/]+")
-# `host:port` of another server, without TLS and for all regions; Google's client has no variable for one.
+# `host:port` of an emulator without TLS, for all regions. Google's client has no such variable.
 EMULATOR_VARIABLE = "SECRET_MANAGER_EMULATOR_HOST"
-# As the shell has it.
+# The syntax of the shell.
 _VARIABLE = re.compile("env:([A-Za-z_][A-Za-z0-9_]*)")
 NAME_FORM = "projects/PROJECT/secrets/SECRET/versions/VERSION"
 REGIONAL_NAME_FORM = "projects/PROJECT/locations/LOCATION/secrets/SECRET/versions/VERSION"
 
-# Google's error, by its class name (the library is imported only when a secret is resolved) → what to do about it.
+# Remedies by the class name of Google's error; the library is imported only when a secret is resolved.
 _REMEDIES = {
     "PermissionDenied": "grant the role roles/secretmanager.secretAccessor on it to the job's service account",
     "Unauthenticated": "run the job with a service account, or with application default credentials",
@@ -38,7 +38,7 @@ _REMEDIES = {
 
 
 def looks_like_a_name(value: str) -> bool:
-    """Whether `value` begins like the name of a secret; what does so and is none is a slip, hardly a password."""
+    """Whether `value` begins like the name of a secret. If it is not a valid name, it is a mistake, not a password."""
     text = value.strip()
     return text.startswith("env:") or (text.startswith("projects/") and "/secrets/" in text)
 
@@ -46,8 +46,8 @@ def looks_like_a_name(value: str) -> bool:
 class Secret:
     """The value of a secret parameter. Neither `repr` nor `str` nor `dataclasses.asdict` shows it.
 
-    Pickling keeps a plain value, because workers need it; of a name only the name travels. With `may_be_file` a value
-    may say in which file a certificate or a key is.
+    Pickling includes a plain value, because workers need it; of a named secret it includes only the name. With
+    `may_be_file`, the value may be the path of a file with a certificate or key.
     """
 
     __slots__ = ("_value", "may_be_file", "parameter")
@@ -68,7 +68,7 @@ class Secret:
 
     @property
     def variable(self) -> str | None:
-        """The variable of the environment that holds the secret, None where it is elsewhere."""
+        """The environment variable that holds the secret, or None."""
         match = _VARIABLE.fullmatch(self._value)
         return match.group(1) if match else None
 
@@ -79,20 +79,20 @@ class Secret:
 
     @property
     def is_location(self) -> bool:
-        """Whether the value says in which file a certificate or a key is; of passwords none does."""
+        """Whether the value is the path of a file with a certificate or key; never true for a password."""
         return self.may_be_file and self._value.startswith(("gs://", "/"))
 
     def resolve(self, connect: Callable[[], SecretManagerServiceClient] | None = None) -> str:
-        """Return the secret: the plain value, or what is found under the name.
+        """Return the secret: the plain value, or the value of the name.
 
         Raises:
-            ConfigError: there is no such variable or file, or Secret Manager refused; names the parameter and the
-                remedy.
+            ConfigError: the variable or file does not exist, or Secret Manager rejected the request; names the
+                parameter and the remedy.
             SourceUnavailableError: Secret Manager could not be reached, or failed.
         """
         text = self._resolved(connect)
         if "\0" in text:
-            raise ConfigError([f"{self.parameter}: the secret has a NUL, which no server takes"])
+            raise ConfigError([f"{self.parameter}: the secret has a NUL character, which no server accepts"])
         return text
 
     def _resolved(self, connect: Callable[[], SecretManagerServiceClient] | None) -> str:
@@ -117,14 +117,14 @@ class Secret:
         return hash((self.parameter, self._value))
 
     def __setattr__(self, name: str, value: Any) -> None:
-        raise AttributeError(f"a Secret does not change; {name} cannot be set")
+        raise AttributeError(f"a Secret is immutable; {name} cannot be set")
 
     def __reduce__(self) -> tuple[Callable[..., Secret], tuple[str, str]]:
         return partial(Secret, may_be_file=self.may_be_file), (self.parameter, self._value)
 
 
 def secrets_in(value: object) -> Iterator[Secret]:
-    """Yield the secrets in a dataclass, in its fields and in theirs."""
+    """Yield the secrets in a dataclass and in nested dataclasses."""
     if isinstance(value, Secret):
         yield value
     elif dataclasses.is_dataclass(value):
@@ -148,7 +148,7 @@ def _file(parameter: str, location: str) -> str:
             content: bytes = file.read()
     except OSError as error:
         kind = type(error).__name__
-        problem = f"{parameter}: {location} cannot be read ({kind}): check its name and rights"
+        problem = f"{parameter}: {location} cannot be read ({kind}): check its name and permissions"
         raise ConfigError([problem]) from None
     return content.decode(errors="replace")
 
@@ -161,7 +161,8 @@ def _connect(location: str | None) -> SecretManagerServiceClient:
         return _connect_to(emulator)
     if location is None:
         return SecretManagerServiceClient()
-    # https://cloud.google.com/secret-manager/regional-secrets/create-regional-secret: only its own region knows it.
+    # Only its own region has a regional secret:
+    # https://cloud.google.com/secret-manager/regional-secrets/create-regional-secret
     return SecretManagerServiceClient(client_options={"api_endpoint": f"secretmanager.{location}.rep.googleapis.com"})
 
 
@@ -196,7 +197,7 @@ def _access(parameter: str, name: str, connect: Callable[[], SecretManagerServic
     try:
         text = response.payload.data.decode()
     except UnicodeDecodeError:
-        # Without its cause: the codec's error carries the bytes.
+        # `from None`, because the codec's error contains the bytes.
         raise ConfigError([f"{parameter}: {name} does not hold text in UTF-8"]) from None
-    # `echo … | gcloud secrets versions add` stores the line's end with the secret.
+    # `echo … | gcloud secrets versions add` stores the final line break with the secret.
     return text.rstrip("\r\n")

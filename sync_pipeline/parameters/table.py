@@ -1,7 +1,7 @@
-"""The template's parameters, put together from the rows that are shared and those of each source.
+"""The table of the template's parameters: the shared ones and those of each source.
 
-The command line, `SyncConfig`, the Beam options, `metadata.json`, the README's tables and the redaction of secrets are
-all rendered from `PARAMETERS`.
+The command line, `SyncConfig`, the Beam options, `metadata.json`, the README's tables and the redaction of secrets all
+derive from `PARAMETERS`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def headings(sources: Mapping[str, SourceDeclaration]) -> Iterator[str]:
 
 
 def whole_table(shared: Sequence[Parameter], sources: Mapping[str, SourceDeclaration]) -> Iterator[Parameter]:
-    """Yield all rows, heading by heading. Raises ValueError when two different rows have one name."""
+    """Yield all parameters, heading by heading. Raises ValueError when two different ones have the same name."""
     owned = _owned(sources)
     if taken := owned.keys() & {row.name for row in shared}:
         raise ValueError(f"{', '.join(sorted(taken))} is declared by a source, and is a shared parameter")
@@ -37,7 +37,7 @@ def whole_table(shared: Sequence[Parameter], sources: Mapping[str, SourceDeclara
 
 
 def _owned(sources: Mapping[str, SourceDeclaration]) -> dict[str, Parameter]:
-    """Return the rows that sources list, by name: each with its sources, and required only in runs that read one."""
+    """Return the sources' parameters by name, each with its sources, and required only in runs that read one."""
     listed: dict[str, list[tuple[str, Parameter]]] = {}
     for source, declaration in sources.items():
         for row in declaration.parameters:

@@ -1,4 +1,4 @@
-"""`transformation_config`: what a run does to the columns it reads, as a validated value."""
+"""`transformation_config` as a validated value: how a run transforms the columns that it reads."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sync_pipeline.suggestions import did_you_mean
 ROOT = "transformation_config"
 Constant = str | int | float | bool
 
-# pydantic's name of an error → our wording; errors raised below bring their own.
+# Messages by pydantic's error type. Errors raised below have their own messages.
 _WORDINGS = {
     "string_type": "must be a string",
     "dict_type": "must be a JSON object",
@@ -56,10 +56,10 @@ def _standard_type(name: str) -> str:
 
 def _check_names(names: tuple[str, ...]) -> tuple[str, ...]:
     if not names:
-        raise _refusal("the list is empty; leave the key out instead")
+        raise _refusal("the list is empty; omit the key instead")
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
-        raise _refusal(f"{', '.join(map(shown, repeated))} is there twice")
+        raise _refusal(f"{', '.join(map(shown, repeated))} is a duplicate")
     return names
 
 
@@ -67,9 +67,9 @@ def _check_constant(value: Any) -> Any:
     if not isinstance(value, str | int | float):
         raise _refusal("a constant is a string, a number, true or false")
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        raise _refusal("the number does not fit INT64")
+        raise _refusal("the number is too large for INT64")
     if isinstance(value, float) and not math.isfinite(value):
-        raise _refusal("the number does not fit FLOAT64")
+        raise _refusal("the number is too large for FLOAT64")
     return value
 
 
@@ -80,7 +80,7 @@ _Names = Annotated[tuple[_SourceName, ...], AfterValidator(_check_names)]
 
 
 class TransformationConfig(BaseModel):
-    """What happens to the columns. All keys are the query's names; only `constant_fields` names new columns.
+    """The transformation of columns. Keys are the query's column names; only `constant_fields` names new columns.
 
     Attributes:
         field_mappings: column → its name in the destination.
@@ -88,7 +88,7 @@ class TransformationConfig(BaseModel):
         exclude_fields: columns not to read.
         type_overrides: column → its BigQuery type.
         constant_fields: new column → the value all rows have.
-        hash_fields: columns of which the destination gets the SHA-256 in place of the value.
+        hash_fields: columns whose values are replaced by their SHA-256.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -102,10 +102,10 @@ class TransformationConfig(BaseModel):
 
     @classmethod
     def from_json(cls, text: str) -> TransformationConfig:
-        """Return the configuration that `text` describes; an empty text changes nothing.
+        """Parse the configuration. An empty text transforms nothing.
 
         Raises:
-            ConfigError: all problems, each with its path in the JSON.
+            ConfigError: the text is invalid; holds all problems, each with its path in the JSON.
         """
         if not text:
             return cls()
@@ -119,7 +119,7 @@ class TransformationConfig(BaseModel):
         except ValidationError as error:
             details = error.errors(include_url=False, include_input=False)
             problems += [_sentence(detail) for detail in details]
-            # The rest is checked as well, so that one run shows all problems.
+            # Checks the rest too, so that one run reports all problems.
             wrong = {detail["loc"][0] for detail in details}
             config = cls.model_validate_json(json.dumps({key: keys[key] for key in keys.keys() - wrong}))
         problems += _contradictions(config)

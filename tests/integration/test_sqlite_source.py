@@ -177,7 +177,7 @@ def test_its_parameters_are_shown_and_checked(source: Sqlite) -> None:
         (
             "error: sqlite_file is ':memory:', which no worker can reach: give the path of a file\n"
             "error: sqlite_query contains {start_timestamp}, which only Smart Sync fills in: set "
-            "enable_smart_sync=true, or write the timestamps\n"
+            "enable_smart_sync=true, or use literal timestamps\n"
         ),
     )
     assert of_others[0] == 0

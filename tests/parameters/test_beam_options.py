@@ -196,7 +196,7 @@ def test_secret_of_this_environment_is_refused() -> None:
     with pytest.raises(ConfigError) as caught:
         complete_job_options(PipelineOptions([]), given, {IMAGE_VARIABLE: IMAGE})
     assert str(caught.value) == (
-        "postgresql_password is env:PASSWORD, and Dataflow's workers do not have this environment: store the secret in "
+        "postgresql_password is env:PASSWORD, but Dataflow's workers do not have this variable: store the secret in "
         "Secret Manager and pass projects/PROJECT/secrets/SECRET/versions/VERSION"
     )
 
@@ -206,8 +206,8 @@ def test_workers_without_an_image_of_ours_are_refused(environment: dict[str, str
     with pytest.raises(ConfigError) as caught:
         complete_job_options(PipelineOptions([]), config(), environment)
     assert str(caught.value) == (
-        "sdk_container_image is missing: this image was built without its own name, by which the workers get it. Build "
-        "it again with `docker build --build-arg=IMAGE=NAME --tag=NAME .`, where NAME is such as "
+        "sdk_container_image is missing: this image was built without its own name, which the workers need. Build it "
+        "again with `docker build --build-arg=IMAGE=NAME --tag=NAME .`, where NAME is, for example, "
         "us-central1-docker.pkg.dev/PROJECT/REPOSITORY/sync-to-bigquery:TAG, and push it; or launch this one with "
         "--additional-pipeline-options=sdk_container_image=NAME"
     )

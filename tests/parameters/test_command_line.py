@@ -76,7 +76,7 @@ def test_options_of_beam_and_of_the_launcher_pass_through() -> None:
 def test_what_only_the_launcher_of_dataflow_knows_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
     command_line = parse_command_line([TEMPLATE, "--ip_configuration=WORKER_IP_PRIVATE", *flags(VALID)])
     assert (command_line.beam_arguments, command_line.parameters) == ([TEMPLATE], VALID)
-    assert caplog.messages == ["--ip_configuration is no option of Beam; it is left out"]
+    assert caplog.messages == ["--ip_configuration is not an option of Beam: ignored"]
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,8 @@ from tests.parameter_sets import (
 )
 
 NOT_A_NAME = (
-    "it looks like the name of a secret, which is written projects/PROJECT/secrets/SECRET/versions/VERSION (a regional "
+    "it looks like the name of a secret, but the format is projects/PROJECT/secrets/SECRET/versions/VERSION (a "
+    "regional "
     "one projects/PROJECT/locations/LOCATION/secrets/SECRET/versions/VERSION), or env:VARIABLE outside Dataflow"
 )
 
@@ -130,8 +131,8 @@ def test_placeholders_that_are_compared_with_what_cannot_be_read_are_warned_of()
         if "placeholders" in warning
     ]
     assert warning == (
-        "postgresql_base_query does not compare a column with the placeholders in a form that can be read: it cannot "
-        "be checked that it is updated_at, and by another column changed rows would never be seen"
+        "postgresql_base_query compares the placeholders in a form that cannot be analysed: make sure that it "
+        "compares updated_at, because with another column runs would miss changed rows"
     )
 
 
@@ -340,7 +341,7 @@ WHOLE_NUMBER = "write a whole number from"
         ),
         pytest.param(
             MONGODB | {"mongodb_query": '{"a": {"c": 0, "b": 1, "b": 2}}'},
-            'mongodb_query is \'{"a": {"c": 0, "b": 1, "b": 2}}\': the key \'b\' is there twice',
+            'mongodb_query is \'{"a": {"c": 0, "b": 1, "b": 2}}\': the key \'b\' is a duplicate',
             id="JSON key twice",
         ),
         pytest.param(
@@ -398,25 +399,25 @@ SOURCE_TABLE_RULE = 'write schema.table or table, with other names in double quo
         pytest.param(
             "destination_bigquery_dataset",
             "project.dataset",
-            "give the dataset alone; the project has a parameter of its own",
+            "give only the dataset; the project has a separate parameter",
             id="dataset with its project",
         ),
         pytest.param(
             "destination_bigquery_dataset",
             "project:dataset",
-            "give the dataset alone; the project has a parameter of its own",
+            "give only the dataset; the project has a separate parameter",
             id="dataset with its project in legacy SQL",
         ),
         pytest.param(
             "destination_bigquery_table",
             "dataset:table",
-            "give the table alone; project and dataset have parameters of their own",
+            "give only the table; project and dataset have separate parameters",
             id="table with its dataset in legacy SQL",
         ),
         pytest.param(
             "destination_bigquery_table",
             "dataset.table",
-            "give the table alone; project and dataset have parameters of their own",
+            "give only the table; project and dataset have separate parameters",
             id="table with its dataset",
         ),
         pytest.param(
@@ -442,7 +443,7 @@ SOURCE_TABLE_RULE = 'write schema.table or table, with other names in double quo
         pytest.param(
             "partition_field",
             "_partition_date",
-            "BigQuery keeps column names that begin with _PARTITION for itself",
+            "BigQuery reserves column names that begin with _PARTITION",
             id="reserved column",
         ),
         pytest.param("clustering_fields", "id,a b", f"'a b': {COLUMN_RULE}", id="clustering by no column"),
@@ -456,7 +457,7 @@ SOURCE_TABLE_RULE = 'write schema.table or table, with other names in double quo
         pytest.param(
             "clustering_fields",
             "a,b,c,d,e",
-            "BigQuery takes at most 4 columns, these are 5",
+            "BigQuery allows at most 4 columns, but 5 are given",
             id="clustering by five columns",
         ),
         pytest.param("primary_key", "id,iD", "a column is named twice", id="key twice by one column"),
@@ -464,7 +465,7 @@ SOURCE_TABLE_RULE = 'write schema.table or table, with other names in double quo
         pytest.param(
             "primary_key",
             ",".join(f"c{number}" for number in range(17)),
-            "BigQuery takes at most 16 columns, these are 17",
+            "BigQuery allows at most 16 columns, but 17 are given",
             id="key of 17 columns",
         ),
         pytest.param(
@@ -540,26 +541,26 @@ def test_missing(parameters: dict[str, str], problem: str) -> None:
     [
         pytest.param(
             SMART_SYNC | {"write_disposition": "WRITE_TRUNCATE"},
-            "write_disposition is 'WRITE_TRUNCATE' and enable_smart_sync is true: each run would leave only the rows "
-            "of its own interval; use WRITE_APPEND, or switch Smart Sync off",
+            "write_disposition is 'WRITE_TRUNCATE' and enable_smart_sync is true: each run would keep only the rows "
+            "of its own interval; use WRITE_APPEND, or disable Smart Sync",
             id="truncate with Smart Sync",
         ),
         pytest.param(
             POSTGRESQL | {"write_disposition": "WRITE_TRUNCATE", "primary_key": "id"},
-            "primary_key merges rows into those that are there, and write_disposition is 'WRITE_TRUNCATE', which "
-            "replaces them all: leave one of them out",
+            "primary_key merges rows into the existing ones, but write_disposition is 'WRITE_TRUNCATE', which "
+            "replaces all rows: omit one of them",
             id="truncate with a key",
         ),
         pytest.param(
             SMART_SYNC | {"smart_sync_lookback_seconds": "1"},
             "smart_sync_lookback_seconds reads rows again, and without primary_key they would be appended again: give "
-            "primary_key, or leave the lookback out",
+            "primary_key, or omit the lookback",
             id="lookback without a key",
         ),
         pytest.param(
             POSTGRESQL | {"enable_smart_sync": "true", "smart_sync_null_timestamps": "include"},
             "smart_sync_null_timestamps is 'include', and without primary_key every run would append those rows again: "
-            "give primary_key, or leave them out",
+            "give primary_key, or exclude them",
             id="NULL timestamps without a key",
         ),
         pytest.param(
@@ -579,40 +580,40 @@ def test_missing(parameters: dict[str, str], problem: str) -> None:
         ),
         pytest.param(
             POSTGRESQL | {"create_disposition": "CREATE_NEVER", "delete_existing_table": "true"},
-            "create_disposition is 'CREATE_NEVER' and delete_existing_table is true: the deleted table could not be "
-            "created again; use CREATE_IF_NEEDED",
+            "create_disposition is 'CREATE_NEVER' and delete_existing_table is true: the run could not create the new "
+            "table; use CREATE_IF_NEEDED",
             id="delete and never create",
         ),
         pytest.param(
             POSTGRESQL | {"postgresql_query": BASE_QUERY},
             "postgresql_query contains {start_timestamp} and {end_timestamp}, which only Smart Sync fills in: set "
-            "enable_smart_sync=true, or write the timestamps",
+            "enable_smart_sync=true, or use literal timestamps",
             id="placeholders without Smart Sync, PostgreSQL",
         ),
         pytest.param(
             SMART_SYNC | {"postgresql_base_query": "SELECT 1 WHERE x > '{start_timestamp}'"},
-            "postgresql_base_query lacks {end_timestamp}: Smart Sync puts the interval's bounds there",
+            "postgresql_base_query lacks {end_timestamp}: Smart Sync needs both bounds of the interval",
             id="no end",
         ),
         pytest.param(
             SMART_SYNC | {"smart_sync_timestamp_column": "last_modified"},
-            "postgresql_base_query compares {start_timestamp} with updated_at, and smart_sync_timestamp_column is "
-            "last_modified: rows that change would never be seen; name the same column in both",
+            "postgresql_base_query compares {start_timestamp} with updated_at, but smart_sync_timestamp_column is "
+            "last_modified: runs would miss changed rows; name the same column in both",
             id="another column in the query",
         ),
         pytest.param(
             SMART_SYNC | {"postgresql_base_query": BASE_QUERY.replace("{start_timestamp}", "{start_time}")},
-            "postgresql_base_query lacks {start_timestamp}: write it in place of {start_time}",
+            "postgresql_base_query lacks {start_timestamp}: replace {start_time} with it",
             id="misspelt start",
         ),
         pytest.param(
             SMART_SYNC | {"postgresql_base_query": BASE_QUERY.replace("{end_timestamp}", "{ END_TIMESTAMP }")},
-            "postgresql_base_query lacks {end_timestamp}: write it in place of { END_TIMESTAMP }",
+            "postgresql_base_query lacks {end_timestamp}: replace { END_TIMESTAMP } with it",
             id="end in capitals",
         ),
         pytest.param(
             POSTGRESQL | {"enable_smart_sync": "true", "postgresql_query": "SELECT 1 WHERE x < '{end_timestamp}'"},
-            "postgresql_query lacks {start_timestamp}: Smart Sync puts the interval's bounds there",
+            "postgresql_query lacks {start_timestamp}: Smart Sync needs both bounds of the interval",
             id="one of two, PostgreSQL",
         ),
     ],
@@ -685,7 +686,7 @@ def test_no_secret_in_any_problem() -> None:
 
 
 PLAIN_SECRET = (
-    "postgresql_password was given in plain text and is kept with the launch request; store it in Secret Manager and "
+    "postgresql_password was given in plain text and is stored with the launch request; store it in Secret Manager and "
     "pass projects/PROJECT/secrets/SECRET/versions/VERSION"
 )
 

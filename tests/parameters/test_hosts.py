@@ -34,9 +34,9 @@ MONGODB = DESTINATION | {
     "mongodb_database": "app",
     "mongodb_collection": "users",
 }
-ALONE = "it must be a host name or an address alone; user, password, port and database have parameters of their own"
+ALONE = "it must be only a host name or an address; use the separate parameters for user, password, port and database"
 WITH_PASSWORD = (
-    "it looks like an address with a password, which would be kept in the clear; a password has a parameter of its own"
+    "it looks like an address with a password, which would be stored in plain text; passwords have a separate parameter"
 )
 
 
@@ -79,9 +79,9 @@ def test_folder_of_a_unix_socket() -> None:
         pytest.param("u:hunter2@h", ALONE, id="user and password"),
         pytest.param("https://hunter2", ALONE, id="scheme"),
         pytest.param(
-            "hunter2/db", "it must be a host name or an address alone, without a database or a path", id="path"
+            "hunter2/db", "it must be only a host name or an address, without a database or a path", id="path"
         ),
-        pytest.param("hunter2:abc", "it must be a host name or an address alone; give the port as {}_port", id="port"),
+        pytest.param("hunter2:abc", "it must be only a host name or an address; give the port as {}_port", id="port"),
         pytest.param("hunter2;x", "a host name has letters, digits, dashes and points", id="other signs"),
         pytest.param("-hunter2", "a host name has letters, digits, dashes and points", id="dash"),
         pytest.param("hunter2" * 40, "a host name has letters, digits, dashes and points", id="length"),
@@ -156,7 +156,7 @@ INSTANCE = {**POSTGRESQL, "postgresql_host": "", "postgresql_instance": CLOUD_SQ
 IAM = {**INSTANCE, "postgresql_password": "", "postgresql_iam_login": "true"}
 CLUSTER = "projects/my-project/locations/us-central1/clusters/c/instances/shop"
 IN_THE_CLEAR = (
-    "postgresql_iam_login is true, and postgresql_sslmode is prefer: the token must not be sent in the clear; use "
+    "postgresql_iam_login is true, and postgresql_sslmode is prefer: the token must not be sent unencrypted; use "
     "verify-full or verify-ca with postgresql_sslrootcert, or at least require"
 )
 
@@ -186,28 +186,28 @@ def test_managed_instances(parameters: dict[str, str]) -> None:
     [
         pytest.param(
             INSTANCE | {"postgresql_instance": "shop"},
-            "postgresql_instance is 'shop': write PROJECT:REGION:INSTANCE, or of AlloyDB "
+            "postgresql_instance is 'shop': use PROJECT:REGION:INSTANCE, or for AlloyDB "
             "projects/P/locations/L/clusters/C/instances/I",
             id="no instance",
         ),
         pytest.param(
             INSTANCE | {"postgresql_host": "h"},
-            "postgresql_host and postgresql_instance are both given: leave one of them out",
+            "postgresql_host and postgresql_instance are both given: omit one of them",
             id="host",
         ),
         pytest.param(
             INSTANCE | {"postgresql_sslmode": "require"},
-            "postgresql_instance brings the certificate to verify the server by: leave postgresql_sslmode out",
+            "postgresql_instance provides the certificate to verify the server: omit postgresql_sslmode",
             id="TLS mode",
         ),
         pytest.param(
             IAM | {"postgresql_password": "env:PASSWORD"},
-            "postgresql_iam_login is true, and postgresql_password is given: leave one of them out",
+            "postgresql_iam_login is true, and postgresql_password is given: omit one of them",
             id="password",
         ),
         pytest.param(
             IAM | {"postgresql_require_auth": "scram-sha-256"},
-            "postgresql_iam_login is true, and its token is no password for postgresql_require_auth: leave it out",
+            "postgresql_iam_login is true, and its token does not work with postgresql_require_auth: omit the latter",
             id="SCRAM",
         ),
         pytest.param(IAM | {"postgresql_instance": CLUSTER}, IN_THE_CLEAR, id="AlloyDB in the clear"),

@@ -28,12 +28,12 @@ BEYOND_PATTERNS = {
     ParameterType.INTEGER: ("write a whole number from",),
     ParameterType.DATASET: ("a dataset name has letters, digits and underscores, at most 1,024",),
     ParameterType.TABLE: ("a table name has at most 1,024 bytes", "a table name has letters"),
-    ParameterType.COLUMN: ("a BigQuery column name has at most 300 characters", "BigQuery keeps column names"),
+    ParameterType.COLUMN: ("a BigQuery column name has at most 300 characters", "BigQuery reserves column names"),
     ParameterType.COLUMNS: (
         "a BigQuery column name has at most 300 characters",
-        "BigQuery keeps column names",
+        "BigQuery reserves column names",
         "a column is named twice",
-        "BigQuery takes at most",
+        "BigQuery allows at most",
     ),
     ParameterType.TABLE_ID: (
         "a dataset name has letters, digits and underscores, at most 1,024",

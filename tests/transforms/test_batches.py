@@ -126,8 +126,7 @@ class TestConfig:
             ),
             pytest.param(
                 '{"field_mappings": {"old": "_PARTITIONTIME"}}',
-                ".field_mappings.old: '_PARTITIONTIME': BigQuery keeps column names that begin with _PARTITION for "
-                "itself",
+                ".field_mappings.old: '_PARTITIONTIME': BigQuery reserves column names that begin with _PARTITION",
                 id="reserved new name",
             ),
             pytest.param(
@@ -140,12 +139,12 @@ class TestConfig:
             ),
             pytest.param(
                 '{"constant_fields": {"a": 9223372036854775808}}',
-                ".constant_fields.a: the number does not fit INT64",
+                ".constant_fields.a: the number is too large for INT64",
                 id="constant out of range",
             ),
             pytest.param(
                 '{"constant_fields": {"a": 1e999}}',
-                ".constant_fields.a: the number does not fit FLOAT64",
+                ".constant_fields.a: the number is too large for FLOAT64",
                 id="infinite constant",
             ),
             pytest.param(
@@ -159,9 +158,9 @@ class TestConfig:
                 id="type without a column",
             ),
             pytest.param(
-                '{"include_fields": []}', ".include_fields: the list is empty; leave the key out instead", id="empty"
+                '{"include_fields": []}', ".include_fields: the list is empty; omit the key instead", id="empty"
             ),
-            pytest.param('{"hash_fields": ["a", "b", "a"]}', ".hash_fields: 'a' is there twice", id="twice"),
+            pytest.param('{"hash_fields": ["a", "b", "a"]}', ".hash_fields: 'a' is a duplicate", id="twice"),
             pytest.param('{"exclude_fields": [""]}', ".exclude_fields[0]: a column's name is missing", id="no name"),
             pytest.param(
                 '{"include_fields": ["a", "b"], "exclude_fields": ["b"]}',

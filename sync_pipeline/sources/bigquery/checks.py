@@ -1,4 +1,4 @@
-"""What the parameters of a source in BigQuery must be together."""
+"""Checks across the parameters of the BigQuery source."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _DESTINATION = ("destination_bigquery_project", "destination_bigquery_dataset", 
 
 
 def contradictions(values: ParameterValues) -> Iterator[str]:
-    """Yield a sentence for each combination that cannot be meant."""
-    # A dataset beside the query is no contradiction: it is where the query's unqualified tables are.
+    """Yield a sentence for each contradictory combination."""
+    # A dataset with a query is allowed: it is the default for the query's unqualified names.
     if {"source_bigquery_query", "source_bigquery_table"} <= values.given:
-        yield "source_bigquery_table and source_bigquery_query are both given: name a table or write a query"
+        yield "source_bigquery_table and source_bigquery_query are both given: omit one of them"
     is_same = [values[name] for name in _TABLE] == [values[name] for name in _DESTINATION]
     if is_same and "source_bigquery_query" not in values.given:
         yield "source_bigquery_table is the destination table itself: name another"

@@ -1,4 +1,4 @@
-"""What a run that reads BigQuery was asked to do."""
+"""The configuration of the BigQuery source."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sync_pipeline.parameters.parameter import ParameterValues
 
-# The ways of rows from BigQuery to BigQuery, as `source_bigquery_read` names them.
+# The values of `source_bigquery_read`.
 AUTO_METHOD, STORAGE_METHOD, QUERY_METHOD = "auto", "storage_api", "query"
 
 
@@ -15,8 +15,8 @@ class BigquerySourceConfig:
     """Either `query` is set, or `dataset` and `table` are.
 
     Attributes:
-        project: of the table; or runs the query, and has the tables that the query names without a project.
-        dataset: with `query`, has the tables that it names without a dataset.
+        project: the table's project; or the project that runs the query and is the default for its unqualified names.
+        dataset: with `query`, the default dataset for its unqualified names.
         read: `auto`, `storage_api` or `query`.
         maximum_bytes_billed: None for no limit.
     """

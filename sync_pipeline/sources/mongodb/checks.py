@@ -1,4 +1,4 @@
-"""What the parameters of MongoDB must be together, and what its filter compares with the placeholders."""
+"""Checks across the parameters of the MongoDB source, and the fields that its filter compares with placeholders."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from sync_pipeline.parameters.parameter import ParameterValues, ignored
 
 
 def contradictions(values: ParameterValues) -> Iterator[str]:
-    """Yield a sentence for each combination that cannot be meant."""
+    """Yield a sentence for each contradictory combination."""
     path = values["smart_sync_timestamp_column"]
     is_path = path is None or all(name and not name.startswith("$") for name in path.split("."))
     if values["enable_smart_sync"] and not is_path:
         yield (
-            f"smart_sync_timestamp_column is {path!r}: give the name of a field, or names with dots between them, such "
-            "as meta.updatedAt, none of them empty or with $ in front"
+            f"smart_sync_timestamp_column is {path!r}: give the name of a field, or a path such as meta.updatedAt, "
+            "without empty names and names that begin with $"
         )
     both = values.given_of("mongodb_username", "mongodb_password")
     if both and "mongodb_connection_string" in values.given:
-        yield f"{' and '.join(both)} cannot be given with mongodb_connection_string, which says the same"
+        yield f"{' and '.join(both)} cannot be given with mongodb_connection_string, which includes them"
 
 
 def warnings(values: ParameterValues) -> Iterator[str]:
-    """Yield a sentence for whatever was given and has no effect."""
+    """Yield a sentence for each given parameter without effect."""
     if values["mongodb_document_mode"] and "mongodb_schema_sample_size" in values.given:
         yield ignored(["mongodb_schema_sample_size"], "mongodb_document_mode is true")
     if values["enable_smart_sync"] and "smart_sync_time_zone" in values.given:
-        yield ignored(["smart_sync_time_zone"], "the dates of MongoDB are moments, whichever the zone")
+        yield ignored(["smart_sync_time_zone"], "MongoDB's dates are always in UTC")
 
 
 def comparisons(query: str, _: str, placeholder: str) -> Iterator[str | None]:

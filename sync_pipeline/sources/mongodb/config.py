@@ -1,4 +1,4 @@
-"""What a run that reads MongoDB was asked to do."""
+"""The configuration of the MongoDB source."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from sync_pipeline.parameters.secrets import Secret
 
 @dataclass(frozen=True)
 class MongodbConfig:
-    """The collection. `connection_string` is set, or `host` is; where both are, the string counts.
+    """The collection to read. Either `connection_string` or `host` is set; if both are, the string takes precedence.
 
-    `query` and `projection` are JSON objects. `sample_size` is the number of documents that the columns are chosen by,
-    None is all. With `document_mode` a row has the whole document in one column. `timestamp_field` is Smart Sync's
-    field, or with dots the path to it, which a column is named by.
+    `query` and `projection` are JSON objects. `sample_size` is the number of documents for schema inference, None means
+    all. With `document_mode`, a row has the whole document in one column. `timestamp_field` is Smart Sync's field, or
+    the path to it with dots; the column's name is derived from it.
     """
 
     host: str | None

@@ -1,4 +1,4 @@
-"""What a run that reads PostgreSQL was asked to do."""
+"""The configuration of the PostgreSQL source."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from sync_pipeline.parameters.secrets import Secret
 
 @dataclass(frozen=True)
 class PostgresqlConfig:
-    """The server and what is asked of it: `base_query` with Smart Sync where there is one, else `query`.
+    """The server and the query: `base_query` with Smart Sync if given, else `query`.
 
     Attributes:
-        host: None where `instance` is set.
-        sslmode: libpq's word for how the connection is encrypted and the server verified.
-        sslrootcert, sslcert: where the certificates are, as `Secret.resolve` reads them.
-        instance: of Cloud SQL or AlloyDB, by its name.
+        host: None if `instance` is set.
+        sslmode: libpq's sslmode.
+        sslrootcert, sslcert: locations of the certificates, for `Secret.resolve`.
+        instance: the name of a Cloud SQL or AlloyDB instance.
         iam_login: whether a token of the job's service account is the password.
-        require_auth: libpq's word for how the server must ask for the password; None for whatever it asks.
+        require_auth: libpq's require_auth; None for any method.
     """
 
     host: str | None
@@ -39,7 +39,7 @@ class PostgresqlConfig:
 
     @property
     def server(self) -> str:
-        """The host or the instance, as messages name it."""
+        """The host or the instance, for messages."""
         return self.instance or self.host or ""
 
 

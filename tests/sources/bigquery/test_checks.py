@@ -11,13 +11,13 @@ from tests.parameter_sets import BASE_QUERY, BIGQUERY, DESTINATION, NULLS_LEFT_O
         pytest.param(
             BIGQUERY | {"source_bigquery_dataset": ""},
             "source_bigquery_dataset is missing: it is required when data_source is bigquery "
-            "(or source_bigquery_query in its place)",
+            "(or source_bigquery_query instead)",
             id="source_bigquery_dataset",
         ),
         pytest.param(
             BIGQUERY | {"source_bigquery_table": ""},
             "source_bigquery_table is missing: it is required when data_source is bigquery "
-            "(or source_bigquery_query in its place)",
+            "(or source_bigquery_query instead)",
             id="source_bigquery_table",
         ),
         pytest.param(
@@ -36,7 +36,7 @@ def test_missing(parameters: dict[str, str], problem: str) -> None:
     [
         pytest.param(
             BIGQUERY | {"source_bigquery_query": "SELECT 1 AS x"},
-            "source_bigquery_table and source_bigquery_query are both given: name a table or write a query",
+            "source_bigquery_table and source_bigquery_query are both given: omit one of them",
             id="table and query",
         ),
         pytest.param(
@@ -71,7 +71,7 @@ def test_missing(parameters: dict[str, str], problem: str) -> None:
         pytest.param(
             BIGQUERY | {"source_bigquery_table": "", "source_bigquery_query": "SELECT '{end_timestamp}' AS x"},
             "source_bigquery_query contains {end_timestamp}, which only Smart Sync fills in: set "
-            "enable_smart_sync=true, or write the timestamps",
+            "enable_smart_sync=true, or use literal timestamps",
             id="placeholders without Smart Sync, BigQuery",
         ),
         pytest.param(
@@ -81,7 +81,7 @@ def test_missing(parameters: dict[str, str], problem: str) -> None:
                 "source_bigquery_table": "",
                 "source_bigquery_query": "SELECT * FROM t WHERE x > '{start_timestamp}' AND x <= '{end_ts}'",
             },
-            "source_bigquery_query lacks {end_timestamp}: write it in place of {end_ts}",
+            "source_bigquery_query lacks {end_timestamp}: replace {end_ts} with it",
             id="one of two, BigQuery",
         ),
     ],

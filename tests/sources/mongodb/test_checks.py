@@ -60,24 +60,24 @@ def test_missing(parameters: dict[str, str], problem: str) -> None:
                 "mongodb_username": "reader",
                 "mongodb_password": PASSWORD,
             },
-            "mongodb_username and mongodb_password cannot be given with mongodb_connection_string, which says the same",
+            "mongodb_username and mongodb_password cannot be given with mongodb_connection_string, which includes them",
             id="connection string and user",
         ),
         pytest.param(
             MONGODB | {"mongodb_query": '{"updated_at": {"$gt": "{start_timestamp}"}}'},
             "mongodb_query contains {start_timestamp}, which only Smart Sync fills in: set enable_smart_sync=true, or "
-            "write the timestamps",
+            "use literal timestamps",
             id="placeholders without Smart Sync, MongoDB",
         ),
         pytest.param(
             MONGODB | {"enable_smart_sync": "true", "mongodb_query": '{"a": "{start_timestamp}"}'},
-            "mongodb_query lacks {end_timestamp}: Smart Sync puts the interval's bounds there",
+            "mongodb_query lacks {end_timestamp}: Smart Sync needs both bounds of the interval",
             id="one of two, MongoDB",
         ),
         pytest.param(
             MONGODB | {"enable_smart_sync": "true", "smart_sync_timestamp_column": "meta..updatedAt"},
-            "smart_sync_timestamp_column is 'meta..updatedAt': give the name of a field, or names with dots between "
-            "them, such as meta.updatedAt, none of them empty or with $ in front",
+            "smart_sync_timestamp_column is 'meta..updatedAt': give the name of a field, or a path such as "
+            "meta.updatedAt, without empty names and names that begin with $",
             id="timestamp column that is no path, MongoDB",
         ),
         pytest.param(
@@ -87,8 +87,8 @@ def test_missing(parameters: dict[str, str], problem: str) -> None:
                 "smart_sync_null_timestamps": "include",
                 "mongodb_query": '{"updated_at": {"$gt": "{start_timestamp}", "$lte": "{end_timestamp}"}}',
             },
-            "smart_sync_null_timestamps is 'include', but mongodb_query says itself which rows are read: add those "
-            "without a timestamp to it and leave smart_sync_null_timestamps out, or leave the placeholders out",
+            "smart_sync_null_timestamps is 'include', but mongodb_query has placeholders and selects the rows itself: "
+            "select rows without a timestamp there and omit smart_sync_null_timestamps, or omit the placeholders",
             id="NULL timestamps and placeholders, MongoDB",
         ),
     ],

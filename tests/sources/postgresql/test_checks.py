@@ -15,12 +15,12 @@ from tests.parameter_sets import POSTGRESQL, SMART_SYNC, problems
                 id=name,
             )
             for name, alternatives in (
-                ("postgresql_host", " (or postgresql_instance in its place)"),
+                ("postgresql_host", " (or postgresql_instance instead)"),
                 ("postgresql_database", ""),
                 ("postgresql_username", ""),
                 (
                     "postgresql_password",
-                    " (or postgresql_iam_login or postgresql_sslcert in its place)",
+                    " (or postgresql_iam_login or postgresql_sslcert instead)",
                 ),
             )
         ),
@@ -37,7 +37,7 @@ from tests.parameter_sets import POSTGRESQL, SMART_SYNC, problems
         pytest.param(
             SMART_SYNC | {"postgresql_base_query": ""},
             "postgresql_query is missing: it is required when data_source is postgresql and enable_smart_sync is true "
-            "(or postgresql_base_query in its place)",
+            "(or postgresql_base_query instead)",
             id="both queries with Smart Sync",
         ),
         pytest.param(
@@ -55,6 +55,6 @@ def test_missing(parameters: dict[str, str], problem: str) -> None:
 def test_base_query_lacks_both_placeholders() -> None:
     given = SMART_SYNC | {"postgresql_base_query": "SELECT * FROM users WHERE tags = '{a,b}' AND x ~ 'a{2}'"}
     assert problems(given) == [
-        "postgresql_base_query lacks {start_timestamp}: Smart Sync puts the interval's bounds there",
-        "postgresql_base_query lacks {end_timestamp}: Smart Sync puts the interval's bounds there",
+        "postgresql_base_query lacks {start_timestamp}: Smart Sync needs both bounds of the interval",
+        "postgresql_base_query lacks {end_timestamp}: Smart Sync needs both bounds of the interval",
     ]

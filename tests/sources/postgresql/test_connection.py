@@ -374,5 +374,5 @@ def test_certificate_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> Non
     ):
         pass
     assert caught.value.problems == (
-        "postgresql_sslrootcert: gs://bucket/ca.pem cannot be read (FileNotFoundError): check its name and rights",
+        "postgresql_sslrootcert: gs://bucket/ca.pem cannot be read (FileNotFoundError): check its name and permissions",
     )
