@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from sync_pipeline.errors import ConfigError
 from sync_pipeline.parameters.beam_arguments import BeamParser
 from sync_pipeline.parameters.config import SyncConfig
+from sync_pipeline.parameters.declaration import declarations
 from sync_pipeline.parameters.hosts import without_passwords
 from sync_pipeline.parameters.parameter import ParameterType
 from sync_pipeline.parameters.parsing import shown
@@ -161,10 +162,11 @@ def _config_problems(parameters: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _help_parser() -> argparse.ArgumentParser:
+    labels = [source.label for source in declarations().values()]
     parser = argparse.ArgumentParser(
         prog="main.py",
         usage="main.py --data_source=… --destination_bigquery_project=… [--PARAMETER=VALUE …] [BEAM OPTIONS …]",
-        description="Sync PostgreSQL, MongoDB or BigQuery into a BigQuery table.",
+        description=f"Sync {', '.join(labels[:-1])} or {labels[-1]} into a BigQuery table.",
         epilog="Beam's own options, such as --runner, --project, --region and --temp_location, can be given as well.",
     )
     for heading in HEADINGS:

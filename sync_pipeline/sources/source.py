@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, ClassVar, Protocol
 
@@ -35,6 +35,13 @@ class SourceClock:
     wall_clock: WallClock | None = None
     transport: str = ""
     risks: tuple[str, ...] = ()
+
+    def as_shown_by(self, wall_clock: WallClock | None) -> SourceClock:
+        """Return the clock as the wall clock of the stamps shows it; the same where there is none."""
+        if wall_clock is None:
+            return self
+        now, upper_bound = wall_clock.reading(self.now), wall_clock.passed(self.upper_bound)
+        return replace(self, now=now, upper_bound=upper_bound, wall_clock=wall_clock)
 
 
 @dataclass(frozen=True)

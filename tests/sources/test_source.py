@@ -1,13 +1,15 @@
 """What passes between the steps."""
 
 import pickle
+from datetime import UTC, datetime, timedelta
 
 import apache_beam as beam
 import pyarrow as pa
 import pytest
 
 from sync_pipeline.parameters.transformation_config import TransformationConfig
-from sync_pipeline.sources.source import BATCHES, DEAD_LETTERS, RecordBatchCoder, TableRead
+from sync_pipeline.smart_sync.wall_clock import WallClock
+from sync_pipeline.sources.source import BATCHES, DEAD_LETTERS, RecordBatchCoder, SourceClock, TableRead
 from sync_pipeline.transforms.batches import ApplyTransformation, Transformation
 from tests.integration.postgresql_reading import rows_of
 from tests.plans import USERS, plan
@@ -46,3 +48,13 @@ def test_the_steps_between_source_and_files_use_the_coder() -> None:
         _, coder = beam.coders.registry.get_coder(step.element_type).coders()
         assert isinstance(coder, RecordBatchCoder)
     assert not hasattr(beam.coders.registry.get_coder(rows[DEAD_LETTERS].element_type), "coders")
+
+
+def test_a_clock_as_a_wall_clock_shows_it() -> None:
+    noon = datetime(2025, 7, 22, 12, tzinfo=UTC)
+    clock = SourceClock(noon, noon - timedelta(seconds=1), transport="TLS", risks=("late",))
+    assert clock.as_shown_by(None) is clock
+    new_york = WallClock("America/New_York")
+    shown = clock.as_shown_by(new_york)
+    assert (shown.now, shown.upper_bound) == (noon - timedelta(hours=4), noon - timedelta(hours=4, seconds=1))
+    assert (shown.wall_clock, shown.transport, shown.risks) == (new_york, "TLS", ("late",))

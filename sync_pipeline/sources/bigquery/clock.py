@@ -6,29 +6,21 @@ an interval stays before the oldest job that runs and may write.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, timedelta
 from typing import Any
 
 from google.api_core import exceptions
 from google.cloud import bigquery
 
 from sync_pipeline.bigquery_api.client import REQUEST_RETRY
-from sync_pipeline.smart_sync.upper_bound import OpenTransaction, UpperBound, upper_bound
+from sync_pipeline.smart_sync.upper_bound import OpenTransaction, upper_bound
 from sync_pipeline.sources.bigquery.client import JOBS_CREATE, source_errors
-
-
-@dataclass(frozen=True)
-class Clock:
-    """BigQuery's clock, aware, in UTC, and the end that is safe."""
-
-    now: datetime
-    safe: UpperBound
+from sync_pipeline.sources.source import SourceClock
 
 
 def read_clock(
     client: bigquery.Client, tables_project: str, *, settle: timedelta, max_hold: timedelta, looks_at_jobs: bool
-) -> Clock:
+) -> SourceClock:
     """Ask for the clock first, and for the jobs that run after it.
 
     Args:
@@ -39,10 +31,10 @@ def read_clock(
         (row,) = client.query_and_wait("SELECT CURRENT_TIMESTAMP()", retry=REQUEST_RETRY)
     now = row[0].astimezone(UTC)
     if not looks_at_jobs:
-        return Clock(now, UpperBound(now - settle))
+        return SourceClock(now, now - settle)
     jobs, warnings = _running_jobs(client, tables_project)
     safe = upper_bound(now, jobs, settle=settle, max_hold=max_hold)
-    return Clock(now, UpperBound(safe.end, (*warnings, *safe.warnings)))
+    return SourceClock(now, safe.end, risks=(*warnings, *safe.warnings))
 
 
 def _running_jobs(client: bigquery.Client, project: str) -> tuple[list[OpenTransaction], tuple[str, ...]]:

@@ -167,7 +167,7 @@ def begin_session(
     """
     smart_sync = config.smart_sync
     # Well before the rows are read: a statement that begins after this cannot stamp rows with an earlier time.
-    moment = read_clock(
+    clock = read_clock(
         client,
         source.project,
         settle=smart_sync.settle if smart_sync else timedelta(),
@@ -177,17 +177,13 @@ def begin_session(
     if query is None:
         relation = table_relation(client, source)
     else:
-        relation = query_relation(client, source, query_at(query, moment.now) if smart_sync else query)
+        relation = query_relation(client, source, query_at(query, clock.now) if smart_sync else query)
     if smart_sync is None:
-        return BigquerySession(config, source, client, SourceClock(moment.now, moment.safe.end), query, relation)
-    zone, zone_risks = _wall_clock(smart_sync, relation)
-    clock = SourceClock(
-        now=moment.now if zone is None else zone.reading(moment.now),
-        upper_bound=moment.safe.end if zone is None else zone.passed(moment.safe.end),
-        wall_clock=zone,
-        risks=(*moment.safe.warnings, *_null_timestamps(smart_sync, relation), *zone_risks),
-    )
-    return BigquerySession(config, source, client, clock, query, relation)
+        return BigquerySession(config, source, client, clock, query, relation)
+    wall_clock, zone_risks = _wall_clock(smart_sync, relation)
+    risks = (*clock.risks, *_null_timestamps(smart_sync, relation), *zone_risks)
+    shown = replace(clock.as_shown_by(wall_clock), risks=risks)
+    return BigquerySession(config, source, client, shown, query, relation)
 
 
 def _wall_clock(smart_sync: SmartSyncConfig, relation: Relation) -> tuple[WallClock | None, tuple[str, ...]]:

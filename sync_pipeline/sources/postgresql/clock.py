@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, timedelta
 
 from psycopg2.extensions import connection as Connection
 
-from sync_pipeline.smart_sync.upper_bound import OpenTransaction, UpperBound, upper_bound
+from sync_pipeline.smart_sync.upper_bound import OpenTransaction, upper_bound
 from sync_pipeline.sources.postgresql.connection import translated_errors
+from sync_pipeline.sources.source import SourceClock
 
 # Transactions of this database that may still write, even if they have not yet: rows get the start of the transaction
 # as their timestamp, however late it writes them. Excludes backends that never write tables. A session that this user
@@ -32,15 +32,7 @@ _SUBSCRIPTIONS_SQL = """
 """
 
 
-@dataclass(frozen=True)
-class ServerClock:
-    """The server's clock (aware, UTC) and the end it allows."""
-
-    now: datetime
-    safe: UpperBound
-
-
-def read_clock(connection: Connection, settle: timedelta, max_hold: timedelta) -> ServerClock:
+def read_clock(connection: Connection, settle: timedelta, max_hold: timedelta) -> SourceClock:
     """Read the server's clock, then its open transactions. The run reads the rows after both.
 
     With this order, a transaction that begins in between is seen and never missed.
@@ -86,4 +78,4 @@ def read_clock(connection: Connection, settle: timedelta, max_hold: timedelta) -
             "smart_sync_settle_seconds covers them (or, with primary_key, smart_sync_lookback_seconds)"
         )
     safe = upper_bound(now, transactions, settle=settle, max_hold=max_hold)
-    return ServerClock(now, replace(safe, end=min(safe.end, newest - settle), warnings=(*warnings, *safe.warnings)))
+    return SourceClock(now, min(safe.end, newest - settle), risks=(*warnings, *safe.warnings))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from psycopg2.extensions import connection as Connection
@@ -13,6 +13,7 @@ from sync_pipeline.schema import NULLABLE, REQUIRED, Schema
 from sync_pipeline.smart_sync.interval import SyncInterval
 from sync_pipeline.smart_sync.wall_clock import WallClock
 from sync_pipeline.sources.interval_query import IntervalQuery
+from sync_pipeline.sources.postgresql import time_zone
 from sync_pipeline.sources.postgresql.catalog import (
     QUERY_ALIAS,
     QueryColumns,
@@ -30,7 +31,6 @@ from sync_pipeline.sources.postgresql.repeated_keys import child_table_risks, re
 from sync_pipeline.sources.postgresql.row_policies import row_policy_risks
 from sync_pipeline.sources.postgresql.split_points import ReadStatement, where
 from sync_pipeline.sources.postgresql.splits import Cut, cut, split_columns
-from sync_pipeline.sources.postgresql.time_zone import wall_clock
 from sync_pipeline.sources.postgresql.transport import protection, transport_risks
 from sync_pipeline.sources.postgresql.unread import Timestamps, text_of_start, unread_rows
 from sync_pipeline.sources.source import ReadPlan, ReadSplit, SourceClock, SourceDescription
@@ -156,23 +156,18 @@ def begin_session(
     smart_sync = config.smart_sync
     with transaction(connection):
         # Well before the rows are read: who opens a transaction after this cannot stamp rows with an earlier time.
-        moment = read_clock(
+        clock = read_clock(
             connection,
             smart_sync.settle if smart_sync else timedelta(),
             smart_sync.max_hold if smart_sync else timedelta(),
         )
-        columns = described_columns(connection, query.at(moment.now))
-        zone, zone_risks = _wall_clock(connection, columns, smart_sync)
+        columns = described_columns(connection, query.at(clock.now))
+        wall_clock, zone_risks = _wall_clock(connection, columns, smart_sync)
         protects = protection(server, connection)
         dangers = transport_risks(server, connection)
-    clock = SourceClock(
-        now=moment.now if zone is None else zone.reading(moment.now),
-        upper_bound=moment.safe.end if zone is None else zone.passed(moment.safe.end),
-        wall_clock=zone,
-        transport=protects,
-        risks=(*dangers, *(moment.safe.warnings if smart_sync else ()), *zone_risks),
-    )
-    return PostgresqlSession(config, server, connection, clock, query, columns)
+    risks = (*dangers, *(clock.risks if smart_sync else ()), *zone_risks)
+    shown = replace(clock.as_shown_by(wall_clock), transport=protects, risks=risks)
+    return PostgresqlSession(config, server, connection, shown, query, columns)
 
 
 def _wall_clock(
@@ -181,7 +176,7 @@ def _wall_clock(
     """Return the clock of the timestamps where they have no time zone, and what is to be said of it."""
     if smart_sync is None or (column := _timestamps(columns, smart_sync.timestamp_column)) is None:
         return None, ()
-    return wall_clock(connection, column, smart_sync.time_zone)
+    return time_zone.wall_clock(connection, column, smart_sync.time_zone)
 
 
 def _timestamps(columns: QueryColumns, name: str | None) -> SourceColumn | None:

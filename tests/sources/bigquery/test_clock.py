@@ -11,7 +11,8 @@ from google.api_core import exceptions
 from google.cloud.bigquery import TableReference
 
 from sync_pipeline.errors import SourceUnavailableError
-from sync_pipeline.sources.bigquery.clock import Clock, may_write, read_clock
+from sync_pipeline.sources.bigquery.clock import may_write, read_clock
+from sync_pipeline.sources.source import SourceClock
 
 NOW = datetime(2024, 1, 1, 12, tzinfo=UTC)
 
@@ -46,7 +47,7 @@ class Client:
         return self.jobs
 
 
-def read(client: Client, **options: Any) -> Clock:
+def read(client: Client, **options: Any) -> SourceClock:
     settings = {"settle": timedelta(seconds=1), "max_hold": timedelta(hours=1), "looks_at_jobs": True} | options
     return read_clock(client, "tables-project", **settings)  # type: ignore[arg-type]
 
@@ -54,7 +55,7 @@ def read(client: Client, **options: Any) -> Clock:
 def test_the_end_settles_behind_the_clock() -> None:
     client = Client()
     clock = read(client)
-    assert (clock.now, clock.safe.end, clock.safe.warnings) == (NOW, NOW - timedelta(seconds=1), ())
+    assert (clock.now, clock.upper_bound, clock.risks) == (NOW, NOW - timedelta(seconds=1), ())
     assert client.listed["project"] == "tables-project"
     assert client.listed["all_users"] is True
     assert client.listed["state_filter"] == "running"
@@ -62,23 +63,23 @@ def test_the_end_settles_behind_the_clock() -> None:
 
 def test_the_end_stays_before_the_oldest_job_that_may_write() -> None:
     jobs = [Job("load", 3), Job("query", 10, "INSERT", "the-oldest"), Job("query", 20, "SELECT"), Job("extract", 30)]
-    safe = read(Client(jobs)).safe
-    assert safe.end == NOW - timedelta(minutes=10, seconds=1, microseconds=1)
-    assert safe.warnings == (
+    clock = read(Client(jobs))
+    assert clock.upper_bound == NOW - timedelta(minutes=10, seconds=1, microseconds=1)
+    assert clock.risks == (
         "the end is held back to before the BigQuery job the-oldest, open since 2024-01-01 11:50:00.000000+00",
     )
 
 
 def test_a_job_that_never_ends_does_not_hold_for_ever() -> None:
-    safe = read(Client([Job("query", 61, None)])).safe
-    assert safe.end == NOW - timedelta(seconds=1)
-    assert "is older than smart_sync_max_hold_seconds=3600" in safe.warnings[0]
+    clock = read(Client([Job("query", 61, None)]))
+    assert clock.upper_bound == NOW - timedelta(seconds=1)
+    assert "is older than smart_sync_max_hold_seconds=3600" in clock.risks[0]
 
 
 def test_hidden_jobs_are_told_of() -> None:
-    safe = read(Client(refusal=exceptions.Forbidden("no"))).safe
-    assert safe.end == NOW - timedelta(seconds=1)
-    (warning,) = safe.warnings
+    clock = read(Client(refusal=exceptions.Forbidden("no")))
+    assert clock.upper_bound == NOW - timedelta(seconds=1)
+    (warning,) = clock.risks
     assert warning == (
         "running jobs of others in tables-project are hidden: rows that one of them commits late may be missed: grant "
         "bigquery.jobs.listAll on the project (roles/bigquery.resourceViewer), or use primary_key with "
@@ -92,7 +93,7 @@ def test_any_other_failure_to_look_at_jobs_is_an_error() -> None:
 
 
 def test_without_an_interval_nobody_looks_at_jobs() -> None:
-    assert read(Client(refusal=exceptions.Forbidden("no")), looks_at_jobs=False).safe.warnings == ()
+    assert read(Client(refusal=exceptions.Forbidden("no")), looks_at_jobs=False).risks == ()
 
 
 def table(table_id: str) -> TableReference:
