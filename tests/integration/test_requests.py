@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-import apache_beam as beam
 import pyarrow as pa
 import pytest
 from google.cloud import bigquery
@@ -361,9 +360,6 @@ class _Source:
         return SourceDescription(self.schema)
 
     def plan_read(self, schema: Schema, interval: SyncInterval | None) -> ReadPlan:
-        raise AssertionError("a plan that is refused reads nothing")
-
-    def read(self, schema: Schema) -> beam.PTransform:
         raise AssertionError("a plan that is refused reads nothing")
 
 
