@@ -18,6 +18,7 @@ UV := .uv/bin/uv
 export UV_SYSTEM_CERTS ?= 1
 SYSTEM_CERTS := $(wildcard /etc/ssl/certs/ca-certificates.crt)
 PIP_WITH_CERTS = $(if $(PIP_CERT)$(REQUESTS_CA_BUNDLE)$(CURL_CA_BUNDLE),,$(if $(SYSTEM_CERTS),PIP_CERT=$(SYSTEM_CERTS)))
+REQUESTS_WITH_CERTS = $(if $(REQUESTS_CA_BUNDLE)$(CURL_CA_BUNDLE),,$(if $(SYSTEM_CERTS),REQUESTS_CA_BUNDLE=$(SYSTEM_CERTS)))
 # uv's own files stay in this folder when there is no home to put them in.
 HOMELESS := $(shell test -w "$$HOME" || echo yes)
 UV_RUN := $(if $(HOMELESS),UV_CACHE_DIR=$(CURDIR)/.uv/cache UV_PYTHON_INSTALL_DIR=$(CURDIR)/.uv/python) $(UV)
@@ -62,7 +63,7 @@ ADVISORIES ?= https://api.osv.dev/v1/query
 
 .PHONY: audit
 audit: install ## Look for known vulnerabilities of the locked packages; fails when there is one
-	@timeout 180 $(VENV)/bin/pip-audit --progress-spinner=off --disable-pip --require-hashes --requirement=requirements.txt \
+	@$(REQUESTS_WITH_CERTS) timeout 180 $(VENV)/bin/pip-audit --progress-spinner=off --disable-pip --require-hashes --requirement=requirements.txt \
 		--vulnerability-service=osv --osv-url=$(ADVISORIES) --timeout=10
 
 # Any answer will do, that of a refusal as well.

@@ -20,10 +20,10 @@ ROOT = Path(__file__).resolve().parents[2]
 SYSTEM_CERTS = "/etc/ssl/certs/ca-certificates.crt"
 
 
-def environment(**given: str) -> dict[str, str]:
+def environment(certificates: str = "PIP_WITH_CERTS", **given: str) -> dict[str, str]:
     """The environment of a command that make starts."""
     done = subprocess.run(
-        ["make", "--no-print-directory", "--eval=shown: ; @$(PIP_WITH_CERTS) env", "shown"],
+        ["make", "--no-print-directory", f"--eval=shown: ; @$({certificates}) env", "shown"],
         cwd=ROOT,
         env={"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], **given},
         capture_output=True,
@@ -54,6 +54,17 @@ def test_uv_trusts_the_authorities_of_the_system(given: dict[str, str], expected
 )
 def test_pip_trusts_them_too_unless_told_otherwise(given: dict[str, str], expected: set[str | None]) -> None:
     assert environment(**given).get("PIP_CERT") in expected
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        pytest.param({}, {SYSTEM_CERTS} if Path(SYSTEM_CERTS).exists() else {None}, id="by default"),
+        pytest.param({"REQUESTS_CA_BUNDLE": "mine.pem"}, {"mine.pem"}, id="unless told otherwise"),
+    ],
+)
+def test_the_audit_trusts_them_too(given: dict[str, str], expected: set[str | None]) -> None:
+    assert environment("REQUESTS_WITH_CERTS", **given).get("REQUESTS_CA_BUNDLE") in expected
 
 
 def test_the_uv_that_is_installed_knows_the_variable() -> None:
