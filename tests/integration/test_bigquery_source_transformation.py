@@ -122,7 +122,7 @@ def test_type_overrides(syncing: BigquerySyncing) -> None:
 
 def test_a_text_that_is_no_number_fails_the_run(syncing: BigquerySyncing) -> None:
     message = transform(syncing, {"type_overrides": {"name": "INT64"}}).refused("column 'name' (STRING to INT64)")
-    assert message.startswith("column 'name' (STRING to INT64) has an invalid value.")
+    assert message.startswith("column 'name' (STRING to INT64) has an invalid value: INT64 holds whole numbers")
     assert syncing.left_over() == []
 
 
