@@ -16,7 +16,7 @@ from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.schema import Field, Schema
 from sync_pipeline.smart_sync.interval import BEGINNING, SyncInterval
 from sync_pipeline.sources.access import check_names
-from sync_pipeline.sources.csv_batches import TextForm, checked_parts
+from sync_pipeline.sources.csv_batches import checked_parts
 from sync_pipeline.sources.interval_query import IntervalQuery
 from sync_pipeline.sources.reading import ReadRows
 from sync_pipeline.sources.source import DeadLetter, ReadPlan, ReadSplit, SourceClock, SourceDescription, SplitReader
@@ -76,7 +76,7 @@ class SqliteReader(SplitReader):
     def read(self, split: ReadSplit) -> Generator[pa.Table | DeadLetter]:
         with connected(self.file) as connection:
             rows = connection.execute(split.statement)
-            yield from checked_parts((tuple(map(_text, row)) for row in rows), self.schema, TextForm())
+            yield from checked_parts((tuple(map(_text, row)) for row in rows), self.schema)
 
 
 def _text(value: object) -> str | None:

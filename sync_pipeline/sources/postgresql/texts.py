@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from sync_pipeline.sources.csv_batches import TextForm
+from sync_pipeline.sources.checked_text import TextForm
 from sync_pipeline.transforms.json_texts import Origin
 from sync_pipeline.transforms.rejected_values import LIMITS, null_value
 
