@@ -58,7 +58,7 @@ def test_value_is_not_shown_by_a_dataclass_around_it() -> None:
 
 def test_does_not_change() -> None:
     secret = Secret("postgresql_password", "hunter2")
-    with pytest.raises(AttributeError, match="does not change"):
+    with pytest.raises(AttributeError, match="is immutable"):
         secret._value = "other"
     assert secret.resolve() == "hunter2"
 
