@@ -1,4 +1,4 @@
-"""A run: decide everything, then read, transform, stage and publish."""
+"""A run: plan, then read, transform, stage and publish."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ _LOGGER = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run what the command line asks for and return the exit code; `argv` is without the program's name.
+    """Run the sync of a command line and return the exit code. `argv` excludes the program's name.
 
-    0: done, or submitted. 2: the parameters, the query or the data have to change. 1: anything else.
+    0: done, or submitted. 2: the parameters, the query or the data must change. 1: any other error.
     """
     start_logging()
     try:
@@ -50,7 +50,7 @@ def main(argv: Sequence[str]) -> int:
     except SyncError as error:
         return _failed(error)
     except RuntimeError as error:
-        # A runner with workers in other processes hands over their errors as text.
+        # A runner with workers in other processes reports their errors as text.
         from_worker = error_from_worker(str(error))
         if from_worker is None:
             raise
@@ -65,20 +65,20 @@ def _failed(error: SyncError) -> int:
 
 
 def build_pipeline(plan: RunPlan, options: PipelineOptions) -> beam.Pipeline:
-    """Return the run as Beam steps, the same for one table and for many; nothing has been read yet.
+    """Return the Beam steps of the run, the same for one table and for many. Reads nothing.
 
     Elements are pairs of a table's number in the plan and a split, a batch, a dead letter, a file or a failure.
     """
     pipeline = beam.Pipeline(options=options)
     tables = {table.number: table for table in plan.tables if table.selection is None}
     if not tables:
-        # Queries move the rows: there is nothing to read, and nothing to stage.
+        # Queries move the rows, so the run reads and stages nothing.
         pipeline | "NoFiles" >> beam.Create([]) | "Publish" >> PublishStagedFiles(plan)
         return pipeline
     splits = [(number, split) for number, table in tables.items() for split in table.read.splits]
     partitions = pipeline | "Partitions" >> beam.Create(splits, reshuffle=False)
     if len(splits) > 1:
-        # Without it Beam would read all splits on the worker that made the list.
+        # Without a reshuffle, Beam would read all splits on the worker that created the list.
         partitions |= "SpreadPartitions" >> beam.Reshuffle()
     rows = partitions | "Read" >> read_tables(tables.values(), plan.run.id)
     files = rows[BATCHES] | "Transform" >> ApplyTransformation(
@@ -98,7 +98,7 @@ def build_pipeline(plan: RunPlan, options: PipelineOptions) -> beam.Pipeline:
 
 
 def read_tables(tables: Iterable[TableSync], run_id: str) -> beam.PTransform:
-    """Return the transform from the splits of tables to their batches, dead letters and failures."""
+    """Return the transform that reads the splits of tables into batches, dead letters and failures."""
     sources = {table.number: open_source(table.config) for table in tables}
     reads = {
         table.number: TableRead(
@@ -108,15 +108,15 @@ def read_tables(tables: Iterable[TableSync], run_id: str) -> beam.PTransform:
         )
         for table in tables
     }
-    # Tables of one run have one kind of source.
+    # All tables of a run have the same source.
     return next(iter(sources.values())).transform(reads, run_id)
 
 
 def run(config: SyncConfig, options: PipelineOptions) -> PipelineResult | None:
-    """Plan the run and start it; with `dry_run` print the plan and start nothing.
+    """Plan the run and start it. With `dry_run`, print the plan and start nothing.
 
-    On Dataflow this returns when the job is submitted, which is why all that follows the read is a step of the
-    pipeline. On a local runner it returns when the rows are published.
+    On Dataflow this returns when the job is submitted, so everything after the read is a step of the pipeline. On a
+    local runner it returns when the rows are published.
     """
     if runs_on_dataflow(options):
         complete_job_options(options, config, os.environ)
@@ -135,8 +135,8 @@ def run(config: SyncConfig, options: PipelineOptions) -> PipelineResult | None:
         _LOGGER.info("%s", line)
     if not runs_here(options):
         return build_pipeline(plan, options).run()
-    # Beam's DirectRunner would first try to fetch another runner from the network, and may run a failed
-    # pipeline a second time; FnApiRunner is the one it ends at.
+    # Beam's DirectRunner uses FnApiRunner in the end, but would first try to download another
+    # runner, and may run a failed pipeline twice.
     options.view_as(StandardOptions).runner = "FnApiRunner"
     show_own_lines_only()
     try:
@@ -145,16 +145,17 @@ def run(config: SyncConfig, options: PipelineOptions) -> PipelineResult | None:
             result.wait_until_finish()
         return result
     except BaseException:
-        # Nobody attempts the steps of this process again. What cannot be removed is logged, and hides no error.
+        # Nothing retries the steps of this process, so delete the staged files now. A failure to delete is only logged.
         for table in plan.tables:
             remove_staged_once(client, table)
         raise
 
 
 def staging_root(options: PipelineOptions) -> str:
-    """Return `gs://…/`, where all runs stage their files: under Beam's `temp_location`.
+    """Return `gs://…/`, the folder of all staged files under Beam's `temp_location`.
 
-    Raises ConfigError when that is missing or not in Cloud Storage.
+    Raises:
+        ConfigError: `temp_location` is missing or not in Cloud Storage.
     """
     cloud = options.view_as(GoogleCloudOptions)
     location = cloud.temp_location or cloud.staging_location
@@ -163,5 +164,5 @@ def staging_root(options: PipelineOptions) -> str:
             ["temp_location is missing: give a folder in Cloud Storage, such as --temp_location=gs://bucket/tmp"]
         )
     if not location.startswith("gs://"):
-        raise ConfigError([f"temp_location is {location}: BigQuery loads from Cloud Storage, give gs://bucket/folder"])
+        raise ConfigError([f"temp_location is {location}: BigQuery loads from Cloud Storage; give gs://bucket/folder"])
     return f"{location.rstrip('/')}/sync/"

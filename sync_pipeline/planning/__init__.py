@@ -1,1 +1,1 @@
-"""Planning: the launch asks source and destination, and decides everything. Nothing here writes."""
+"""Planning: queries source and destination at launch and makes all decisions. Never writes."""

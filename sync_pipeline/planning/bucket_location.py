@@ -1,4 +1,4 @@
-"""Whether the dataset can load from the bucket: asked at launch, as BigQuery would only say so after the read."""
+"""Checks at launch that the dataset can load from the bucket. BigQuery would report this only after the read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from google.cloud import storage
 
 from sync_pipeline.errors import ConfigError
 
-# Regions inside of BigQuery's multi-regions, by how their names begin. London and Zurich are not in the European Union.
+# Regions in BigQuery's multi-regions, by the prefix of their names. London and Zurich are not in the European Union.
 # https://cloud.google.com/bigquery/docs/locations#multi-regions
 _MULTI_REGIONS = {"us": ("us-", "nam"), "eu": ("europe-", "eur")}
 _NOT_IN_EU = frozenset({"europe-west2", "europe-west6"})
@@ -29,22 +29,23 @@ _SECONDS = 20
 
 
 def check_bucket(folder: str, project: str, locations: Collection[str]) -> list[str]:
-    """Return notes on what could not be checked, or may be refused.
+    """Check the locations. Return notes on loads that could not be checked or may be rejected.
 
     Args:
-        folder: `gs://…/`, from which rows are loaded.
-        project: whose client asks.
-        locations: of the datasets that load from it.
+        folder: `gs://…/`, the folder of the staged files.
+        project: the project of the Cloud Storage client.
+        locations: the locations of the datasets that load from the folder.
 
-    Raises ConfigError where a dataset cannot load from the bucket.
+    Raises:
+        ConfigError: a dataset cannot load from the bucket.
     """
     name = folder.removeprefix("gs://").partition("/")[0]
     try:
         bucket = storage.Client(project=project).get_bucket(name, timeout=_SECONDS, retry=None)
     except (exceptions.GoogleAPIError, google.auth.exceptions.GoogleAuthError, requests.RequestException) as error:
-        problem = f"temp_location: nobody could say where the bucket {name} is ({type(error).__name__})"
-        remedy = "grant the job's service account roles/storage.legacyBucketReader on it, which load jobs need as well"
-        return [f"{problem}: it has to be where the dataset is; {remedy}"]
+        problem = f"temp_location: the location of the bucket {name} is unknown ({type(error).__name__})"
+        remedy = "grant the job's service account roles/storage.legacyBucketReader on it, which load jobs need too"
+        return [f"{problem}: it must match the dataset's location; {remedy}"]
     location, parts = (bucket.location or "US").lower(), [part.lower() for part in bucket.data_locations or ()]
     notes = []
     for dataset in sorted({dataset.lower() for dataset in locations}):
@@ -53,14 +54,14 @@ def check_bucket(folder: str, project: str, locations: Collection[str]) -> list[
         problem = f"temp_location: the bucket {name} is in {location.upper()}, and the dataset in {dataset.upper()}"
         if dataset != "us":
             raise ConfigError([f"{problem}: BigQuery loads from there only within one location: use a bucket there"])
-        notes.append(f"{problem}: loading from there takes longer, and may be charged or refused: use a bucket in US")
+        notes.append(f"{problem}: the load takes longer, and may be billed or rejected: use a bucket in US")
     return notes
 
 
 def can_load(dataset: str, bucket: str, parts: Collection[str] = ()) -> bool:
-    """Whether a dataset loads from a bucket: in its region, or inside of its multi-region. Locations are in lower case.
+    """Whether a dataset can load from a bucket: in its region, or in its multi-region. Locations are in lower case.
 
-    `parts` are the two regions of a dual-region that is no predefined one.
+    `parts` are the two regions of a configurable dual-region.
     https://cloud.google.com/bigquery/docs/batch-loading-data#data-locations
     """
     if dataset == bucket or dataset in (parts or _DUAL_REGIONS.get(bucket, ())):

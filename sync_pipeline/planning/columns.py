@@ -1,4 +1,4 @@
-"""The columns of a table sync: what is read, as which types, and what the table has in the end."""
+"""The columns of a table sync: the columns to read with their types, and the columns of the table."""
 
 from __future__ import annotations
 
@@ -23,15 +23,14 @@ from sync_pipeline.transforms.batches import destination_name, read_schema, tran
 
 @dataclass(frozen=True)
 class TableColumns:
-    """What is read and what is written.
+    """The columns to read and to write.
 
     Attributes:
-        read: by source names.
-        transformation: what is done with the columns that are read; without constants that the destination does not
-            take.
-        layout: of the table as it is, or will be.
-        alterations: statements that make the table fit.
-        primary_key: by which rows are merged, by destination names; empty where they are not.
+        read: the columns to read, with source names.
+        transformation: the transformation of these columns, without constants that the destination lacks.
+        layout: the current or future layout of the table.
+        alterations: DDL statements that reconcile the table.
+        primary_key: the key of a merge, with destination names; empty to append.
     """
 
     read: Schema
@@ -43,20 +42,20 @@ class TableColumns:
 
     @property
     def schema(self) -> Schema:
-        """The columns that are written."""
+        """The columns to write."""
         return transform_schema(self.read, self.transformation)
 
 
 @dataclass(frozen=True)
 class _Incoming:
-    """The columns that come, before the destination is looked at.
+    """The incoming columns, before the comparison with the destination.
 
     Attributes:
-        read: by source names.
-        schema: by destination names.
+        read: the columns with source names.
+        schema: the columns with destination names.
         names: the destination's name of each source column.
         key: see `TableColumns.primary_key`.
-        layout: what Auto-Schema asks for, and in `layout_notes` what it leaves out.
+        layout: the layout that Auto-Schema requests; `layout_notes` says what it leaves out.
     """
 
     description: SourceDescription
@@ -73,7 +72,7 @@ class _Incoming:
 def plan_columns(
     config: SyncConfig, description: SourceDescription, destination: DestinationDescription
 ) -> TableColumns:
-    """Decide what is read and written, and how a new table is laid out. Raises SchemaError naming all that is wrong."""
+    """Decide which columns to read and write, and the layout of a new table. Raises SchemaError with all problems."""
     incoming = _incoming(config, description, destination)
     if destination.is_replaced:
         _check_policy_tags(incoming.schema, destination.table)
@@ -107,14 +106,14 @@ def _incoming(config: SyncConfig, description: SourceDescription, destination: D
 
 
 def _check_policy_tags(schema: Schema, table: ExistingTable | None) -> None:
-    """Raise SchemaError where the table that takes another's place would lack its policy tags."""
+    """Check a replacement of a table. Raises SchemaError when the new table would lack the policy tags."""
     existing = table.schema if table is not None else Schema(())
     tagged = dict.fromkeys((*schema.tagged_columns, *existing.tagged_columns))
     if tagged:
         raise SchemaError(
             f"delete_existing_table: {', '.join(tagged)} have policy tags, and the statement that replaces a table "
-            "cannot set them: anybody could read the columns. Use write_disposition=WRITE_TRUNCATE, which keeps the "
-            "table; or drop it yourself, and create it with the tags"
+            "cannot set them, so all readers could see the columns. Use write_disposition=WRITE_TRUNCATE, which keeps "
+            "the table; or drop it yourself, and create it with the tags"
         )
 
 
@@ -153,7 +152,7 @@ def _of_existing_table(config: SyncConfig, incoming: _Incoming, table: ExistingT
 
 
 def _differences(config: SyncConfig, incoming: _Incoming, table: ExistingTable) -> Differences:
-    """Return how the table differs. Raises SchemaError where that stops the run."""
+    """Return the differences of the table. Raises SchemaError when they stop the run."""
     transformation, names = incoming.transformation, incoming.names
     hashed = {names[name] for name in transformation.hash_fields if name in names}
     differences = compare(
@@ -178,10 +177,7 @@ def _differences(config: SyncConfig, incoming: _Incoming, table: ExistingTable) 
 
 
 def _as_loaded(field: Field, name: str, existing: Schema, types: Mapping[str, str], required: Collection[str]) -> Field:
-    """Return the column as it is read for an existing one: of its type, without NULL where it takes none.
-
-    Its numbers may have fewer digits. `name` is the column's in the destination.
-    """
+    """Return the column with the type, mode and digits of the existing column. `name` is its destination name."""
     there = existing.find(name)
     field = field.as_type(types.get(name, field.type))
     if there is not None and there.type == field.type in ("NUMERIC", "BIGNUMERIC"):
@@ -197,10 +193,10 @@ def _check_timestamp_column(smart_sync: SmartSyncConfig, description: SourceDesc
             f"({', '.join(read.names)}): Smart Sync needs it in the destination"
             f"{did_you_mean(name, read.names)}"
         )
-    # Rows that tell no type, such as those in which it is NULL, are read as the destination says.
+    # If all values are NULL, so that the type is unknown, the column is read as the destination's type.
     field = (read if description.has_dynamic_schema else description.schema).field(name)
     if field.type not in TIMESTAMP_TYPES:
         raise SchemaError(
-            f"smart_sync_timestamp_column: {name} is {field.source_type}: rows of one day or one number cannot be told "
-            "apart by it, and some would be lost: use a timestamp column"
+            f"smart_sync_timestamp_column: {name} is {field.source_type}, which does not distinguish rows of the same "
+            "day or number, so some would be lost: use a timestamp column"
         )

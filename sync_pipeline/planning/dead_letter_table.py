@@ -1,4 +1,4 @@
-"""The table that takes rejected rows: its columns, and whether it is there."""
+"""The dead letter table: its columns, and its state at launch."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from sync_pipeline.schema import REQUIRED, Field, Schema
 
 DEAD_LETTER_SCHEMA = Schema(
     (
-        Field("run_id", "STRING", REQUIRED, "the run that met the row"),
-        Field("failed_at", "TIMESTAMP", REQUIRED, "when that run began"),
-        Field("destination_table", "STRING", REQUIRED, "where the row should have gone"),
-        Field("column_name", "STRING", REQUIRED, "the columns whose values do not fit, by their source names"),
-        Field("reason", "STRING", REQUIRED, "why they do not fit"),
-        Field("source_row", "STRING", REQUIRED, "the row as JSON, every value as the source writes it"),
+        Field("run_id", "STRING", REQUIRED, "the run that rejected the row"),
+        Field("failed_at", "TIMESTAMP", REQUIRED, "start of that run"),
+        Field("destination_table", "STRING", REQUIRED, "the destination of the row"),
+        Field("column_name", "STRING", REQUIRED, "the columns with invalid values, by their source names"),
+        Field("reason", "STRING", REQUIRED, "why the values are invalid"),
+        Field("source_row", "STRING", REQUIRED, "the row as JSON, each value as the source's text"),
     )
 )
 
@@ -31,11 +31,11 @@ DEAD_LETTER_LAYOUT = TableLayout(partition_field="failed_at")
 
 @dataclass(frozen=True)
 class DeadLetterTable:
-    """Where rows that do not fit go.
+    """The table for rejected rows.
 
     Attributes:
-        location: of its dataset.
-        exists: False when it is created by the first row.
+        location: the location of its dataset.
+        exists: False if the first rejected row creates it.
     """
 
     table_id: str
@@ -44,7 +44,7 @@ class DeadLetterTable:
 
 
 def describe_dead_letters(client: bigquery.Client, table: TableId) -> DeadLetterTable:
-    """Return where dead letters go. Raises SchemaError when a table is there that cannot take them."""
+    """Describe the dead letter table. Raises SchemaError when an existing table lacks its columns."""
     dataset_id = f"{table.project}.{table.dataset}"
     location = describe_dataset(client, dataset_id, "dead_letter_table").location or "US"
     with translated_errors(f"look at dead_letter_table {table}"):
@@ -60,6 +60,6 @@ def describe_dead_letters(client: bigquery.Client, table: TableId) -> DeadLetter
     if missing:
         raise SchemaError(
             f"dead_letter_table: {table} has no columns {', '.join(missing)}: name a table that does not exist, "
-            "and it will be created"
+            "which the run then creates"
         )
     return DeadLetterTable(str(table), location, exists=True)

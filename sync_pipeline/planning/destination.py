@@ -1,7 +1,6 @@
-"""The destination at launch: what is there, and how it differs from what is coming.
+"""Describes the destination at launch. Never writes.
 
-Nothing here writes. The table is created when the rows are published, so that a run that fails before leaves
-the dataset as it found it.
+Publishing creates the table, so that a run that fails earlier leaves the dataset unchanged.
 """
 
 from __future__ import annotations
@@ -25,14 +24,14 @@ TIMESTAMP_TYPES = ("TIMESTAMP", "DATETIME")
 
 @dataclass(frozen=True)
 class ExistingTable:
-    """The destination table as it is.
+    """The existing destination table.
 
     Attributes:
-        required_filter_column: BigQuery refuses a query that does not filter by it; None where it requires no filter.
-        has_other_partitions: it is partitioned by the time of loading, or by ranges of integers, which no
-            `TableLayout` tells.
-        size: in logical bytes, which are what is billed.
-        options: what a table in its place has as well.
+        required_filter_column: the column that BigQuery requires queries to filter by; None without that requirement.
+        has_other_partitions: whether the table is partitioned by ingestion time or integer range, which `TableLayout`
+            cannot express.
+        size: logical bytes, which BigQuery bills.
+        options: options that a replacement table takes over.
     """
 
     schema: Schema
@@ -43,7 +42,7 @@ class ExistingTable:
     options: TableOptions = NO_OPTIONS
 
     def has_layout(self, layout: TableLayout) -> bool:
-        """Whether the table is partitioned and clustered just so."""
+        """Whether the table has exactly this partitioning and clustering."""
         return (
             not self.has_other_partitions
             and self.layout.partitioning == layout.partitioning
@@ -53,16 +52,16 @@ class ExistingTable:
 
 @dataclass(frozen=True)
 class DestinationDescription:
-    """Where the rows go.
+    """The destination at launch.
 
     Attributes:
-        location: of the dataset; jobs run there.
-        table: None when there is none.
-        observed_at: BigQuery's clock before the table was looked at.
-        partitions_expire: the dataset deletes partitions by age, also while a load is writing them.
-        is_replaced: the table goes away with its rows, and another one takes its place.
-        new_tables_expire: after so long the dataset deletes a table that is created in it; None for never.
-        ignores_case: the dataset does not tell names of tables apart that differ in case.
+        location: the dataset's location, in which jobs run.
+        table: the existing table, or None.
+        observed_at: BigQuery's clock before the table was queried.
+        partitions_expire: whether the dataset deletes partitions by age, even during a load.
+        is_replaced: whether the run replaces the table.
+        new_tables_expire: time after which the dataset deletes a new table; None for never.
+        ignores_case: whether the dataset ignores case in names of tables.
     """
 
     location: str
@@ -75,15 +74,17 @@ class DestinationDescription:
 
     @property
     def kept_table(self) -> ExistingTable | None:
-        """The table that the rows go to, with its columns and layout; None where a new one is made for them."""
+        """The existing table that the rows are loaded into; None if the run creates a new one."""
         return None if self.is_replaced else self.table
 
 
 def describe_destination(client: bigquery.Client, config: DestinationConfig) -> DestinationDescription:
-    """Return the dataset's location and the table as it is.
+    """Describe the dataset and the table.
 
-    Raises ConfigError or PublishError when the dataset cannot be seen, SchemaError when the table cannot be loaded, or
-    must not be created.
+    Raises:
+        ConfigError: the dataset does not exist.
+        PublishError: BigQuery rejected the request.
+        SchemaError: the table cannot be loaded, or is missing and must not be created.
     """
     dataset_id = f"{config.project}.{config.dataset}"
     dataset = describe_dataset(client, dataset_id, "destination_bigquery_dataset")
@@ -118,7 +119,7 @@ def describe_destination(client: bigquery.Client, config: DestinationConfig) -> 
 
 
 def _check_staging_dataset(client: bigquery.Client, config: DestinationConfig, location: str) -> None:
-    """Raise ConfigError unless the query that publishes can read the dataset of the staging table."""
+    """Check the staging dataset. Raises ConfigError when the publishing query cannot use it."""
     if config.staging_dataset is None:
         return
     dataset = describe_dataset(client, f"{config.project}.{config.staging_dataset}", "staging_dataset")
@@ -126,7 +127,7 @@ def _check_staging_dataset(client: bigquery.Client, config: DestinationConfig, l
         problem = (
             f"staging_dataset: {config.staging_dataset} is in {dataset.location}, and the destination in {location}"
         )
-        raise ConfigError([f"{problem}: a query has one location; name a dataset in the same one"])
+        raise ConfigError([f"{problem}: a query runs in one location; name a dataset in the same one"])
 
 
 def _existing(table: bigquery.Table) -> ExistingTable:
@@ -151,7 +152,7 @@ def _existing(table: bigquery.Table) -> ExistingTable:
 
 
 def describe_dataset(client: bigquery.Client, dataset_id: str, parameter: str) -> bigquery.Dataset:
-    """Return the dataset. Raises ConfigError, naming the parameter, when there is none; PublishError otherwise."""
+    """Return the dataset. Raises ConfigError when it does not exist, PublishError when BigQuery rejects the request."""
     with translated_errors(f"find the dataset {dataset_id}"):
         try:
             return client.get_dataset(dataset_id, retry=REQUEST_RETRY)
@@ -162,10 +163,10 @@ def describe_dataset(client: bigquery.Client, dataset_id: str, parameter: str) -
 
 
 def clock(client: bigquery.Client, location: str) -> datetime:
-    """Return BigQuery's own clock: what a job did that ended before is seen by whoever looks from now on."""
+    """Return BigQuery's own clock. Later queries see the results of all jobs that ended before it."""
     with translated_errors("run a query"):
         job = client.query("SELECT 1", location=location, retry=REQUEST_RETRY, job_retry=None)
         job.result()
     created = job.created
-    assert isinstance(created, datetime), "BigQuery tells when a job was created"
+    assert isinstance(created, datetime), "every BigQuery job has a creation time"
     return created

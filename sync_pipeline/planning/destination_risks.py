@@ -1,4 +1,4 @@
-"""What may surprise about the destination: sentences for the plan."""
+"""Warnings about the destination, for the plan."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sync_pipeline.planning.destination import DestinationDescription
 from sync_pipeline.planning.plan import TableSync, WriteMode
 from sync_pipeline.schema import Schema
 
-# Partitions that are deleted later than this hold what nobody expects to be loaded again.
+# With a longer expiration, expired partitions hold only data that is not loaded again.
 _A_DAY = timedelta(days=1)
 
 
@@ -22,35 +22,35 @@ def table_risks(
     layout: TableLayout,
     write_mode: WriteMode,
 ) -> Iterable[str]:
-    """Yield what may surprise about the table that is written: what BigQuery deletes, trusts and protects."""
+    """Yield warnings about expiration, declared keys and policy tags of the destination table."""
     table, table_id = destination.table, config.destination.table_id
     yield from _expirations(config, destination, layout)
     if layout.primary_key and write_mode is WriteMode.APPEND:
-        yield "the table declares a primary key, but append keeps every version: BigQuery trusts the key"
+        yield "the table declares a primary key, but append keeps every version: BigQuery relies on the key"
     tagged = ", ".join(schema.tagged_columns)
     if tagged and table is None:
         yield (
             f"{table_id} is created with the policy tags of {tagged}: the job's service account needs "
-            "bigquery.tables.setCategory, which roles/bigquery.dataOwner on the dataset has and dataEditor has not; or "
-            "create the table yourself, or leave the columns out with exclude_fields"
+            "bigquery.tables.setCategory, which roles/bigquery.dataOwner on the dataset has and dataEditor lacks; or "
+            "create the table yourself, or exclude the columns with exclude_fields"
         )
 
 
 def staging_risks(plan: TableSync, existing: Schema | None) -> Iterable[str]:
-    """Yield a sentence where protected columns lie unprotected in the staging table."""
+    """Yield a warning if columns with policy tags are unprotected in the staging table."""
     tagged = {name.lower() for name in (*plan.schema.tagged_columns, *(existing.tagged_columns if existing else ()))}
     staged = ", ".join(name for name in plan.schema.names if name.lower() in tagged)
     is_staged = plan.selection is None and plan.needs_staging_table
     if staged and is_staged and plan.config.destination.staging_dataset is None:
         yield (
-            f"{staged} have policy tags, and lie without them in a staging table beside the destination until the rows "
-            "are published: give staging_dataset, a dataset that nobody but the job's service account may read"
+            f"{staged} have policy tags, but a staging table in the destination's dataset lacks the tags until the "
+            "rows are published: give staging_dataset, a dataset that only the job's service account may read"
         )
 
 
 def _expirations(config: SyncConfig, destination: DestinationDescription, layout: TableLayout) -> Iterable[str]:
     table, table_id, dataset = destination.table, config.destination.table_id, config.destination.dataset
-    again = "and the next run after it loads everything once more" if config.smart_sync is not None else "with all rows"
+    again = "and the next run after it loads everything again" if config.smart_sync is not None else "with all rows"
     if table is not None and table.options.expires is not None:
         yield (
             f"{table_id} expires: BigQuery deletes it at {table.options.expires:%Y-%m-%d %H:%M} UTC, {again}. ALTER "
@@ -70,4 +70,4 @@ def _expirations(config: SyncConfig, destination: DestinationDescription, layout
         whose = f"the dataset {dataset} expires partitions by age"
     else:
         return
-    yield f"{whose}: rows in older ones vanish while they are loaded, and the run then fails"
+    yield f"{whose}: BigQuery deletes rows of older partitions during the load, and the run then fails"

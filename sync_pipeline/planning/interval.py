@@ -1,4 +1,4 @@
-"""The interval of a run: from the latest timestamp of the destination to where the source's rows are complete."""
+"""Determines the interval of a run: from the destination's latest timestamp to the source's safe upper bound."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from sync_pipeline.transforms.batches import destination_name
 
 @dataclass(frozen=True)
 class PlannedInterval:
-    """What a run reads.
+    """The interval of a run.
 
     Attributes:
-        interval: None without Smart Sync: all rows.
-        timestamp_column: Smart Sync's, by its name in the destination; None without it.
-        risks: sentences for the plan.
+        interval: None without Smart Sync, for all rows.
+        timestamp_column: the destination's name of Smart Sync's timestamp column; None without Smart Sync.
+        risks: warnings for the plan.
     """
 
     interval: SyncInterval | None = None
@@ -32,7 +32,7 @@ class PlannedInterval:
 def plan_interval(
     client: bigquery.Client, config: SyncConfig, clock: SourceClock, destination: DestinationDescription
 ) -> PlannedInterval:
-    """Ask the destination how far it has come, and return what is to be read. Raises SchemaError or PublishError."""
+    """Query the destination's latest timestamp and return the interval. Raises SchemaError or PublishError."""
     smart_sync = config.smart_sync
     if smart_sync is None:
         return PlannedInterval()
@@ -55,7 +55,7 @@ def plan_interval(
     if latest.future is not None:
         risk = (
             f"{column} in the destination reaches {latest.future.isoformat()}, which lies in the source's future: such "
-            "rows do not count, and are read again when their time has come"
+            "rows do not count for the start, and are read again after that time"
         )
         risks = (risk,)
     return PlannedInterval(interval, column, risks)

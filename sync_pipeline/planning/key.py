@@ -1,4 +1,4 @@
-"""The primary key: by which columns rows are merged, and whether a new table declares them."""
+"""The primary key: the key columns of a merge, and whether a new table declares them."""
 
 from __future__ import annotations
 
@@ -15,23 +15,27 @@ from sync_pipeline.suggestions import did_you_mean
 
 @dataclass(frozen=True)
 class ChosenKey:
-    """The columns that tell rows apart, by source or destination names; none where rows are appended."""
+    """The key columns, with source or destination names; empty to append."""
 
     columns: tuple[str, ...]
     notes: tuple[str, ...] = ()
 
 
 def choose_key(config: SyncConfig, description: SourceDescription, read: Schema) -> ChosenKey:
-    """Return the key that was given, or else that of a source whose rows are updated in place.
+    """Return the given key, or else the key of a source that updates rows in place.
 
-    `read` are the columns that are read. Raises SchemaError where rows are read again and cannot be told apart.
+    Args:
+        read: the columns to read.
+
+    Raises:
+        SchemaError: parameters make the run read rows again, which without a key would be appended again.
     """
     default = description.default_primary_key
     if config.smart_sync is None or config.primary_key or not default:
         return ChosenKey(config.primary_key)
     key = ", ".join(default)
     if all(name in read for name in default):
-        note = f"merged by {key}, as rows of this source are updated in place and no primary_key was given"
+        note = f"merged by {key}, because the source updates rows in place and no primary_key is given"
         return ChosenKey(default, (note,))
     for given, name in (
         (config.smart_sync.lookback, "smart_sync_lookback_seconds"),
@@ -39,23 +43,24 @@ def choose_key(config: SyncConfig, description: SourceDescription, read: Schema)
     ):
         if given:
             raise SchemaError(
-                f"{name} reads rows again, and without {key}, which is left out, they would be appended again: load "
+                f"{name} reads rows again, and without {key}, which is excluded, they would be appended again: load "
                 f"{key}, or give primary_key"
             )
-    return ChosenKey((), (f"appended, as {key} is left out: a row that has changed is there once more",))
+    return ChosenKey((), (f"appended, because {key} is excluded: a changed row is added as a new version",))
 
 
 def key_columns(given: tuple[str, ...], schema: Schema, destination_names: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the key's columns by their destination names; they may be given by either name.
+    """Return the destination names of the key columns, which may be given by either name.
 
-    Raises SchemaError naming those that are missing, or cannot be compared.
+    Raises:
+        SchemaError: key columns are missing or cannot be compared; names all of them.
     """
     names = []
     problems = []
     for name_given in given:
         name = name_given if name_given in schema else destination_names.get(name_given, name_given)
         if name not in schema:
-            problems.append(f"there is no column {name_given}{did_you_mean(name_given, schema.names)}")
+            problems.append(f"the query has no column {name_given}{did_you_mean(name_given, schema.names)}")
             continue
         field = schema.field(name)
         if field.mode == REPEATED or field.type not in KEY_TYPES:
@@ -76,18 +81,18 @@ def with_key(
     *,
     cannot_repeat: bool,
 ) -> tuple[TableLayout, list[str]]:
-    """Return the layout of a new table with the key declared where the table cannot hold two rows of one key.
+    """Return the layout of a new table, with the key declared if the table cannot repeat a key.
 
     Args:
-        key: by which rows are merged.
-        source_key: the source's own key, by destination names; empty where it is not known, or not read.
-        cannot_repeat: each load replaces all rows, and the source returns a key of its own once.
+        key: the key of a merge.
+        source_key: the source's own key, with destination names; empty if unknown or not read.
+        cannot_repeat: whether each load replaces all rows and the source returns each key once.
     """
     notes = []
     clusterable = tuple(name for name in key if schema.field(name).type in CLUSTERING_TYPES)[:4]
     if clusterable and not layout.clustering_fields:
         layout = replace(layout, clustering_fields=clusterable)
-        notes.append(f"clustered by the primary key ({', '.join(clusterable)}), by which every merge looks rows up")
+        notes.append(f"clustered by the primary key ({', '.join(clusterable)}), which makes merges faster")
     if key:
         return with_declared_key(layout, key, schema), notes
     if source_key and cannot_repeat:
@@ -95,7 +100,7 @@ def with_key(
     if source_key:
         notes.append(
             f"the source's primary key ({', '.join(source_key)}) is not declared: appended rows, a join or child "
-            "tables may repeat it, and BigQuery trusts a declared key. With "
-            f"primary_key={','.join(source_key)} rows are merged instead"
+            "tables may repeat it, and BigQuery relies on a declared key. Set "
+            f"primary_key={','.join(source_key)} to merge rows instead"
         )
     return layout, notes

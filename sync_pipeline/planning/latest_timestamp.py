@@ -1,4 +1,4 @@
-"""Smart Sync's question to the destination: how far has it come?"""
+"""Queries the destination's latest timestamp, for Smart Sync."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sync_pipeline.planning.destination import TIMESTAMP_TYPES, ExistingTable
 from sync_pipeline.planning.row_security import check_answer
 from sync_pipeline.smart_sync.interval import LatestTimestamp
 
-# How far back the newest partitions reach that are asked first: a few, and as long as most tables stay without a row.
+# How far back the first query reaches: only a few partitions, but longer than most tables go without a new row.
 NEWEST = {
     "HOUR": timedelta(days=2),
     "DAY": timedelta(days=7),
@@ -27,16 +27,16 @@ NEWEST = {
 def latest_timestamp(
     client: bigquery.Client, table_id: str, column: str, table: ExistingTable, now: datetime, location: str
 ) -> LatestTimestamp:
-    """Ask the destination how far it has come.
+    """Return the destination's latest timestamp.
 
-    Only an empty table, or one with NULL in every row, answers None. Any other failure is an error, hidden rows too:
-    to take it for an empty table would load everything once more.
+    Only an empty table, or one with NULL in every row, gives None. Any failure, including hidden rows, is an error,
+    because treating the table as empty would load everything again.
     """
     field = table.schema.find(column)
     if field is None or field.type not in TIMESTAMP_TYPES:
         raise SchemaError(
             f"smart_sync_timestamp_column: {column} is {field.type_name if field else 'not'} in {table_id}: Smart Sync "
-            "needs it there as TIMESTAMP or DATETIME, to know how far the destination has come"
+            "needs it as TIMESTAMP or DATETIME, to find the latest timestamp"
         )
     value = now if field.type == "TIMESTAMP" else now.astimezone(UTC).replace(tzinfo=None)
     since = value - NEWEST[table.layout.partition_granularity] if _is_partitioned_by(table, field.name) else None
@@ -64,15 +64,15 @@ def latest_timestamp(
 
 
 def latest_timestamp_sql(table_id: str, column: str, table: ExistingTable, since: datetime | None = None) -> str:
-    """Return the query for the latest timestamp not in the source's future (@now), and for the latest of all.
+    """Return the query for the latest timestamp that is not in the source's future (@now), and the latest of all.
 
-    With `since` only the partitions from there on are read: where they hold a row that is not in the future, the answer
-    is that of the whole table.
+    With `since`, reads only partitions from then on. If they contain a row that is not in the future, the result is the
+    same as for the whole table.
     """
     timestamp = f"t.{quoted(column)}"
     filters = ""
     if since is not None:
-        # A literal, as BigQuery reads fewer partitions for a constant only.
+        # A literal, because BigQuery prunes partitions only by constants.
         literal = since.isoformat(sep=" ", timespec="microseconds")
         filters = f"\nWHERE {timestamp} >= {'DATETIME' if since.tzinfo is None else 'TIMESTAMP'} '{literal}'"
     elif table.required_filter_column:

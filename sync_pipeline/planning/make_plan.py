@@ -1,6 +1,6 @@
-"""Planning: source and destination are asked, and everything is decided, before a row is read. Nothing is written.
+"""Planning: queries source and destination and makes all decisions before the read. Never writes.
 
-Each step follows from those before it, and asks each question once:
+Each step builds on the previous ones and queries everything once:
 clock → destination → interval → columns → writing → reading → plan.
 """
 
@@ -28,7 +28,7 @@ from sync_pipeline.transforms.hashing import key_risks
 
 @dataclass(frozen=True)
 class _Decisions:
-    """What the steps of planning have found, in their order."""
+    """The results of the planning steps, in order."""
 
     config: SyncConfig
     clock: SourceClock
@@ -45,7 +45,7 @@ class _Decisions:
 
     @property
     def dataset_locations(self) -> set[str]:
-        """Where the datasets are that load from the bucket."""
+        """The locations of the datasets that load from the bucket."""
         letters = self.writing.dead_letters
         return {self.destination.location, *([letters.location] if letters is not None else [])}
 
@@ -53,20 +53,23 @@ class _Decisions:
 def make_plan(
     config: SyncConfig, source: Source, client: bigquery.Client, staging_root: str, started_at: datetime
 ) -> RunPlan:
-    """Ask source and destination, and decide everything. Writes nothing.
+    """Query source and destination, and make all decisions. Writes nothing.
 
     Args:
         staging_root: see `Run`.
-        started_at: the launcher's clock, for names and durations only.
+        started_at: the launcher's clock, only for names and durations.
 
-    Raises SourceError, SchemaError or PublishError.
+    Raises:
+        SourceError: the source cannot be read.
+        SchemaError: source and destination do not match.
+        PublishError: BigQuery rejected a request.
     """
     run = Run(new_run_id(started_at), started_at, client.project, staging_root)
     return RunPlan(run, (plan_table(config, source, client, run, 0),))
 
 
 def plan_table(config: SyncConfig, source: Source, client: bigquery.Client, run: Run, number: int) -> TableSync:
-    """Decide everything about one table, the `number`th of the run. Raises what `make_plan` raises."""
+    """Plan one table, the `number`th of the run. Raises the errors of `make_plan`."""
     with source.connect() as session:
         clock = session.clock
         destination = describe_destination(client, config.destination)
@@ -77,7 +80,7 @@ def plan_table(config: SyncConfig, source: Source, client: bigquery.Client, run:
         read = session.plan_read(columns.read, interval.interval)
     decisions = _Decisions(config, clock, destination, interval, description, columns, writing, read)
     method = _read_method(decisions)
-    # Only what is staged comes from the bucket.
+    # Only staged rows are loaded from the bucket.
     locations = decisions.dataset_locations if method.selection is None else ()
     bucket_notes = check_bucket(run.staging_root, client.project, locations) if locations else []
     plan = _plan(decisions, method, run, number)
@@ -100,7 +103,7 @@ def _read_method(decisions: _Decisions) -> ReadMethod:
 
 
 def _risks(decisions: _Decisions) -> Iterator[str]:
-    """Yield what may surprise, in the order in which it was found."""
+    """Yield all warnings, in the order in which they were found."""
     config, columns, costs = decisions.config, decisions.columns, decisions.writing.costs
     yield from config.warnings
     yield from decisions.clock.risks

@@ -1,4 +1,4 @@
-"""What a merge costs on demand, told before it runs."""
+"""Estimates the on-demand cost of a merge, for the plan."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 @dataclass(frozen=True)
 class MergeCosts:
-    """What every merge into the table reads at least.
+    """The minimum cost of each merge into the table.
 
     Attributes:
-        size: in bytes.
-        column: the partition column by which partitions are left out; None where the whole table is read.
+        size: bytes read.
+        column: the column that prunes partitions; None if the merge reads the whole table.
     """
 
     size: int
@@ -35,26 +35,26 @@ class MergeCosts:
 
     @property
     def dollars(self) -> float:
-        """The price on demand."""
+        """The on-demand price in dollars."""
         return self.size / 2**40 * DOLLARS_PER_TIB
 
     def __str__(self) -> str:
-        price = f"{size_text(self.size)}, about ${self.dollars:,.2f} a run on demand at ${DOLLARS_PER_TIB} per TiB"
+        price = f"{size_text(self.size)}, about ${self.dollars:,.2f} per run on demand at ${DOLLARS_PER_TIB} per TiB"
         if self.column is None:
             return f"the merge reads the whole table: {price}"
         return (
             f"the merge reads the key and {self.column.name} of all rows: {price}; and all columns of the partitions "
-            "that hold older versions of the rows"
+            "with older versions of the rows"
         )
 
     @property
     def risk(self) -> str | None:
-        """A sentence for the plan where a run costs more than one would think."""
+        """A warning for the plan if a run is expensive, else None."""
         if self.dollars < NOTABLE_DOLLARS:
             return None
         remedy = "run less often, or append and keep the newest versions in a view"
         if self.column is None:
-            remedy = f"partition the table by a column that seldom changes, such as created_at; or {remedy}"
+            remedy = f"partition the table by a column that rarely changes, such as created_at; or {remedy}"
         return f"{self}: {remedy}"
 
 
@@ -68,16 +68,16 @@ def merge_costs(
     required_filter_column: str | None,
     location: str,
 ) -> MergeCosts:
-    """Return what a merge into an existing table costs.
+    """Return the cost of a merge into an existing table.
 
-    Without pruning BigQuery bills all columns of the table, of which rows are updated.
+    Without pruning, BigQuery bills all columns of the whole table.
     https://cloud.google.com/bigquery/docs/estimate-costs#on-demand-query-size-calculation
     """
     if pruned_by is None:
         return MergeCosts(table_size)
     columns = ", ".join(f"t.{quoted(name)}" for name in dict.fromkeys((*key, pruned_by.name)))
     filters = f"\nWHERE {always_true_filter(f't.{quoted(required_filter_column)}')}" if required_filter_column else ""
-    with translated_errors(f"ask what reading the key of {table_id} costs"):
+    with translated_errors(f"estimate the cost of reading the key of {table_id}"):
         job = client.query(
             f"SELECT {columns}\nFROM {quoted(table_id)} AS t{filters}",
             job_config=bigquery.QueryJobConfig(dry_run=True, use_query_cache=False),
@@ -88,7 +88,7 @@ def merge_costs(
 
 
 def size_text(size: float) -> str:
-    """Return `1.5 GiB` of a number of bytes."""
+    """Return a number of bytes as text, such as `1.5 GiB`."""
     unit = 0
     while size >= 1024 and unit < len(_UNITS) - 1:
         size /= 1024

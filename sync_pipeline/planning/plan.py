@@ -1,4 +1,4 @@
-"""`RunPlan`: everything a run has decided at launch, table by table. The workers carry it out and decide nothing."""
+"""`RunPlan`: all decisions of a run, made at launch for each table. Workers only carry it out."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from sync_pipeline.smart_sync.bounds import TimestampBounds
 from sync_pipeline.smart_sync.interval import SyncInterval, timestamp_text
 from sync_pipeline.sources.source import ReadPlan, Selection
 
-# What `new_run_id` makes, and what `TableSync.name` makes of that.
+# The formats of `new_run_id` and of `TableSync.name`.
 RUN_ID = re.compile(r"(?P<began>[0-9]{8}T[0-9]{6})_[0-9a-f]{8}")
 TABLE_NAME = re.compile(rf"{RUN_ID.pattern}(_[1-9][0-9]*)?")
 
-# In place of a timestamp, for runs that do not depend on one.
+# Replaces the timestamp in names of runs that do not depend on one.
 NO_START = "none"
 
 
 class WriteMode(enum.Enum):
-    """What publishing does to the rows that are there; the value is how the plan says it."""
+    """What publishing does to existing rows. The value is the text in the plan."""
 
     APPEND = "append"
     MERGE = "merge"
@@ -42,14 +42,14 @@ class WriteMode(enum.Enum):
 
 @dataclass(frozen=True)
 class Run:
-    """What the tables of a run have in common.
+    """The common values of all tables of a run.
 
     Attributes:
-        id: names the run's staged files, staging tables and jobs.
-        started_at: the launcher's clock when planning began, aware, in UTC; for names and durations only.
-        job_project: the project whose BigQuery jobs publish the rows: always the destination's, as BigQuery takes an id
-            once in each project. https://cloud.google.com/bigquery/docs/reference/rest/v2/JobReference
-        staging_root: `gs://…/`, under which the runs into each table stage their files.
+        id: the run's id, part of the names of its staged files, staging tables and jobs.
+        started_at: the launcher's clock at the start of planning, aware, in UTC; only for names and durations.
+        job_project: the project of the publishing jobs. Always the destination's, because job ids are unique only in a
+            project. https://cloud.google.com/bigquery/docs/reference/rest/v2/JobReference
+        staging_root: `gs://…/`, the folder of all staged files.
     """
 
     id: str
@@ -60,37 +60,37 @@ class Run:
 
 @dataclass(frozen=True)
 class TableSync:
-    """Everything decided at launch for one table.
+    """The plan of one table, decided at launch.
 
     Attributes:
-        run: that it is a part of.
-        number: its place among the tables of the run, from 0: what elements carry to say which table they are about.
-        observed_at: BigQuery's clock just before the destination was looked at; see `publish_id`.
-        config: what was asked for, unchanged; what was decided has attributes of its own.
-        transformation: what is done with the columns that are read.
-        read: how the rows are read.
-        read_schema: the columns that are read, by their source names.
-        schema: the columns that are written.
-        interval: what Smart Sync reads, None without it.
-        location: of the destination's dataset.
-        creates_table: the destination does not exist.
-        write_mode: what happens to the rows that are there.
-        layout: of the table as it is, or will be.
-        required_filter_column: BigQuery refuses statements that do not filter by it; None where it needs none.
-        alterations: statements that make the table fit the columns, before the rows are published.
-        primary_key: by which rows are merged, of the destination's names; empty where they are not.
-        timestamp_column: Smart Sync's, by its name in the destination; None without it.
-        loads_all_columns: the existing table has no columns besides those that are written.
-        changes_layout: the table that is replaced is partitioned or clustered otherwise.
-        ignores_case: the dataset does not tell names of tables apart that differ in case.
-        dead_letters: where rows that do not fit go; None fails the run instead.
-        notes: sentences worth a reader's while; `risks` are those that may surprise.
-        selection: the rows as a query, where BigQuery moves them by itself and the workers read none; else None.
-        way: why the rows go that way, for a source that has two; else empty.
-        pruned_by: the destination's partition column where a merge leaves partitions out by it; else None.
-        merge_costs: a sentence on what a merge costs, empty where there is none.
-        options: of the existing table, which one in its place has as well.
-        transport: what protects the connection to the source, empty where it is not ours.
+        run: the run that it belongs to.
+        number: its index among the tables of the run, from 0. Elements carry it to identify their table.
+        observed_at: BigQuery's clock just before the destination was queried; see `publish_id`.
+        config: the given configuration, unchanged. Decisions are separate attributes.
+        transformation: the transformation of the columns to read.
+        read: the plan of the read.
+        read_schema: the columns to read, with source names.
+        schema: the columns to write.
+        interval: Smart Sync's interval, None without it.
+        location: the location of the destination's dataset.
+        creates_table: whether the destination does not exist.
+        write_mode: what happens to existing rows.
+        layout: the current or future layout of the table.
+        required_filter_column: the column that BigQuery requires statements to filter by, or None.
+        alterations: DDL statements that reconcile the table before publishing.
+        primary_key: the key of a merge, with destination names; empty to append.
+        timestamp_column: the destination's name of Smart Sync's timestamp column; None without it.
+        loads_all_columns: whether the run writes all columns of the existing table.
+        changes_layout: whether the replaced table has another partitioning or clustering.
+        ignores_case: whether the dataset ignores case in names of tables.
+        dead_letters: the table for rejected rows; None fails the run instead.
+        notes: sentences for information; `risks` are warnings.
+        selection: the rows as a query, with query pushdown; None if workers read the rows.
+        way: the reason for the read method, for a source with two; else empty.
+        pruned_by: the partition column that prunes partitions in a merge; else None.
+        merge_costs: a sentence on the cost of a merge, else empty.
+        options: options of the existing table that a replacement takes over.
+        transport: the encryption of the connection to the source; empty for connections of Google's clients.
     """
 
     run: Run
@@ -129,7 +129,7 @@ class TableSync:
 
     @property
     def destination_identity(self) -> str:
-        """The destination's id, the same for all names that are one table."""
+        """The destination's id, in lower case if the dataset ignores case."""
         return self.table_id.lower() if self.ignores_case else self.table_id
 
     @property
@@ -138,26 +138,26 @@ class TableSync:
 
     @property
     def name(self) -> str:
-        """What the table's files, tables and jobs of this run are named by: the first table's by the run alone."""
+        """The name part of this run's files, tables and jobs for the table; for the first table, just the run's id."""
         return f"{self.run.id}_{self.number}" if self.number else self.run.id
 
     @property
     def staging_root(self) -> str:
-        """Where all runs into this table stage their files.
+        """The folder of all runs into this table.
 
-        Readable, and different for every table: a run removes what earlier runs left in its own tables' folders only.
+        Distinct for each table, because a run deletes orphaned files only in its own tables' folders.
         """
         readable = re.sub("[^A-Za-z0-9_.-]", "_", self.table_id)
         return f"{self.run.staging_root}{readable}-{hashlib.sha256(self.table_id.encode()).hexdigest()[:8]}/"
 
     @property
     def staging_folder(self) -> str:
-        """Where the run stages its files; its name tells from which timestamp the run started, and which run it is."""
+        """The folder of this run's staged files. Its name contains the run's start and id."""
         return f"{self.staging_root}start={self.staging_start},run={self.name}/"
 
     @property
     def staging_start(self) -> str:
-        """The timestamp the run started from as text that sorts by time; the empty destination comes first of all."""
+        """The timestamp that the run started from, as text that sorts by time; an empty destination sorts first."""
         if self.publish_id is None or self.interval is None:
             return NO_START
         latest = self.interval.latest
@@ -169,22 +169,22 @@ class TableSync:
 
     @property
     def kms_key(self) -> str | None:
-        """The key of the tables that the run creates, but for dead letters; None for their dataset's default."""
+        """The key of tables that the run creates, except dead letters; None for the dataset's default."""
         return self.config.destination.kms_key or self.options.kms_key
 
     @property
     def replacement_options(self) -> Mapping[str, str]:
-        """The options of a table that takes the destination's place, as expressions of GoogleSQL."""
+        """The options of a replacement table, as GoogleSQL expressions."""
         return replace(self.options, kms_key=self.kms_key).sql(self.layout)
 
     @property
     def replacement_table_id(self) -> str:
-        """The table that is built beside the destination, to take its place."""
+        """The table that is built to replace the destination."""
         return self._beside("_replacement")
 
     @property
     def replaced_table_id(self) -> str:
-        """What the destination is called while its replacement takes its place."""
+        """The temporary name of the destination during its replacement."""
         return self._beside("_replaced")
 
     def _beside(self, kind: str) -> str:
@@ -193,10 +193,10 @@ class TableSync:
 
     @property
     def needs_staging_table(self) -> bool:
-        """Whether one load job cannot publish: JSON is parsed on the way; a query merges rows, or replaces a table.
+        """Whether one load job cannot publish: JSON columns need parsing, and merges and replacements need a query.
 
-        A load job that replaces all rows has to load all columns, and each of its partitions counts towards the 30,000
-        that load jobs may change a day. https://cloud.google.com/bigquery/quotas#partitioned_tables
+        A load job that replaces all rows must load all columns, and each of its partitions counts towards the limit of
+        30,000 modifications per day. https://cloud.google.com/bigquery/quotas#partitioned_tables
         """
         if self.schema.rebuilt_columns or self.write_mode in (WriteMode.MERGE, WriteMode.REPLACE):
             return True
@@ -205,12 +205,12 @@ class TableSync:
 
     @property
     def max_partitions(self) -> int:
-        """The most partitions of the destination the run may write to: a MERGE is one statement, rows can be parted."""
+        """Maximum number of partitions that the run may write to. A MERGE is one statement; other modes use several."""
         return MAX_PARTITIONS_PER_JOB if self.write_mode is WriteMode.MERGE else MAX_PARTITIONS_PER_TABLE
 
     @property
     def bounds(self) -> TimestampBounds | None:
-        """What the timestamps of the rows must keep to; None without Smart Sync."""
+        """The bounds of the rows' timestamps; None without Smart Sync."""
         if self.interval is None or self.timestamp_column is None:
             return None
         smart_sync = self.config.smart_sync
@@ -221,9 +221,9 @@ class TableSync:
 
     @property
     def publish_id(self) -> str | None:
-        """Return the id that the publishing job shares with other runs of the same sync from the same timestamp.
+        """Return the publishing job's id, shared by all runs of the sync that start from the same timestamp.
 
-        BigQuery takes an id once, so one of them publishes. None where every run publishes all it has read.
+        BigQuery accepts an id once, so only one of them publishes. None if every run publishes what it has read.
         """
         if self.interval is None or self.write_mode not in (WriteMode.APPEND, WriteMode.MERGE):
             return None
@@ -234,10 +234,13 @@ class TableSync:
 
 @dataclass(frozen=True)
 class RunPlan:
-    """Everything decided at launch. Raises ConfigError when two tables have one destination.
+    """The plan of a run, decided at launch.
 
     Attributes:
-        tables: at least one; the number of each is its place.
+        tables: at least one; the number of each is its index.
+
+    Raises:
+        ConfigError: two tables have the same destination.
     """
 
     run: Run
@@ -245,8 +248,8 @@ class RunPlan:
 
     def __post_init__(self) -> None:
         if [table.number for table in self.tables] != list(range(len(self.tables))):
-            raise ValueError("the number of a table is its place in the plan")
-        # Of two runs from one timestamp one publishes, and so it would be with two tables of a run.
+            raise ValueError("the number of a table must be its index in the plan")
+        # Two tables with one destination would share the publishing job's id, so only one would publish.
         counts = Counter(table.destination_identity for table in self.tables)
         repeated = [table_id for table_id, count in counts.items() if count > 1]
         if repeated:
@@ -254,7 +257,7 @@ class RunPlan:
 
 
 def staging_table_id(destination: DestinationConfig, name: str) -> str:
-    """Return a staging table, which lies beside the destination unless another dataset was given.
+    """Return the id of a staging table, in `staging_dataset` or else in the destination's dataset.
 
     `name`: see `TableSync.name`.
     """
@@ -262,5 +265,5 @@ def staging_table_id(destination: DestinationConfig, name: str) -> str:
 
 
 def new_run_id(started_at: datetime) -> str:
-    """Return a name that sorts by time and that no other run has: `20250722T150000_1f0c9a7b`."""
+    """Return a unique id that sorts by time, such as `20250722T150000_1f0c9a7b`."""
     return f"{started_at:%Y%m%dT%H%M%S}_{uuid.uuid4().hex[:8]}"

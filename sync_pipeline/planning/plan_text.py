@@ -1,4 +1,4 @@
-"""The text of a plan: a page for a person, and a few lines for the log."""
+"""The text of a plan: a page for the user, and a few lines for the log."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from sync_pipeline.printable import on_one_line
 
 
 def plan_lines(plan: RunPlan) -> list[str]:
-    """Return the plan in a few single lines for each table, for the log."""
+    """Return the plan as a few single lines per table, for the log."""
     return [line for table in plan.tables for line in table_lines(table)]
 
 
 def plan_page(plan: RunPlan) -> str:
-    """Return the plan as a page for a person, the tables one below another; `dry_run=true` prints it."""
+    """Return the plan as a page with all tables; `dry_run=true` prints it."""
     return "\n\n".join(table_page(table) for table in plan.tables)
 
 
 def table_lines(plan: TableSync) -> list[str]:
-    """Return what the plan says of one table in a few single lines."""
+    """Return the plan of one table as a few single lines."""
     lines = [
         f"plan: run {plan.run_id}: {plan.config.data_source} to {plan.table_id}, {_publishing(plan)}",
         f"plan: {len(plan.schema)} columns, {_parts(plan)}, rows: {_rows(plan)}",
@@ -42,7 +42,7 @@ def table_lines(plan: TableSync) -> list[str]:
 
 
 def table_page(plan: TableSync) -> str:
-    """Return what the plan says of one table as a page."""
+    """Return the plan of one table as a page."""
     sections = [
         ("Sync", _sync(plan)),
         ("Interval", _interval(plan)),
@@ -70,20 +70,20 @@ def _rows(plan: TableSync) -> str:
 
 def _parts(plan: TableSync) -> str:
     if plan.selection is not None:
-        return "selected by BigQuery itself"
+        return "query pushdown in BigQuery"
     why = f" ({plan.read.splitting})" if plan.read.splitting else ""
     count = len(plan.read.splits)
     return plan.read.how or f"{count} read split{'' if count == 1 else 's'}{why}"
 
 
 def _reading(plan: TableSync) -> str:
-    batches = "" if plan.selection is not None else f", at most {plan.config.batch_size:,} rows a batch"
+    batches = "" if plan.selection is not None else f", at most {plan.config.batch_size:,} rows per batch"
     return "\n".join(line for line in (f"{_parts(plan)}{batches}", plan.way, plan.read.costs) if line)
 
 
 def _interval(plan: TableSync) -> str:
     if plan.interval is None:
-        return "none: Smart Sync is off, the whole query is read"
+        return "none: Smart Sync is off; the run reads the whole query"
     assert plan.config.smart_sync is not None
     column = plan.config.smart_sync.timestamp_column
     return f"{column} in {plan.interval}{_clock(plan)}\nstart: {plan.interval.origin.value}"
@@ -110,9 +110,9 @@ def _publishing(plan: TableSync) -> str:
         parses = " that parses JSON" if plan.schema.rebuilt_columns else ""
         how = f"one load job into a staging table, then one query job{parses}"
     if plan.write_mode is WriteMode.REPLACE and plan.changes_layout:
-        how += "; the layout changes, so a new table is built and then renamed: for a moment there is no table"
+        how += "; the layout changes, so a new table is built and renamed: for a moment the table does not exist"
     key = f" by {', '.join(plan.primary_key)}" if plan.primary_key else ""
-    letters = f"; rows that do not fit go to {plan.dead_letters.table_id}" if plan.dead_letters else ""
+    letters = f"; rejected rows go to {plan.dead_letters.table_id}" if plan.dead_letters else ""
     return f"{plan.write_mode.value}{key}: {how}{letters}"
 
 

@@ -1,4 +1,4 @@
-"""The short way: rows that lie in BigQuery already are moved by one query job, and no worker reads them."""
+"""Chooses the read method: query pushdown, where one query job moves rows inside BigQuery, or reading by workers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sync_pipeline.transforms.in_sql import all_checks
 
 @dataclass(frozen=True)
 class ReadMethod:
-    """How the rows go, and why; `selection` is None where the workers read them."""
+    """The read method and its reason; `selection` is None if workers read the rows."""
 
     selection: Selection | None
     reason: str
@@ -22,14 +22,15 @@ class ReadMethod:
 def choose_read_method(
     selection: Selection | None, read: Schema, location: str, *, keeps_dead_letters: bool, has_hash_key: bool = False
 ) -> ReadMethod:
-    """Return the short way where it exists, unless the other one is demanded.
+    """Return query pushdown if it is possible and the user did not request the other method.
 
     Args:
-        read: the columns that are read, with the types they are read as.
-        location: of the destination.
-        has_hash_key: values are hashed with a key, which must not stand in a query.
+        read: the columns to read, with the types to read them as.
+        location: the destination's location.
+        has_hash_key: whether values are hashed with a key, which must not be in a query.
 
-    Raises ConfigError when the short way is demanded and does not exist, or would read more than is allowed.
+    Raises:
+        ConfigError: query pushdown is requested and not possible, or would read more than `maximum_bytes_billed`.
     """
     if selection is None:
         return ReadMethod(None, "")
@@ -39,7 +40,7 @@ def choose_read_method(
     if hindrance is None:
         _check_costs(selection)
         there = f"source and destination are both in {location}" if selection.location else "the query reads no table"
-        return ReadMethod(selection, f"one query moves the rows, and the workers read none: {there}")
+        return ReadMethod(selection, f"one query moves the rows, workers read none: {there}")
     if selection.demand == QUERY_METHOD:
         raise ConfigError([f"source_bigquery_read is '{QUERY_METHOD}', but {hindrance}: use auto or {STORAGE_METHOD}"])
     return ReadMethod(None, f"the workers read the rows: {hindrance}")
@@ -49,8 +50,8 @@ def _check_costs(selection: Selection) -> None:
     estimated, limit = selection.estimated_bytes, selection.maximum_bytes_billed
     if estimated is not None and limit is not None and estimated > limit:
         problem = (
-            f"maximum_bytes_billed is {limit:,}, but the query would read {estimated:,} bytes of the source, as "
-            "BigQuery's dry run estimates: read less, or allow more"
+            f"maximum_bytes_billed is {limit:,}, but the query would read {estimated:,} bytes of the source by "
+            "BigQuery's estimate: read less, or raise the limit"
         )
         raise ConfigError([problem])
 
@@ -58,13 +59,13 @@ def _check_costs(selection: Selection) -> None:
 def _blocker(
     selection: Selection, read: Schema, location: str, *, keeps_dead_letters: bool, has_hash_key: bool
 ) -> str | None:
-    """Return why one query cannot do it all, or None."""
+    """Return the reason why query pushdown is not possible, or None."""
     if selection.location is not None and selection.location.upper() != location.upper():
-        return f"the source is in {selection.location} and the destination in {location}, and a query has one location"
+        return f"the source is in {selection.location} and the destination in {location}, but a query has one location"
     if has_hash_key:
-        # The text and the parameters of a query are kept with its job, where others can read them.
-        return "hash_fields are hashed with hash_key, and a query would show the key"
+        # BigQuery stores the text and parameters of a query with its job, where other users can read them.
+        return "hash_fields are hashed with hash_key, and a query would expose the key"
     columns = dict.fromkeys(check.column for check in all_checks(selection.schema, read, "q"))
     if keeps_dead_letters and columns:
-        return f"rows may not fit ({', '.join(columns)}), and one statement cannot put them into dead_letter_table"
+        return f"rows may be invalid ({', '.join(columns)}), and one statement cannot also write dead_letter_table"
     return None

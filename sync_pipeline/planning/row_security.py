@@ -1,7 +1,7 @@
-"""What BigQuery hides from the job without an error: rows by row access policies, values by data masking.
+"""Detects rows that row access policies silently hide from the job, and values that data masking hides.
 
-A table whose rows are hidden looks empty, and would be loaded once more. So every question to the destination on which
-a decision rests is followed by one to the job that answered it.
+A table with hidden rows looks empty, so the run would load everything again. So after each query of the destination
+that a decision depends on, the run checks the statistics of that query's job.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sync_pipeline.planning.destination import DestinationDescription
 
 
 def has_row_policies(job: Any) -> bool:
-    """Whether a query that has ended read a table with row access policies, whatever they let through.
+    """Whether a finished query read a table with row access policies, even if they hide nothing.
 
     https://cloud.google.com/bigquery/docs/reference/rest/v2/Job#rowlevelsecuritystatistics
     """
@@ -27,7 +27,7 @@ def has_row_policies(job: Any) -> bool:
 
 
 def has_masked_values(job: Any) -> bool:
-    """Whether a query that has ended was given masked values.
+    """Whether a finished query received masked values.
 
     https://cloud.google.com/bigquery/docs/reference/rest/v2/Job#datamaskingstatistics
     """
@@ -37,22 +37,22 @@ def has_masked_values(job: Any) -> bool:
 def check_answer(
     client: bigquery.Client, job: Any, table_id: str, required_filter_column: str | None, location: str
 ) -> None:
-    """Raise SchemaError unless a query over the destination that has ended was shown all rows and true values."""
+    """Check a finished query of the destination. Raises SchemaError when rows or values were hidden from it."""
     if has_masked_values(job):
         raise SchemaError(
             f"destination_bigquery_table: data masking hides values of {table_id} from the job's service account, so "
-            "that nobody can tell what the table holds: grant it roles/datacatalog.categoryFineGrainedReader on the "
+            "the table's contents are unknown: grant it roles/datacatalog.categoryFineGrainedReader on the "
             "policy tags"
         )
     if not has_row_policies(job):
         return
-    # A policy that lets everything through counts as applied, too.
+    # A policy that hides nothing also counts as applied, so compare the number of rows.
     rows, counted = _rows(client, table_id), _count(client, table_id, required_filter_column, (), location)
     hidden = min(rows, _rows(client, table_id)) - counted[1]
     if hidden > 0:
         raise SchemaError(
             f"destination_bigquery_table: row access policies hide {hidden:,} rows of {table_id} from the job's "
-            "service account, so that nobody can tell what the table holds: run CREATE ROW ACCESS POLICY sync_sees_all "
+            "service account, so the table's contents are unknown: run CREATE ROW ACCESS POLICY sync_sees_all "
             f"ON {quoted(table_id)} GRANT TO ('serviceAccount:…') FILTER USING (TRUE) with its address"
         )
 
@@ -65,12 +65,15 @@ def check_visibility(
     merged_by: Sequence[str],
     was_asked: bool,
 ) -> None:
-    """Raise SchemaError where rows that are hidden from the job, or policies that protect them, would be lost.
+    """Check that the run loses no hidden rows and no policies.
 
     Args:
-        merged_by: the key by which rows are merged; empty where they are not.
-        was_asked: the table has been asked for its latest timestamp, which has shown whether rows are hidden, but not
-            which values of the key are.
+        merged_by: the key of a merge; empty to append.
+        was_asked: whether the query of the latest timestamp has already shown that no rows are hidden; it does not show
+            whether values of the key are.
+
+    Raises:
+        SchemaError: hidden rows, or policies that protect them, would be lost.
     """
     table = destination.table
     if table is None:
@@ -96,20 +99,21 @@ def check_table(
     protected_columns: Sequence[str] = (),
     is_replaced: bool = False,
 ) -> None:
-    """Raise SchemaError where a statement that finds rows would not see all, or would drop the table's policies.
-
-    For runs that ask the table nothing else.
+    """Check the table for a run that makes no other query of it.
 
     Args:
-        protected_columns: columns with policy tags that rows are found by; they are read, as masking depends on them.
-        is_replaced: the table is put away, and its policies with it.
+        protected_columns: key columns with policy tags; the check reads them, because masking depends on the columns.
+        is_replaced: whether the run replaces the table and thus drops its policies.
+
+    Raises:
+        SchemaError: rows are hidden from the run, or it would drop the table's policies.
     """
     job, _ = _count(client, table_id, required_filter_column, protected_columns, location)
     if is_replaced and has_row_policies(job):
         raise SchemaError(
-            f"delete_existing_table: {table_id} has row access policies, and the table that takes its place would show "
-            "all rows to everybody who may read it: load with write_disposition=WRITE_TRUNCATE, which keeps them, or "
-            "drop the table yourself"
+            f"delete_existing_table: {table_id} has row access policies, and the replacement table would show all rows "
+            "to all its readers: load with write_disposition=WRITE_TRUNCATE, which keeps them, or drop the table "
+            "yourself"
         )
     check_answer(client, job, table_id, required_filter_column, location)
 
@@ -117,7 +121,7 @@ def check_table(
 def _count(
     client: bigquery.Client, table_id: str, required_filter_column: str | None, columns: Sequence[str], location: str
 ) -> tuple[Any, int]:
-    """Return the job that counted the rows we see, and their number. It reads no column but those it has to name."""
+    """Count the visible rows. Return the job and the count. Reads only the columns that it has to name."""
     filters = f"\nWHERE {always_true_filter(f't.{quoted(required_filter_column)}')}" if required_filter_column else ""
     counts = ", ".join(["COUNT(*)", *(f"COUNT(t.{quoted(name)})" for name in columns)])
     with translated_errors(f"count the rows of {table_id}"):
@@ -133,11 +137,11 @@ def _count(
 
 
 def _rows(client: bigquery.Client, table_id: str) -> int:
-    """Return the number of rows by the table's metadata, which no policy hides; without those still being streamed."""
+    """Return the number of rows in the table's metadata, which includes hidden rows, but not the streaming buffer."""
     with translated_errors(f"look at the table {table_id}"):
         return int(client.get_table(table_id, retry=REQUEST_RETRY).num_rows or 0)
 
 
 def _statistics(job: Any, name: str) -> dict[str, Any]:
-    # The client has no properties for these.
+    # The client library has no properties for these statistics.
     return vars(job)["_properties"].get("statistics", {}).get(name) or {}

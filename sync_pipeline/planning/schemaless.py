@@ -1,4 +1,4 @@
-"""Rows that are open: they may have columns, and values of types, that nobody has seen yet, such as documents."""
+"""Columns of sources with a dynamic schema: rows, such as documents, may have columns and types not seen before."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from sync_pipeline.transforms.batches import destination_name
 
 
 def schemaless_schema(description: SourceDescription, existing: Schema, transformation: TransformationConfig) -> Schema:
-    """Return the columns that were seen, as the user wants them, and those of the destination that a row may have.
+    """Return the inferred columns with the user's types, and further columns of the destination that rows may have.
 
-    Whatever types were seen, each value is checked, so that a column may become any type. Every row has the key: where
-    there are rows and none has it, it was left out.
+    The read checks every value, so a column may have any type. Every row has the source's key; if the inferred columns
+    lack it, the user excluded it.
     """
     overrides = transformation.type_overrides
     seen = [field.as_type(overrides.get(field.name, field.type)) for field in description.schema]

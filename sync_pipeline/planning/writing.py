@@ -1,4 +1,4 @@
-"""How rows come into the destination: in which mode, at what cost, and where those go that do not fit."""
+"""Decides how rows are written: the write mode, its cost, and the dead letter table."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sync_pipeline.schema import Field
 
 @dataclass(frozen=True)
 class PlannedWriting:
-    """What happens to the table; see `TableSync` for what the attributes mean."""
+    """The decisions about writing; see `TableSync` for the attributes."""
 
     mode: WriteMode
     pruned_by: Field | None
@@ -32,9 +32,11 @@ class PlannedWriting:
 def plan_writing(
     client: bigquery.Client, config: SyncConfig, columns: TableColumns, destination: DestinationDescription
 ) -> PlannedWriting:
-    """Ask the destination what stands in the way of writing `columns`, and what that costs.
+    """Check that the destination accepts `columns`, and estimate the cost.
 
-    Raises SchemaError or PublishError.
+    Raises:
+        SchemaError: the run must not write to the table.
+        PublishError: BigQuery rejected a request.
     """
     table, table_id = destination.table, config.destination.table_id
     mode = write_mode(config, columns, destination)
@@ -63,7 +65,7 @@ def plan_writing(
 
 
 def write_mode(config: SyncConfig, columns: TableColumns, destination: DestinationDescription) -> WriteMode:
-    """Return what happens to the rows that are there."""
+    """Return what happens to existing rows."""
     if destination.is_replaced:
         return WriteMode.REPLACE
     if config.destination.write_disposition == "WRITE_TRUNCATE":

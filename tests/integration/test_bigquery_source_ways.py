@@ -67,15 +67,15 @@ def test_the_plan_tells_the_way_and_the_costs(syncing: BigquerySyncing) -> None:
     printed = syncing.run(dry_run="true", maximum_bytes_billed="5000").printed
     assert (
         "Reading\n"
-        "    selected by BigQuery itself\n"
-        "    one query moves the rows, and the workers read none: source and destination are both in US\n"
+        "    query pushdown in BigQuery\n"
+        "    one query moves the rows, workers read none: source and destination are both in US\n"
         "    reading the source: 48 bytes, as BigQuery's dry run estimates; maximum_bytes_billed is 5,000\n"
     ) in printed
     assert "append: one query job, from the source into the table" in printed
     printed = syncing.by("storage_api").run(dry_run="true", num_partitions="4").printed
     assert (
         "Reading\n"
-        "    Storage Read API, at most 4 streams, at most 1,000 rows a batch\n"
+        "    Storage Read API, at most 4 streams, at most 1,000 rows per batch\n"
         "    the workers read the rows: source_bigquery_read=storage_api\n"
         "    reading the source: 48 bytes, as BigQuery's dry run estimates; no maximum_bytes_billed is set\n"
     ) in printed
@@ -92,14 +92,14 @@ def test_a_dry_run_writes_nothing(syncing: BigquerySyncing) -> None:
 def test_another_location_is_read_by_the_workers(elsewhere: BigquerySyncing) -> None:
     run = elsewhere.run().succeeded()
     assert way(run) == (
-        "the workers read the rows: the source is in EU and the destination in US, and a query has one location"
+        "the workers read the rows: the source is in EU and the destination in US, but a query has one location"
     )
     assert elsewhere.query("SELECT * FROM items") == [(1, "a")]
 
 
 def test_the_query_cannot_be_demanded_across_locations(elsewhere: BigquerySyncing) -> None:
     elsewhere.by("query").run().refused(
-        "source_bigquery_read is 'query', but the source is in EU and the destination in US, and a query has one "
+        "source_bigquery_read is 'query', but the source is in EU and the destination in US, but a query has one "
         "location: use auto or storage_api"
     )
 
@@ -107,7 +107,7 @@ def test_the_query_cannot_be_demanded_across_locations(elsewhere: BigquerySyncin
 def test_rows_that_do_not_fit_go_to_the_dead_letter_table(syncing: BigquerySyncing) -> None:
     run = syncing.run(**as_number("name"), **letters_table(syncing)).succeeded()
     assert way(run) == (
-        "the workers read the rows: rows may not fit (name), and one statement cannot put them into dead_letter_table"
+        "the workers read the rows: rows may be invalid (name), and one statement cannot also write dead_letter_table"
     )
     assert (run.rows_loaded, run.report["dead_letters"]) == (2, "1")
     assert syncing.query("SELECT id, name FROM items ORDER BY id") == [(1, 10), (3, None)]
@@ -131,7 +131,7 @@ def test_a_key_that_is_null_is_a_dead_letter(syncing: BigquerySyncing) -> None:
 
 def test_the_query_cannot_be_demanded_with_dead_letters(syncing: BigquerySyncing) -> None:
     syncing.by("query").run(**as_number("name"), **letters_table(syncing)).refused(
-        "source_bigquery_read is 'query', but rows may not fit (name), and one statement cannot put them into "
+        "source_bigquery_read is 'query', but rows may be invalid (name), and one statement cannot also write "
         "dead_letter_table: use auto or storage_api"
     )
 

@@ -37,5 +37,5 @@ def test_a_bucket_elsewhere_is_refused(endpoints: Endpoints, bucket: str) -> Non
 
 def test_a_bucket_that_cannot_be_asked_about_is_noted(endpoints: Endpoints) -> None:
     [note] = check_bucket("gs://nobody-has-this/tmp/", endpoints.project, ["US"])
-    assert "nobody could say where the bucket nobody-has-this is (NotFound)" in note
+    assert "the location of the bucket nobody-has-this is unknown (NotFound)" in note
     assert "roles/storage.legacyBucketReader" in note

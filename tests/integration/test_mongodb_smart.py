@@ -29,7 +29,7 @@ def test_documents_are_merged_by_id(syncing: MongodbSyncing) -> None:
     syncing.insert(*({"_id": number, "v": number, "updated_at": LONG_AGO} for number in range(5)))
     first = syncing.smart().succeeded()
     assert first.rows_read == 5
-    assert "merged by _id, as rows of this source are updated in place and no primary_key was given" in first.notes
+    assert "merged by _id, because the source updates rows in place and no primary_key is given" in first.notes
     syncing.collection.update_one({"_id": 1}, {"$set": {"v": 100, "updated_at": now()}})
     syncing.insert({"_id": 9, "v": 9, "updated_at": now()})
     second = syncing.smart().succeeded()
@@ -84,7 +84,7 @@ def test_ids_of_one_type_at_a_time(syncing: MongodbSyncing, mode: str) -> None:
 def test_documents_without_their_id_are_appended(syncing: MongodbSyncing, parameters: dict[str, str]) -> None:
     syncing.insert({"_id": 1, "v": 1, "updated_at": LONG_AGO})
     run = syncing.smart(**parameters).succeeded()
-    assert "appended, as _id is left out: a row that has changed is there once more" in run.notes
+    assert "appended, because _id is excluded: a changed row is added as a new version" in run.notes
     syncing.collection.update_one({"_id": 1}, {"$set": {"v": 2, "updated_at": now()}})
     syncing.smart(**parameters).succeeded()
     assert syncing.rows("v", "v") == [(1,), (2,)]

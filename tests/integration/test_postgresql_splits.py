@@ -464,7 +464,7 @@ def test_a_run_in_parts(syncing: Syncing) -> None:
     assert (run.rows_read, run.rows_loaded) == (20000, 20000)
     assert syncing.query("SELECT COUNT(*), COUNT(DISTINCT id), SUM(id) FROM items") == [(20000, 20000, 200010000)]
     shown = syncing.run(num_partitions="3", dry_run="true")
-    assert "    3 read splits (by ranges of id, about 6,666 rows each), at most 1,000 rows a batch" in shown.printed
+    assert "    3 read splits (by ranges of id, about 6,666 rows each), at most 1,000 rows per batch" in shown.printed
 
 
 def test_a_run_in_parts_side_by_side(syncing: Syncing) -> None:

@@ -48,7 +48,7 @@ Query
 Rows
     about 2, as the source estimates
 Reading
-    1 read split \(one is enough for about 2 rows, 0 MiB\), at most 1,000 rows a batch
+    1 read split \(one is enough for about 2 rows, 0 MiB\), at most 1,000 rows per batch
 Columns
     id integer +->  id INT64 NOT NULL
     name text +->  name STRING
@@ -65,7 +65,7 @@ Table
 Publishing
     merge by id: one load job into a staging table, then one query job
 Notes
-    - clustered by the primary key \(id\), by which every merge looks rows up
+    - clustered by the primary key \(id\), which makes merges faster
 Risks
     - postgresql_password was given in plain text .*
 """

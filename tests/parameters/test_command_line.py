@@ -304,8 +304,5 @@ def test_required_parameter_without_value() -> None:
     given = {name: value for name, value in VALID.items() if name != "postgresql_host"}
     assert problems([*flags(given), "--postgresql_host"]) == [
         "--postgresql_host has no value; write --postgresql_host=VALUE",
-        (
-            "postgresql_host is missing: it is required when data_source is postgresql (or postgresql_instance in its "
-            "place)"
-        ),
+        ("postgresql_host is missing: it is required when data_source is postgresql (or postgresql_instance instead)"),
     ]

@@ -59,19 +59,19 @@ def risks(
         ),
         pytest.param(
             risks(TableOptions(partition_expiration_days=7)),
-            ["users expires partitions 7 day(s) after their date: rows in older ones vanish"],
+            ["users expires partitions 7 day(s) after their date: BigQuery deletes rows of older partitions"],
             id="partitions of the table expire",
         ),
         pytest.param(
             risks(partitions_expire=True),
-            ["the dataset production expires partitions by age: rows in older ones vanish"],
+            ["the dataset production expires partitions by age: BigQuery deletes rows of older partitions"],
             id="partitions of a new table expire",
         ),
         pytest.param(risks(TableOptions(), partitions_expire=True), [], id="an older table keeps its partitions"),
         pytest.param(risks(partitions_expire=True, layout=TableLayout()), [], id="no partitions"),
         pytest.param(
             risks(TableOptions(), layout=TableLayout(primary_key=("id",))),
-            ["the table declares a primary key, but append keeps every version: BigQuery trusts the key"],
+            ["the table declares a primary key, but append keeps every version: BigQuery relies on the key"],
             id="a declared key",
         ),
         pytest.param(risks(TableOptions(), schema=TAGGED), [], id="an existing table with tags"),
@@ -86,7 +86,7 @@ def test_table_risks(found: list[str], expected: list[str]) -> None:
     assert_told(found, expected)
 
 
-STAGED = ["mail have policy tags, and lie without them in a staging table beside the destination until"]
+STAGED = ["mail have policy tags, but a staging table in the destination's dataset lacks the tags until"]
 MERGED = plan({"primary_key": "id"}, schema=Schema((*USERS, Field("mail", "STRING"))), write_mode=WriteMode.MERGE)
 
 

@@ -54,5 +54,5 @@ def test_without_smart_sync_nothing_is_merged() -> None:
 )
 def test_rows_without_their_key_are_not_read_twice(parameters: dict[str, str]) -> None:
     smart = config('{"exclude_fields": ["_id"]}', enable_smart_sync="true", **parameters)
-    with pytest.raises(SchemaError, match="reads rows again, and without _id, which is left out"):
+    with pytest.raises(SchemaError, match="reads rows again, and without _id, which is excluded"):
         chosen(smart)

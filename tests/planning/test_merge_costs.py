@@ -8,9 +8,9 @@ from sync_pipeline.schema import Field
 
 def test_a_table_that_is_read_whole() -> None:
     costs = MergeCosts(10 * 2**40)
-    assert str(costs) == ("the merge reads the whole table: 10.0 TiB, about $62.50 a run on demand at $6.25 per TiB")
+    assert str(costs) == ("the merge reads the whole table: 10.0 TiB, about $62.50 per run on demand at $6.25 per TiB")
     assert costs.risk == (
-        f"{costs}: partition the table by a column that seldom changes, such as created_at; or run less often, or "
+        f"{costs}: partition the table by a column that rarely changes, such as created_at; or run less often, or "
         "append and keep the newest versions in a view"
     )
 
@@ -18,8 +18,8 @@ def test_a_table_that_is_read_whole() -> None:
 def test_a_table_of_which_partitions_are_left_out() -> None:
     costs = MergeCosts(2**40, Field("day", "DATE"))
     assert str(costs) == (
-        "the merge reads the key and day of all rows: 1.0 TiB, about $6.25 a run on demand at $6.25 per TiB; and all "
-        "columns of the partitions that hold older versions of the rows"
+        "the merge reads the key and day of all rows: 1.0 TiB, about $6.25 per run on demand at $6.25 per TiB; and all "
+        "columns of the partitions with older versions of the rows"
     )
     assert costs.risk == f"{costs}: run less often, or append and keep the newest versions in a view"
 

@@ -46,7 +46,7 @@ Query
 Rows
     about 1,234,567, as the source estimates
 Reading
-    2 read splits, at most 5,000 rows a batch
+    2 read splits, at most 5,000 rows per batch
 Columns
     id bigint                            ->  id INT64 NOT NULL
     name text                            ->  name STRING
@@ -65,7 +65,7 @@ Table
     PARTITION BY TIMESTAMP_TRUNC(`updated_at`, MONTH)
     CLUSTER BY `id`
 Publishing
-    merge by id: one load job into a staging table, then one query job that parses JSON; rows that do not fit go to \
+    merge by id: one load job into a staging table, then one query job that parses JSON; rejected rows go to \
 p-123456.lost.rows
 Notes
     - first note
@@ -78,7 +78,7 @@ Risks
 def test_the_page_of_a_plain_sync() -> None:
     alteration = "ALTER TABLE `my-project.production.users` ADD COLUMN IF NOT EXISTS `name` STRING"
     page = table_page(plan(alterations=(alteration,), write_mode=WriteMode.TRUNCATE))
-    assert "Interval\n    none: Smart Sync is off, the whole query is read\n" in page
+    assert "Interval\n    none: Smart Sync is off; the run reads the whole query\n" in page
     assert "Rows\n    unknown\n" in page
     assert f"Table\n    exists, neither partitioned nor clustered\n    {alteration}\n" in page
     assert page.endswith("Publishing\n    replace all rows: one load job\nNotes\n    none\nRisks\n    none seen")
@@ -96,7 +96,7 @@ def test_lines_are_single_lines() -> None:
     assert lines == [
         (
             "plan: run 20250722T150000_0a1b2c3d: postgresql to my-project.production.users, merge by id: one load job "
-            "into a staging table, then one query job that parses JSON; rows that do not fit go to p-123456.lost.rows"
+            "into a staging table, then one query job that parses JSON; rejected rows go to p-123456.lost.rows"
         ),
         "plan: 5 columns, 2 read splits, rows: about 1,234,567, as the source estimates",
         (

@@ -32,51 +32,51 @@ def choose(
         pytest.param(
             {},
             True,
-            "one query moves the rows, and the workers read none: source and destination are both in EU",
+            "one query moves the rows, workers read none: source and destination are both in EU",
             id="one location",
         ),
         pytest.param(
             {"location": "eu"},
             True,
-            "one query moves the rows, and the workers read none: source and destination are both in eu",
+            "one query moves the rows, workers read none: source and destination are both in eu",
             id="spelling",
         ),
         pytest.param(
             {"read": NUMBERS},
             True,
-            "one query moves the rows, and the workers read none: source and destination are both in EU",
+            "one query moves the rows, workers read none: source and destination are both in EU",
             id="casts that may fail",
         ),
         pytest.param(
             {"dead_letters": True},
             True,
-            "one query moves the rows, and the workers read none: source and destination are both in EU",
+            "one query moves the rows, workers read none: source and destination are both in EU",
             id="dead letters that cannot be",
         ),
         pytest.param(
             {"hash_key": True},
             False,
-            "the workers read the rows: hash_fields are hashed with hash_key, and a query would show the key",
+            "the workers read the rows: hash_fields are hashed with hash_key, and a query would expose the key",
             id="hashes with a key",
         ),
         pytest.param(
             {"location": "US"},
             False,
-            "the workers read the rows: the source is in EU and the destination in US, and a query has one location",
+            "the workers read the rows: the source is in EU and the destination in US, but a query has one location",
             id="two locations",
         ),
         pytest.param(
             {"read": NUMBERS, "dead_letters": True},
             False,
-            "the workers read the rows: rows may not fit (name), and "
-            "one statement cannot put them into dead_letter_table",
+            "the workers read the rows: rows may be invalid (name), and one statement cannot also write "
+            "dead_letter_table",
             id="casts and dead letters",
         ),
         pytest.param(
             {"read": SOURCE.with_required(["id"]), "dead_letters": True},
             False,
-            "the workers read the rows: rows may "
-            "not fit (id), and one statement cannot put them into dead_letter_table",
+            "the workers read the rows: rows may be invalid (id), and one statement cannot also write "
+            "dead_letter_table",
             id="keys and dead letters",
         ),
     ],
@@ -87,7 +87,7 @@ def test_auto(options: dict[str, object], is_short: bool, reason: str) -> None:
 
 def test_a_query_that_reads_no_table_runs_anywhere() -> None:
     is_short, reason = choose(replace(SELECTION, location=None), location="asia-east1")
-    assert (is_short, reason) == (True, "one query moves the rows, and the workers read none: the query reads no table")
+    assert (is_short, reason) == (True, "one query moves the rows, workers read none: the query reads no table")
 
 
 def test_a_query_that_would_read_too_much_is_refused_before_it_runs() -> None:
@@ -95,8 +95,8 @@ def test_a_query_that_would_read_too_much_is_refused_before_it_runs() -> None:
     with pytest.raises(ConfigError) as raised:
         choose(selection)
     assert str(raised.value) == (
-        "maximum_bytes_billed is 1,000,000,000, but the query would read 1,000,000,001 bytes of the source, as "
-        "BigQuery's dry run estimates: read less, or allow more"
+        "maximum_bytes_billed is 1,000,000,000, but the query would read 1,000,000,001 bytes of the source by "
+        "BigQuery's estimate: read less, or raise the limit"
     )
     assert choose(replace(selection, estimated_bytes=10**9))[0]
     assert choose(replace(selection, estimated_bytes=None))[0]

@@ -32,7 +32,7 @@ def test_workers_follow_the_parts(given: str, parts: int, start: int, most: int)
     line = choose_worker_count(options, parts)
     workers = options.view_as(WorkerOptions)
     assert (workers.num_workers, workers.max_num_workers) == (start, most)
-    assert line == f"plan: workers: {start} at the start, at most {most}, for {parts} part(s)"
+    assert line == f"plan: workers: {start} at the start, at most {most}, for {parts} read split(s)"
 
 
 @pytest.mark.parametrize(

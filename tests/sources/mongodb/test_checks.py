@@ -13,8 +13,8 @@ from tests.parameter_sets import CONNECTION_STRING, MONGODB, NULLS_LEFT_OUT, PAS
     [
         pytest.param(
             MONGODB | {"mongodb_host": ""},
-            "mongodb_host is missing: it is required when data_source is mongodb (or mongodb_connection_string in its "
-            "place)",
+            "mongodb_host is missing: it is required when data_source is mongodb (or mongodb_connection_string "
+            "instead)",
             id="mongodb_host",
         ),
         pytest.param(
