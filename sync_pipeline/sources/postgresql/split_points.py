@@ -126,6 +126,9 @@ def bounds_of(
         raise SourceQueryError(
             f"partition_column: the type of {column.name} has no order: name another column"
         ) from None
+    except psycopg2.errors.UndefinedObject:
+        # PostgreSQL has no type for several arrays in one array.
+        return f"{column.name} is an array, so its values cannot be sampled"
     except psycopg2.errors.InsufficientPrivilege:
         return f"the user may not read the values of {column.name}"
     finally:
