@@ -1,10 +1,11 @@
-# One image for both roles of a Flex Template: the launcher, which runs main.py once, and the workers. What the launcher
-# has checked and planned with is what the workers run, and neither installs anything when it starts.
+# One image for both roles of a Flex Template: the launcher, which runs main.py once, and the workers. So launcher and
+# workers run the same code, and neither installs anything at start.
 #
 #   docker build --build-arg IMAGE=REGION-docker.pkg.dev/PROJECT/REPOSITORY/sync-to-bigquery:TAG --tag … .
 #
-# `make images` adds their digests to the two images it begins with; as long as there are none, the same Dockerfile may give
-# another image tomorrow. The tag of Beam's is the version in requirements.txt; a test compares them. Of the launcher's, Google recommends `latest`:
+# `make images` adds the digests of the two base images. Without them, the same Dockerfile may give another image tomorrow.
+# The tag of the Beam image is the version in requirements.txt; a test compares them. For the launcher's image, Google
+# recommends `latest`:
 # https://cloud.google.com/dataflow/docs/reference/flex-templates-base-images
 ARG BEAM_IMAGE=apache/beam_python3.13_sdk:2.77.0
 ARG LAUNCHER_IMAGE=gcr.io/dataflow-templates-base/python313-template-launcher-base:latest
@@ -18,12 +19,11 @@ COPY --from=launcher /opt/google/dataflow/python_template_launcher /opt/google/d
 
 WORKDIR /template
 
-# By themselves, and first: this layer changes with the lock file only. Whoever changes a package on its way here is
-# found out by the hashes.
+# A separate first layer, which changes only with the lock file. The hashes detect manipulated packages.
 COPY requirements.txt ./
 RUN pip install --no-cache-dir --root-user-action=ignore --require-hashes --requirement requirements.txt
 
-# With the setuptools of Beam's image, and not with one that is downloaded for it.
+# Uses the setuptools of Beam's image instead of downloading one.
 COPY pyproject.toml setup.py README.md main.py entrypoint.sh ./
 COPY sync_pipeline/ sync_pipeline/
 RUN pip install --no-cache-dir --root-user-action=ignore --no-deps --no-index --no-build-isolation . \
@@ -31,20 +31,20 @@ RUN pip install --no-cache-dir --root-user-action=ignore --no-deps --no-index --
     && pip check \
     && python -m sync_pipeline.sbom >sbom.cdx.json
 
-# No FLEX_TEMPLATE_PYTHON_REQUIREMENTS_FILE and no FLEX_TEMPLATE_PYTHON_SETUP_FILE: with them the launcher, and then each
-# worker, would download and install at every start. And no environment of its own for each worker to install into.
+# FLEX_TEMPLATE_PYTHON_REQUIREMENTS_FILE and FLEX_TEMPLATE_PYTHON_SETUP_FILE are not set: with them the launcher, and then
+# each worker, would download and install packages at every start. Workers need no separate environment either.
 ENV FLEX_TEMPLATE_PYTHON_PY_FILE=/template/main.py \
     RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT=1
 
-# By this name the launcher tells Dataflow which image the workers run; see sync_pipeline/parameters/beam_options.py. Last, as it differs
-# in every build.
+# The launcher passes this name of the workers' image to Dataflow; see sync_pipeline/parameters/beam_options.py. Last,
+# because it differs in every build.
 ARG IMAGE
 ENV SDK_CONTAINER_IMAGE=${IMAGE}
-# Here, and not in minutes of a job that cannot start. The steps above are kept: building again takes seconds.
-RUN [ -n "${SDK_CONTAINER_IMAGE}" ] || { echo "This image needs its own name, by which the workers get it. Build it with:" \
+# Fail here instead of minutes later in a job that cannot start. The steps above are cached, so a rebuild takes seconds.
+RUN [ -n "${SDK_CONTAINER_IMAGE}" ] || { echo "This image must be built with its own name, which the workers need:" \
     "docker build --build-arg=IMAGE=NAME --tag=NAME ." >&2; exit 1; }
 
 # No USER: Google's launcher writes below /var/log, and Dataflow mounts the workers' folders for root.
 # https://github.com/GoogleCloudPlatform/python-docs-samples/issues/13213
-# No HEALTHCHECK: Dataflow looks after its containers itself, and never asks.
+# No HEALTHCHECK: Dataflow monitors its containers itself and ignores it.
 ENTRYPOINT ["/bin/sh", "/template/entrypoint.sh"]

@@ -1,6 +1,6 @@
-# `make` alone lists the targets. Two Python environments are made on first use and again when their lock file changes:
-# .venv for everything of ours, .venv-bigquery for the sandbox's BigQuery emulator, which needs another pyarrow than Beam.
-# What a benchmark compares us with has an environment of its own, made when it is measured.
+# `make` without a target lists the targets. Two Python environments are created on first use and when their lock file
+# changes: .venv for this project, .venv-bigquery for the sandbox's BigQuery emulator, which needs another pyarrow than
+# Beam. The peers of a benchmark have separate environments, created when they are measured.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -14,17 +14,17 @@ INGESTR := .venv-ingestr
 PEERS := .venv-peers
 PYTHON := $(VENV)/bin/python
 UV := .uv/bin/uv
-# uv would bring a list of authorities of its own, and fail behind a proxy that has another; pip may, before its 24.2.
+# By default uv uses its own list of authorities, and so does pip before 24.2. Both would fail behind a proxy with another.
 export UV_SYSTEM_CERTS ?= 1
 SYSTEM_CERTS := $(wildcard /etc/ssl/certs/ca-certificates.crt)
 PIP_WITH_CERTS = $(if $(PIP_CERT)$(REQUESTS_CA_BUNDLE)$(CURL_CA_BUNDLE),,$(if $(SYSTEM_CERTS),PIP_CERT=$(SYSTEM_CERTS)))
 REQUESTS_WITH_CERTS = $(if $(REQUESTS_CA_BUNDLE)$(CURL_CA_BUNDLE),,$(if $(SYSTEM_CERTS),REQUESTS_CA_BUNDLE=$(SYSTEM_CERTS)))
-# uv's own files stay in this folder when there is no home to put them in.
+# Without a home folder, uv stores its files in this folder.
 HOMELESS := $(shell test -w "$$HOME" || echo yes)
 UV_RUN := $(if $(HOMELESS),UV_CACHE_DIR=$(CURDIR)/.uv/cache UV_PYTHON_INSTALL_DIR=$(CURDIR)/.uv/python) $(UV)
 LOCK = $(UV_RUN) pip compile --quiet --python-version $(PYTHON_VERSION) --python-platform linux --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(UPGRADE)
-# uv tells what it downloads, and then lists every package: the list says nothing that the lock file does not.
+# Hide uv's list of installed packages, which repeats the lock file, but keep its progress of downloads.
 WITHOUT_LIST = 2>&1 | sed -u '/^ [+~-] /d'
 SERVERS := tests/integration tests/sandbox tests/deployment
 ARGS ?=
@@ -43,9 +43,9 @@ demo: install ## Run the product against real servers on this machine
 test: install ## Run the tests; ARGS="-k name" chooses, ARGS=-n0 uses one process
 	@$(PYTHON) -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal $(ARGS)
 
-# Those that start no server and run no program of a deployment.
+# Tests that start no server and run no deployment program.
 .PHONY: test-fast
-test-fast: install ## Run the tests that need no server, in a minute; for while one works
+test-fast: install ## Run the tests that need no server, in about a minute
 	@$(PYTHON) -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal $(SERVERS:%=--ignore=%) $(ARGS)
 
 .PHONY: check
@@ -58,15 +58,15 @@ check: install ## Check format, lint, types, layers, Dockerfile and generated fi
 	@$(PYTHON) -m sync_pipeline.parameters.documents --check
 	@$(MAKE) --no-print-directory advise
 
-# What is known of a package changes without a change here: `make check` tells it, `make audit` fails by it.
+# Advisories change without a change in this repository, so `make check` only reports them, and `make audit` fails.
 ADVISORIES ?= https://api.osv.dev/v1/query
 
 .PHONY: audit
-audit: install ## Look for known vulnerabilities of the locked packages; fails when there is one
+audit: install ## Check the locked packages for known vulnerabilities; fails if it finds one
 	@$(REQUESTS_WITH_CERTS) timeout 180 $(VENV)/bin/pip-audit --progress-spinner=off --disable-pip --require-hashes --requirement=requirements.txt \
 		--vulnerability-service=osv --osv-url=$(ADVISORIES) --timeout=10
 
-# Any answer will do, that of a refusal as well.
+# Any HTTP answer shows that the advisories are reachable, even an error.
 REACHED = import sys, urllib.error, urllib.request as r\ntry: r.urlopen(sys.argv[1], timeout=4)\nexcept urllib.error.HTTPError: pass
 
 .PHONY: advise
@@ -76,16 +76,16 @@ advise: install
 	else echo "No advisories are to be had from $(ADVISORIES): known vulnerabilities were not looked for."; fi
 
 .PHONY: images
-images: ## Pin the Dockerfile's base images to the digests that their tags have now; needs Docker
+images: ## Pin the Dockerfile's base images to the current digests of their tags; needs Docker
 	@.ci/base-images --pin
 
 .PHONY: format
-format: install ## Format the code and mend what the linter can
+format: install ## Format the code and fix what the linter can fix
 	@$(VENV)/bin/ruff check --fix-only --quiet
 	@$(VENV)/bin/ruff format
 
 .PHONY: lock
-lock: $(UV) ## Write the lock files again; UPGRADE=--upgrade takes newer versions
+lock: $(UV) ## Rewrite the lock files; UPGRADE=--upgrade takes newer versions
 	@echo uv | $(LOCK) - --output-file requirements-uv.txt
 	@$(LOCK) pyproject.toml --output-file requirements.txt
 	@$(LOCK) requirements-dev.in --output-file requirements-dev.txt
@@ -96,19 +96,19 @@ lock: $(UV) ## Write the lock files again; UPGRADE=--upgrade takes newer version
 	@$(LOCK) benchmarks/requirements-peers.in --output-file benchmarks/requirements-peers.txt
 
 .PHONY: bench
-bench: install $(PEERS)/.installed ## Measure reading PostgreSQL beside the limit and the peers; ARGS=--quick tries it
+bench: install $(PEERS)/.installed ## Compare reading PostgreSQL with its limit and peers; ARGS=--quick for a short trial
 	@$(PYTHON) -m benchmarks.postgresql $(ARGS)
 
 .PHONY: bench-memory
-bench-memory: install ## Measure the memory that a sync needs
+bench-memory: install ## Measure the memory of a sync
 	@$(PYTHON) -m benchmarks.memory $(ARGS)
 
 .PHONY: bench-mongodb
-bench-mongodb: install $(INGESTR)/.installed ## Measure reading from MongoDB, beside its limit and two peers
+bench-mongodb: install $(INGESTR)/.installed ## Compare reading MongoDB with its limit and two peers
 	@$(PYTHON) -m benchmarks.mongodb $(ARGS)
 
 .PHONY: bench-bigquery
-bench-bigquery: install ## Measure reading from BigQuery beside Beam's own reading
+bench-bigquery: install ## Compare reading BigQuery with Beam's own connector
 	@$(PYTHON) -m benchmarks.bigquery $(ARGS)
 
 .PHONY: fuzz
@@ -116,10 +116,10 @@ fuzz: install ## Try CASES=20000 hostile parameters, launch files, documents and
 	@FUZZ_CASES=$(CASES) $(PYTHON) -m pytest -n0 -q --timeout=0 tests/test_fuzz.py tests/test_fuzz_jobs.py $(ARGS)
 
 .PHONY: soak
-soak: install ## Play HISTORIES=5000 random histories of source, runs and destination
+soak: install ## Run HISTORIES=5000 random histories of source, runs and destination
 	@$(PYTHON) -m tests.integration.soak --histories $(HISTORIES) $(ARGS)
 
-# What `make deploy` runs, one after the other. The image is built by Cloud Build, so that nobody needs Docker for it.
+# The commands of `make deploy`, in order. Cloud Build builds the image, so Docker is not needed.
 SUBMIT = gcloud builds submit . --project=$(PROJECT) --region=$(REGION)
 ACCOUNT = --service-account=projects/$(PROJECT)/serviceAccounts/$(1)@$(PROJECT).iam.gserviceaccount.com
 TESTER ?= sync-test
@@ -131,7 +131,7 @@ COMMA := ,
 NEEDED = $(strip $(foreach name,PROJECT REGION REPOSITORY TEMPLATES,$(if $($(name)),,$(name))))
 
 .PHONY: deploy
-deploy: ## Show how the template is tested and published from here; RUN=yes does it
+deploy: ## Show the commands that test and publish the template; RUN=yes runs them
 	@if [ -n "$(NEEDED)" ]; then echo "make deploy: $(NEEDED) missing; for example: make deploy PROJECT=my-project" \
 		"REGION=us-central1 REPOSITORY=sync TEMPLATES=my-templates" >&2; exit 1; fi
 	@echo '$(DEPLOY_TEST)'
@@ -139,14 +139,14 @@ deploy: ## Show how the template is tested and published from here; RUN=yes does
 	@if [ "$(RUN)" = yes ]; then $(DEPLOY_TEST) && $(DEPLOY); else echo "Nothing has been run. With RUN=yes it is." >&2; fi
 
 .PHONY: clean
-clean: ## Stop the sandbox; delete the environments and everything else that is made
+clean: ## Stop the sandbox; delete the environments and all generated files
 	@if [ -f .sandbox/state.json ]; then $(PYTHON) -m sandbox down; fi
 	@rm -rf $(VENV) $(BIGQUERY) $(INGESTR) $(PEERS) .uv .sandbox *.egg-info build .mypy_cache .pytest_cache .ruff_cache .hypothesis \
 		.import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: install
-install: $(VENV)/.installed $(BIGQUERY)/.installed ## Make both environments, unless they are up to date
+install: $(VENV)/.installed $(BIGQUERY)/.installed ## Create both environments, unless they are up to date
 
 $(VENV)/.installed: requirements.txt requirements-dev.txt pyproject.toml setup.py | $(UV) python
 	@echo "Installing the project into $(VENV) …"
@@ -164,7 +164,7 @@ $(BIGQUERY)/.installed: sandbox/requirements-bigquery.txt | $(UV) python
 	@$(BIGQUERY)/bin/python -I sandbox/bigquery_server.py --install
 	@touch $@
 
-# The peers that the benchmarks measure; nothing else needs them.
+# The peers of the benchmarks.
 $(INGESTR)/.installed: benchmarks/requirements-ingestr.txt | $(UV) python
 	@echo "Installing dlt with ingestr's source into $(INGESTR) …"
 	@$(UV_RUN) venv --quiet --allow-existing --python $(PYTHON_VERSION) $(INGESTR)
@@ -183,8 +183,8 @@ python: $(UV)
 		|| { echo "Downloading Python $(PYTHON_VERSION) …"; $(UV_RUN) python install --quiet $(PYTHON_VERSION) 2>/dev/null; } \
 		|| { echo "make: no Python $(PYTHON_VERSION) here, and none to be downloaded; install one first" >&2; exit 1; }
 
-# uv installs quickly, and brings a Python where there is no right one. Debian's python3 may lack the module that makes
-# environments; the message says what to do then.
+# uv installs quickly, and downloads Python if the right version is missing. Debian's python3 may lack the venv module;
+# the message then shows the remedy.
 $(UV):
 	@command -v python3 >/dev/null || { echo "make: install Python first: apt-get install python3-venv" >&2; exit 1; }
 	@python3 -m venv .uv 2>/dev/null || { rm -rf .uv; \

@@ -204,7 +204,7 @@ def test_an_image_without_its_own_name_is_not_built() -> None:
     )
     assert done.returncode == 1
     assert done.stderr == (
-        "This image needs its own name, by which the workers get it. Build it with: "
+        "This image must be built with its own name, which the workers need: "
         "docker build --build-arg=IMAGE=NAME --tag=NAME .\n"
     )
     assert DOCKERFILE.index(check) > max(i for i, line in enumerate(DOCKERFILE) if "pip install" in line)
