@@ -51,9 +51,9 @@ def anchors(text: str) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def section(heading: str) -> str:
-    """The text below a heading of the README."""
-    found = re.search(rf"^## {re.escape(heading)}$(.*?)(?=^## |\Z)", read("README.md"), re.DOTALL | re.MULTILINE)
+def section(heading: str, name: str = "README.md") -> str:
+    """The text below a heading."""
+    found = re.search(rf"^## {re.escape(heading)}$(.*?)(?=^## |\Z)", read(name), re.DOTALL | re.MULTILINE)
     assert found is not None, heading
     return found[1]
 
@@ -80,7 +80,7 @@ def test_files_that_are_named_exist(name: str) -> None:
         found = (ROOT / path).exists() or any(file for folder in FOLDERS for file in (ROOT / folder).rglob(path))
         assert found or path in EXAMPLES, f"{name} names {path}"
     for path in re.findall(r"`([\w.-]+/)`", prose(name)):
-        assert (ROOT / path).is_dir() or path in ("sync/", "tmp/", "sbom/"), f"{name} names {path}"
+        assert (ROOT / path).is_dir() or (ROOT / "sync_pipeline" / path).is_dir() or path in ("sync/", "tmp/", "sbom/"), f"{name} names {path}"
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
@@ -99,8 +99,8 @@ def test_documents_are_about_the_product(name: str) -> None:
     assert not [line for line in text.splitlines() if line != line.rstrip()]
 
 
-def test_the_architecture_fits_on_two_screens() -> None:
-    assert len(read("ARCHITECTURE.md").splitlines()) <= 80
+def test_the_architecture_is_read_in_ten_minutes() -> None:
+    assert len(read("ARCHITECTURE.md").split()) <= 2_300
 
 
 def test_the_license_is_whole() -> None:
@@ -227,3 +227,8 @@ def test_the_figures_are_those_that_were_measured(result: str, names: tuple[str,
     results = [rows[begin][3]]
     results += [row[3] for row in itertools.takewhile(lambda row: not row[1], rows[begin + 1 :])]
     assert re.findall(r"\d[\d.]*", " ".join(results)) == [str(document[name]) for name in names]
+
+
+def test_the_architecture_names_every_room() -> None:
+    packages = {f"{path.parent.name}/" for path in (ROOT / "sync_pipeline").glob("*/__init__.py")}
+    assert set(re.findall(r"^\| `(\w+/)`", section("Rooms", "ARCHITECTURE.md"), re.MULTILINE)) == packages
