@@ -80,7 +80,9 @@ def test_files_that_are_named_exist(name: str) -> None:
         found = (ROOT / path).exists() or any(file for folder in FOLDERS for file in (ROOT / folder).rglob(path))
         assert found or path in EXAMPLES, f"{name} names {path}"
     for path in re.findall(r"`([\w.-]+/)`", prose(name)):
-        assert (ROOT / path).is_dir() or (ROOT / "sync_pipeline" / path).is_dir() or path in ("sync/", "tmp/", "sbom/"), f"{name} names {path}"
+        assert (
+            (ROOT / path).is_dir() or (ROOT / "sync_pipeline" / path).is_dir() or path in ("sync/", "tmp/", "sbom/")
+        ), f"{name} names {path}"
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
