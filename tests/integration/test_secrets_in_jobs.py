@@ -257,7 +257,7 @@ def test_errors_do_not_tell_the_secret(syncing: Syncing, postgresql_user: Plante
     )
     with pytest.raises(SyncError) as caught:
         pipeline.run(config, PipelineOptions(temp_location=syncing.folder))
-    assert "refused" in str(caught.value)
+    assert "rejected" in str(caught.value)
     assert wrong not in "".join(traceback.format_exception(caught.value))
 
 
