@@ -30,6 +30,7 @@ EXAMPLES = frozenset(
         "lifecycle.json",
         "sync-to-bigquery.json",
         "sbom.cdx.json",
+        "sync_pipeline/sources/NAME/parameters.py",
     }
 )
 
