@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from sync_pipeline.errors import ConfigError
 from sync_pipeline.schema import Schema
-from sync_pipeline.sources.bigquery.config import QUERY_METHOD, STORAGE_METHOD
 from sync_pipeline.sources.source import Selection
 from sync_pipeline.transforms.in_sql import all_checks
 
@@ -34,16 +33,16 @@ def choose_read_method(
     """
     if selection is None:
         return ReadMethod(None, "")
-    if selection.demand == STORAGE_METHOD:
-        return ReadMethod(None, f"the workers read the rows: source_bigquery_read={STORAGE_METHOD}")
-    hindrance = _blocker(selection, read, location, keeps_dead_letters=keeps_dead_letters, has_hash_key=has_hash_key)
-    if hindrance is None:
+    if selection.declined:
+        return ReadMethod(None, f"the workers read the rows: {selection.declined}")
+    blocker = _blocker(selection, read, location, keeps_dead_letters=keeps_dead_letters, has_hash_key=has_hash_key)
+    if blocker is None:
         _check_costs(selection)
         there = f"source and destination are both in {location}" if selection.location else "the query reads no table"
         return ReadMethod(selection, f"one query moves the rows, workers read none: {there}")
-    if selection.demand == QUERY_METHOD:
-        raise ConfigError([f"source_bigquery_read is '{QUERY_METHOD}', but {hindrance}: use auto or {STORAGE_METHOD}"])
-    return ReadMethod(None, f"the workers read the rows: {hindrance}")
+    if selection.required:
+        raise ConfigError([selection.required.format(blocker=blocker)])
+    return ReadMethod(None, f"the workers read the rows: {blocker}")
 
 
 def _check_costs(selection: Selection) -> None:

@@ -156,7 +156,8 @@ class Selection:
         default_project, default_dataset: where names without a project, or a dataset, are looked up.
         maximum_bytes_billed: BigQuery refuses to read more; None for no limit.
         estimated_bytes: what a dry run says; None where it says nothing.
-        demand: `auto`, or the way that `source_bigquery_read` demands.
+        declined: why workers have to read the rows even if the query can run; empty if nothing prevents it.
+        required: the error if the query cannot run, with `{blocker}` for the reason; empty unless the user requires it.
         is_sure: every row that it returns lies in the interval.
     """
 
@@ -167,7 +168,8 @@ class Selection:
     default_dataset: str | None = None
     maximum_bytes_billed: int | None = None
     estimated_bytes: int | None = None
-    demand: str = "auto"
+    declined: str = ""
+    required: str = ""
     is_sure: bool = False
 
 

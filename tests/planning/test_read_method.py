@@ -108,17 +108,12 @@ def test_a_source_elsewhere_has_one_way() -> None:
     assert choose(None) == (False, "")
 
 
-def test_the_workers_can_be_demanded() -> None:
-    assert choose(replace(SELECTION, demand="storage_api")) == (
-        False,
-        "the workers read the rows: source_bigquery_read=storage_api",
-    )
+def test_the_query_can_be_declined() -> None:
+    assert choose(replace(SELECTION, declined="method=workers")) == (False, "the workers read the rows: method=workers")
 
 
 def test_the_query_cannot_be_demanded_where_it_cannot_do_it() -> None:
-    demanded = replace(SELECTION, demand="query")
+    demanded = replace(SELECTION, required="method is 'query', but {blocker}: use auto")
     assert choose(demanded)[0]
-    with pytest.raises(
-        ConfigError, match=r"^source_bigquery_read is 'query', but the source is in EU and the destination"
-    ):
+    with pytest.raises(ConfigError, match=r"^method is 'query', but the source is in EU and .* location: use auto$"):
         choose(demanded, location="US")

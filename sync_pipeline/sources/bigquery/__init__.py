@@ -1,4 +1,7 @@
-"""BigQuery as a source: `source.py` describes a table or a query and plans its read."""
+"""BigQuery as a source.
+
+Launch: `source.py`, `session.py` (clock, columns, pushdown and read). Workers: `storage_read.py`.
+"""
 
 from __future__ import annotations
 

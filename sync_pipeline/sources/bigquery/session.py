@@ -16,12 +16,16 @@ from sync_pipeline.smart_sync.interval import EARLIEST, SyncInterval, timestamp_
 from sync_pipeline.smart_sync.placeholders import fill_placeholders, has_placeholders, query_at
 from sync_pipeline.smart_sync.wall_clock import ZONE_GIVEN, WallClock
 from sync_pipeline.sources.bigquery.clock import read_clock
-from sync_pipeline.sources.bigquery.config import BigquerySourceConfig
+from sync_pipeline.sources.bigquery.config import QUERY_METHOD, STORAGE_METHOD, BigquerySourceConfig
 from sync_pipeline.sources.bigquery.queries import Filter, rows_sql
 from sync_pipeline.sources.bigquery.relation import Relation, dry_run, in_brackets, query_relation, table_relation
 from sync_pipeline.sources.bigquery.storage_read import MAX_STREAMS, SERVICE_COLUMNS, BigqueryRead, session_limit
 from sync_pipeline.sources.source import ReadPlan, Selection, SourceClock, SourceDescription
 from sync_pipeline.transforms.in_sql import all_checks, is_plain, reading_sql
+
+# What the parameter says of the query that selects the rows (`Selection`).
+_DECLINED = f"source_bigquery_read={STORAGE_METHOD}"
+_REQUIRED = f"source_bigquery_read is '{QUERY_METHOD}', but {{blocker}}: use auto or {STORAGE_METHOD}"
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,8 @@ class BigquerySession:
             default_dataset=self.source.dataset,
             maximum_bytes_billed=self.source.maximum_bytes_billed,
             estimated_bytes=estimated,
-            demand=self.source.read,
+            declined=_DECLINED if self.source.read == STORAGE_METHOD else "",
+            required=_REQUIRED if self.source.read == QUERY_METHOD else "",
             is_sure=where.interval is not None,
         )
         read = self._read(relation, selection, schema, where)

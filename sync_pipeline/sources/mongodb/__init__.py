@@ -1,4 +1,7 @@
-"""MongoDB as a source: `source.py` describes a collection and plans its read."""
+"""MongoDB as a source.
+
+Launch: `source.py`, `session.py` (clock, inferred columns, splits). Workers: `raw_read.py`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""PostgreSQL as a source: `source.py` describes a query and plans its read."""
+"""PostgreSQL as a source.
+
+Launch: `source.py`, `session.py` (clock, columns, splits). Workers: `copy_read.py`.
+"""
 
 from __future__ import annotations
 
