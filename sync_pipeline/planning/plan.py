@@ -187,6 +187,12 @@ class TableSync:
         """The temporary name of the destination during its replacement."""
         return self._beside("_replaced")
 
+    @property
+    def temporary_table_ids(self) -> tuple[str, ...]:
+        """The tables that the run deletes at its end. A replaced table is not one: it may hold the only rows."""
+        replacement = (self.replacement_table_id,) if self.write_mode is WriteMode.REPLACE else ()
+        return (*replacement, self.staging_table_id)
+
     def _beside(self, kind: str) -> str:
         destination = self.config.destination
         return f"{destination.project}.{destination.dataset}.{kind}_{self.name}"

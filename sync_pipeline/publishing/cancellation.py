@@ -69,7 +69,7 @@ def _clean_up_instead(plan: RunPlan, received: signal.Signals) -> NoReturn:
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     package = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
-    staged = [text for table in plan.tables for text in (table.staging_folder, table.staging_table_id)]
+    staged = [text for table in plan.tables for text in (table.staging_folder, ",".join(table.temporary_table_ids))]
     words = ["-m", __name__, received.name, plan.run.job_project, *staged]
     os.execve(sys.executable, [sys.executable, *words], {**os.environ, "PYTHONPATH": path})  # noqa: S606 - no shell
 
@@ -77,13 +77,13 @@ def _clean_up_instead(plan: RunPlan, received: signal.Signals) -> NoReturn:
 def main(received: str, project: str, *staged: str) -> int:
     """Delete what the run staged, and return the exit code of a process that the signal ended.
 
-    `staged`: for each table of the run a folder and a staging table.
+    `staged`: for each table of the run a folder, and the ids of its tables, with commas between them.
     """
     start_logging()
     _LOGGER.warning("the run was told to end (%s): removing what it has staged; a job in BigQuery goes on", received)
     client = open_client(project)
-    for folder, table_id in batched(staged, 2, strict=True):
-        remove(client, folder, table_id)
+    for folder, table_ids in batched(staged, 2, strict=True):
+        remove(client, folder, table_ids.split(","))
     return 128 + signal.Signals[received]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -11,7 +12,7 @@ from apache_beam.io.filesystems import FileSystems
 from google.cloud import bigquery
 
 from sync_pipeline.bigquery_api.client import CLIENT_ERRORS, REQUEST_RETRY
-from sync_pipeline.planning.plan import NO_START, TABLE_NAME, TableSync, WriteMode, staging_table_id
+from sync_pipeline.planning.plan import NO_START, TABLE_NAME, TableSync, staging_table_id
 from sync_pipeline.publishing.cloud_storage import delete_staged_files
 
 _LOGGER = logging.getLogger(__name__)
@@ -65,13 +66,12 @@ def clean_up(client: bigquery.Client, plan: TableSync, *, destination_moved: boo
         is_orphaned = is_superseded(folder.start, plan, destination_moved=destination_moved) or is_too_old(folder, plan)
         if folder.name != plan.name and is_orphaned:
             _LOGGER.info("removing the orphaned files of run %s", folder.name)
-            remove(client, folder.uri, staging_table_id(plan.config.destination, folder.name))
+            remove(client, folder.uri, [staging_table_id(plan.config.destination, folder.name)])
 
 
 def remove_staged(client: bigquery.Client, plan: TableSync) -> None:
     """Delete the run's tables and files. A failure is logged, never raised."""
-    are_removed = plan.write_mode is not WriteMode.REPLACE or _remove_table(client, plan.replacement_table_id)
-    if remove(client, plan.staging_folder, plan.staging_table_id) and are_removed:
+    if remove(client, plan.staging_folder, plan.temporary_table_ids):
         _CLEAN_RUNS.add(plan.name)
 
 
@@ -113,19 +113,19 @@ def _folders(root: str) -> list[RunFolder]:
     ]
 
 
-def remove(client: bigquery.Client, folder: str, table_id: str) -> bool:
-    """Delete what one run staged, its table and all files of its folder, and return whether nothing is left.
+def remove(client: bigquery.Client, folder: str, table_ids: Iterable[str]) -> bool:
+    """Delete what one run staged, its tables and all files of its folder, and return whether nothing is left.
 
     A failure is logged, never raised.
     """
-    # The table before the files: the folder is what tells a later run that there may be a table.
-    is_table_removed = _remove_table(client, table_id)
+    # The tables before the files: the folder is what tells a later run that there may be tables.
+    removed = [_remove_table(client, table_id) for table_id in table_ids]
     try:
         delete_staged_files(folder)
     except Exception as error:  # noqa: BLE001 - Beam's file system raises TypeError and the like for a failed answer
         _LOGGER.warning("%s was not removed (%s)", folder, error.__class__.__name__)
         return False
-    return is_table_removed
+    return all(removed)
 
 
 def _remove_table(client: bigquery.Client, table_id: str) -> bool:

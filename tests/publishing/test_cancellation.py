@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from sync_pipeline.planning.plan import WriteMode
+from sync_pipeline.publishing import cancellation
 from sync_pipeline.publishing.cancellation import cleanup_on_signal
 from tests.plans import plan, run_plan
 
@@ -44,18 +46,21 @@ def test_other_threads_ask_for_nothing() -> None:
     assert seen == [before]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("number", "mode"), [(signal.SIGTERM, WriteMode.APPEND), (signal.SIGINT, WriteMode.REPLACE)], ids=str
+)
 def test_the_cleaner_starts_from_anywhere_though_the_main_thread_is_busy(
-    tmp_path: Path, number: signal.Signals
+    tmp_path: Path, number: signal.Signals, mode: WriteMode
 ) -> None:
     """The main thread sits in a C function, as a driver does that waits for its server; the folder is another one."""
     program = f"""
 import hashlib, sys
 sys.path.insert(0, {str(ROOT)!r})
+from sync_pipeline.planning.plan import WriteMode
 from sync_pipeline.publishing import cancellation
 from tests.plans import plan, run_plan
 cancellation.__name__ = "cleaner"
-with cancellation.cleanup_on_signal(run_plan(plan())):
+with cancellation.cleanup_on_signal(run_plan(plan(write_mode={mode!s}))):
     print("ready", flush=True)
     hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)
 """
@@ -70,7 +75,23 @@ with cancellation.cleanup_on_signal(run_plan(plan())):
         assert process.stdout.readline() == "ready\n"
         process.send_signal(number)
         told = process.stdout.read()
-    made = plan()
-    words = [number.name, made.run.job_project, made.staging_folder, made.staging_table_id]
+    made = plan(write_mode=mode)
+    built = [made.replacement_table_id] if mode is WriteMode.REPLACE else []
+    tables = ",".join([*built, made.staging_table_id])
+    words = [number.name, made.run.job_project, made.staging_folder, tables]
     assert told == f"{words} [2, 15]\n"
     assert process.returncode == 0
+
+
+def test_the_cleaner_removes_every_folder_and_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    removed = []
+    monkeypatch.setattr(cancellation, "open_client", lambda project: project)
+    monkeypatch.setattr(cancellation, "remove", lambda *told: removed.append(told))
+    code = cancellation.main(
+        "SIGINT", "p", "gs://b/1/", "p.d._replacement_1,p.d._staging_1", "gs://b/2/", "p.d._staging_2"
+    )
+    assert removed == [
+        ("p", "gs://b/1/", ["p.d._replacement_1", "p.d._staging_1"]),
+        ("p", "gs://b/2/", ["p.d._staging_2"]),
+    ]
+    assert code == 130
