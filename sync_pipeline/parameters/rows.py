@@ -15,28 +15,6 @@ VERSION_NAME = (
     "Dataflow, env:VARIABLE. The secret itself works too, but is then stored with the launch request."
 )
 
-# Parameters of some sources, which include them in their own lists.
-SOURCE_TABLE_FOR_SCHEMA = Parameter(
-    "source_table_for_schema",
-    "Source table of the schema",
-    "PostgreSQL table that provides comments and NOT NULL for the query's columns, as schema.table or table.",
-    ParameterType.SOURCE_TABLE,
-    Group.AUTO_SCHEMA,
-    example="public.organizations",
-    after="enable_auto_schema",
-)
-PARTITION_COLUMN = Parameter(
-    "partition_column",
-    "Read split column",
-    "Column whose ranges split the read: one with an index and values that do not change. By default a Smart Sync "
-    "interval is split by its timestamp column, and a query of one table by its primary key.",
-    ParameterType.COLUMN,
-    Group.ADDITIONAL,
-    example="id",
-    after="num_partitions",
-)
-
-# Parameters of all sources.
 SHARED_PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "data_source",

@@ -15,7 +15,6 @@ from itertools import batched
 import pyarrow as pa
 import pyarrow.csv
 
-from sync_pipeline.errors import RecordError
 from sync_pipeline.schema import ARROW_TYPES, REPEATED, Field, Schema
 from sync_pipeline.sources.checked_text import PLAIN_TEXTS, REJECTIONS, NullError, TextForm, converted
 from sync_pipeline.sources.source import DeadLetter
@@ -38,17 +37,15 @@ Buffer = bytes | bytearray
 _UNREADABLE = "rows of the source cannot be parsed as CSV: this is a defect of the reader"
 
 
-def parse_rows(text: Buffer, schema: Schema, form: TextForm) -> pa.Table:
-    """Return the rows of `text`, complete rows of CSV, as a table with `schema.arrow`.
+def parse_rows(text: Buffer, schema: Schema, form: TextForm) -> pa.Table | None:
+    """Return the rows of `text`, complete rows of CSV, as a table with `schema.arrow`; None if one is invalid.
 
-    Raises:
-        RecordError: columns have invalid values; names every such column.
+    Then `separate_rejected` finds the invalid rows and the reasons.
     """
     try:
         return _table(text, schema, form)
     except REJECTIONS:
-        problems = _rejected(text, schema, form).values()
-        raise RecordError("\n".join(problems) or _UNREADABLE) from None
+        return None
 
 
 def separate_rejected(rows: Sequence[bytes], schema: Schema, form: TextForm) -> Iterator[pa.Table | DeadLetter]:
@@ -143,12 +140,12 @@ def _parsed_type(field: Field) -> pa.DataType:
     return pa.string()
 
 
-def _rejected(text: Buffer, schema: Schema, form: TextForm) -> dict[str, str]:
-    """Return the problem of each column of rows that could not be parsed. Parses one column at a time."""
+def _rejected(row: bytes, schema: Schema, form: TextForm) -> dict[str, str]:
+    """Return the problem of each column of a row that could not be parsed. Parses one column at a time."""
     problems = {}
     for field in schema:
         try:
-            converted(_read_csv(text, schema.names, Schema((field,))).column(0).combine_chunks(), field, form)
+            converted(_read_csv(row, schema.names, Schema((field,))).column(0).combine_chunks(), field, form)
         except NullError:
             problems[field.name] = form.null_reason(field)
         except REJECTIONS:

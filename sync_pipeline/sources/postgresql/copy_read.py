@@ -10,7 +10,7 @@ import psycopg2
 import pyarrow as pa
 from psycopg2.extensions import connection as Connection
 
-from sync_pipeline.errors import RecordError, SourceError
+from sync_pipeline.errors import SourceError
 from sync_pipeline.schema import Schema
 from sync_pipeline.sources.csv_batches import parse_rows, separate_rejected, split_rows
 from sync_pipeline.sources.postgresql.config import PostgresqlConfig
@@ -80,9 +80,8 @@ def copied_parts(connection: Connection, statement: str, schema: Schema) -> Gene
 
 def _parts(chunk: _Chunk, schema: Schema) -> Iterator[pa.Table | DeadLetter]:
     """Yield the rows of the chunk, in order. Parses rows one by one only if some are invalid."""
-    try:
-        table = parse_rows(chunk.text, schema, POSTGRESQL_TEXTS)
-    except RecordError:
+    table = parse_rows(chunk.text, schema, POSTGRESQL_TEXTS)
+    if table is None:
         yield from separate_rejected(chunk.split(), schema, POSTGRESQL_TEXTS)
         return
     if table.num_rows != chunk.rows:

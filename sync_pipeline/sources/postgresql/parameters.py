@@ -6,7 +6,7 @@ from functools import partial
 
 from sync_pipeline.parameters.hosts import parse_host
 from sync_pipeline.parameters.parameter import ALWAYS, Group, Parameter, ParameterType, when
-from sync_pipeline.parameters.rows import PARTITION_COLUMN, PEM_PLACES, SOURCE_TABLE_FOR_SCHEMA, VERSION_NAME
+from sync_pipeline.parameters.rows import PEM_PLACES, VERSION_NAME
 
 PARAMETERS = (
     Parameter(
@@ -141,6 +141,23 @@ PARAMETERS = (
         after="enable_smart_sync",
         required=(when("postgresql_query", enable_smart_sync="true"),),
     ),
-    SOURCE_TABLE_FOR_SCHEMA,
-    PARTITION_COLUMN,
+    Parameter(
+        "source_table_for_schema",
+        "Source table of the schema",
+        "PostgreSQL table that provides comments and NOT NULL for the query's columns, as schema.table or table.",
+        ParameterType.SOURCE_TABLE,
+        Group.AUTO_SCHEMA,
+        example="public.organizations",
+        after="enable_auto_schema",
+    ),
+    Parameter(
+        "partition_column",
+        "Read split column",
+        "Column whose ranges split the read: one with an index and values that do not change. By default a Smart Sync "
+        "interval is split by its timestamp column, and a query of one table by its primary key.",
+        ParameterType.COLUMN,
+        Group.ADDITIONAL,
+        example="id",
+        after="num_partitions",
+    ),
 )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from sync_pipeline.parameters.identifiers import check_column, column_name
+from sync_pipeline.parameters.identifiers import check_column
 from sync_pipeline.schema import ARROW_TYPES, KEY_TYPES
 from sync_pipeline.sources.mongodb.bson_types import BSON_TYPES, column, id_type, joined_type
+from sync_pipeline.sources.mongodb.column_names import column_name
 
 
 @pytest.mark.parametrize(
