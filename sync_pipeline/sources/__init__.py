@@ -1,4 +1,4 @@
-"""Sources: a package for each, which declares itself as `SOURCE`, and what they share. No package knows another."""
+"""Sources: one package per source, which declares itself as `SOURCE`, and shared modules. Packages are independent."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 
 
 def open_source(config: SyncConfig) -> Source:
-    """Return the source that `data_source` names, as its module `source` opens it. No connection is opened.
+    """Return the source that `data_source` names, without opening a connection.
 
-    Raises ConfigError for what only the source can check.
+    Raises:
+        ConfigError: parameters have errors that only the source can detect.
     """
     source: Source = importlib.import_module(f"{SOURCES[config.data_source]}.source").open_source(config)
     return source

@@ -13,22 +13,22 @@ from sync_pipeline.smart_sync.placeholders import fill_placeholders, has_placeho
 
 @dataclass(frozen=True)
 class IntervalQuery:
-    """One SELECT; with Smart Sync its rows have a timestamp, and `text` may have placeholders for the interval."""
+    """A SELECT. With Smart Sync its rows have a timestamp, and `text` may have placeholders."""
 
     text: str
     smart_sync: SmartSyncConfig | None
 
     @property
     def fills_placeholders(self) -> bool:
-        """Whether the query says itself where the interval's bounds go."""
+        """Whether the query has placeholders for the interval's bounds."""
         return self.smart_sync is not None and has_placeholders(self.text)
 
     def at(self, moment: datetime) -> str:
-        """Return the query as it can be described: it has the same columns for every interval."""
+        """Return the query for a description of its columns, which are the same for every interval."""
         return self.text if self.smart_sync is None else query_at(self.text, moment)
 
     def of(self, interval: SyncInterval | None, start: str | None = None) -> str:
-        """Return the query with the interval, or `start` in place of its start, where it asks for it by name."""
+        """Return the query with placeholders filled; `start` replaces the interval's start."""
         return self.text if interval is None else fill_placeholders(self.text, interval, start)
 
     @property
@@ -36,7 +36,7 @@ class IntervalQuery:
         return self.smart_sync.timestamp_column if self.smart_sync else None
 
     def condition(self, interval: SyncInterval | None) -> str:
-        """Return what the timestamps of the interval's rows fulfil, with `{column}` for the column; empty for all."""
+        """Return the condition on the rows' timestamps, with `{column}` for the column; empty for all rows."""
         if interval is None or self.smart_sync is None:
             return ""
         start, end = timestamp_text(interval.after or EARLIEST), timestamp_text(interval.end)
@@ -45,9 +45,9 @@ class IntervalQuery:
         return f"{condition} OR {{column}} IS NULL" if self.smart_sync.include_null_timestamps else condition
 
     def conditions(self, interval: SyncInterval | None, refer: Callable[[str], str]) -> tuple[str, ...]:
-        """Return the conditions on the query's rows, empty where all of them are read.
+        """Return the conditions on the query's rows, empty for all rows.
 
-        `refer` returns how a statement around the query refers to a column.
+        `refer` returns the reference to a column from a statement around the query.
         """
         if interval is None or self.smart_sync is None or self.fills_placeholders:
             return ()

@@ -41,9 +41,9 @@ def _checked(secret: Secret, parts: tuple[str, ...]) -> str:
     text = secret.resolve()
     if "ENCRYPTED" in text:
         # A driver would prompt for the passphrase on the terminal and wait.
-        raise ConfigError([f"{secret.parameter}: the key is protected by a passphrase: give it without"])
+        raise ConfigError([f"{secret.parameter}: the key is protected by a passphrase: give a key without one"])
     for part in parts:
         if part not in text:
             noun = "private key" if part == KEY else "certificate"
-            raise ConfigError([f"{secret.parameter}: there is no {noun} in PEM form in it (-----BEGIN …{part})"])
+            raise ConfigError([f"{secret.parameter}: it contains no {noun} in PEM format (-----BEGIN …{part})"])
     return text

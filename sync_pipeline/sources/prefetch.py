@@ -1,4 +1,4 @@
-"""A thread that receives from a server while the other converts what has come."""
+"""Prefetching: a thread receives from a server while another converts."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-# How often a thread that waits for its reader looks whether that has gone away.
+# How often a waiting thread checks whether its consumer has stopped, in seconds.
 _WAIT_SECONDS = 0.5
 
 
 class _AbandonedError(Exception):
-    """The reader went away: it wants no more items."""
+    """The consumer stopped and needs no more items."""
 
 
 @dataclass(frozen=True)
 class _End:
-    """How the items ended: with an error, or all of them came."""
+    """The end of the items: an error, or None after the last item."""
 
     error: BaseException | None
 
@@ -27,12 +27,12 @@ class _End:
 def prefetched[Item](
     receive: Callable[[Callable[[Item], None]], None], waiting: int, stop: Callable[[], None] = lambda: None
 ) -> Iterator[Item]:
-    """Run `receive` in a thread of its own and yield the items that it passes to its argument, in their order.
+    """Run `receive` in a thread and yield the items that it passes to its argument, in order.
 
     Args:
-        receive: its errors are raised here, behind the items that came before.
-        waiting: so many items wait at most; then `receive` waits.
-        stop: called when the reader goes away before the end, so that `receive` need not wait for the rest.
+        receive: produces the items. Its errors are raised here, after the items before them.
+        waiting: maximum number of items in the queue; then `receive` waits.
+        stop: called if the consumer stops early, so that `receive` does not wait for the rest.
     """
     items: queue.Queue[Any] = queue.Queue(waiting)
     abandoned = threading.Event()

@@ -1,4 +1,4 @@
-"""What becomes of the rows of a read: they are counted, shown to a person while they come, and go where they belong."""
+"""The read of all sources: batches, dead letters, counters and progress lines."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ PROGRESS_SECONDS = 5.0
 # https://cloud.google.com/bigquery/docs/loading-data-cloud-storage-parquet#input_file_requirements
 MAX_ROW_BYTES = 50 * 1024 * 1024
 
-# How long a read that will fail goes on, to tell how many rows do not fit; how many different problems it counts, and
-# how many it tells.
+# How long a read continues after the first invalid row, to count further ones; the number of different problems that it
+# counts, and the number that it reports.
 SURVEY_SECONDS = 30.0
 MAX_COUNTED, MAX_TOLD = 1000, 50
 
 
 @dataclass
 class ReadRows(beam.PTransform):
-    """Read splits into `pyarrow.RecordBatch`es: what all sources do beside their own reading.
+    """Reads splits into `pyarrow.RecordBatch`es, for all sources.
 
-    Elements are pairs of a table's number and what they are. The counters are `rows_read` and `dead_letters`; their
-    namespace is the class that a source derives.
+    Elements are pairs of a table's number and a value. The counters are `rows_read` and `dead_letters`; their namespace
+    is the source's derived class.
 
     Attributes:
-        reads: how the tables are read, by their numbers.
+        reads: the read of each table, by number.
         run_id: see `ByTable`.
     """
 
@@ -48,7 +48,7 @@ class ReadRows(beam.PTransform):
     run_id: str = ""
 
     def expand(self, splits: beam.PCollection) -> dict[str, beam.PCollection]:
-        """Turn splits, which have an `index` and a `count`, into RecordBatches, DeadLetters and Failures."""
+        """Read splits, which have an `index` and a `count`, into RecordBatches, DeadLetters and Failures."""
         fns = {table: _ReadSplitFn(read, type(self)) for table, read in self.reads.items()}
         read = beam.ParDo(ByTable(fns, self.run_id)).with_output_types(tuple[int, pa.RecordBatch])
         outputs = splits | "ReadSplit" >> read.with_outputs(DEAD_LETTERS, FAILURES, main=BATCHES)
@@ -82,7 +82,7 @@ class _ReadSplitFn(beam.DoFn):
 
 
 def _read(read: TableRead, split: Any) -> Generator[pa.RecordBatch | DeadLetter]:
-    # A reader that is left early closes its connection at once.
+    # closing() makes a reader that is abandoned early close its connection at once.
     with contextlib.closing(read.reader.read(split)) as parts:
         yield from batches_and_dead_letters(
             parts, read.batch_size, read.reader.rows, keeps_dead_letters=read.keeps_dead_letters
@@ -92,10 +92,14 @@ def _read(read: TableRead, split: Any) -> Generator[pa.RecordBatch | DeadLetter]
 def batches_and_dead_letters(
     parts: Iterable[pa.Table | DeadLetter], batch_size: int, noun: str, *, keeps_dead_letters: bool
 ) -> Iterator[pa.RecordBatch | DeadLetter]:
-    """Yield the rows that fit as batches of at most `batch_size`, and those that do not as they are, if they are kept.
+    """Yield valid rows as batches of at most `batch_size` rows, and dead letters with `keeps_dead_letters`.
 
-    If not, RecordError is raised, after a look at how many there are: it tells of all columns and how often. `noun` is
-    what the source calls its rows.
+    Args:
+        noun: the source's word for rows, for messages.
+
+    Raises:
+        RecordError: rows are invalid, without `keeps_dead_letters`. First counts further invalid rows, and reports all
+            columns with numbers of rows.
     """
     survey = _ErrorCounter(noun)
     for part in within_row_limit(parts):
@@ -111,7 +115,7 @@ def batches_and_dead_letters(
 
 
 def within_row_limit(parts: Iterable[pa.Table | DeadLetter]) -> Iterator[pa.Table | DeadLetter]:
-    """Yield the parts, with a `DeadLetter` in place of each row that is larger than BigQuery loads."""
+    """Yield the parts, with a `DeadLetter` in place of each row above BigQuery's size limit."""
     for part in parts:
         if isinstance(part, DeadLetter) or part.nbytes <= MAX_ROW_BYTES:
             yield part
@@ -134,14 +138,14 @@ def _too_large(row: pa.Table) -> DeadLetter:
     sizes = {name: column.nbytes for name, column in zip(row.column_names, row.columns, strict=True)}
     largest = max(sizes, key=lambda name: sizes[name])
     reason = (
-        f"the row has {row.nbytes:,} bytes, {sizes[largest]:,} of them in column {largest!r}, and BigQuery loads rows "
-        f"of at most {MAX_ROW_BYTES:,}: leave the column out with exclude_fields, or such rows out in the query"
+        f"the row has {row.nbytes:,} bytes, {sizes[largest]:,} of them in column {largest!r}, but BigQuery's limit is "
+        f"{MAX_ROW_BYTES:,}: exclude the column with exclude_fields, or such rows in the query"
     )
     return dead_letter(row, largest, reason)
 
 
 def dead_letter(row: pa.Table | pa.RecordBatch, column: str, reason: str) -> DeadLetter:
-    """Return the only row of a table as a dead letter: its values as texts, bytes in hexadecimal digits."""
+    """Return the only row of a table as a dead letter, with values as texts and bytes as hexadecimal digits."""
     return DeadLetter((column,), reason, {name: _text(row.column(name)[0]) for name in row.schema.names})
 
 
@@ -153,7 +157,7 @@ def _text(value: pa.Scalar) -> str | None:
 
 
 class _ErrorCounter:
-    """Counts the rows that do not fit; it ends some time after the first of them."""
+    """Counts invalid rows, for a limited time after the first one."""
 
     def __init__(self, noun: str) -> None:
         self.rows = 0
@@ -172,12 +176,12 @@ class _ErrorCounter:
                 self._uncounted = True
 
     def check_time(self) -> None:
-        """Raise RecordError when the time is up."""
+        """Check the time limit. Raises RecordError when it is over."""
         if time.monotonic() > self._deadline:
             self.finish()
 
     def finish(self) -> None:
-        """Raise RecordError when something did not fit."""
+        """End the count. Raises RecordError when rows were invalid."""
         if self.problems:
             told = [
                 f"{problem} (in {count:,} of {self.rows:,} {self._noun})"
@@ -190,7 +194,7 @@ class _ErrorCounter:
 
 
 class _Progress:
-    """Logs one line every few seconds, so that a person sees the read move."""
+    """Logs the progress of a read every few seconds."""
 
     def __init__(self, part: str) -> None:
         self._part = part

@@ -1,4 +1,4 @@
-"""What every source does, and the values that pass between launch and run."""
+"""The interface of sources, and the values that they exchange with planning and workers."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from sync_pipeline.smart_sync.wall_clock import WallClock
 
 @dataclass(frozen=True)
 class SourceClock:
-    """What a source says before anything else is known: the first step of planning.
+    """The source's clock, the first result of planning.
 
     Attributes:
         now: the source's own clock, aware, in UTC.
-        upper_bound: the latest end of an interval below which no row can appear any more.
-        wall_clock: where Smart Sync's column has no time zone, the clock of its stamps; `now` and `upper_bound` are
-            readings of it then, written as UTC.
-        transport: what protects the connection to the source; empty where Google's own clients do.
-        risks: sentences for the plan, on the connection and on what the interval may miss.
+        upper_bound: the latest end of an interval at or below which no new row can appear.
+        wall_clock: the clock of a timestamp column without a time zone; `now` and `upper_bound` are then its
+            readings, written as UTC.
+        transport: the encryption of the connection to the source; empty for Google's own clients.
+        risks: warnings about the connection and about rows that the interval may miss.
     """
 
     now: datetime
@@ -49,19 +49,19 @@ class SourceDescription:
     """The columns of the rows that a run reads.
 
     Attributes:
-        schema: the query's columns with the BigQuery types we would choose for them.
-        primary_key: columns that `source_table_for_schema` declares unique and that the query returns
-            unchanged; empty where unknown.
-        single_table: the query reads that one table alone, and none of its rows twice, so that its key is the query's
-            key too.
-        risks: sentences for the plan.
-        default_primary_key: columns that identify a row and never change. Where the source updates rows in place, Smart
-            Sync merges by them when no primary_key is given; empty where it appends then.
-        has_dynamic_schema: rows may have columns, and values of types, that schema inference has not seen. The
-            destination's columns are read too, and each value is checked: an existing column keeps its type.
-        transformation: what is left to do with the columns, by their names, where the source itself chooses and hashes
-            fields of its rows, whose names need not be columns'.
-        nothing_seen: why no column is known, where none is, and what to do.
+        schema: the query's columns with the default BigQuery types.
+        primary_key: columns that `source_table_for_schema` declares unique and that the query returns unchanged; empty
+            if unknown.
+        single_table: whether the query reads only that table, and each of its rows once, so that the table's key
+            is also the query's key.
+        risks: warnings for the plan.
+        default_primary_key: columns that identify a row and never change, for a source that updates rows in place.
+            Smart Sync merges by them if no primary_key is given; if empty, it appends.
+        has_dynamic_schema: whether rows may have columns and types that schema inference has not seen. The run also
+            reads the destination's other columns and checks each value, so an existing column keeps its type.
+        transformation: the remaining transformation of columns, for a source that selects and hashes fields itself,
+            because names of fields and columns may differ.
+        nothing_seen: if no column is known, the reason and the remedy.
     """
 
     schema: Schema
@@ -72,16 +72,15 @@ class SourceDescription:
     has_dynamic_schema: bool = False
     transformation: TransformationConfig | None = None
     nothing_seen: str = (
-        "the source has no rows for this run, so that nobody can tell the columns of the table: run again when there "
-        "are some"
+        "the source has no rows for this run, so the columns of the table are unknown: run again when there are some"
     )
 
 
 class RecordBatchCoder(beam.coders.Coder):
     """Record batches as Arrow streams.
 
-    The steps are fused, so batches are hardly ever encoded. But Beam weighs some of its elements, and without a coder
-    that knows the size it would pickle them for it.
+    The steps are fused, so batches are rarely encoded. But Beam estimates the size of some elements, and would pickle
+    them without a coder that knows the size.
     """
 
     def encode(self, value: pa.RecordBatch) -> bytes:
@@ -115,13 +114,13 @@ BATCHES, DEAD_LETTERS = "batches", "dead_letters"
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """A row that does not fit.
+    """A rejected row.
 
     Attributes:
-        columns: the columns whose values do not fit, by their source names.
-        reason: why, without the values.
-        row: every column that was read, as the source's text; None is NULL.
-        column_of: names in `row` that are not their column's own, and the column.
+        columns: source names of the columns with invalid values.
+        reason: the reason, without values.
+        row: the source's text of each column; None is NULL.
+        column_of: the column of each name in `row` that differs from its column's name.
     """
 
     columns: tuple[str, ...]
@@ -132,12 +131,12 @@ class DeadLetter:
 
 @dataclass(frozen=True)
 class ReadSplit:
-    """One part of the read, done by one worker on one connection.
+    """One split of the read, for one worker on one connection.
 
     Attributes:
-        index: from 1.
+        index: number of the split, from 1.
         count: the number of splits of the read.
-        statement: what is sent to the source.
+        statement: the statement for the source.
     """
 
     index: int
@@ -147,15 +146,15 @@ class ReadSplit:
 
 @dataclass(frozen=True)
 class Selection:
-    """The rows of a source that lies in BigQuery, as a query: where that can run, no worker has to read them.
+    """The rows of a source in BigQuery as a query, for query pushdown.
 
     Attributes:
-        sql: the query; it has at least the columns of `schema`.
-        schema: the source's columns, with their types there.
-        location: of the tables it reads; None when it reads none, and can run anywhere.
-        default_project, default_dataset: where names without a project, or a dataset, are looked up.
-        maximum_bytes_billed: BigQuery refuses to read more; None for no limit.
-        estimated_bytes: what a dry run says; None where it says nothing.
+        sql: the query, with at least the columns of `schema`.
+        schema: the source's columns, with their types in the source.
+        location: the location of its tables; None if it reads none and can run anywhere.
+        default_project, default_dataset: defaults for names without a project or dataset.
+        maximum_bytes_billed: BigQuery's limit on the bytes to read; None for no limit.
+        estimated_bytes: the estimate of a dry run; None without one.
         declined: why workers have to read the rows even if the query can run; empty if nothing prevents it.
         required: the error if the query cannot run, with `{blocker}` for the reason; empty unless the user requires it.
         is_sure: every row that it returns lies in the interval.
@@ -175,16 +174,16 @@ class Selection:
 
 @dataclass(frozen=True)
 class ReadPlan:
-    """How the rows will be read.
+    """The plan of a read.
 
     Attributes:
-        query: the final query, placeholders filled, as it is shown to a person.
+        query: the query with placeholders filled, for the plan.
         splits: at least one.
-        estimated_rows: from the source's planner, None when it does not say.
-        splitting: why there are so many splits, as the rest of a sentence.
-        how: a sentence on how the rows are read, where the number of splits does not tell it.
-        costs: a sentence on what reading costs, empty where it costs nothing.
-        selection: the same rows for the destination to select, None for a source elsewhere.
+        estimated_rows: the source's estimate, None without one.
+        splitting: the reason for the number of splits, worded to follow it.
+        how: a description of the read, if the number of splits is not known; else empty.
+        costs: a sentence on the cost of the read; empty if it is free.
+        selection: the same rows as a query in BigQuery; None for a source outside BigQuery.
     """
 
     query: str
@@ -198,11 +197,11 @@ class ReadPlan:
 
 
 class SplitReader(Protocol):
-    """Reads one split of a source on a worker, where it comes by pickle.
+    """Reads one split of a source on a worker. Workers receive it by pickle.
 
     Attributes:
-        rows: what the source calls its rows.
-        part: what it calls a split.
+        rows: the source's word for rows.
+        part: the source's word for a split.
     """
 
     rows: ClassVar[str] = "rows"
@@ -211,17 +210,18 @@ class SplitReader(Protocol):
     def read(self, split: Any) -> Generator[pa.Table | DeadLetter]:
         """Yield the rows of the split, in order: tables of `schema.arrow`, and a `DeadLetter` for each invalid row.
 
-        Connecting may be retried; once rows were yielded, the runner has to repeat the whole bundle. Raises SyncError.
+        May retry connecting. After the first rows are yielded, only the runner may repeat the whole bundle. Raises
+        SyncError.
         """
 
 
 @dataclass(frozen=True)
 class TableRead:
-    """How the rows of one table are read on a worker.
+    """The read of one table on a worker.
 
     Attributes:
-        batch_size: the largest number of rows in one batch.
-        keeps_dead_letters: an invalid row is an element of the output `DEAD_LETTERS`, instead of an error.
+        batch_size: maximum number of rows in a batch.
+        keeps_dead_letters: emit an invalid row to the output `DEAD_LETTERS` instead of raising an error.
     """
 
     reader: SplitReader
@@ -230,42 +230,45 @@ class TableRead:
 
 
 class SourceSession(Protocol):
-    """A source while a run is planned. Planning asks in this order, and asks each question once.
+    """A connected source during planning. Planning calls each method once, in this order.
 
-    Raises SourceError or SchemaError.
+    All methods raise SourceError or SchemaError.
     """
 
     @property
     def clock(self) -> SourceClock:
-        """The source's clock. It was read first of all: no row is read, and no interval chosen, before."""
+        """The source's clock. The session reads it first, before any row and before the interval is chosen."""
 
     def describe(self, interval: SyncInterval | None) -> SourceDescription:
-        """Return the columns of the rows in `interval`; None is all rows, without Smart Sync."""
+        """Return the columns of the rows in `interval`; None means all rows, without Smart Sync."""
 
     def plan_read(self, schema: Schema, interval: SyncInterval | None) -> ReadPlan:
-        """Return how the columns of `schema`, of the rows in `interval`, will be read.
+        """Plan the read of the columns of `schema` for the rows in `interval`.
 
-        `schema` has columns of the description, each with the type that it is read as, and where the description has a
-        dynamic schema, columns of the destination besides.
+        `schema` has columns of the description with the types to read them as; with a dynamic schema also columns of
+        the destination.
         """
 
 
 class Source(Protocol):
-    """A place rows come from. Building one opens no connection.
+    """A source of rows. Its constructor opens no connection.
 
     Attributes:
-        transform: makes the source's `ReadRows`, whose name is the namespace of the counters.
+        transform: creates the source's `ReadRows`, whose class name is the namespace of the counters.
     """
 
     @property
     def transform(self) -> Callable[..., beam.PTransform]: ...
 
     def connect(self) -> AbstractContextManager[SourceSession]:
-        """Connect for planning, and read the clock: one connection serves the whole launch.
+        """Connect for planning and read the clock. The launch uses a single connection.
 
-        Between two questions the destination is asked, which may take minutes: hold no lock and no transaction open.
-        Raises SourceError or SchemaError.
+        Between two calls, planning queries the destination, which may take minutes. So hold no locks or transactions.
+
+        Raises:
+            SourceError: the source cannot be reached or rejects a request.
+            SchemaError: its columns are invalid.
         """
 
     def reader(self, schema: Schema) -> SplitReader:
-        """Return what reads the splits of the plan, into the columns of `schema`."""
+        """Return the reader of the plan's splits into the columns of `schema`."""

@@ -190,8 +190,8 @@ def test_a_table_that_is_missing(syncing: BigquerySyncing) -> None:
         pytest.param("SELEC 1", "cannot understand source_bigquery_query", id="syntax"),
         pytest.param("SELECT 1; SELECT 2", "has more than one statement", id="two statements"),
         pytest.param("-- nothing", "has no statement", id="no statement"),
-        pytest.param("CREATE TABLE x (a INT64)", "source_bigquery_query is a statement of the kind", id="DDL"),
-        pytest.param("DELETE FROM items WHERE TRUE", "source_bigquery_query is a statement of the kind", id="DML"),
+        pytest.param("CREATE TABLE x (a INT64)", "source_bigquery_query is a statement of type", id="DDL"),
+        pytest.param("DELETE FROM items WHERE TRUE", "source_bigquery_query is a statement of type", id="DML"),
         pytest.param("SELECT 1 AS a, 2 AS A", "a: name each differently with AS", id="two columns of one name"),
     ],
 )

@@ -299,10 +299,10 @@ def test_postgresql_that_asks_for_the_password_in_the_clear(postgresql_server: T
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        pytest.param("hunter2", "postgresql_sslkey: there is no private key in PEM form in it", id="no key"),
+        pytest.param("hunter2", "postgresql_sslkey: it contains no private key in PEM format", id="no key"),
         pytest.param(
             "-----BEGIN ENCRYPTED PRIVATE KEY-----",
-            "postgresql_sslkey: the key is protected by a passphrase: give it without",
+            "postgresql_sslkey: the key is protected by a passphrase: give a key without one",
             id="passphrase",
         ),
     ],

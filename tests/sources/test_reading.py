@@ -92,8 +92,8 @@ def test_a_row_that_is_larger_than_bigquery_loads_does_not_fit(monkeypatch: pyte
     assert [(letter.columns, letter.row["n"]) for letter in letters] == [(("text",), "1"), (("text",), "2")]
     (told,) = refusal([table.slice(2)])
     assert told == (
-        "the row has 1,013 bytes, 1,005 of them in column 'text', and BigQuery loads rows of at most 1,000: leave the "
-        "column out with exclude_fields, or such rows out in the query (in 1 of 3 rows)"
+        "the row has 1,013 bytes, 1,005 of them in column 'text', but BigQuery's limit is 1,000: exclude the column "
+        "with exclude_fields, or such rows in the query (in 1 of 3 rows)"
     )
 
 

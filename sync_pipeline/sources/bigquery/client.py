@@ -1,4 +1,4 @@
-"""Google's clients for a source in BigQuery, and what their errors mean there."""
+"""Google's clients for the BigQuery source, and the translation of their errors."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from google.cloud.bigquery_storage_v1.services.big_query_read.transports import 
 from sync_pipeline.bigquery_api.client import Meaning, translated_errors
 from sync_pipeline.errors import SourceQueryError, SourceUnavailableError
 
-# `host:port` of a server of the Storage API without TLS. Google's client for it knows no such variable; the name goes
-# with BIGQUERY_EMULATOR_HOST, which its client for the REST API reads.
+# `host:port` of an emulator of the Storage API without TLS. Google's client has no such variable; the name is analogous
+# to BIGQUERY_EMULATOR_HOST of the REST client.
 STORAGE_HOST_VARIABLE = "BIGQUERY_STORAGE_EMULATOR_HOST"
 
 JOBS_CREATE = "bigquery.jobs.create on the project {project} (roles/bigquery.jobUser)"
@@ -27,7 +27,7 @@ SESSIONS_CREATE = "bigquery.readsessions.create on the project {project} (roles/
 
 
 def meanings(*permissions: str) -> tuple[Meaning, ...]:
-    """Return what the errors of a call mean that needs these permissions; the most specific kind comes first."""
+    """Return the meanings of the errors of a call that needs these permissions, the most specific first."""
     grant = f"grant the job's service account {' and '.join(permissions)}"
     return (
         (google.auth.exceptions.GoogleAuthError, SourceUnavailableError, "check the service account of the job"),
@@ -38,7 +38,7 @@ def meanings(*permissions: str) -> tuple[Meaning, ...]:
             SourceQueryError,
             "correct source_bigquery_project, source_bigquery_dataset and source_bigquery_table, or the query",
         ),
-        (exceptions.TooManyRequests, SourceUnavailableError, "run the job again, when less is asked of BigQuery"),
+        (exceptions.TooManyRequests, SourceUnavailableError, "run the job again when BigQuery has fewer requests"),
         (exceptions.BadRequest, SourceQueryError, "correct the query or the parameters"),
         (exceptions.ServerError, SourceUnavailableError, "BigQuery could not answer: run the job again"),
         (exceptions.GoogleAPICallError, SourceQueryError, "see the reason BigQuery gives"),
@@ -47,19 +47,19 @@ def meanings(*permissions: str) -> tuple[Meaning, ...]:
 
 @contextlib.contextmanager
 def source_errors(action: str, *permissions: str) -> Iterator[None]:
-    """Turn the clients' errors into SourceError: "BigQuery: cannot <action>: <what it says>: <what helps>"."""
+    """Translate the clients' errors to SourceError: "BigQuery: cannot <action>: <message>: <remedy>"."""
     with translated_errors(action, meanings(*permissions)):
         yield
 
 
 def open_source_client(project: str) -> bigquery.Client:
-    """Return a client whose jobs run in `project`. Raises SourceUnavailableError when there are no credentials."""
+    """Return a client whose jobs run in `project`. Raises SourceUnavailableError when credentials are missing."""
     with source_errors("find credentials"):
         return bigquery.Client(project=project)
 
 
 def open_read_client() -> BigQueryReadClient:
-    """Return a client of the Storage Read API. Raises SourceUnavailableError when there are no credentials."""
+    """Return a client of the Storage Read API. Raises SourceUnavailableError when credentials are missing."""
     host = os.environ.get(STORAGE_HOST_VARIABLE)
     if host:
         channel = grpc.insecure_channel(host, options=[("grpc.max_receive_message_length", -1)])

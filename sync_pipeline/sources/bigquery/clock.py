@@ -1,7 +1,7 @@
-"""BigQuery's own clock, and how far below it no row can appear any more.
+"""BigQuery's own clock, and the latest timestamp at or below which no new row can appear.
 
-A statement stamps rows with `CURRENT_TIMESTAMP()`, which is when it began, and they appear when it ends. So the end of
-an interval stays before the oldest job that runs and may write.
+`CURRENT_TIMESTAMP()` is the start of a statement, and its rows become visible when it ends. So the end of an interval
+stays before the oldest running job that may write.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from sync_pipeline.sources.source import SourceClock
 def read_clock(
     client: bigquery.Client, tables_project: str, *, settle: timedelta, max_hold: timedelta, looks_at_jobs: bool
 ) -> SourceClock:
-    """Ask for the clock first, and for the jobs that run after it.
+    """Read the clock, then list the running jobs.
 
     Args:
-        tables_project: where the jobs are looked for; those of other projects cannot be seen.
-        looks_at_jobs: False where no interval is read, and nothing has to be waited for.
+        tables_project: the project of the jobs to list. Jobs of other projects are not visible.
+        looks_at_jobs: False for a run without an interval, which does not depend on running jobs.
     """
     with source_errors("ask BigQuery for its clock", JOBS_CREATE.format(project=client.project)):
         (row,) = client.query_and_wait("SELECT CURRENT_TIMESTAMP()", retry=REQUEST_RETRY)
@@ -38,7 +38,7 @@ def read_clock(
 
 
 def _running_jobs(client: bigquery.Client, project: str) -> tuple[list[OpenTransaction], tuple[str, ...]]:
-    """Return the jobs that may write, and what is to be said where they cannot be seen."""
+    """Return the running jobs that may write, and a warning if jobs are hidden."""
     with source_errors(f"list the jobs that run in {project}"):
         try:
             jobs = list(client.list_jobs(project=project, all_users=True, state_filter="running", retry=REQUEST_RETRY))
@@ -54,13 +54,13 @@ def _running_jobs(client: bigquery.Client, project: str) -> tuple[list[OpenTrans
 
 
 def may_write(job: Any) -> bool:
-    """Whether a running job may add rows to a table; of a query that does not say it yet, it is taken that it may."""
+    """Whether a running job may add rows to a table. True for a query whose destination is not known yet."""
     if job.job_type == "extract":
         return False
     return not (job.job_type == "query" and job.statement_type == "SELECT" and _is_for_reading(job.destination))
 
 
 def _is_for_reading(destination: bigquery.TableReference | None) -> bool:
-    # A scheduled query is a SELECT as well, and appends to the table it was given. One without a table gets BigQuery's
-    # own: https://cloud.google.com/bigquery/docs/cached-results#how_cached_results_are_stored
+    # A scheduled query is a SELECT too, and appends to its destination table. A query without one writes an anonymous
+    # table: https://cloud.google.com/bigquery/docs/cached-results#how_cached_results_are_stored
     return destination is None or (destination.dataset_id.startswith("_") and destination.table_id.startswith("anon"))

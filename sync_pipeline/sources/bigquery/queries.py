@@ -1,4 +1,4 @@
-"""What is asked of BigQuery: the rows of a table or a query, cut to the interval. Pure."""
+"""Builds the queries for the rows of a table or query, limited to the interval. Pure."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from sync_pipeline.transforms.in_sql import interval_condition
 
 @dataclass(frozen=True)
 class Filter:
-    """Which rows are read.
+    """The rows to read.
 
     Attributes:
-        timestamp_column, timestamp_type: of the interval; None to read all rows.
-        includes_null: rows without a timestamp are read as well.
-        partition_column: which BigQuery demands in every query over the table; None where it demands none.
+        timestamp_column, timestamp_type: the timestamp column of the interval; None to read all rows.
+        includes_null: whether to read rows without a timestamp too.
+        partition_column: the column that BigQuery requires queries of the table to filter by; None without that
+            requirement.
     """
 
     interval: SyncInterval | None = None
@@ -30,7 +31,7 @@ class Filter:
     partition_column: str | None = None
 
     def condition(self, alias: str = "") -> str:
-        """Return what follows WHERE, empty for all rows; columns are qualified by `alias` where there is one."""
+        """Return the condition for WHERE, empty for all rows. Qualifies columns with `alias` if given."""
         prefix = f"{alias}." if alias else ""
         conditions = []
         if self.interval is not None and self.timestamp_column is not None:
@@ -44,9 +45,9 @@ class Filter:
 
 
 def rows_sql(relation: str, schema: Schema, names: Collection[str], where: Filter) -> str:
-    """Return the query for the named columns of the rows that `where` lets through.
+    """Return the query for the named columns of the rows that match `where`.
 
-    `relation` is what follows FROM: a quoted table, or a query in brackets.
+    `relation` is the relation for FROM: a quoted table, or a subquery.
     """
     alias = "q"
     while schema.find(alias):

@@ -1,4 +1,4 @@
-"""The text of a query in GoogleSQL: whether it is one statement."""
+"""Checks that a GoogleSQL query is one statement."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from sync_pipeline.sources.access import place_of
 
 
 def single_statement(query: str, parameter: str) -> str:
-    """Return `query` without the semicolon and comments that may end it, so that it can stand in brackets.
+    """Return `query` without a final semicolon and comments, so that it can be used as a subquery.
 
-    Raises SourceQueryError when it has more than one statement, or none, when a text or a comment does not end, and
-    when a placeholder is in no text.
+    Raises:
+        SourceQueryError: the query has no statement or more than one, a string or comment is not terminated, or a
+            placeholder is not in quotes.
     """
     try:
         tokens = sqlglot.tokenize(query, read="bigquery")

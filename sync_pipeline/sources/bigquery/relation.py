@@ -1,4 +1,4 @@
-"""What is read of a source in BigQuery: a table, or the rows of a query, with their columns."""
+"""The relation that a BigQuery source reads: a table or a query, with its columns."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _KNOWN_TYPES = frozenset({*ARROW_TYPES, INTERVAL, RANGE, STRUCT})
 
 @dataclass(frozen=True)
 class Relation:
-    """What is read.
+    """The relation to read.
 
     Attributes:
-        sql: what follows FROM: a quoted table, or a query in brackets.
+        sql: the relation for FROM: a quoted table, or a subquery.
         location: None for a query that reads no table.
         table: None for a query.
     """
@@ -37,7 +37,7 @@ class Relation:
 
 
 def table_relation(client: bigquery.Client, source: BigquerySourceConfig) -> Relation:
-    """Return the source's table. Raises SourceError when there is none, SchemaError when it has columns of no use."""
+    """Return the source's table. Raises SourceError when it does not exist, SchemaError when it has invalid columns."""
     table_id = f"{source.project}.{source.dataset}.{source.table}"
     with source_errors(f"look at the table {table_id}", TABLES_GET):
         try:
@@ -48,24 +48,22 @@ def table_relation(client: bigquery.Client, source: BigquerySourceConfig) -> Rel
 
 
 def query_relation(client: bigquery.Client, source: BigquerySourceConfig, query: str) -> Relation:
-    """Return the rows of a query. Raises SourceError when it is no SELECT, SchemaError as `table_relation` does."""
+    """Return the relation of a query. Raises SourceError when it is not a SELECT, SchemaError for invalid columns."""
     job = dry_run(client, source, query, "understand source_bigquery_query")
     if job.statement_type not in (None, "SELECT"):
-        raise SourceQueryError(
-            f"source_bigquery_query is a statement of the kind {job.statement_type}: give one SELECT"
-        )
+        raise SourceQueryError(f"source_bigquery_query is a statement of type {job.statement_type}: give one SELECT")
     location = job.location if job.referenced_tables else None
     return Relation(in_brackets(query), _described(job.schema or []), location)
 
 
 def in_brackets(query: str) -> str:
-    """Return the query as what follows FROM."""
+    """Return the query as a subquery for FROM."""
     return f"(\n{query}\n)"
 
 
 def dry_run(client: bigquery.Client, source: BigquerySourceConfig, sql: str, action: str) -> bigquery.QueryJob:
-    """Return the job that says what a query would do. Raises SourceError: cannot `action`."""
-    # Without the limit: an estimate costs nothing, and it is wanted above all where it exceeds it.
+    """Return the dry-run job of a query. Raises SourceError: cannot `action`."""
+    # Without maximum_bytes_billed: a dry run is free, and its estimate is most useful if it exceeds the limit.
     config = query_config(client.project, source.project, source.dataset, maximum_bytes_billed=None)
     config.dry_run = True
     permissions = (JOBS_CREATE.format(project=client.project), TABLES_READ)
@@ -91,7 +89,7 @@ def _missing(client: bigquery.Client, source: BigquerySourceConfig) -> str:
 
 
 def _described(fields: Sequence[bigquery.SchemaField]) -> Schema:
-    """Return the columns with the words BigQuery has for their types. Raises SchemaError when one cannot be read."""
+    """Return the columns with BigQuery's names of their types. Raises SchemaError when a column cannot be read."""
     schema = Schema(tuple(_with_source_type(field) for field in Schema.from_bigquery(fields)))
     _check_columns(schema)
     return schema
@@ -103,17 +101,17 @@ def _with_source_type(field: Field) -> Field:
 
 
 def _check_columns(schema: Schema) -> None:
-    # BigQuery does not tell names apart that differ in upper and lower case.
+    # BigQuery ignores case in names of columns.
     check_names(field.name.lower() for field in schema)
     unknown = [f"{field.name} ({field.source_type})" for field in schema if not _is_known(field)]
     if unknown:
         raise SchemaError(
-            f"the source has columns of types that cannot be read: {', '.join(unknown)}: leave them out of "
+            f"the source has columns of unsupported types: {', '.join(unknown)}: exclude them in "
             "source_bigquery_query, or CAST them there"
         )
 
 
 def _is_known(field: Field) -> bool:
-    # A timestamp of picoseconds would lose digits in silence.
+    # A timestamp with picoseconds would silently lose digits.
     is_exact = field.type != "TIMESTAMP" or not field.parameters
     return is_exact and field.type in _KNOWN_TYPES and all(map(_is_known, field.fields))

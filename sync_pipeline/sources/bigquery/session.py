@@ -1,4 +1,4 @@
-"""What BigQuery is asked at launch of a source: the clock, the columns, and both ways in which its rows can go."""
+"""The BigQuery source during planning: the clock, the columns, and both read methods."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ _REQUIRED = f"source_bigquery_read is '{QUERY_METHOD}', but {{blocker}}: use aut
 
 @dataclass(frozen=True)
 class BigquerySession:
-    """A client by which a run is planned; its jobs run in the client's project.
+    """A client for planning. Its jobs run in the client's project.
 
     Attributes:
-        query: the user's SELECT, placeholders as they are; None where a table is read.
-        relation: what is read, as it was described when the clock was read.
+        query: the user's SELECT with placeholders; None for a table.
+        relation: the relation to read, described when the clock was read.
     """
 
     config: SyncConfig
@@ -49,7 +49,7 @@ class BigquerySession:
         return SourceDescription(self.relation.schema)
 
     def plan_read(self, schema: Schema, interval: SyncInterval | None) -> ReadPlan:
-        """Return both ways in which the columns of `schema` can go; a dry run tells what reading them costs."""
+        """Return both read methods for the columns of `schema`. A dry run estimates the cost of the read."""
         relation = self._relation_of(interval)
         where = self._filter(interval)
         sql = rows_sql(relation.sql, relation.schema, schema.names, where)
@@ -68,7 +68,7 @@ class BigquerySession:
         )
         read = self._read(relation, selection, schema, where)
         count = self.config.num_partitions
-        streams = f"at most {min(count, MAX_STREAMS)} streams" if count else "as many streams as BigQuery gives"
+        streams = f"at most {min(count, MAX_STREAMS)} streams" if count else "number of streams chosen by BigQuery"
         stored = "" if read.table else "of the query's result, "
         return ReadPlan(
             query=sql,
@@ -85,7 +85,7 @@ class BigquerySession:
         return has_placeholders(self.query or "")
 
     def _relation_of(self, interval: SyncInterval | None) -> Relation:
-        """Return what is read with the interval filled in where the query asks for it."""
+        """Return the relation with the query's placeholders filled."""
         if self.query is None or interval is None:
             return self.relation
         start = timestamp_text(EARLIEST) if interval.is_everything else None
@@ -107,7 +107,7 @@ class BigquerySession:
         )
 
     def _read(self, relation: Relation, selection: Selection, schema: Schema, where: Filter) -> BigqueryRead:
-        """Return the split: the table itself where it holds what is read, else what a query makes of it."""
+        """Return the read: of the table itself if it has the columns as they are read, else of a query's result."""
         checks = all_checks(selection.schema, schema, "q")
         keeps_dead_letters = self.config.dead_letter_table is not None
         table = relation.table
@@ -140,9 +140,9 @@ class BigquerySession:
         return table.num_rows if table is not None and table.table_type == "TABLE" and where.interval is None else None
 
     def _estimated_bytes(self, sql: str) -> int | None:
-        """Return what the query would read; None where BigQuery does not tell.
+        """Return the bytes that the query would read; None if BigQuery gives no estimate.
 
-        It keeps silent about tables with row-level security.
+        BigQuery gives none for tables with row-level security.
         https://cloud.google.com/bigquery/docs/best-practices-row-level-security
         """
         job = dry_run(self.client, self.source, sql, "estimate what reading the source costs")
@@ -153,25 +153,27 @@ class BigquerySession:
         limit = self.source.maximum_bytes_billed
         limited = "no maximum_bytes_billed is set" if limit is None else f"maximum_bytes_billed is {limit:,}"
         if estimated is None:
-            return f"reading the source: BigQuery does not say how many bytes; {limited}"
+            return f"reading the source: BigQuery gives no estimate of the bytes; {limited}"
         return f"reading the source: {estimated:,} bytes, as BigQuery's dry run estimates; {limited}"
 
     def _earliest_risk(self, interval: SyncInterval | None) -> tuple[str, ...]:
         if interval is None or not interval.is_everything or not self._fills_placeholders:
             return ()
-        problem = f"rows stamped {timestamp_text(EARLIEST)} are not read: no text is earlier that BigQuery would take"
-        return (f"{problem}. Leave the placeholders out, or compare with >= where rows are merged",)
+        problem = f"rows with the timestamp {timestamp_text(EARLIEST)} are not read: BigQuery has no earlier timestamp"
+        return (f"{problem}. Omit the placeholders, or for a merge compare with >=",)
 
 
 def begin_session(
     config: SyncConfig, source: BigquerySourceConfig, query: str | None, client: bigquery.Client
 ) -> BigquerySession:
-    """Read BigQuery's clock, and describe what is read: whether its timestamps have a time zone tells what it shows.
+    """Read BigQuery's clock and describe the relation, which determines whether timestamps have a time zone.
 
-    Raises SourceError or SchemaError.
+    Raises:
+        SourceError: BigQuery rejects or cannot answer a request.
+        SchemaError: the relation has invalid columns.
     """
     smart_sync = config.smart_sync
-    # Well before the rows are read: a statement that begins after this cannot stamp rows with an earlier time.
+    # A statement that begins after this cannot write rows with an earlier timestamp.
     clock = read_clock(
         client,
         source.project,
@@ -192,7 +194,7 @@ def begin_session(
 
 
 def _wall_clock(smart_sync: SmartSyncConfig, relation: Relation) -> tuple[WallClock | None, tuple[str, ...]]:
-    """Return the clock of the timestamps where they have no time zone, and what is to be said of it."""
+    """Return the wall clock of timestamps without a time zone, else None, and warnings about it."""
     field = relation.schema.find(smart_sync.timestamp_column)
     if field is not None and field.type == "DATETIME":
         # https://cloud.google.com/bigquery/docs/reference/standard-sql/datetime_functions#current_datetime
@@ -208,6 +210,6 @@ def _null_timestamps(smart_sync: SmartSyncConfig, relation: Relation) -> Iterato
     field = relation.schema.find(smart_sync.timestamp_column)
     if field is not None and field.mode != REQUIRED:
         yield (
-            f"{field.name} may be NULL, and such rows are not read: fill it in, or use primary_key with "
+            f"{field.name} may be NULL, and such rows are not read: set it, or use primary_key with "
             "smart_sync_null_timestamps=include"
         )

@@ -1,4 +1,4 @@
-"""BigQuery as a source: the rows of one table or query, as planning and the workers reach them."""
+"""BigQuery as a source: the rows of one table or query."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sync_pipeline.sources.bigquery.storage_read import ReadFromBigquery, Stream
 
 @dataclass(frozen=True)
 class BigquerySource:
-    """The rows of one table or query. Nothing is connected until `connect` is called."""
+    """The rows of one table or query. Connects only in `connect`."""
 
     config: SyncConfig
     connection: BigquerySourceConfig
@@ -29,16 +29,16 @@ class BigquerySource:
         """Open a client for planning. Raises SourceError or SchemaError."""
         text = self.connection.query
         query = single_statement(text, "source_bigquery_query") if text else None
-        # Where jobs and sessions of the source run: a table may be in a project that lets others only read.
+        # The project of the source's jobs and sessions: the job's account may have only read access to the table.
         project = self.connection.project if query else self.config.destination.project
         yield begin_session(self.config, self.connection, query, open_source_client(project))
 
     def reader(self, schema: Schema) -> StreamReader:
-        """Return what reads the splits into the columns of `schema`."""
+        """Return the reader of the splits into the columns of `schema`."""
         return StreamReader(schema)
 
 
 def open_source(config: SyncConfig) -> BigquerySource:
-    """Return the source that a configuration of BigQuery describes. No connection is opened."""
+    """Return the BigQuery source of a configuration, without opening a connection."""
     assert isinstance(config.source, BigquerySourceConfig)
     return BigquerySource(config, config.source)

@@ -1,8 +1,8 @@
-"""Reading rows through the Storage Read API: Arrow streams, side by side, straight into batches.
+"""Reads rows through the Storage Read API: parallel Arrow streams, converted to batches.
 
-A session is opened by the first step on a worker, not at launch: one lasts for six hours, and a job may wait for longer
-before it begins. What a query returns is put into a table first, by a job whose id is the read's own, so that a
-repeated step finds it; a repeated step also opens another session, and only the streams that it emitted are read.
+The first step on a worker opens the session, because a session lasts six hours and a job may wait longer before it
+starts. The result of a query is first stored in a table, by a job with the read's own id, so that a retry of the step
+finds it. A retry opens another session, and only the streams that it emits are read.
 """
 
 from __future__ import annotations
@@ -44,23 +44,23 @@ _LOGGER = logging.getLogger(__name__)
 # https://cloud.google.com/bigquery/docs/reference/storage#create_a_session
 MAX_STREAMS = 1000
 
-# What a query for misfits returns beside the columns, in this order; no column of a table may be called so.
+# Additional columns of a query with checks, in this order. No column of a table can have these names.
 SERVICE_COLUMNS = ("__sync_misfits", "__sync_row")
 
 
 @dataclass(frozen=True)
 class BigqueryRead(ReadSplit):
-    """The one partition of a read: its streams are known only when the session is open.
+    """The only split of a read. Its streams are known only when the session is open.
 
     Attributes:
-        statement: the query, for a person.
-        project: in which the session is opened, and the query runs.
-        table: `projects/…/datasets/…/tables/…` to read; None to read what `statement` returns.
-        condition: which rows of the table are read; empty for all.
-        streams: at most so many; 0 leaves it to BigQuery.
-        read_id: names the job of the query.
-        selection: where and how the query runs.
-        checks: what the query's first service column counts by.
+        statement: the query, for the plan.
+        project: the project of the session and of the query's job.
+        table: the table to read, `projects/…/datasets/…/tables/…`; None to read the result of `statement`.
+        condition: the condition on the table's rows; empty for all.
+        streams: maximum number of streams; 0 lets BigQuery decide.
+        read_id: part of the id of the query's job.
+        selection: the query and its settings.
+        checks: the checks that the query's first service column refers to.
     """
 
     project: str
@@ -73,7 +73,7 @@ class BigqueryRead(ReadSplit):
     checks: tuple[Check, ...] = ()
 
 
-# How long the streams of a session can be read, and what a worker with one core reads and stages at the least.
+# The lifetime of a session, and the minimum throughput of a worker with one core.
 # https://cloud.google.com/bigquery/docs/reference/storage/rpc/google.cloud.bigquery.storage.v1#readsession
 _SESSION_SECONDS, _BYTES_PER_SECOND = 6 * 3600, 25_000_000
 
@@ -83,12 +83,12 @@ _STREAMS = "streams"
 
 @dataclass(frozen=True)
 class Stream:
-    """A part of an open session.
+    """A stream of an open session.
 
     Attributes:
-        name: by which the Storage API knows it.
-        arrow_schema: of its batches, as the session has told it.
-        index, count: which of how many it is, from 1.
+        name: the stream's name in the Storage API.
+        arrow_schema: the serialized Arrow schema of its batches, from the session.
+        index, count: number of the stream, from 1, and number of streams.
         checks: see `BigqueryRead`.
     """
 
@@ -100,21 +100,21 @@ class Stream:
 
 
 def session_limit(size: int) -> str:
-    """Return how many workers must share `size` bytes before their session ends; empty where one is enough."""
+    """Return how many workers must read `size` bytes within the session's lifetime; empty if one is sufficient."""
     workers = math.ceil(size / (_SESSION_SECONDS * _BYTES_PER_SECOND))
     if workers < 2:
         return ""
     return (
-        f"; BigQuery ends the session six hours after it is opened, so {size / 10**12:,.1f} TB need at least "
-        f"{workers:,} workers (at {_BYTES_PER_SECOND / 10**6:.0f} MB a second each)"
+        f"; BigQuery ends the session after six hours, so {size / 10**12:,.1f} TB need at least {workers:,} workers "
+        f"(at {_BYTES_PER_SECOND / 10**6:.0f} MB per second each)"
     )
 
 
 def stored_result(read: BigqueryRead) -> str:
-    """Run the query of `read` and return the table that holds its rows. Raises SourceError.
+    """Run the query of `read` and return the table with its rows. Raises SourceError.
 
-    That table is the one BigQuery makes for any query: it is nobody else's, costs nothing to keep, and is gone after 24
-    hours, whatever becomes of the run. https://cloud.google.com/bigquery/docs/writing-results#temporary_and_permanent_tables
+    The table is the anonymous one that BigQuery creates for every query. It is private, free, and expires after 24
+    hours. https://cloud.google.com/bigquery/docs/writing-results#temporary_and_permanent_tables
     """
     selection = read.selection
     client = open_source_client(read.project)
@@ -143,7 +143,7 @@ def stored_result(read: BigqueryRead) -> str:
 
 
 def open_streams(client: BigQueryReadClient, read: BigqueryRead, schema: Schema) -> list[Stream]:
-    """Open a session and return its streams; there is none where no row is. Raises SourceError."""
+    """Open a session and return its streams; without rows it has none. Raises SourceError when BigQuery rejects it."""
     table = read.table or stored_result(read)
     options = types.ReadSession.TableReadOptions(
         selected_fields=[*schema.names, *(SERVICE_COLUMNS if read.checks else ())],
@@ -168,9 +168,12 @@ def open_streams(client: BigQueryReadClient, read: BigqueryRead, schema: Schema)
 
 
 def stream_batches(client: BigQueryReadClient, stream: Stream) -> Iterator[tuple[pa.RecordBatch, int]]:
-    """Yield the batches of a stream as they are sent, each with the bytes it came in. Raises SourceError.
+    """Yield the batches of a stream, each with its serialized size in bytes.
 
-    The client continues a broken stream behind the last row that came.
+    The client resumes a broken stream after the last received row.
+
+    Raises:
+        SourceError: the stream cannot be read.
     """
     arrow_schema = pa.ipc.read_schema(pa.py_buffer(stream.arrow_schema))
     with source_errors(f"read the stream {stream.name}", TABLES_READ):
@@ -180,7 +183,7 @@ def stream_batches(client: BigQueryReadClient, stream: Stream) -> Iterator[tuple
 
 
 def checked_parts(batch: pa.RecordBatch, schema: Schema, checks: tuple[Check, ...]) -> Iterator[pa.Table | DeadLetter]:
-    """Yield a stream's rows as a table of `schema.arrow`, behind a dead letter for each invalid row."""
+    """Yield a stream's rows as a table of `schema.arrow`, after a dead letter for each invalid row."""
     if checks:
         numbers, rows = (batch.column(name) for name in SERVICE_COLUMNS)
         rejected = pc.is_valid(numbers)
@@ -203,7 +206,7 @@ def checked_parts(batch: pa.RecordBatch, schema: Schema, checks: tuple[Check, ..
 
 
 def as_arrow_type(array: pa.Array, wanted: pa.DataType) -> pa.Array:
-    """Return the array with another type of the same shape: names of fields and numbers of digits may differ."""
+    """Return the array with another type of the same shape: only names of fields and decimal digits may differ."""
     if array.type.equals(wanted):
         return array
     if pa.types.is_struct(wanted):
@@ -233,14 +236,14 @@ class StreamReader(SplitReader):
 
 
 class ReadFromBigquery(ReadRows):
-    """Read `BigqueryRead`s into `pyarrow.RecordBatch`es; counts `bytes_read` as well."""
+    """Reads `BigqueryRead`s into `pyarrow.RecordBatch`es. Also counts `bytes_read`."""
 
     def expand(self, reads: beam.PCollection) -> dict[str, beam.PCollection]:
-        """Turn the reads into the streams of a session each, and these into RecordBatches, DeadLetters and Failures."""
+        """Open a session for each read, and read its streams into RecordBatches, DeadLetters and Failures."""
         fns = {table: _OpenSessionFn(self._schema(table)) for table in self.reads}
         open_session = beam.ParDo(ByTable(fns, self.run_id))
         opened = reads | "OpenSession" >> open_session.with_outputs(FAILURES, main=_STREAMS)
-        # It keeps the streams: from here on no repetition can open another session. And it spreads them.
+        # The reshuffle stores the streams, so that later retries open no other session, and distributes them.
         outputs = super().expand(opened[_STREAMS] | "SpreadStreams" >> beam.Reshuffle())
         failures = (opened[FAILURES], outputs[FAILURES]) | "Failures" >> beam.Flatten()
         return outputs | {FAILURES: failures}
@@ -254,7 +257,7 @@ class ReadFromBigquery(ReadRows):
 
     def _schema(self, table: int) -> Schema:
         reader = self.reads[table].reader
-        assert isinstance(reader, StreamReader), "the source gives no other"
+        assert isinstance(reader, StreamReader), "the source returns no other reader"
         return reader.schema
 
 

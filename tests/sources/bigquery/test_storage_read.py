@@ -97,8 +97,8 @@ def test_as_arrow_type(sent: pa.Array, field: Field, values: list[object] | None
         pytest.param(540 * 10**9, "", id="one worker's six hours"),
         pytest.param(
             10 * 10**12,
-            "; BigQuery ends the session six hours after it is opened, so 10.0 TB need at least 19 workers "
-            "(at 25 MB a second each)",
+            "; BigQuery ends the session after six hours, so 10.0 TB need at least 19 workers "
+            "(at 25 MB per second each)",
             id="ten terabytes",
         ),
     ],
