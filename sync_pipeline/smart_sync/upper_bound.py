@@ -35,7 +35,12 @@ class UpperBound:
 
 
 def upper_bound(
-    now: datetime, transactions: Sequence[OpenTransaction], *, settle: timedelta, max_hold: timedelta
+    now: datetime,
+    transactions: Sequence[OpenTransaction],
+    *,
+    settle: timedelta,
+    max_hold: timedelta,
+    newest: datetime | None = None,
 ) -> UpperBound:
     """Return the latest end at or below which no new row can appear.
 
@@ -46,8 +51,9 @@ def upper_bound(
             rows a little before they write them.
         max_hold: a transaction open for longer no longer holds the end back; the run warns and continues. If the start
             of a transaction is unknown, it is assumed to lie at most `max_hold` before `started_at`.
+        newest: the time up to which a replica has copied the rows; None if the server has all rows.
     """
-    end = now
+    end = now if newest is None else min(now, newest)
     holder: OpenTransaction | None = None
     warnings = []
     for transaction in transactions:

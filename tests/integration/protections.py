@@ -27,7 +27,7 @@ from sync_pipeline.sources.postgresql import clock
 def without_commit_safe_end() -> AbstractContextManager[Any]:
     """The end is the clock, whoever is about to commit."""
 
-    def end_now(now: datetime, _transactions: object, *, settle: timedelta, max_hold: timedelta) -> UpperBound:
+    def end_now(now: datetime, _transactions: object, *, settle: timedelta, **_: object) -> UpperBound:
         return UpperBound(now - settle)
 
     return mock.patch.object(clock, "upper_bound", end_now)

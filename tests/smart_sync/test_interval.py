@@ -118,6 +118,24 @@ def test_an_open_transaction_holds_the_end_back_to_the_microsecond_before_it() -
     )
 
 
+@pytest.mark.parametrize(
+    ("newest", "end"),
+    [
+        pytest.param("2025-07-22 14:30:00", "2025-07-22 14:29:58", id="a replica that lags"),
+        pytest.param("2025-07-22 15:00:01", "2025-07-22 14:59:58", id="a write of a server whose clock is ahead"),
+    ],
+)
+def test_settle_counts_from_the_newest_row_of_a_replica(newest: str, end: str) -> None:
+    safe = upper_bound(NOW, [], settle=timedelta(seconds=2), max_hold=HOUR, newest=moment(newest))
+    assert safe == UpperBound(moment(end))
+
+
+def test_a_replica_that_lags_behind_a_transaction_is_not_held_back_by_it() -> None:
+    opened = OpenTransaction(moment("2025-07-22 14:45:00"), "a session")
+    newest = moment("2025-07-22 14:30:00")
+    assert upper_bound(NOW, [opened], settle=NO_TIME, max_hold=HOUR, newest=newest) == UpperBound(newest)
+
+
 def test_settle_counts_from_the_oldest_transaction() -> None:
     opened = OpenTransaction(moment("2025-07-22 14:50:00"), "process 42")
     assert upper_bound(NOW, [opened], settle=timedelta(seconds=1), max_hold=HOUR).end == moment(

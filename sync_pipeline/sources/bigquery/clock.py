@@ -31,7 +31,7 @@ def read_clock(
         (row,) = client.query_and_wait("SELECT CURRENT_TIMESTAMP()", retry=REQUEST_RETRY)
     now = row[0].astimezone(UTC)
     if not looks_at_jobs:
-        return SourceClock(now, now - settle)
+        return SourceClock(now, upper_bound(now, (), settle=settle, max_hold=max_hold).end)
     jobs, warnings = _running_jobs(client, tables_project)
     safe = upper_bound(now, jobs, settle=settle, max_hold=max_hold)
     return SourceClock(now, safe.end, risks=(*warnings, *safe.warnings))

@@ -10,6 +10,7 @@ from pymongo.collection import Collection
 
 from sync_pipeline.schema import MAX_COLUMNS, Schema
 from sync_pipeline.smart_sync.interval import StartOrigin, SyncInterval
+from sync_pipeline.smart_sync.upper_bound import upper_bound
 from sync_pipeline.sources.mongodb.bson_types import ID
 from sync_pipeline.sources.mongodb.connection import Document
 from sync_pipeline.sources.mongodb.connection_string import address_risks
@@ -159,10 +160,12 @@ def begin_session(query: DocumentQuery, collection: _Collection) -> MongodbSessi
         kind = look_up(collection)
         now, newest, clock_risks = _clock(collection)
     settle = smart_sync.settle if smart_sync else timedelta()
+    # The server does not report open transactions.
+    safe = upper_bound(now, (), settle=settle, max_hold=timedelta(), newest=newest)
     uri = resolved(query.source)
     clock = SourceClock(
         now=now,
-        upper_bound=milliseconds(min(now, newest) - settle).replace(tzinfo=UTC),
+        upper_bound=milliseconds(safe.end).replace(tzinfo=UTC),
         transport=protection(query.source, uri),
         risks=(
             *address_risks(query.source, uri),
@@ -181,19 +184,17 @@ def _not_sampled(inference: Inference) -> str:
     )
 
 
-def _clock(collection: Collection[Document]) -> tuple[datetime, datetime, tuple[str, ...]]:
-    """Return the server's clock, how far what we can read has come, and what is to be said of it.
+def _clock(collection: Collection[Document]) -> tuple[datetime, datetime | None, tuple[str, ...]]:
+    """Return the server's clock, the time of the newest write that can be read, and what is to be said of it.
 
-    A member of a replica set says when the last write was that a majority has; later ones are not seen yet. A server
-    that stands alone has all that it knows.
+    A member of a replica set says when the last write was that a majority has; later ones are not seen yet. For a
+    server that stands alone the time is None: it has all writes.
     """
     database = collection.database.client.admin
     hello = database.command("hello", read_preference=collection.read_preference)
     now = hello["localTime"].replace(tzinfo=UTC)
-    newest = now
     seen = hello.get("lastWrite", {}).get("majorityWriteDate")
-    if seen is not None:
-        newest = min(now, seen.replace(tzinfo=UTC))
+    newest = seen.replace(tzinfo=UTC) if seen is not None else None
     risks: tuple[str, ...] = ()
     if hello.get("secondary"):
         risk = (

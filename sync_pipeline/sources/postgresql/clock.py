@@ -70,12 +70,12 @@ def read_clock(connection: Connection, settle: timedelta, max_hold: timedelta) -
             "of the publisher, whose open transactions are not visible here. Only smart_sync_settle_seconds covers "
             "them (or, with primary_key, smart_sync_lookback_seconds). Read from the publisher instead"
         )
-    newest = now
+    newest = None
     if is_standby:
-        newest = min(now, replayed.astimezone(UTC)) if replayed else now
+        newest = replayed.astimezone(UTC) if replayed else None
         warnings.append(
             "the server is a standby: open transactions of the primary are not visible here. Only "
             "smart_sync_settle_seconds covers them (or, with primary_key, smart_sync_lookback_seconds)"
         )
-    safe = upper_bound(now, transactions, settle=settle, max_hold=max_hold)
-    return SourceClock(now, min(safe.end, newest - settle), risks=(*warnings, *safe.warnings))
+    safe = upper_bound(now, transactions, settle=settle, max_hold=max_hold, newest=newest)
+    return SourceClock(now, safe.end, risks=(*warnings, *safe.warnings))
