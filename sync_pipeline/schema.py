@@ -35,6 +35,9 @@ ARROW_TYPES: Mapping[str, pa.DataType] = {
     "GEOGRAPHY": pa.string(),
 }
 
+# Types of a column that Smart Sync can use for its timestamps.
+TIMESTAMP_TYPES = ("TIMESTAMP", "DATETIME")
+
 # Types that only BigQuery tables have. A Parquet load rejects INTERVAL and RANGE: an INTERVAL is staged as text and a
 # RANGE as a STRUCT of its two bounds. The publishing query rebuilds both.
 INTERVAL, RANGE, STRUCT = "INTERVAL", "RANGE", "STRUCT"

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 
 from sync_pipeline.parameters.declaration import SourceDeclaration, declared
 from sync_pipeline.parameters.parameter import Group, Parameter, ParameterValues, Requirement, ignored
+from sync_pipeline.parameters.rows import DESTINATION
 from sync_pipeline.parameters.table import PARAMETERS
+from sync_pipeline.parameters.transformation_config import TransformationConfig
 from sync_pipeline.smart_sync.placeholder_columns import is_readable, mismatch
 from sync_pipeline.smart_sync.placeholders import PLACEHOLDERS
 from sync_pipeline.suggestions import closest_match
-
-_DESTINATION = ("destination_bigquery_project", "destination_bigquery_dataset", "destination_bigquery_table")
 
 
 def missing(values: ParameterValues) -> Iterator[str]:
@@ -57,7 +57,7 @@ def contradictions(values: ParameterValues) -> Iterator[str]:
                 "smart_sync_null_timestamps is 'include', and without primary_key every run would append those rows "
                 "again: give primary_key, or exclude them"
             )
-    if str(values["dead_letter_table"]) == ".".join(str(values[name]) for name in _DESTINATION):
+    if str(values["dead_letter_table"]) == ".".join(str(values[name]) for name in DESTINATION):
         yield "dead_letter_table is the destination table itself: name another"
     if values["delete_existing_table"] and values["create_disposition"] == "CREATE_NEVER":
         yield (
@@ -69,8 +69,8 @@ def contradictions(values: ParameterValues) -> Iterator[str]:
         yield from _placeholder_problems(values, source)
 
 
-def warnings(values: ParameterValues) -> Iterator[str]:
-    """Yield a sentence for each given parameter without effect, and for each secret in plain text.
+def warnings(values: ParameterValues, transformation: TransformationConfig) -> Iterator[str]:
+    """Yield a sentence for each given parameter that has no effect or is unwise, and for each secret in plain text.
 
     Call this only if `missing` and `contradictions` yield nothing.
     """
@@ -95,6 +95,13 @@ def warnings(values: ParameterValues) -> Iterator[str]:
                 f"{parameter.name} was given in plain text and is stored with the launch request; store it in Secret "
                 "Manager and pass projects/PROJECT/secrets/SECRET/versions/VERSION"
             )
+    if transformation.hash_fields and values["hash_key"] is None:
+        yield (
+            "hash_fields are hashed without a key: guessable values, such as phone numbers, can be found by hashing "
+            "all candidates; give hash_key"
+        )
+    if values["hash_key"] is not None and not transformation.hash_fields:
+        yield "hash_key is ignored: transformation_config has no hash_fields"
 
 
 def _of_other_sources(values: ParameterValues) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -24,9 +24,9 @@ class SmartSyncConfig:
     Attributes:
         timestamp_column: the column's source name.
         fallback_days: only used if `sync_all_on_empty_table` is false.
-        lookback: time before the destination's latest timestamp at which to start; only for merges.
+        lookback: time before the destination's latest timestamp at which to start; only where rows are merged.
         settle, max_hold: see `smart_sync.upper_bound`.
-        include_null_timestamps: whether every run reads rows without a timestamp; only for merges.
+        include_null_timestamps: whether every run reads rows without a timestamp; only where rows are merged.
         time_zone: the time zone of a timestamp column without one; None means the source's.
     """
 
@@ -155,18 +155,8 @@ class SyncConfig:
             num_partitions=values["num_partitions"],
             max_retries=values["max_retries"],
             dry_run=values["dry_run"],
-            warnings=(*checks.warnings(values), *_hash_warnings(transformation, values["hash_key"])),
+            warnings=tuple(checks.warnings(values, transformation)),
         )
-
-
-def _hash_warnings(transformation: TransformationConfig, key: Secret | None) -> Iterator[str]:
-    if transformation.hash_fields and key is None:
-        yield (
-            "hash_fields are hashed without a key: guessable values, such as phone numbers, can be found by hashing "
-            "all candidates; give hash_key"
-        )
-    if key is not None and not transformation.hash_fields:
-        yield "hash_key is ignored: transformation_config has no hash_fields"
 
 
 def _smart_sync(values: ParameterValues) -> SmartSyncConfig:

@@ -28,7 +28,8 @@ class SourceDeclaration:
         label: the source's display name.
         parameters: the source's parameters, in order. A parameter of several sources is defined once in
             `parameters.rows`, and each source lists it.
-        group_after: the heading that the source's own heading (`group`, or else `label`) follows.
+        group: the source's heading; empty for `label`.
+        group_after: the heading of shared parameters that the source's heading follows.
         read_config: returns the source's own configuration (`SyncConfig.source`) from the parameters' values. Workers
             receive it by pickle.
         checks: yields sentences about contradictory combinations.

@@ -31,7 +31,7 @@ class ParameterType(StrEnum):
 
 
 class Group(StrEnum):
-    """The headings of shared parameters. Each source adds its own heading (`SourceDeclaration.group`)."""
+    """The headings of shared parameters. Each source adds its own heading (`SourceDeclaration.heading`)."""
 
     CORE = "Core"
     SMART_SYNC = "Smart Sync"

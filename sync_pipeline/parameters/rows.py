@@ -15,6 +15,9 @@ VERSION_NAME = (
     "Dataflow, env:VARIABLE. The secret itself works too, but is then stored with the launch request."
 )
 
+# The parameters that together name the destination table.
+DESTINATION = ("destination_bigquery_project", "destination_bigquery_dataset", "destination_bigquery_table")
+
 SHARED_PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "data_source",

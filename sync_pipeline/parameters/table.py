@@ -1,7 +1,7 @@
 """The table of the template's parameters: the shared ones and those of each source.
 
-The command line, `SyncConfig`, the Beam options, `metadata.json`, the README's tables and the redaction of secrets all
-derive from `PARAMETERS`.
+The command line, the Beam options, `metadata.json` and the README's tables are made from `PARAMETERS`. `parsing` reads
+the values by its rows, and hides those of secrets in errors.
 """
 
 from __future__ import annotations

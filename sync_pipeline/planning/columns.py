@@ -12,10 +12,10 @@ from sync_pipeline.errors import SchemaError
 from sync_pipeline.parameters.config import SmartSyncConfig, SyncConfig
 from sync_pipeline.parameters.declaration import declared
 from sync_pipeline.parameters.transformation_config import TransformationConfig
-from sync_pipeline.planning.destination import TIMESTAMP_TYPES, DestinationDescription, ExistingTable
+from sync_pipeline.planning.destination import DestinationDescription, ExistingTable
 from sync_pipeline.planning.key import choose_key, key_columns, with_key
 from sync_pipeline.planning.schemaless import schemaless_schema
-from sync_pipeline.schema import REPEATED, REQUIRED, Field, Schema
+from sync_pipeline.schema import REPEATED, REQUIRED, TIMESTAMP_TYPES, Field, Schema
 from sync_pipeline.sources.source import SourceDescription
 from sync_pipeline.suggestions import did_you_mean
 from sync_pipeline.transforms.batches import destination_name, read_schema, transform_schema

@@ -19,8 +19,6 @@ from sync_pipeline.errors import ConfigError, SchemaError
 from sync_pipeline.parameters.config import DestinationConfig
 from sync_pipeline.schema import Schema
 
-TIMESTAMP_TYPES = ("TIMESTAMP", "DATETIME")
-
 
 @dataclass(frozen=True)
 class ExistingTable:

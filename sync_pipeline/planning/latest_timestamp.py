@@ -11,8 +11,9 @@ from sync_pipeline.bigquery_api.client import REQUEST_RETRY, translated_errors
 from sync_pipeline.bigquery_api.required_filter import always_true_filter
 from sync_pipeline.errors import SchemaError
 from sync_pipeline.googlesql import quoted
-from sync_pipeline.planning.destination import TIMESTAMP_TYPES, ExistingTable
+from sync_pipeline.planning.destination import ExistingTable
 from sync_pipeline.planning.row_security import check_answer
+from sync_pipeline.schema import TIMESTAMP_TYPES
 from sync_pipeline.smart_sync.interval import LatestTimestamp
 
 # How far back the first query reaches: only a few partitions, but longer than most tables go without a new row.

@@ -1,4 +1,4 @@
-"""Shared by sources: connecting with retries, mapping of driver errors, checks of column names."""
+"""Shared by sources: connecting with retries, mapping of driver errors, positions in a text, checks of column names."""
 
 from __future__ import annotations
 
@@ -17,15 +17,10 @@ MAX_BACKOFF_SECONDS = 30
 
 @dataclass(frozen=True)
 class ErrorMapping:
-    """The error class and the remedy for a driver's error code.
-
-    Attributes:
-        quotes_data: whether the server's message may contain a value of a row, so that it is not shown.
-    """
+    """The error class and the remedy for a driver's error code."""
 
     error: type[SourceError]
     remedy: str
-    quotes_data: bool = False
 
 
 def connect_with_retries[Connection](connect: Callable[[], Connection], max_retries: int) -> Connection:

@@ -208,7 +208,7 @@ class SplitReader(Protocol):
     part: ClassVar[str] = "split"
 
     def read(self, split: Any) -> Generator[pa.Table | DeadLetter]:
-        """Yield the rows of the split, in order: tables of `schema.arrow`, and a `DeadLetter` for each invalid row.
+        """Yield the rows of the split: tables of `schema.arrow`, and a `DeadLetter` for each invalid row.
 
         May retry connecting. After the first rows are yielded, only the runner may repeat the whole bundle. Raises
         SyncError.

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sync_pipeline.parameters.parameter import ParameterValues
+from sync_pipeline.parameters.rows import DESTINATION
 
 _TABLE = ("source_bigquery_project", "source_bigquery_dataset", "source_bigquery_table")
-_DESTINATION = ("destination_bigquery_project", "destination_bigquery_dataset", "destination_bigquery_table")
 
 
 def contradictions(values: ParameterValues) -> Iterator[str]:
@@ -15,6 +15,6 @@ def contradictions(values: ParameterValues) -> Iterator[str]:
     # A dataset with a query is allowed: it is the default for the query's unqualified names.
     if {"source_bigquery_query", "source_bigquery_table"} <= values.given:
         yield "source_bigquery_table and source_bigquery_query are both given: omit one of them"
-    is_same = [values[name] for name in _TABLE] == [values[name] for name in _DESTINATION]
+    is_same = [values[name] for name in _TABLE] == [values[name] for name in DESTINATION]
     if is_same and "source_bigquery_query" not in values.given:
         yield "source_bigquery_table is the destination table itself: name another"

@@ -31,7 +31,7 @@ from sync_pipeline.sources.mongodb.filters import Filter, both, interval_filter,
 from sync_pipeline.sources.mongodb.index_operators import chooses_index
 from sync_pipeline.sources.mongodb.to_json import DECODING, EXTENDED, LENIENT, extended_json
 
-# Documents per split, without num_partitions.
+# Without num_partitions, a split has about this many bytes of documents, up to a maximum number of splits.
 PARTITION_BYTES = 256 * 1024 * 1024
 MAX_PARTITIONS = 100
 

@@ -9,7 +9,7 @@
 | T[] | REPEATED T | NULL becomes [], as in BigQuery; NULL elements and multiple dimensions are invalid |
 | all other types | STRING | the type's text output |
 
-An invalid value is never changed: the run fails and names the column.
+An invalid value is never changed: its row is rejected, and the reason names the column.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from datetime import timedelta
 from psycopg2.extensions import connection as Connection
 
 from sync_pipeline.parameters.config import SmartSyncConfig, SyncConfig
-from sync_pipeline.schema import NULLABLE, REQUIRED, Schema
+from sync_pipeline.schema import NULLABLE, REQUIRED, TIMESTAMP_TYPES, Schema
 from sync_pipeline.smart_sync.interval import SyncInterval
 from sync_pipeline.smart_sync.wall_clock import WallClock
 from sync_pipeline.sources.interval_query import IntervalQuery
@@ -186,7 +186,7 @@ def _timestamps(columns: QueryColumns, name: str | None) -> SourceColumn | None:
 
 
 def _has_timestamps(column: SourceColumn | None) -> bool:
-    return column is not None and column.type.bigquery in ("DATETIME", "TIMESTAMP")
+    return column is not None and column.type.bigquery in TIMESTAMP_TYPES
 
 
 def _key(table: Sequence[TableColumn], columns: QueryColumns) -> tuple[str, ...]:
