@@ -1,13 +1,13 @@
 """The errors a run can end with, named by what the user has to do.
 
     SyncError
-    ├── ConfigError                   wrong or contradictory parameters; raised before any connection
+    ├── ConfigError                   parameters, or what they name, are wrong: a bucket, a dataset, a secret
     ├── SourceError
     │   ├── SourceUnavailableError    transient: connecting is retried up to `max_retries`
     │   └── SourceQueryError          final: the source rejected the request
     ├── SchemaError                   a column cannot be mapped, used for partitioning or clustering, or reconciled
     ├── RecordError                   a value is invalid for its column; names column and type, never the value
-    └── PublishError                  BigQuery rejected the load or the merge; nothing was published
+    └── PublishError                  BigQuery or Cloud Storage rejected a request, or the row count differs
         ├── PublishUnavailableError   transient: BigQuery or Cloud Storage did not answer, or was unable to do it
         └── ConcurrentSyncError       another run works on the same interval, and its outcome is unknown
 
@@ -35,7 +35,7 @@ class SyncError(Exception):
 
 
 class ConfigError(SyncError):
-    """The parameters of a run are invalid. Holds every problem found, one sentence each."""
+    """The parameters of a run, or what they name, are wrong. Holds every problem found, one sentence each."""
 
     exit_code = 2
 
@@ -76,7 +76,10 @@ class RecordError(SyncError):
 
 
 class PublishError(SyncError):
-    """BigQuery rejected the load or the merge. The destination is unchanged."""
+    """BigQuery or Cloud Storage rejected a request, at launch or while publishing: the destination's rows are unchanged.
+
+    After a load, it may also say that BigQuery loaded another number of rows than was staged: these rows are there.
+    """
 
 
 class PublishUnavailableError(PublishError):

@@ -60,6 +60,7 @@ def make_plan(
         started_at: the launcher's clock, only for names and durations.
 
     Raises:
+        ConfigError: the parameters, or what they name, are wrong.
         SourceError: the source cannot be read.
         SchemaError: source and destination do not match.
         PublishError: BigQuery rejected a request.

@@ -232,7 +232,7 @@ class TableRead:
 class SourceSession(Protocol):
     """A connected source during planning. Planning calls each method once, in this order.
 
-    All methods raise SourceError or SchemaError.
+    All methods raise ConfigError, SourceError or SchemaError.
     """
 
     @property
@@ -266,6 +266,7 @@ class Source(Protocol):
         Between two calls, planning queries the destination, which may take minutes. So hold no locks or transactions.
 
         Raises:
+            ConfigError: a parameter, or what it names, is wrong.
             SourceError: the source cannot be reached or rejects a request.
             SchemaError: its columns are invalid.
         """
