@@ -123,10 +123,10 @@ class Dataflow:
 def _labels(parameters: dict[str, str]) -> dict[str, str]:
     """Return the labels that the run gives its job; none where it will refuse the parameters."""
     # Beam takes as long to import as all other servers of the sandbox to start: whoever launches nothing does without.
-    from sync_pipeline.parameters.beam_options import job_labels
+    from sync_pipeline.parameters.beam_options import dataflow_labels
 
     try:
-        return job_labels(SyncConfig.from_parameters(parameters))
+        return dataflow_labels(SyncConfig.from_parameters(parameters))
     except ConfigError:
         return {}
 

@@ -76,7 +76,7 @@ class RecordError(SyncError):
 
 
 class PublishError(SyncError):
-    """BigQuery or Cloud Storage rejected a request, at launch or while publishing: the destination's rows are unchanged.
+    """BigQuery or Cloud Storage rejected a request, at launch or later: the destination's rows are unchanged.
 
     After a load, it may also say that BigQuery loaded another number of rows than was staged: these rows are there.
     """

@@ -8,6 +8,7 @@ from dataclasses import replace
 from google.cloud import bigquery
 
 from sync_pipeline.auto_schema.layout import TableLayout
+from sync_pipeline.auto_schema.partitions import partition_sql
 from sync_pipeline.googlesql import quoted, string_literal
 from sync_pipeline.schema import MAX_DESCRIPTION_CHARACTERS, NULLABLE, RANGE, REPEATED, REQUIRED, STRUCT, Field, Schema
 
@@ -74,12 +75,9 @@ def drop_not_null_sql(table_id: str, field: Field) -> str:
 
 def _partition_sql(schema: Schema, layout: TableLayout) -> str:
     assert layout.partition_field is not None
-    column = quoted(layout.partition_field)
     field = schema.find(layout.partition_field)
     assert field is not None
-    if field.type == "DATE" and layout.partition_granularity == "DAY":
-        return column
-    return f"{field.type}_TRUNC({column}, {layout.partition_granularity})"
+    return partition_sql(quoted(layout.partition_field), field, layout)
 
 
 def _column_sql(field: Field) -> str:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sync_pipeline.errors import SchemaError
-from sync_pipeline.schema import Field, Schema
-
-MAX_COLUMNS = 10_000
+from sync_pipeline.schema import MAX_COLUMNS, Field, Schema
 
 
 def check_columns(schema: Schema, remedy: str = "") -> None:

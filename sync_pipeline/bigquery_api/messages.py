@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from sync_pipeline.bigquery_api.raised_errors import RAISED
+
 # Reasons whose messages mention only projects, tables, permissions, quotas and the service itself.
 SAFE_REASONS = frozenset(
     {
@@ -109,9 +111,6 @@ _FEWER_PARTITIONS = (
     "source_bigquery_read=storage_api, which publishes the rows in parts"
 )
 
-# An error that a statement of this package raised; see `transforms.in_sql.raised_error`.
-_OURS = re.compile(r"sync:\w+: .*? :sync")
-
 _TYPES = "int64|double|float64|float|bool|boolean|bytes|date|datetime|time|timestamp|interval|numeric|bignumeric"
 
 # First words of messages about values, and the text that replaces them.
@@ -136,7 +135,7 @@ def shown_message(message: str, reason: str | None = None, location: str | None 
         location: the error's `location`, such as a file.
     """
     said = _PREFIX.sub("", " ".join(message.split()))
-    if ours := _OURS.match(said):
+    if ours := RAISED.match(said):
         return ours[0]
     if reason in SAFE_REASONS or _SAFE.match(said):
         return f"{said}: {_FEWER_PARTITIONS}" if said.startswith(_TOO_MANY_PARTITIONS) else said

@@ -109,10 +109,10 @@ def complete_job_options(options: PipelineOptions, config: SyncConfig, environme
         setup.save_main_session = False
     cloud = options.view_as(GoogleCloudOptions)
     # If two labels have the same key, Beam uses the later one.
-    cloud.labels = [f"{key}={value}" for key, value in job_labels(config).items()] + list(cloud.labels or [])
+    cloud.labels = [f"{key}={value}" for key, value in dataflow_labels(config).items()] + list(cloud.labels or [])
 
 
-def job_labels(config: SyncConfig) -> dict[str, str]:
+def dataflow_labels(config: SyncConfig) -> dict[str, str]:
     """Return the labels that identify jobs and their costs: source and destination."""
     labels = {
         "data_source": config.data_source,

@@ -11,7 +11,7 @@ from sync_pipeline.auto_schema.layout import TableLayout
 from sync_pipeline.bigquery_api.client import REQUEST_RETRY, translated_errors
 from sync_pipeline.errors import SchemaError
 from sync_pipeline.parameters.identifiers import TableId
-from sync_pipeline.planning.destination import describe_dataset
+from sync_pipeline.planning.destination import describe_dataset, location_of
 from sync_pipeline.schema import REQUIRED, Field, Schema
 
 DEAD_LETTER_SCHEMA = Schema(
@@ -46,7 +46,7 @@ class DeadLetterTable:
 def describe_dead_letters(client: bigquery.Client, table: TableId) -> DeadLetterTable:
     """Describe the dead letter table. Raises SchemaError when an existing table lacks its columns."""
     dataset_id = f"{table.project}.{table.dataset}"
-    location = describe_dataset(client, dataset_id, "dead_letter_table").location or "US"
+    location = location_of(describe_dataset(client, dataset_id, "dead_letter_table"))
     with translated_errors(f"look at dead_letter_table {table}"):
         try:
             existing = Schema.from_bigquery(client.get_table(str(table), retry=REQUEST_RETRY).schema)

@@ -86,9 +86,9 @@ def describe_destination(client: bigquery.Client, config: DestinationConfig) -> 
     """
     dataset_id = f"{config.project}.{config.dataset}"
     dataset = describe_dataset(client, dataset_id, "destination_bigquery_dataset")
-    location = dataset.location or "US"
+    location = location_of(dataset)
     _check_staging_dataset(client, config, location)
-    observed_at = clock(client, location)
+    observed_at = bigquery_clock(client, location)
     with translated_errors(f"look at the table {config.table_id}"):
         try:
             table = client.get_table(config.table_id, retry=REQUEST_RETRY)
@@ -121,10 +121,9 @@ def _check_staging_dataset(client: bigquery.Client, config: DestinationConfig, l
     if config.staging_dataset is None:
         return
     dataset = describe_dataset(client, f"{config.project}.{config.staging_dataset}", "staging_dataset")
-    if (dataset.location or "US").upper() != location.upper():
-        problem = (
-            f"staging_dataset: {config.staging_dataset} is in {dataset.location}, and the destination in {location}"
-        )
+    there = location_of(dataset)
+    if there.upper() != location.upper():
+        problem = f"staging_dataset: {config.staging_dataset} is in {there}, and the destination in {location}"
         raise ConfigError([f"{problem}: a query runs in one location; name a dataset in the same one"])
 
 
@@ -160,7 +159,12 @@ def describe_dataset(client: bigquery.Client, dataset_id: str, parameter: str) -
             ) from None
 
 
-def clock(client: bigquery.Client, location: str) -> datetime:
+def location_of(dataset: bigquery.Dataset) -> str:
+    """Return the dataset's location; BigQuery's default is US."""
+    return dataset.location or "US"
+
+
+def bigquery_clock(client: bigquery.Client, location: str) -> datetime:
     """Return BigQuery's own clock. Later queries see the results of all jobs that ended before it."""
     with translated_errors("run a query"):
         job = client.query("SELECT 1", location=location, retry=REQUEST_RETRY, job_retry=None)

@@ -11,7 +11,7 @@ from typing import Any
 
 from google.cloud import bigquery
 
-from sync_pipeline.bigquery_api.client import REQUEST_RETRY, translated_errors
+from sync_pipeline.bigquery_api.client import REQUEST_RETRY, rows_in_table, translated_errors
 from sync_pipeline.bigquery_api.required_filter import always_true_filter
 from sync_pipeline.errors import SchemaError
 from sync_pipeline.googlesql import quoted
@@ -47,8 +47,8 @@ def check_answer(
     if not has_row_policies(job):
         return
     # A policy that hides nothing also counts as applied, so compare the number of rows.
-    rows, counted = _rows(client, table_id), _count(client, table_id, required_filter_column, (), location)
-    hidden = min(rows, _rows(client, table_id)) - counted[1]
+    rows, counted = rows_in_table(client, table_id), _count(client, table_id, required_filter_column, (), location)
+    hidden = min(rows, rows_in_table(client, table_id)) - counted[1]
     if hidden > 0:
         raise SchemaError(
             f"destination_bigquery_table: row access policies hide {hidden:,} rows of {table_id} from the job's "
@@ -134,12 +134,6 @@ def _count(
         [row] = job.result()
         job.reload(retry=REQUEST_RETRY)
     return job, int(row[0])
-
-
-def _rows(client: bigquery.Client, table_id: str) -> int:
-    """Return the number of rows in the table's metadata, which includes hidden rows, but not the streaming buffer."""
-    with translated_errors(f"look at the table {table_id}"):
-        return int(client.get_table(table_id, retry=REQUEST_RETRY).num_rows or 0)
 
 
 def _statistics(job: Any, name: str) -> dict[str, Any]:

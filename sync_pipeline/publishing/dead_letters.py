@@ -30,7 +30,7 @@ from sync_pipeline.transforms.hashing import digest
 # A row of BigQuery has at most 50 MB in a Parquet file, and a document of MongoDB 16 MB.
 MAX_SOURCE_ROW_BYTES = 20 * 1024 * 1024
 MAX_REASON_CHARACTERS = 50_000
-MAX_COLUMNS = 100
+MAX_NAMED_COLUMNS = 100
 
 
 def dead_letter_batch(letter: DeadLetter, plan: TableSync) -> pa.RecordBatch:
@@ -48,7 +48,7 @@ def dead_letter_batch(letter: DeadLetter, plan: TableSync) -> pa.RecordBatch:
 
 
 def _column_names(letter: DeadLetter) -> str:
-    names = [_cut(name, 300) for name in letter.columns[:MAX_COLUMNS]]
+    names = [_cut(name, 300) for name in letter.columns[:MAX_NAMED_COLUMNS]]
     more = len(letter.columns) - len(names)
     return ", ".join(names) + (f" and {more:,} more" if more else "")
 

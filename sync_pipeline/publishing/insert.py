@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from sync_pipeline.bigquery_api.job_records import changed_rows
 from sync_pipeline.googlesql import quoted, string_literal
 from sync_pipeline.planning.plan import TableSync
-from sync_pipeline.publishing.jobs import PUBLISH
 from sync_pipeline.publishing.rows_query import alias, columns, script, select_sql
-from sync_pipeline.publishing.strategy import Published, QueryStrategy
+from sync_pipeline.publishing.strategy import DmlStrategy
 
 
-class InsertRows(QueryStrategy):
+class InsertRows(DmlStrategy):
     """Append the rows to the destination."""
 
-    def publish(self) -> Published:
-        """Run the statements of `append_sql`. Raises PublishError."""
-        finished = self.jobs.query(append_sql(self.plan, self.staged.rows, self.staged.partition_groups), PUBLISH)
-        return Published.by(finished, lambda: changed_rows(self.jobs.client, finished.job))
+    def sql(self) -> str:
+        """Return `append_sql`."""
+        return append_sql(self.plan, self.staged.rows, self.staged.partition_groups)
 
 
 def append_sql(plan: TableSync, rows: int, partitions: Sequence[frozenset[str | None]] = ()) -> str:

@@ -9,25 +9,24 @@ https://cloud.google.com/bigquery/docs/transactions
 
 from __future__ import annotations
 
-from sync_pipeline.auto_schema.partitions import MAX_PARTITIONS_PER_JOB
-from sync_pipeline.bigquery_api.job_records import changed_rows
+from sync_pipeline.auto_schema.partitions import MAX_PARTITIONS_PER_JOB, coarser_granularity, partition_sql
+from sync_pipeline.bigquery_api.raised_errors import raised_text
 from sync_pipeline.bigquery_api.required_filter import always_true_filter
+from sync_pipeline.errors import SchemaError
 from sync_pipeline.googlesql import quoted, string_literal
 from sync_pipeline.planning.plan import TableSync
 from sync_pipeline.planning.pruning import OLD, OLD_IS_NULL, OLD_PARTITIONS, ROWS
-from sync_pipeline.publishing.jobs import PUBLISH
 from sync_pipeline.publishing.rows_query import alias, columns, script, select_sql
-from sync_pipeline.publishing.strategy import Published, QueryStrategy
-from sync_pipeline.schema import PARTITION_GRANULARITIES, Field
+from sync_pipeline.publishing.strategy import DmlStrategy
+from sync_pipeline.schema import Field
 
 
-class MergeRows(QueryStrategy):
+class MergeRows(DmlStrategy):
     """Update the destination's rows by their primary key, and insert those that are new."""
 
-    def publish(self) -> Published:
-        """Run the script of `publish_merge_sql`. Raises PublishError."""
-        finished = self.jobs.query(publish_merge_sql(self.plan, self.staged.rows), PUBLISH)
-        return Published.by(finished, lambda: changed_rows(self.jobs.client, finished.job))
+    def sql(self) -> str:
+        """Return `publish_merge_sql`."""
+        return publish_merge_sql(self.plan, self.staged.rows)
 
 
 def publish_merge_sql(plan: TableSync, rows: int) -> str:
@@ -102,7 +101,7 @@ def _pruned_merge(plan: TableSync, column: Field) -> str:
         rows, keep = ROWS, [f"CREATE TEMP TABLE {ROWS} AS\n{select_sql(plan)}"]
         selected = f"SELECT * FROM {ROWS}"
     moment = f"{alias('t', plan)}.{quoted(column.name)}"
-    old_partition = _partition(moment, column, plan)
+    old_partition = partition_sql(moment, column, plan.layout)
     pruning = f"({old_partition} IN UNNEST({OLD_PARTITIONS}) OR ({OLD_IS_NULL} AND {moment} IS NULL))"
     statements = (
         f"DECLARE {OLD} STRUCT<partitions ARRAY<{column.type}>, has_null BOOL>",
@@ -139,7 +138,7 @@ def _partition_limit(plan: TableSync, rows: str, column: Field) -> str:
     incoming = plan.schema.find(column.name)
     new_partition = f"CAST(NULL AS {column.type})"
     if incoming is not None:
-        new_partition = _partition(f"{alias('s', plan)}.{quoted(incoming.name)}", column, plan)
+        new_partition = partition_sql(f"{alias('s', plan)}.{quoted(incoming.name)}", column, plan.layout)
     return (
         f"ASSERT (\nSELECT COUNT(*) + IF({OLD_IS_NULL}, 1, 0)\n"
         f"FROM (SELECT * FROM UNNEST({OLD_PARTITIONS})\nUNION DISTINCT\n"
@@ -148,19 +147,12 @@ def _partition_limit(plan: TableSync, rows: str, column: Field) -> str:
     )
 
 
-def _partition(moment: str, column: Field, plan: TableSync) -> str:
-    granularity = plan.layout.partition_granularity
-    is_whole = column.type == "DATE" and granularity == "DAY"
-    return moment if is_whole else f"{column.type}_TRUNC({moment}, {granularity})"
-
-
 def _too_many(column: Field, plan: TableSync) -> str:
-    allowed = PARTITION_GRANULARITIES[column.type]
-    wider = allowed[allowed.index(plan.layout.partition_granularity) + 1 :]
-    remedy = f"build the table with partition_granularity={wider[0]} (delete_existing_table), or " if wider else ""
-    # The form that `transforms.in_sql.raised_error` recognises.
-    return (
-        f"sync:SchemaError: the merge changes rows in more than {MAX_PARTITIONS_PER_JOB:,} partitions of {column.name} "
+    coarser = coarser_granularity(column, plan.layout)
+    remedy = f"build the table with partition_granularity={coarser} (delete_existing_table), or " if coarser else ""
+    return raised_text(
+        SchemaError,
+        f"the merge changes rows in more than {MAX_PARTITIONS_PER_JOB:,} partitions of {column.name} "
         f"by {plan.layout.partition_granularity}, older row versions included, BigQuery's limit for one job: "
-        f"{remedy}partition it by a column that does not change, or merge a shorter interval a run :sync"
+        f"{remedy}partition it by a column that does not change, or merge a shorter interval a run",
     )

@@ -23,6 +23,7 @@ from google.cloud import bigquery
 from sync_pipeline.auto_schema.partitions import check_partitions
 from sync_pipeline.bigquery_api.client import open_client
 from sync_pipeline.bigquery_api.jobs import FinishedJob
+from sync_pipeline.bigquery_api.raised_errors import raised_error
 from sync_pipeline.errors import PublishError, SyncError, message_of
 from sync_pipeline.failures import Failure, combined_error, error_of
 from sync_pipeline.planning.plan import RunPlan, TableSync
@@ -34,7 +35,6 @@ from sync_pipeline.publishing.report import SyncReport, report_of
 from sync_pipeline.publishing.staged_files import StagedFile, StagedFiles
 from sync_pipeline.publishing.strategy import Published
 from sync_pipeline.publishing.tables import prepare_destination
-from sync_pipeline.transforms.in_sql import raised_error
 
 _LOGGER = logging.getLogger(__name__)
 

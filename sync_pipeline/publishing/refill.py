@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sync_pipeline.bigquery_api.job_records import changed_rows
 from sync_pipeline.googlesql import quoted
 from sync_pipeline.planning.plan import TableSync
 from sync_pipeline.publishing.insert import insert_statements
-from sync_pipeline.publishing.jobs import PUBLISH
 from sync_pipeline.publishing.rows_query import script
-from sync_pipeline.publishing.strategy import Published, QueryStrategy, Strategy
+from sync_pipeline.publishing.strategy import DmlStrategy, Published, Strategy
 
 
-class RefillTable(QueryStrategy):
+class RefillTable(DmlStrategy):
     """Replace all rows of the destination."""
 
-    def publish(self) -> Published:
-        """Run the transaction of `refill_sql`. Raises PublishError."""
-        finished = self.jobs.query(refill_sql(self.plan, self.staged.rows, self.staged.partition_groups), PUBLISH)
-        return Published.by(finished, lambda: changed_rows(self.jobs.client, finished.job))
+    def sql(self) -> str:
+        """Return `refill_sql`."""
+        return refill_sql(self.plan, self.staged.rows, self.staged.partition_groups)
 
 
 class EmptyTable(Strategy):

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from google.cloud import bigquery
-
 from sync_pipeline.auto_schema.ddl import create_table_sql
-from sync_pipeline.bigquery_api.client import REQUEST_RETRY, translated_errors
+from sync_pipeline.bigquery_api.client import rows_in_table
 from sync_pipeline.bigquery_api.job_records import changed_rows
 from sync_pipeline.googlesql import quoted, string_literal
 from sync_pipeline.planning.plan import TableSync
@@ -36,15 +34,6 @@ class SwapTables(QueryStrategy):
         built = self.jobs.query(build_sql(self.plan, self.staged.rows, self.staged.partition_groups), "build")
         swapped = self.jobs.query(swap_sql(self.plan), PUBLISH)
         return Published.by(swapped, lambda: changed_rows(self.jobs.client, built.job))
-
-
-def rows_in_table(client: bigquery.Client, table_id: str) -> int:
-    """Return the number of rows in the table's metadata. Raises PublishError.
-
-    A look at the metadata is free, and needs no partition filter.
-    """
-    with translated_errors(f"count the rows of {table_id}"):
-        return int(client.get_table(table_id, retry=REQUEST_RETRY).num_rows or 0)
 
 
 def replace_sql(plan: TableSync, rows: int) -> str:

@@ -9,9 +9,10 @@ import abc
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from sync_pipeline.bigquery_api.job_records import changed_rows
 from sync_pipeline.bigquery_api.jobs import FinishedJob
 from sync_pipeline.planning.plan import TableSync
-from sync_pipeline.publishing.jobs import PublishingJobs
+from sync_pipeline.publishing.jobs import PUBLISH, PublishingJobs
 from sync_pipeline.publishing.staged_files import StagedFiles
 from sync_pipeline.publishing.tables import fill_staging_table
 
@@ -66,6 +67,19 @@ class QueryStrategy(Strategy):
         """Load the files, if there are any, into the staging table. Raises PublishError."""
         if self.plan.selection is None:
             fill_staging_table(self.jobs, self.staged)
+
+
+class DmlStrategy(QueryStrategy):
+    """Publishes by the DML statements of one query job."""
+
+    @abc.abstractmethod
+    def sql(self) -> str:
+        """Return the statements, which change the destination all together or not at all."""
+
+    def publish(self) -> Published:
+        """Run the statements. Raises PublishError."""
+        finished = self.jobs.query(self.sql(), PUBLISH)
+        return Published.by(finished, lambda: changed_rows(self.jobs.client, finished.job))
 
 
 class KeepTable(Strategy):

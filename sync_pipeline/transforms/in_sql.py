@@ -7,12 +7,12 @@ interval. Such an error names the column, never the value.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sync_pipeline.errors import RecordError, SchemaError, SourceQueryError, SyncError
+from sync_pipeline.bigquery_api.raised_errors import raised_text
+from sync_pipeline.errors import RecordError, SourceQueryError, SyncError
 from sync_pipeline.googlesql import quoted, string_literal
 from sync_pipeline.parameters.transformation_config import Constant, TransformationConfig
 from sync_pipeline.schema import (
@@ -95,10 +95,6 @@ _TEXTS: Mapping[str, str] = {
     STRUCT: "TO_JSON_STRING({x})",
     RANGE: "TO_JSON_STRING({x})",
 }
-
-# An error that a query of this package raised. BigQuery includes it somewhere in its message.
-_RAISED = re.compile(r"sync:(RecordError|SchemaError|SourceQueryError): (.*?) :sync")
-_KINDS: Mapping[str, type[SyncError]] = {kind.__name__: kind for kind in (RecordError, SchemaError, SourceQueryError)}
 
 
 @dataclass(frozen=True)
@@ -246,12 +242,6 @@ def rebuilt(expression: str, field: Field) -> str:
     return _struct(expression, field, rebuilt)
 
 
-def raised_error(message: str) -> SyncError | None:
-    """Return the error that a query of this package raised, from BigQuery's `message`; None if it raised none."""
-    found = _RAISED.search(message)
-    return _KINDS[found[1]](found[2]) if found else None
-
-
 def _convert(source: Schema, field: Field, alias: str) -> Conversion:
     return convert(f"{alias}.{quoted(field.name)}", source.field(field.name), field)
 
@@ -303,7 +293,7 @@ def _moment(moment: datetime, type_name: str) -> str:
 
 
 def _raise(kind: type[SyncError], sentence: str) -> str:
-    return f"ERROR({string_literal(f'sync:{kind.__name__}: {sentence} :sync')})"
+    return f"ERROR({string_literal(raised_text(kind, sentence))})"
 
 
 def _literal(value: Constant) -> str:

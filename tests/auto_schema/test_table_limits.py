@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from sync_pipeline.auto_schema.table_limits import MAX_COLUMNS, check_columns
+from sync_pipeline.auto_schema.table_limits import check_columns
 from sync_pipeline.errors import SchemaError
 from sync_pipeline.parameters.declaration import declared
-from sync_pipeline.schema import STRUCT, Field, Schema
+from sync_pipeline.schema import MAX_COLUMNS, STRUCT, Field, Schema
 
 
 def columns(count: int) -> tuple[Field, ...]:

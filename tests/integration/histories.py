@@ -489,7 +489,7 @@ def _without_repeated_questions(client: bigquery.Client) -> Iterator[None]:
     storage = GcsIO()
     with (
         # BigQuery's clock is this machine's, and a dataset stays what it is.
-        mock.patch("sync_pipeline.planning.destination.clock", _clock),
+        mock.patch("sync_pipeline.planning.destination.bigquery_clock", _clock),
         mock.patch.object(client, "get_dataset", functools.cache(client.get_dataset)),
         # Beam makes a client for every call, which then looks at the bucket.
         mock.patch.object(GCSFileSystem, "_gcsIO", return_value=storage),

@@ -18,7 +18,7 @@ from sync_pipeline.bigquery_api import jobs
 from sync_pipeline.bigquery_api.job_records import TRANSIENT_REASONS, job_labels
 from sync_pipeline.bigquery_api.jobs import FinishedJob, JobRequest, find_concurrent_job, finish_job
 from sync_pipeline.errors import ConcurrentSyncError, PublishError, PublishUnavailableError
-from sync_pipeline.planning.destination import clock
+from sync_pipeline.planning.destination import bigquery_clock
 
 FAILS = "SELECT ERROR('no such thing')"
 FAR_FUTURE = datetime(2999, 1, 1, tzinfo=UTC)
@@ -107,9 +107,9 @@ def test_what_succeeded_before_the_run_looked_does_not_stop_it(runs: Runs) -> No
 
 
 def test_the_servers_own_clock_tells_before_from_after(runs: Runs) -> None:
-    before = clock(runs.client, "US")
+    before = bigquery_clock(runs.client, "US")
     runs.finish("run_1")
-    after = clock(runs.client, "US")
+    after = bigquery_clock(runs.client, "US")
     assert not runs.finish("run_2", observed_at=before).is_ours
     assert runs.finish("run_3", observed_at=after).is_ours
 
@@ -392,6 +392,6 @@ def test_find_concurrent_job(runs: Runs) -> None:
 
 
 def test_the_clock_runs(runs: Runs) -> None:
-    first, second = clock(runs.client, "US"), clock(runs.client, "US")
+    first, second = bigquery_clock(runs.client, "US"), bigquery_clock(runs.client, "US")
     assert first <= second
     assert abs(second - datetime.now(UTC)) < timedelta(minutes=1)

@@ -23,7 +23,7 @@ from sync_pipeline.parameters.beam_options import (
     OPTION_PARAMETERS,
     SyncOptions,
     complete_job_options,
-    job_labels,
+    dataflow_labels,
     pipeline_options,
     runs_here,
     runs_on_dataflow,
@@ -227,7 +227,7 @@ def test_workers_get_no_copy_of_the_launchers_main_module(arguments: list[str], 
 
 
 def test_labels_of_the_job() -> None:
-    assert job_labels(config(dataset="Analytics_EU", table="Größe und-mehr")) == {
+    assert dataflow_labels(config(dataset="Analytics_EU", table="Größe und-mehr")) == {
         "data_source": "postgresql",
         "destination_project": "example_com_my-project",
         "destination_dataset": "analytics_eu",
@@ -236,7 +236,7 @@ def test_labels_of_the_job() -> None:
 
 
 def test_long_labels_are_cut_and_stay_different() -> None:
-    first, second = (job_labels(config(table="t" * 63 + end))["destination_table"] for end in "ab")
+    first, second = (dataflow_labels(config(table="t" * 63 + end))["destination_table"] for end in "ab")
     assert first.startswith("t" * 54 + "_")
     assert (len(first), len(second)) == (63, 63)
     assert first != second

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import pytest
 
-from sync_pipeline.errors import RecordError, SourceQueryError, SyncError
 from sync_pipeline.parameters.transformation_config import TransformationConfig
 from sync_pipeline.schema import INTERVAL as INTERVAL_TYPE
 from sync_pipeline.schema import RANGE, REPEATED, REQUIRED, STRUCT, Field, Schema
@@ -13,7 +12,6 @@ from sync_pipeline.transforms.in_sql import (
     destination_sql,
     is_plain,
     misfit_reasons,
-    raised_error,
     reading_sql,
     rebuilt,
 )
@@ -154,24 +152,6 @@ def test_a_value_that_does_not_fit_is_an_error() -> None:
     (check,) = all_checks(USERS, NUMBERS, "q")
     error = f'ERROR("sync:RecordError: {check.reason} :sync")'
     assert f", IF({check.rejected}, {error}, SAFE_CAST(q.`name` AS INT64)) AS `name`, " in sql
-
-
-@pytest.mark.parametrize(
-    ("message", "error"),
-    [
-        pytest.param("sync:RecordError: column 'a' is bad :sync", RecordError("column 'a' is bad"), id="alone"),
-        pytest.param(
-            "Query error: sync:SourceQueryError: outside :sync at [1:7] (job x in EU)",
-            SourceQueryError("outside"),
-            id="among BigQuery's words",
-        ),
-        pytest.param("Bad int64 value: 12a", None, id="BigQuery's own"),
-        pytest.param("sync:OtherError: x :sync", None, id="no error of ours"),
-    ],
-)
-def test_raised_error(message: str, error: SyncError | None) -> None:
-    found = raised_error(message)
-    assert (type(found), str(found)) == (type(error), str(error))
 
 
 def test_the_query_that_the_workers_read() -> None:
