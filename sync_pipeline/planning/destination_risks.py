@@ -36,12 +36,12 @@ def table_risks(
         )
 
 
-def staging_risks(plan: TableSync, existing: Schema | None) -> Iterable[str]:
+def staging_risks(table: TableSync, existing: Schema | None) -> Iterable[str]:
     """Yield a warning if columns with policy tags are unprotected in the staging table."""
-    tagged = {name.lower() for name in (*plan.schema.tagged_columns, *(existing.tagged_columns if existing else ()))}
-    staged = ", ".join(name for name in plan.schema.names if name.lower() in tagged)
-    is_staged = plan.selection is None and plan.needs_staging_table
-    if staged and is_staged and plan.config.destination.staging_dataset is None:
+    tagged = {name.lower() for name in (*table.schema.tagged_columns, *(existing.tagged_columns if existing else ()))}
+    staged = ", ".join(name for name in table.schema.names if name.lower() in tagged)
+    is_staged = table.selection is None and table.needs_staging_table
+    if staged and is_staged and table.config.destination.staging_dataset is None:
         yield (
             f"{staged} have policy tags, but a staging table in the destination's dataset lacks the tags until the "
             "rows are published: give staging_dataset, a dataset that only the job's service account may read"

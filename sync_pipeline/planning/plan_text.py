@@ -19,108 +19,108 @@ def plan_page(plan: RunPlan) -> str:
     return "\n\n".join(table_page(table) for table in plan.tables)
 
 
-def table_lines(plan: TableSync) -> list[str]:
+def table_lines(table: TableSync) -> list[str]:
     """Return the plan of one table as a few single lines."""
     lines = [
-        f"plan: run {plan.run_id}: {plan.config.data_source} to {plan.table_id}, {_publishing(plan)}",
-        f"plan: {len(plan.schema)} columns, {_parts(plan)}, rows: {_rows(plan)}",
+        f"plan: run {table.run_id}: {table.config.data_source} to {table.table_id}, {_publishing(table)}",
+        f"plan: {len(table.schema)} columns, {_parts(table)}, rows: {_rows(table)}",
     ]
-    if plan.transport:
-        lines.append(f"plan: connection: {plan.transport}")
-    if plan.way:
-        lines.append(f"plan: {plan.way}")
-    if plan.read.costs:
-        lines.append(f"plan: {plan.read.costs}")
-    if plan.merge_costs:
-        lines.append(f"plan: {plan.merge_costs}")
-    if plan.interval:
-        lines.append(f"plan: interval {plan.interval}: {plan.interval.origin.value}{_clock(plan)}")
-    if plan.creates_table:
-        lines.append(f"plan: the table will be created, {plan.layout}")
-    lines += [f"plan: the table will be changed: {statement}" for statement in plan.alterations]
-    return lines + [f"plan: note: {note}" for note in plan.notes] + [f"plan: risk: {risk}" for risk in plan.risks]
+    if table.transport:
+        lines.append(f"plan: connection: {table.transport}")
+    if table.way:
+        lines.append(f"plan: {table.way}")
+    if table.read.costs:
+        lines.append(f"plan: {table.read.costs}")
+    if table.merge_costs:
+        lines.append(f"plan: {table.merge_costs}")
+    if table.interval:
+        lines.append(f"plan: interval {table.interval}: {table.interval.origin.value}{_clock(table)}")
+    if table.creates_table:
+        lines.append(f"plan: the table will be created, {table.layout}")
+    lines += [f"plan: the table will be changed: {statement}" for statement in table.alterations]
+    return lines + [f"plan: note: {note}" for note in table.notes] + [f"plan: risk: {risk}" for risk in table.risks]
 
 
-def table_page(plan: TableSync) -> str:
+def table_page(table: TableSync) -> str:
     """Return the plan of one table as a page."""
     sections = [
-        ("Sync", _sync(plan)),
-        ("Interval", _interval(plan)),
-        ("Query", plan.read.query),
-        ("Rows", _rows(plan)),
-        ("Reading", _reading(plan)),
-        ("Columns", _column_table(plan)),
-        ("Table", _table(plan)),
-        ("Publishing", "\n".join(filter(None, (_publishing(plan), plan.merge_costs)))),
-        ("Notes", "\n".join(f"- {on_one_line(note)}" for note in plan.notes) or "none"),
-        ("Risks", "\n".join(f"- {on_one_line(risk)}" for risk in plan.risks) or "none seen"),
+        ("Sync", _sync(table)),
+        ("Interval", _interval(table)),
+        ("Query", table.read.query),
+        ("Rows", _rows(table)),
+        ("Reading", _reading(table)),
+        ("Columns", _column_table(table)),
+        ("Table", _table(table)),
+        ("Publishing", "\n".join(filter(None, (_publishing(table), table.merge_costs)))),
+        ("Notes", "\n".join(f"- {on_one_line(note)}" for note in table.notes) or "none"),
+        ("Risks", "\n".join(f"- {on_one_line(risk)}" for risk in table.risks) or "none seen"),
     ]
     return "\n".join(f"{title}\n{textwrap.indent(text, '    ')}" for title, text in sections)
 
 
-def _sync(plan: TableSync) -> str:
-    connection = f"\nconnection: {plan.transport}" if plan.transport else ""
-    return f"{plan.config.data_source} to {plan.table_id} in {plan.location} (run {plan.run_id}){connection}"
+def _sync(table: TableSync) -> str:
+    connection = f"\nconnection: {table.transport}" if table.transport else ""
+    return f"{table.config.data_source} to {table.table_id} in {table.location} (run {table.run_id}){connection}"
 
 
-def _rows(plan: TableSync) -> str:
-    estimated = plan.read.estimated_rows
+def _rows(table: TableSync) -> str:
+    estimated = table.read.estimated_rows
     return "unknown" if estimated is None else f"about {estimated:,}, as the source estimates"
 
 
-def _parts(plan: TableSync) -> str:
-    if plan.selection is not None:
+def _parts(table: TableSync) -> str:
+    if table.selection is not None:
         return "query pushdown in BigQuery"
-    why = f" ({plan.read.splitting})" if plan.read.splitting else ""
-    count = len(plan.read.splits)
-    return plan.read.how or f"{count} read split{'' if count == 1 else 's'}{why}"
+    why = f" ({table.read.splitting})" if table.read.splitting else ""
+    count = len(table.read.splits)
+    return table.read.how or f"{count} read split{'' if count == 1 else 's'}{why}"
 
 
-def _reading(plan: TableSync) -> str:
-    batches = "" if plan.selection is not None else f", at most {plan.config.batch_size:,} rows per batch"
-    return "\n".join(line for line in (f"{_parts(plan)}{batches}", plan.way, plan.read.costs) if line)
+def _reading(table: TableSync) -> str:
+    batches = "" if table.selection is not None else f", at most {table.config.batch_size:,} rows per batch"
+    return "\n".join(line for line in (f"{_parts(table)}{batches}", table.way, table.read.costs) if line)
 
 
-def _interval(plan: TableSync) -> str:
-    if plan.interval is None:
+def _interval(table: TableSync) -> str:
+    if table.interval is None:
         return "none: Smart Sync is off; the run reads the whole query"
-    assert plan.config.smart_sync is not None
-    column = plan.config.smart_sync.timestamp_column
-    return f"{column} in {plan.interval}{_clock(plan)}\nstart: {plan.interval.origin.value}"
+    assert table.config.smart_sync is not None
+    column = table.config.smart_sync.timestamp_column
+    return f"{column} in {table.interval}{_clock(table)}\nstart: {table.interval.origin.value}"
 
 
-def _clock(plan: TableSync) -> str:
-    clock = plan.interval.wall_clock if plan.interval is not None else None
+def _clock(table: TableSync) -> str:
+    clock = table.interval.wall_clock if table.interval is not None else None
     return "" if clock is None else f", by the wall clock of {clock}"
 
 
-def _table(plan: TableSync) -> str:
-    if plan.creates_table or plan.write_mode is WriteMode.REPLACE:
-        create = "CREATE TABLE" if plan.creates_table else "CREATE OR REPLACE TABLE"
-        options = plan.replacement_options if plan.write_mode is WriteMode.REPLACE else None
-        return create_table_sql(plan.table_id, plan.schema, plan.layout, create=create, options=options)
-    return "\n".join((f"exists, {plan.layout}", *plan.alterations))
+def _table(table: TableSync) -> str:
+    if table.creates_table or table.write_mode is WriteMode.REPLACE:
+        create = "CREATE TABLE" if table.creates_table else "CREATE OR REPLACE TABLE"
+        options = table.replacement_options if table.write_mode is WriteMode.REPLACE else None
+        return create_table_sql(table.table_id, table.schema, table.layout, create=create, options=options)
+    return "\n".join((f"exists, {table.layout}", *table.alterations))
 
 
-def _publishing(plan: TableSync) -> str:
+def _publishing(table: TableSync) -> str:
     how = "one load job"
-    if plan.selection is not None:
+    if table.selection is not None:
         how = "one query job, from the source into the table"
-    elif plan.needs_staging_table:
-        parses = " that parses JSON" if plan.schema.rebuilt_columns else ""
+    elif table.needs_staging_table:
+        parses = " that parses JSON" if table.schema.rebuilt_columns else ""
         how = f"one load job into a staging table, then one query job{parses}"
-    if plan.write_mode is WriteMode.REPLACE and plan.changes_layout:
+    if table.write_mode is WriteMode.REPLACE and table.changes_layout:
         how += "; the layout changes, so a new table is built and renamed: for a moment the table does not exist"
-    key = f" by {', '.join(plan.primary_key)}" if plan.primary_key else ""
-    letters = f"; rejected rows go to {plan.dead_letters.table_id}" if plan.dead_letters else ""
-    return f"{plan.write_mode.value}{key}: {how}{letters}"
+    key = f" by {', '.join(table.primary_key)}" if table.primary_key else ""
+    letters = f"; rejected rows go to {table.dead_letters.table_id}" if table.dead_letters else ""
+    return f"{table.write_mode.value}{key}: {how}{letters}"
 
 
-def _column_table(plan: TableSync) -> str:
-    sources = [on_one_line(f"{field.name} {field.source_type}".strip()) for field in plan.read_schema]
-    sources += ["constant"] * (len(plan.schema) - len(sources))
+def _column_table(table: TableSync) -> str:
+    sources = [on_one_line(f"{field.name} {field.source_type}".strip()) for field in table.read_schema]
+    sources += ["constant"] * (len(table.schema) - len(sources))
     targets = [
-        f"{field.name} {field.type_name}{' NOT NULL' if field.mode == 'REQUIRED' else ''}" for field in plan.schema
+        f"{field.name} {field.type_name}{' NOT NULL' if field.mode == 'REQUIRED' else ''}" for field in table.schema
     ]
     width = max(map(len, sources))
     return "\n".join(f"{source:<{width}}  ->  {target}" for source, target in zip(sources, targets, strict=True))

@@ -14,27 +14,27 @@ from sync_pipeline.publishing.staged_files import StagedFiles
 from sync_pipeline.publishing.strategy import KeepTable, Strategy
 
 
-def choose_strategy(plan: TableSync, staged: StagedFiles) -> type[Strategy]:
-    """Return the strategy that publishes `staged`, or the rows of the plan's selection."""
-    mode = plan.write_mode
-    if plan.selection is None and not staged.rows and mode is not WriteMode.REPLACE:
-        return EmptyTable if mode is WriteMode.TRUNCATE and not plan.creates_table else KeepTable
+def choose_strategy(table: TableSync, staged: StagedFiles) -> type[Strategy]:
+    """Return the strategy that publishes `staged`, or the rows of the table's selection."""
+    mode = table.write_mode
+    if table.selection is None and not staged.rows and mode is not WriteMode.REPLACE:
+        return EmptyTable if mode is WriteMode.TRUNCATE and not table.creates_table else KeepTable
     match mode:
         case WriteMode.APPEND:
-            return LoadFiles if _one_load_job_can(plan, staged) else InsertRows
+            return LoadFiles if _one_load_job_can(table, staged) else InsertRows
         case WriteMode.MERGE:
             return MergeRows
         case WriteMode.TRUNCATE:
-            return LoadFiles if _one_load_job_can(plan, staged) else RefillTable
+            return LoadFiles if _one_load_job_can(table, staged) else RefillTable
         case WriteMode.REPLACE:
-            return SwapTables if plan.changes_layout or len(staged.partition_groups) > 1 else ReplaceTable
+            return SwapTables if table.changes_layout or len(staged.partition_groups) > 1 else ReplaceTable
 
 
-def _one_load_job_can(plan: TableSync, staged: StagedFiles) -> bool:
+def _one_load_job_can(table: TableSync, staged: StagedFiles) -> bool:
     """Return whether one load job can publish the files."""
     return (
-        plan.selection is None
-        and not plan.needs_staging_table
+        table.selection is None
+        and not table.needs_staging_table
         and len(staged.files) <= MAX_FILES_PER_JOB
         and len(staged.partitions) <= MAX_PARTITIONS_PER_JOB
     )

@@ -48,7 +48,7 @@ class RunFolder:
     updated_at: datetime
 
 
-def clean_up(client: bigquery.Client, plan: TableSync, *, destination_moved: bool) -> None:
+def clean_up(client: bigquery.Client, table: TableSync, *, destination_moved: bool) -> None:
     """Delete what this run staged, and what was staged by runs that can no longer publish.
 
     A failure is logged, never raised: tables expire, and a later run tries to delete the files again.
@@ -56,45 +56,49 @@ def clean_up(client: bigquery.Client, plan: TableSync, *, destination_moved: boo
     Args:
         destination_moved: this run, or another from the same timestamp, has published rows.
     """
-    remove_staged(client, plan)
+    remove_staged(client, table)
     try:
-        folders = _folders(plan.staging_root)
+        folders = _folders(table.staging_root)
     except Exception as error:  # noqa: BLE001 - as below
-        _LOGGER.warning("%s could not be searched for orphaned files (%s)", plan.staging_root, error.__class__.__name__)
+        _LOGGER.warning(
+            "%s could not be searched for orphaned files (%s)", table.staging_root, error.__class__.__name__
+        )
         return
     for folder in folders:
-        is_orphaned = is_superseded(folder.start, plan, destination_moved=destination_moved) or is_too_old(folder, plan)
-        if folder.name != plan.name and is_orphaned:
+        is_orphaned = is_superseded(folder.start, table, destination_moved=destination_moved) or is_too_old(
+            folder, table
+        )
+        if folder.name != table.name and is_orphaned:
             _LOGGER.info("removing the orphaned files of run %s", folder.name)
-            remove(client, folder.uri, [staging_table_id(plan.config.destination, folder.name)])
+            remove(client, folder.uri, [staging_table_id(table.config.destination, folder.name)])
 
 
-def remove_staged(client: bigquery.Client, plan: TableSync) -> None:
+def remove_staged(client: bigquery.Client, table: TableSync) -> None:
     """Delete the run's tables and files. A failure is logged, never raised."""
-    if remove(client, plan.staging_folder, plan.temporary_table_ids):
-        _CLEAN_RUNS.add(plan.name)
+    if remove(client, table.staging_folder, table.temporary_table_ids):
+        _CLEAN_RUNS.add(table.name)
 
 
-def remove_staged_once(client: bigquery.Client, plan: TableSync) -> None:
+def remove_staged_once(client: bigquery.Client, table: TableSync) -> None:
     """Do what `remove_staged` does, unless it already succeeded for this table of the run in this process."""
-    if plan.name not in _CLEAN_RUNS:
-        remove_staged(client, plan)
+    if table.name not in _CLEAN_RUNS:
+        remove_staged(client, table)
 
 
-def is_too_old(folder: RunFolder, plan: TableSync) -> bool:
+def is_too_old(folder: RunFolder, table: TableSync) -> bool:
     """Return whether the run wrote its last file so long before this one was planned that no job can still use it."""
-    return plan.observed_at - folder.updated_at > LONGEST_JOB
+    return table.observed_at - folder.updated_at > LONGEST_JOB
 
 
-def is_superseded(start: str, plan: TableSync, *, destination_moved: bool) -> bool:
+def is_superseded(start: str, table: TableSync, *, destination_moved: bool) -> bool:
     """Return whether a run that started from `start` can no longer publish, so that its files are orphaned.
 
     Of the runs from one timestamp only one publishes, and the destination's latest timestamp then is a later one. So a
     run that started from an earlier timestamp than this one can publish nothing any more.
     """
-    if plan.publish_id is None or start == NO_START:
+    if table.publish_id is None or start == NO_START:
         return False
-    own = plan.staging_start
+    own = table.staging_start
     return start < own or (destination_moved and start == own)
 
 

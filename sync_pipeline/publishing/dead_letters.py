@@ -33,15 +33,15 @@ MAX_REASON_CHARACTERS = 50_000
 MAX_NAMED_COLUMNS = 100
 
 
-def dead_letter_batch(letter: DeadLetter, plan: TableSync) -> pa.RecordBatch:
+def dead_letter_batch(letter: DeadLetter, table: TableSync) -> pa.RecordBatch:
     """Return the row of the dead letter table, of `DEAD_LETTER_SCHEMA`. Raises what `hashing.digest` raises."""
     values = (
-        plan.run_id,
-        plan.run.started_at,
-        plan.table_id,
+        table.run_id,
+        table.run.started_at,
+        table.table_id,
         _utf8(_column_names(letter)),
         _utf8(_cut(letter.reason, MAX_REASON_CHARACTERS)),
-        _utf8(_row(letter, plan)),
+        _utf8(_row(letter, table)),
     )
     arrays = [pa.array([value], field.arrow_type) for value, field in zip(values, DEAD_LETTER_SCHEMA, strict=True)]
     return pa.RecordBatch.from_arrays(arrays, schema=DEAD_LETTER_SCHEMA.arrow)
@@ -53,11 +53,11 @@ def _column_names(letter: DeadLetter) -> str:
     return ", ".join(names) + (f" and {more:,} more" if more else "")
 
 
-def _row(letter: DeadLetter, plan: TableSync) -> str:
+def _row(letter: DeadLetter, table: TableSync) -> str:
     """Return the row as JSON of about `MAX_SOURCE_ROW_BYTES` at most; a last member counts omitted columns."""
     left = MAX_SOURCE_ROW_BYTES
     members, omitted = [], 0
-    for name, text in _kept(letter, plan):
+    for name, text in _kept(letter, table):
         member = f"{_json(name)}: {_json(text)}"
         size = len(member.encode(errors="replace"))
         if size > left and text is not None:
@@ -74,30 +74,30 @@ def _row(letter: DeadLetter, plan: TableSync) -> str:
     return "{" + ", ".join(members) + "}"
 
 
-def _kept(letter: DeadLetter, plan: TableSync) -> Iterator[tuple[str, str | None]]:
+def _kept(letter: DeadLetter, table: TableSync) -> Iterator[tuple[str, str | None]]:
     """Yield name and text, or hash, of each column that may leave the source."""
-    transformation = plan.transformation
+    transformation = table.transformation
     excluded = {name.casefold() for name in transformation.exclude_fields}
     hashed = {name.casefold() for name in transformation.hash_fields}
     refused = set(letter.columns)
     for name, text in letter.row.items():
         column = letter.column_of.get(name, name)
-        field = plan.read_schema.find(column)
+        field = table.read_schema.find(column)
         # Names that nobody has seen at launch may differ from those that were given by their case.
         if field is None and (column not in refused or column.casefold() in excluded):
             continue
         is_hashed = column in transformation.hash_fields if field else column.casefold() in hashed
-        yield name, _hashed(text, field, plan) if is_hashed and text is not None else text
+        yield name, _hashed(text, field, table) if is_hashed and text is not None else text
 
 
-def _hashed(text: str, field: Field | None, plan: TableSync) -> str:
+def _hashed(text: str, field: Field | None, table: TableSync) -> str:
     """Return the hash the destination would hold, which for BYTES is that of the bytes and not of their digits."""
     value = text.encode(errors="surrogatepass")
     if field is not None and field.type == "BYTES":
         # What does not fit need not be bytes.
         with contextlib.suppress(ValueError):
             value = bytes.fromhex(text)
-    return digest(value, plan.config.hash_key)
+    return digest(value, table.config.hash_key)
 
 
 def _json(value: str | None) -> str:
@@ -113,10 +113,10 @@ def _cut(text: str, characters: int) -> str:
     return text if len(text) <= characters else f"{text[:characters]}… (cut: {len(text):,} characters)"
 
 
-def dead_letter_target(plan: TableSync) -> StagingTarget:
+def dead_letter_target(table: TableSync) -> StagingTarget:
     """Return where the dead letters of the run are staged."""
     return StagingTarget(
-        f"{plan.staging_folder}dead_letters/", DEAD_LETTER_SCHEMA, DEAD_LETTER_LAYOUT, is_dead_letters=True
+        f"{table.staging_folder}dead_letters/", DEAD_LETTER_SCHEMA, DEAD_LETTER_LAYOUT, is_dead_letters=True
     )
 
 
@@ -132,8 +132,8 @@ class DescribeDeadLetters(beam.PTransform):
 
 
 def _described(element: tuple[int, DeadLetter], plan: RunPlan) -> tuple[int, pa.RecordBatch]:
-    table, letter = element
-    return table, dead_letter_batch(letter, plan.tables[table])
+    number, letter = element
+    return number, dead_letter_batch(letter, plan.tables[number])
 
 
 def publish_dead_letters(jobs: PublishingJobs, letters: StagedFiles) -> None:
@@ -141,10 +141,10 @@ def publish_dead_letters(jobs: PublishingJobs, letters: StagedFiles) -> None:
 
     Raises PublishError, also when rows are missing.
     """
-    plan, destination = jobs.plan, jobs.plan.dead_letters
+    config, destination = jobs.table.config, jobs.table.dead_letters
     assert destination is not None, "only a plan with a dead letter table lets rows go there"
-    table = new_table(destination.table_id, DEAD_LETTER_SCHEMA, DEAD_LETTER_LAYOUT)
-    if (days := plan.config.dead_letter_expiration_days) is not None:
-        table.time_partitioning.expiration_ms = int(timedelta(days=days) / timedelta(milliseconds=1))
-    create_table(jobs.client, encrypted(table, plan.config.destination.kms_key), "dead letter table")
+    created = new_table(destination.table_id, DEAD_LETTER_SCHEMA, DEAD_LETTER_LAYOUT)
+    if (days := config.dead_letter_expiration_days) is not None:
+        created.time_partitioning.expiration_ms = int(timedelta(days=days) / timedelta(milliseconds=1))
+    create_table(jobs.client, encrypted(created, config.destination.kms_key), "dead letter table")
     jobs.append_files(destination.table_id, letters.files, "dead-letters", DEAD_LETTER_SCHEMA, destination.location)

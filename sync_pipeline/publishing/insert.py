@@ -15,10 +15,10 @@ class InsertRows(DmlStrategy):
 
     def sql(self) -> str:
         """Return `append_sql`."""
-        return append_sql(self.plan, self.staged.rows, self.staged.partition_groups)
+        return append_sql(self.table, self.staged.rows, self.staged.partition_groups)
 
 
-def append_sql(plan: TableSync, rows: int, partitions: Sequence[frozenset[str | None]] = ()) -> str:
+def append_sql(table: TableSync, rows: int, partitions: Sequence[frozenset[str | None]] = ()) -> str:
     """Return the statements that append the rows of `select_sql` to the destination, all of them or none.
 
     Args:
@@ -27,25 +27,25 @@ def append_sql(plan: TableSync, rows: int, partitions: Sequence[frozenset[str | 
 
     The last statement is the one that changes the table: when a script fails, it has changed nothing.
     """
-    inserts = insert_statements(plan, plan.table_id, partitions)
+    inserts = insert_statements(table, table.table_id, partitions)
     if len(inserts) > 1:
         inserts = ["BEGIN TRANSACTION", *inserts, "COMMIT TRANSACTION"]
-    return script(plan, rows, *inserts)
+    return script(table, rows, *inserts)
 
 
-def insert_statements(plan: TableSync, table_id: str, partitions: Sequence[frozenset[str | None]]) -> list[str]:
+def insert_statements(table: TableSync, table_id: str, partitions: Sequence[frozenset[str | None]]) -> list[str]:
     """Return the statements that insert the rows of `select_sql` into a table, one for each group of partitions."""
-    insert = f"INSERT INTO {quoted(table_id)} ({columns(plan)})\n"
+    insert = f"INSERT INTO {quoted(table_id)} ({columns(table)})\n"
     if len(partitions) < 2:
-        return [f"{insert}{select_sql(plan)}"]
-    rows = alias("r", plan)
-    selected = f"{insert}SELECT {columns(plan)} FROM (\n{select_sql(plan)}\n) AS {rows}\nWHERE "
-    return [selected + condition for condition in _conditions(plan, rows, partitions)]
+        return [f"{insert}{select_sql(table)}"]
+    rows = alias("r", table)
+    selected = f"{insert}SELECT {columns(table)} FROM (\n{select_sql(table)}\n) AS {rows}\nWHERE "
+    return [selected + condition for condition in _conditions(table, rows, partitions)]
 
 
-def _conditions(plan: TableSync, rows: str, partitions: Sequence[frozenset[str | None]]) -> Iterator[str]:
+def _conditions(table: TableSync, rows: str, partitions: Sequence[frozenset[str | None]]) -> Iterator[str]:
     """Yield a condition for each group; together they hold for every row, and each row for one of them."""
-    field = plan.schema.field(plan.layout.partition_field or "")
+    field = table.schema.field(table.layout.partition_field or "")
     column = f"{rows}.{quoted(field.name)}"
     starts = [min(moment for moment in group if moment is not None) for group in partitions]
     for number, start in enumerate(starts):

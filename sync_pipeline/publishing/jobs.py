@@ -31,7 +31,7 @@ class PublishingJobs:
     """
 
     client: bigquery.Client
-    plan: TableSync
+    table: TableSync
 
     def load(
         self,
@@ -45,11 +45,11 @@ class PublishingJobs:
         """Run one load job of at most `MAX_FILES_PER_JOB` files and return it. Raises PublishError."""
         with translated_errors(f"look at the table {table_id}"):
             table = self.client.get_table(table_id, retry=REQUEST_RETRY)
-        names = {name.lower() for name in (schema or self.plan.schema).names}
+        names = {name.lower() for name in (schema or self.table.schema).names}
         fields = [field for field in table.schema if field.name.lower() in names]
         config = load_job_config(fields, write_disposition, self._labels)
         uris = [file.uri for file in files]
-        location = location or self.plan.location
+        location = location or self.table.location
 
         def begin(job_id: str) -> Any:
             return self.client.load_table_from_uri(
@@ -89,30 +89,30 @@ class PublishingJobs:
                 sql,
                 job_config=config,
                 job_id=job_id,
-                location=self.plan.location,
+                location=self.table.location,
                 retry=REQUEST_RETRY,
                 # Repeating a job under another id is `finish_job`'s to decide.
                 job_retry=None,
             )
 
-        return self._finish(step, begin, f"{step} the rows of {self.plan.table_id}", self.plan.location)
+        return self._finish(step, begin, f"{step} the rows of {self.table.table_id}", self.table.location)
 
     def concurrent_job(self) -> Any | None:
         """Return the job of another run that has loaded this interval, None where there is none.
 
         Raises PublishUnavailableError when BigQuery cannot tell.
         """
-        if self.plan.publish_id is None:
+        if self.table.publish_id is None:
             return None
-        request = self._request(PUBLISH, f"publish the rows of {self.plan.table_id}", self.plan.location)
+        request = self._request(PUBLISH, f"publish the rows of {self.table.table_id}", self.table.location)
         return find_concurrent_job(self.client, request)
 
     def _query_config(self) -> bigquery.QueryJobConfig:
-        selection = self.plan.selection
+        selection = self.table.selection
         if selection is None:
             return bigquery.QueryJobConfig()
         return query_config(
-            self.plan.run.job_project,
+            self.table.run.job_project,
             selection.default_project,
             selection.default_dataset,
             selection.maximum_bytes_billed,
@@ -122,22 +122,22 @@ class PublishingJobs:
         return finish_job(self.client, self._request(step, action, location), begin)
 
     def _request(self, step: str, action: str, location: str) -> JobRequest:
-        plan = self.plan
-        shared_id = plan.publish_id if step == PUBLISH else None
+        table = self.table
+        shared_id = table.publish_id if step == PUBLISH else None
         return JobRequest(
-            job_id=shared_id or f"sync-{plan.name}-{step}",
-            run_id=plan.run_id,
+            job_id=shared_id or f"sync-{table.name}-{step}",
+            run_id=table.run_id,
             location=location,
             action=action,
-            max_retries=plan.config.max_retries,
-            observed_at=plan.observed_at if shared_id else None,
+            max_retries=table.config.max_retries,
+            observed_at=table.observed_at if shared_id else None,
             # A row is merged by its key, and a newer one stays: once more changes nothing.
-            repeatable=step == PUBLISH and plan.write_mode is WriteMode.MERGE,
+            repeatable=step == PUBLISH and table.write_mode is WriteMode.MERGE,
         )
 
     @property
     def _labels(self) -> dict[str, str]:
-        return job_labels(self.plan.run_id, self.plan.config.data_source)
+        return job_labels(self.table.run_id, self.table.config.data_source)
 
 
 def load_job_config(

@@ -13,7 +13,7 @@ class LoadFiles(Strategy):
     def publish(self) -> Published:
         """Run the load job. Raises PublishError."""
         # TRUNCATE_DATA keeps the table's constraints, descriptions and row policies; TRUNCATE drops them.
-        is_refilled = self.plan.write_mode is WriteMode.TRUNCATE
+        is_refilled = self.table.write_mode is WriteMode.TRUNCATE
         disposition = "WRITE_TRUNCATE_DATA" if is_refilled else "WRITE_APPEND"
-        finished = self.jobs.load(self.plan.table_id, self.staged.files, disposition, PUBLISH)
+        finished = self.jobs.load(self.table.table_id, self.staged.files, disposition, PUBLISH)
         return Published.by(finished, lambda: int(finished.job.output_rows or 0))

@@ -26,66 +26,66 @@ class MergeRows(DmlStrategy):
 
     def sql(self) -> str:
         """Return `publish_merge_sql`."""
-        return publish_merge_sql(self.plan, self.staged.rows)
+        return publish_merge_sql(self.table, self.staged.rows)
 
 
-def publish_merge_sql(plan: TableSync, rows: int) -> str:
+def publish_merge_sql(table: TableSync, rows: int) -> str:
     """Return `merge_sql`, which fails unless the staging table holds so many rows."""
-    return script(plan, rows, merge_sql(plan))
+    return script(table, rows, merge_sql(table))
 
 
-def merge_sql(plan: TableSync) -> str:
+def merge_sql(table: TableSync) -> str:
     """Return the statement that updates rows by their primary key and inserts those that are new.
 
-    With `plan.pruned_by` it is a block of a script. A row of the destination that is newer than the staged one stays:
+    With `table.pruned_by` it is a block of a script. A row of the destination that is newer than the staged one stays:
     a run that read later published it first. A row from the future is replaced, as it could otherwise never be
     corrected. Keys are never NULL: the read rejects such rows.
     """
-    return _merge(plan, select_sql(plan)) if plan.pruned_by is None else _pruned_merge(plan, plan.pruned_by)
+    return _merge(table, select_sql(table)) if table.pruned_by is None else _pruned_merge(table, table.pruned_by)
 
 
-def _merge(plan: TableSync, rows_sql: str, *pruning: str) -> str:
+def _merge(table: TableSync, rows_sql: str, *pruning: str) -> str:
     """Return the MERGE statement; `rows_sql` is the query for the rows, each key once."""
-    published, staged = alias("t", plan), alias("s", plan)
-    matches = [*_same_key(plan), *_required_filter(plan), *pruning]
-    others = [quoted(name) for name in plan.schema.names if name not in plan.primary_key]
+    published, staged = alias("t", table), alias("s", table)
+    matches = [*_same_key(table), *_required_filter(table), *pruning]
+    others = [quoted(name) for name in table.schema.names if name not in table.primary_key]
     updates = ", ".join(f"{column} = {staged}.{column}" for column in others)
-    values = ", ".join(f"{staged}.{quoted(name)}" for name in plan.schema.names)
+    values = ", ".join(f"{staged}.{quoted(name)}" for name in table.schema.names)
     return "\n".join(
         (
-            f"MERGE INTO {quoted(plan.table_id)} AS {published}",
+            f"MERGE INTO {quoted(table.table_id)} AS {published}",
             f"USING (\n{rows_sql}\n) AS {staged}",
             f"ON {' AND '.join(matches)}",
-            *([f"WHEN MATCHED{_is_not_older(plan)} THEN UPDATE SET {updates}"] if updates else []),
-            f"WHEN NOT MATCHED THEN INSERT ({columns(plan)}) VALUES ({values})",
+            *([f"WHEN MATCHED{_is_not_older(table)} THEN UPDATE SET {updates}"] if updates else []),
+            f"WHEN NOT MATCHED THEN INSERT ({columns(table)}) VALUES ({values})",
         )
     )
 
 
-def _same_key(plan: TableSync) -> list[str]:
-    published, staged = alias("t", plan), alias("s", plan)
-    return [f"{published}.{quoted(name)} = {staged}.{quoted(name)}" for name in plan.primary_key]
+def _same_key(table: TableSync) -> list[str]:
+    published, staged = alias("t", table), alias("s", table)
+    return [f"{published}.{quoted(name)} = {staged}.{quoted(name)}" for name in table.primary_key]
 
 
-def _required_filter(plan: TableSync) -> list[str]:
+def _required_filter(table: TableSync) -> list[str]:
     """Return the condition that the destination demands of every statement; none where it demands none."""
-    column = plan.required_filter_column
-    return [] if column is None else [always_true_filter(f"{alias('t', plan)}.{quoted(column)}")]
+    column = table.required_filter_column
+    return [] if column is None else [always_true_filter(f"{alias('t', table)}.{quoted(column)}")]
 
 
-def _is_not_older(plan: TableSync) -> str:
+def _is_not_older(table: TableSync) -> str:
     """Return the condition by which a row replaces the one that has its key; empty where it always does."""
-    if plan.timestamp_column is None:
+    if table.timestamp_column is None:
         return ""
-    column = quoted(plan.timestamp_column)
-    old, new = f"{alias('t', plan)}.{column}", f"{alias('s', plan)}.{column}"
-    now = _now_sql(plan, plan.schema.field(plan.timestamp_column).type)
+    column = quoted(table.timestamp_column)
+    old, new = f"{alias('t', table)}.{column}", f"{alias('s', table)}.{column}"
+    now = _now_sql(table, table.schema.field(table.timestamp_column).type)
     return f" AND ({old} IS NULL OR {new} IS NULL OR {new} >= {old} OR {old} > {now})"
 
 
-def _now_sql(plan: TableSync, type_name: str) -> str:
+def _now_sql(table: TableSync, type_name: str) -> str:
     """Return what the clock of the timestamps shows now, whatever a project's default_time_zone is."""
-    clock = plan.interval.wall_clock if plan.interval is not None else None
+    clock = table.interval.wall_clock if table.interval is not None else None
     if clock is None and type_name == "TIMESTAMP":
         return "CURRENT_TIMESTAMP()"
     now = f"CURRENT_DATETIME('{clock.zone if clock is not None else 'UTC'}')"
@@ -93,15 +93,15 @@ def _now_sql(plan: TableSync, type_name: str) -> str:
     return now if type_name == "DATETIME" else f"TIMESTAMP({now}, 'UTC')"
 
 
-def _pruned_merge(plan: TableSync, column: Field) -> str:
+def _pruned_merge(table: TableSync, column: Field) -> str:
     # What BigQuery selects by itself is selected once; staged rows lie in a table already.
-    if plan.selection is None:
-        rows, keep, selected = quoted(plan.staging_table_id), [], select_sql(plan)
+    if table.selection is None:
+        rows, keep, selected = quoted(table.staging_table_id), [], select_sql(table)
     else:
-        rows, keep = ROWS, [f"CREATE TEMP TABLE {ROWS} AS\n{select_sql(plan)}"]
+        rows, keep = ROWS, [f"CREATE TEMP TABLE {ROWS} AS\n{select_sql(table)}"]
         selected = f"SELECT * FROM {ROWS}"
-    moment = f"{alias('t', plan)}.{quoted(column.name)}"
-    old_partition = partition_sql(moment, column, plan.layout)
+    moment = f"{alias('t', table)}.{quoted(column.name)}"
+    old_partition = partition_sql(moment, column, table.layout)
     pruning = f"({old_partition} IN UNNEST({OLD_PARTITIONS}) OR ({OLD_IS_NULL} AND {moment} IS NULL))"
     statements = (
         f"DECLARE {OLD} STRUCT<partitions ARRAY<{column.type}>, has_null BOOL>",
@@ -109,50 +109,50 @@ def _pruned_merge(plan: TableSync, column: Field) -> str:
         f"DECLARE {OLD_IS_NULL} BOOL",
         *keep,
         "BEGIN TRANSACTION",
-        f"SET {OLD} = (\n{_old_partitions_sql(plan, rows, moment, old_partition)})",
+        f"SET {OLD} = (\n{_old_partitions_sql(table, rows, moment, old_partition)})",
         # A row that nobody has is in no partition.
         f"SET {OLD_PARTITIONS} = IFNULL({OLD}.partitions, [])",
         f"SET {OLD_IS_NULL} = IFNULL({OLD}.has_null, FALSE)",
-        _partition_limit(plan, rows, column),
-        _merge(plan, selected, pruning),
+        _partition_limit(table, rows, column),
+        _merge(table, selected, pruning),
         "COMMIT TRANSACTION",
     )
     return "BEGIN\n" + "".join(f"{statement};\n" for statement in statements) + "END"
 
 
-def _old_partitions_sql(plan: TableSync, rows: str, moment: str, old_partition: str) -> str:
+def _old_partitions_sql(table: TableSync, rows: str, moment: str, old_partition: str) -> str:
     """Return the query for the partitions that hold the destination's rows with the keys of `rows`."""
-    keys = ", ".join(map(quoted, plan.primary_key))
+    keys = ", ".join(map(quoted, table.primary_key))
     sql = (
         f"SELECT AS STRUCT ARRAY_AGG(DISTINCT {old_partition} IGNORE NULLS) AS partitions, "
         f"LOGICAL_OR({moment} IS NULL) AS has_null\n"
-        f"FROM {quoted(plan.table_id)} AS {alias('t', plan)}\n"
-        f"JOIN (SELECT DISTINCT {keys} FROM {rows}) AS {alias('s', plan)}\nON {' AND '.join(_same_key(plan))}\n"
+        f"FROM {quoted(table.table_id)} AS {alias('t', table)}\n"
+        f"JOIN (SELECT DISTINCT {keys} FROM {rows}) AS {alias('s', table)}\nON {' AND '.join(_same_key(table))}\n"
     )
-    filters = _required_filter(plan)
+    filters = _required_filter(table)
     return f"{sql}WHERE {filters[0]}\n" if filters else sql
 
 
-def _partition_limit(plan: TableSync, rows: str, column: Field) -> str:
+def _partition_limit(table: TableSync, rows: str, column: Field) -> str:
     """Return the statement that fails when the merge would change more partitions than one job may."""
-    incoming = plan.schema.find(column.name)
+    incoming = table.schema.find(column.name)
     new_partition = f"CAST(NULL AS {column.type})"
     if incoming is not None:
-        new_partition = partition_sql(f"{alias('s', plan)}.{quoted(incoming.name)}", column, plan.layout)
+        new_partition = partition_sql(f"{alias('s', table)}.{quoted(incoming.name)}", column, table.layout)
     return (
         f"ASSERT (\nSELECT COUNT(*) + IF({OLD_IS_NULL}, 1, 0)\n"
         f"FROM (SELECT * FROM UNNEST({OLD_PARTITIONS})\nUNION DISTINCT\n"
-        f"SELECT {new_partition} FROM {rows} AS {alias('s', plan)})\n"
-        f") <= {MAX_PARTITIONS_PER_JOB} AS {string_literal(_too_many(column, plan))}"
+        f"SELECT {new_partition} FROM {rows} AS {alias('s', table)})\n"
+        f") <= {MAX_PARTITIONS_PER_JOB} AS {string_literal(_too_many(column, table))}"
     )
 
 
-def _too_many(column: Field, plan: TableSync) -> str:
-    coarser = coarser_granularity(column, plan.layout)
+def _too_many(column: Field, table: TableSync) -> str:
+    coarser = coarser_granularity(column, table.layout)
     remedy = f"build the table with partition_granularity={coarser} (delete_existing_table), or " if coarser else ""
     return raised_text(
         SchemaError,
         f"the merge changes rows in more than {MAX_PARTITIONS_PER_JOB:,} partitions of {column.name} "
-        f"by {plan.layout.partition_granularity}, older row versions included, BigQuery's limit for one job: "
+        f"by {table.layout.partition_granularity}, older row versions included, BigQuery's limit for one job: "
         f"{remedy}partition it by a column that does not change, or merge a shorter interval a run",
     )

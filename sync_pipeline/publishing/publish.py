@@ -105,24 +105,24 @@ def _error_of_run(errors: Mapping[str, SyncError], tables: int) -> SyncError:
     return error_of(type(first), lines)
 
 
-def publish(client: bigquery.Client, plan: TableSync, files: Sequence[StagedFile]) -> SyncReport:
+def publish(client: bigquery.Client, table: TableSync, files: Sequence[StagedFile]) -> SyncReport:
     """Publish `files`, remove all that was staged, and return the report.
 
     Raises PublishUnavailableError when another attempt may succeed, and leaves what was staged to it. Raises any other
     PublishError, or SchemaError, when none can: what was staged is removed, and the destination's rows are as they
     were, unless the message says otherwise.
     """
-    jobs = PublishingJobs(client, plan)
+    jobs = PublishingJobs(client, table)
     rows = StagedFiles([file for file in files if not file.is_dead_letters])
     dead_letters = StagedFiles([file for file in files if file.is_dead_letters])
     try:
         published = _publish_or_skip(jobs, rows, dead_letters)
-        report = report_of(plan, rows, dead_letters, published)
+        report = report_of(table, rows, dead_letters, published)
     except SyncError as error:
         if not error.is_transient:
-            clean_up(client, plan, destination_moved=False)
+            clean_up(client, table, destination_moved=False)
         raise
-    clean_up(client, plan, destination_moved=bool(rows.rows or report.rows_loaded))
+    clean_up(client, table, destination_moved=bool(rows.rows or report.rows_loaded))
     return report
 
 
@@ -143,28 +143,28 @@ def _publish_or_skip(jobs: PublishingJobs, rows: StagedFiles, dead_letters: Stag
 
 
 def _publish(jobs: PublishingJobs, rows: StagedFiles, dead_letters: StagedFiles) -> Published:
-    plan = jobs.plan
-    check_partitions(rows.partitions, plan.schema, plan.layout, plan.max_partitions)
+    table = jobs.table
+    check_partitions(rows.partitions, table.schema, table.layout, table.max_partitions)
     # Before the rows: a run that fails in between reports these again, one that does not has lost none.
     if dead_letters.files:
         publish_dead_letters(jobs, dead_letters)
     prepare_destination(jobs)
-    strategy = choose_strategy(plan, rows)(jobs, rows)
+    strategy = choose_strategy(table, rows)(jobs, rows)
     strategy.prepare()
     published = strategy.publish()
-    _check_count(plan, rows, published)
+    _check_count(table, rows, published)
     return published
 
 
-def _check_count(plan: TableSync, rows: StagedFiles, published: Published) -> None:
+def _check_count(table: TableSync, rows: StagedFiles, published: Published) -> None:
     """Raise PublishError when BigQuery published another number of rows than was staged.
 
     Rows that one statement selects have no second count: it moves all of them, or none. Of rows with the same key only
     the newest is published.
     """
-    if plan.selection is not None or plan.primary_key or published.is_skipped or published.rows == rows.rows:
+    if table.selection is not None or table.primary_key or published.is_skipped or published.rows == rows.rows:
         return
     raise PublishError(
-        f"row count mismatch: BigQuery loaded {published.rows:,} rows into {plan.table_id}, but {rows.rows:,} were "
+        f"row count mismatch: BigQuery loaded {published.rows:,} rows into {table.table_id}, but {rows.rows:,} were "
         "staged: compare the table with the source before the next run (partitions that expire at once lose rows)"
     )

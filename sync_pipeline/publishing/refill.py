@@ -16,7 +16,7 @@ class RefillTable(DmlStrategy):
 
     def sql(self) -> str:
         """Return `refill_sql`."""
-        return refill_sql(self.plan, self.staged.rows, self.staged.partition_groups)
+        return refill_sql(self.table, self.staged.rows, self.staged.partition_groups)
 
 
 class EmptyTable(Strategy):
@@ -24,21 +24,21 @@ class EmptyTable(Strategy):
 
     def publish(self) -> Published:
         """Run the statement of `truncate_sql`. Raises PublishError."""
-        self.jobs.query(truncate_sql(self.plan), "truncate")
+        self.jobs.query(truncate_sql(self.table), "truncate")
         return Published(None)
 
 
-def refill_sql(plan: TableSync, rows: int, partitions: Sequence[frozenset[str | None]] = ()) -> str:
+def refill_sql(table: TableSync, rows: int, partitions: Sequence[frozenset[str | None]] = ()) -> str:
     """Return the transaction that replaces all rows of the destination by those of `select_sql`; see `append_sql`."""
-    return script(plan, rows, *refill_statements(plan, plan.table_id, partitions))
+    return script(table, rows, *refill_statements(table, table.table_id, partitions))
 
 
-def refill_statements(plan: TableSync, table_id: str, partitions: Sequence[frozenset[str | None]]) -> list[str]:
+def refill_statements(table: TableSync, table_id: str, partitions: Sequence[frozenset[str | None]]) -> list[str]:
     """Return the statements of the transaction that replaces all rows of a table by those of `select_sql`."""
-    inserts = insert_statements(plan, table_id, partitions)
+    inserts = insert_statements(table, table_id, partitions)
     return ["BEGIN TRANSACTION", f"TRUNCATE TABLE {quoted(table_id)}", *inserts, "COMMIT TRANSACTION"]
 
 
-def truncate_sql(plan: TableSync) -> str:
+def truncate_sql(table: TableSync) -> str:
     """Return the statement that empties the destination."""
-    return f"TRUNCATE TABLE {quoted(plan.table_id)}"
+    return f"TRUNCATE TABLE {quoted(table.table_id)}"

@@ -22,8 +22,8 @@ class ReplaceTable(QueryStrategy):
 
     def publish(self) -> Published:
         """Run the statement of `replace_sql`. Raises PublishError."""
-        finished = self.jobs.query(replace_sql(self.plan, self.staged.rows), PUBLISH)
-        return Published.by(finished, lambda: rows_in_table(self.jobs.client, self.plan.table_id))
+        finished = self.jobs.query(replace_sql(self.table, self.staged.rows), PUBLISH)
+        return Published.by(finished, lambda: rows_in_table(self.jobs.client, self.table.table_id))
 
 
 class SwapTables(QueryStrategy):
@@ -31,42 +31,42 @@ class SwapTables(QueryStrategy):
 
     def publish(self) -> Published:
         """Run the scripts of `build_sql` and `swap_sql`. Raises PublishError."""
-        built = self.jobs.query(build_sql(self.plan, self.staged.rows, self.staged.partition_groups), "build")
-        swapped = self.jobs.query(swap_sql(self.plan), PUBLISH)
+        built = self.jobs.query(build_sql(self.table, self.staged.rows, self.staged.partition_groups), "build")
+        swapped = self.jobs.query(swap_sql(self.table), PUBLISH)
         return Published.by(swapped, lambda: changed_rows(self.jobs.client, built.job))
 
 
-def replace_sql(plan: TableSync, rows: int) -> str:
+def replace_sql(table: TableSync, rows: int) -> str:
     """Return the statement that puts a new table, with the rows of `select_sql`, in the destination's place.
 
     BigQuery does that only for a table of the same layout; `build_sql` and `swap_sql` do it for another one.
     https://cloud.google.com/bigquery/docs/reference/standard-sql/data-definition-language#create_table_statement
     """
     create = create_table_sql(
-        plan.table_id, plan.schema, plan.layout, create="CREATE OR REPLACE TABLE", options=plan.replacement_options
+        table.table_id, table.schema, table.layout, create="CREATE OR REPLACE TABLE", options=table.replacement_options
     )
-    return script(plan, rows, f"{create}\nAS {select_sql(plan)}")
+    return script(table, rows, f"{create}\nAS {select_sql(table)}")
 
 
-def build_sql(plan: TableSync, rows: int, partitions: Sequence[frozenset[str | None]] = ()) -> str:
+def build_sql(table: TableSync, rows: int, partitions: Sequence[frozenset[str | None]] = ()) -> str:
     """Return the statements that build the table to be swapped in; it expires if it never is."""
-    table_id = plan.replacement_table_id
+    table_id = table.replacement_table_id
     create = create_table_sql(
         table_id,
-        plan.schema,
+        table.schema,
         # Declared when the table has its name: one with a key cannot be renamed.
         # https://cloud.google.com/bigquery/docs/information-schema-table-constraints#limitations
-        replace(plan.layout, primary_key=()),
+        replace(table.layout, primary_key=()),
         create="CREATE TABLE IF NOT EXISTS",
         options={
-            **plan.replacement_options,
+            **table.replacement_options,
             "expiration_timestamp": f"TIMESTAMP_ADD(CURRENT_TIMESTAMP(), INTERVAL {STAGING_TABLE_HOURS} HOUR)",
         },
     )
-    return script(plan, rows, create, *refill_statements(plan, table_id, partitions))
+    return script(table, rows, create, *refill_statements(table, table_id, partitions))
 
 
-def swap_sql(plan: TableSync) -> str:
+def swap_sql(table: TableSync) -> str:
     """Return the script that puts the built table in the destination's place.
 
     No table has the destination's name for the moment between the two renamings; if the second one fails, the first is
@@ -74,21 +74,21 @@ def swap_sql(plan: TableSync) -> str:
     dropped before, as it would forbid the renaming, and declared after it.
     """
     destination, built, old = (
-        quoted(name) for name in (plan.table_id, plan.replacement_table_id, plan.replaced_table_id)
+        quoted(name) for name in (table.table_id, table.replacement_table_id, table.replaced_table_id)
     )
-    old_name, built_name = (name.rpartition(".")[2] for name in (plan.replaced_table_id, plan.replacement_table_id))
-    dataset = quoted(plan.table_id.rpartition(".")[0])
-    key = ", ".join(map(quoted, plan.layout.primary_key))
+    old_name, built_name = (name.rpartition(".")[2] for name in (table.replaced_table_id, table.replacement_table_id))
+    dataset = quoted(table.table_id.rpartition(".")[0])
+    key = ", ".join(map(quoted, table.layout.primary_key))
     declare = f"  ALTER TABLE {destination} ADD PRIMARY KEY ({key}) NOT ENFORCED;\n" if key else ""
     return f"""\
 IF EXISTS (SELECT 1 FROM {dataset}.INFORMATION_SCHEMA.TABLES WHERE table_name = {string_literal(built_name)}) THEN
-  ALTER TABLE {built} SET OPTIONS (expiration_timestamp = {plan.options.expiration_sql});
+  ALTER TABLE {built} SET OPTIONS (expiration_timestamp = {table.options.expiration_sql});
   BEGIN
     ALTER TABLE IF EXISTS {destination} DROP PRIMARY KEY IF EXISTS;
     ALTER TABLE IF EXISTS {destination} RENAME TO {quoted(old_name)};
-    ALTER TABLE {built} RENAME TO {quoted(plan.config.destination.table)};
+    ALTER TABLE {built} RENAME TO {quoted(table.config.destination.table)};
   EXCEPTION WHEN ERROR THEN
-    ALTER TABLE IF EXISTS {old} RENAME TO {quoted(plan.config.destination.table)};
+    ALTER TABLE IF EXISTS {old} RENAME TO {quoted(table.config.destination.table)};
     RAISE;
   END;
 {declare}END IF;

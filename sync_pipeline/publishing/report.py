@@ -52,45 +52,45 @@ class SyncReport:
         return f"sync report: {self.outcome}: " + " ".join(f"{name}={value}" for name, value in values.items())
 
 
-def report_of(plan: TableSync, rows: StagedFiles, dead_letters: StagedFiles, published: Published) -> SyncReport:
+def report_of(table: TableSync, rows: StagedFiles, dead_letters: StagedFiles, published: Published) -> SyncReport:
     """Return the report of a run that has published `rows` and `dead_letters`, or was skipped."""
     now = datetime.now(UTC)
     return SyncReport(
-        run_id=plan.run_id,
-        table_id=plan.table_id,
-        interval=str(plan.interval) if plan.interval else "all",
+        run_id=table.run_id,
+        table_id=table.table_id,
+        interval=str(table.interval) if table.interval else "all",
         rows_staged=rows.rows,
         rows_loaded=published.rows,
         dead_letters=dead_letters.rows,
         bytes_staged=rows.size,
-        seconds=(now - plan.run.started_at).total_seconds(),
-        lag_seconds=(now - plan.interval.end_moment).total_seconds() if plan.interval else None,
-        outcome=_outcome(plan, rows, published),
+        seconds=(now - table.run.started_at).total_seconds(),
+        lag_seconds=(now - table.interval.end_moment).total_seconds() if table.interval else None,
+        outcome=_outcome(table, rows, published),
     )
 
 
-def _outcome(plan: TableSync, rows: StagedFiles, published: Published) -> str:
+def _outcome(table: TableSync, rows: StagedFiles, published: Published) -> str:
     if published.job is not None and published.is_skipped:
-        return skipped_outcome(plan, published.job.job)
-    if not (rows.rows or published.rows or plan.write_mode is WriteMode.REPLACE):
-        return outcome_of_nothing(plan)
-    verb = "merged" if plan.write_mode is WriteMode.MERGE else "loaded"
-    return f"{verb} {published.rows:,} rows into {plan.table_id}"
+        return skipped_outcome(table, published.job.job)
+    if not (rows.rows or published.rows or table.write_mode is WriteMode.REPLACE):
+        return outcome_of_nothing(table)
+    verb = "merged" if table.write_mode is WriteMode.MERGE else "loaded"
+    return f"{verb} {published.rows:,} rows into {table.table_id}"
 
 
-def outcome_of_nothing(plan: TableSync) -> str:
+def outcome_of_nothing(table: TableSync) -> str:
     """Return the outcome of a run that found no rows."""
-    if plan.write_mode is WriteMode.TRUNCATE and not plan.creates_table:
-        return f"the source returned no rows: {plan.table_id} is now empty"
-    if plan.creates_table:
-        return f"the source returned no rows: {plan.table_id} was created empty"
-    return f"nothing new: {plan.table_id} is as it was"
+    if table.write_mode is WriteMode.TRUNCATE and not table.creates_table:
+        return f"the source returned no rows: {table.table_id} is now empty"
+    if table.creates_table:
+        return f"the source returned no rows: {table.table_id} was created empty"
+    return f"nothing new: {table.table_id} is as it was"
 
 
-def skipped_outcome(plan: TableSync, job: Any) -> str:
+def skipped_outcome(table: TableSync, job: Any) -> str:
     """Return the outcome of a run whose interval the `job` of another run has loaded."""
     concurrent_run = (job.labels or {}).get(RUN_LABEL, job.job_id)
     return (
-        f"skipped: run {concurrent_run} already loaded this interval into {plan.table_id}; newer rows come with the "
+        f"skipped: run {concurrent_run} already loaded this interval into {table.table_id}; newer rows come with the "
         "next run"
     )

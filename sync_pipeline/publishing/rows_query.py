@@ -11,60 +11,60 @@ from sync_pipeline.sources.source import Selection
 from sync_pipeline.transforms.in_sql import destination_sql, rebuilt
 
 
-def select_sql(plan: TableSync) -> str:
+def select_sql(table: TableSync) -> str:
     """Return the query for rows of the destination, from the staging table or straight from a source in BigQuery.
 
     With a primary key, of rows with one key the newest counts; of equally new ones always the same one.
     """
-    staged = alias("s", plan)
-    fields = [(field, f"{staged}.{quoted(field.name)}") for field in plan.schema]
-    if plan.selection is None:
-        relation = quoted(plan.staging_table_id)
+    staged = alias("s", table)
+    fields = [(field, f"{staged}.{quoted(field.name)}") for field in table.schema]
+    if table.selection is None:
+        relation = quoted(table.staging_table_id)
         expressions = [f"{rebuilt(column, field)} AS {quoted(field.name)}" for field, column in fields]
     else:
-        relation = f"(\n{_source_sql(plan, plan.selection)}\n)"
+        relation = f"(\n{_source_sql(table, table.selection)}\n)"
         expressions = [f"{column} AS {quoted(field.name)}" for field, column in fields]
     sql = f"SELECT {', '.join(expressions)}\nFROM {relation} AS {staged}"
-    if not plan.primary_key:
+    if not table.primary_key:
         return sql
-    keys = ", ".join(f"{staged}.{quoted(name)}" for name in plan.primary_key)
-    newest = f"{staged}.{quoted(plan.timestamp_column)} DESC, " if plan.timestamp_column is not None else ""
+    keys = ", ".join(f"{staged}.{quoted(name)}" for name in table.primary_key)
+    newest = f"{staged}.{quoted(table.timestamp_column)} DESC, " if table.timestamp_column is not None else ""
     return (
         f"{sql}\nWHERE TRUE\n"
         f"QUALIFY ROW_NUMBER() OVER (PARTITION BY {keys} ORDER BY {newest}TO_JSON_STRING({staged}) DESC) = 1"
     )
 
 
-def _source_sql(plan: TableSync, selection: Selection) -> str:
+def _source_sql(table: TableSync, selection: Selection) -> str:
     return destination_sql(
         selection.sql,
         selection.schema,
-        plan.read_schema,
-        plan.schema,
-        plan.transformation,
-        None if selection.is_sure else plan.bounds,
+        table.read_schema,
+        table.schema,
+        table.transformation,
+        None if selection.is_sure else table.bounds,
     )
 
 
-def script(plan: TableSync, rows: int, *statements: str) -> str:
+def script(table: TableSync, rows: int, *statements: str) -> str:
     """Return the statements as one script; it fails before the first unless the staging table has `rows` rows.
 
     Where BigQuery selects the rows there is no staging table.
     """
-    if plan.selection is not None:
+    if table.selection is not None:
         return ";\n".join(statements)
-    staging = quoted(plan.staging_table_id)
+    staging = quoted(table.staging_table_id)
     problem = string_literal(f"the staging table does not hold the {rows} rows that were staged")
     return ";\n".join((f"ASSERT (SELECT COUNT(*) FROM {staging}) = {rows} AS {problem}", *statements))
 
 
-def columns(plan: TableSync) -> str:
+def columns(table: TableSync) -> str:
     """Return the names of the columns that are written, quoted."""
-    return ", ".join(map(quoted, plan.schema.names))
+    return ", ".join(map(quoted, table.schema.names))
 
 
-def alias(name: str, plan: TableSync) -> str:
+def alias(name: str, table: TableSync) -> str:
     """Return an alias that no column has: QUALIFY takes a column `s` for `s`, and MERGE refuses to SET a column `t`."""
-    while plan.schema.find(name):
+    while table.schema.find(name):
         name += "_"
     return name

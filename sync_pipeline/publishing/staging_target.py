@@ -36,9 +36,9 @@ class StagingTarget:
     is_dead_letters: bool = False
 
 
-def rows_target(plan: TableSync) -> StagingTarget:
+def rows_target(table: TableSync) -> StagingTarget:
     """Return where the rows of the run are staged."""
-    return StagingTarget(plan.staging_folder, plan.schema, plan.layout, plan.bounds, plan.max_partitions)
+    return StagingTarget(table.staging_folder, table.schema, table.layout, table.bounds, table.max_partitions)
 
 
 def partitions_of(rows: pa.Table, layout: TableLayout) -> frozenset[str | None]:

@@ -42,14 +42,14 @@ class Published:
 
 @dataclass(frozen=True)
 class Strategy(abc.ABC):
-    """Publishes the rows of a run: those in `staged`, or those of the plan's selection."""
+    """Publishes the rows of a run: those in `staged`, or those of the table's selection."""
 
     jobs: PublishingJobs
     staged: StagedFiles
 
     @property
-    def plan(self) -> TableSync:
-        return self.jobs.plan
+    def table(self) -> TableSync:
+        return self.jobs.table
 
     def prepare(self) -> None:
         """Bring the rows to where the publishing job finds them; files are there already. Raises PublishError."""
@@ -65,7 +65,7 @@ class QueryStrategy(Strategy):
 
     def prepare(self) -> None:
         """Load the files, if there are any, into the staging table. Raises PublishError."""
-        if self.plan.selection is None:
+        if self.table.selection is None:
             fill_staging_table(self.jobs, self.staged)
 
 

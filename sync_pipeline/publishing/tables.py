@@ -26,11 +26,11 @@ def prepare_destination(jobs: PublishingJobs) -> None:
 
     Raises PublishError.
     """
-    plan = jobs.plan
-    if plan.creates_table:
-        table = new_table(plan.table_id, plan.schema, plan.layout)
-        create_table(jobs.client, encrypted(table, plan.kms_key), "table")
-    for number, statement in enumerate(plan.alterations):
+    table = jobs.table
+    if table.creates_table:
+        created = new_table(table.table_id, table.schema, table.layout)
+        create_table(jobs.client, encrypted(created, table.kms_key), "table")
+    for number, statement in enumerate(table.alterations):
         if number >= _ALTERATIONS_AT_ONCE:
             time.sleep(_ALTERATION_SECONDS)
         jobs.query(statement, f"alter{number}")
@@ -38,11 +38,11 @@ def prepare_destination(jobs: PublishingJobs) -> None:
 
 def fill_staging_table(jobs: PublishingJobs, staged: StagedFiles) -> None:
     """Create the staging table and load the files into it. Raises PublishError, also when rows are missing."""
-    plan = jobs.plan
-    table = bigquery.Table(plan.staging_table_id, schema=plan.schema.staged)
-    table.expires = datetime.now(UTC) + timedelta(hours=STAGING_TABLE_HOURS)
-    create_table(jobs.client, encrypted(table, plan.kms_key), "staging table")
-    jobs.append_files(plan.staging_table_id, staged.files, "stage")
+    table = jobs.table
+    staging_table = bigquery.Table(table.staging_table_id, schema=table.schema.staged)
+    staging_table.expires = datetime.now(UTC) + timedelta(hours=STAGING_TABLE_HOURS)
+    create_table(jobs.client, encrypted(staging_table, table.kms_key), "staging table")
+    jobs.append_files(table.staging_table_id, staged.files, "stage")
 
 
 def create_table(client: bigquery.Client, table: bigquery.Table, kind: str) -> None:
