@@ -14,7 +14,7 @@ from tests.plans import plan
 class Recorded:
     """Notes the steps and the statements that would be sent to BigQuery, and the waits between them."""
 
-    plan: TableSync
+    table: TableSync
     done: list[object] = field(default_factory=list)
 
     def query(self, sql: str, step: str) -> None:
