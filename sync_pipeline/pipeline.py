@@ -76,11 +76,11 @@ def build_pipeline(plan: RunPlan, options: PipelineOptions) -> beam.Pipeline:
         pipeline | "NoFiles" >> beam.Create([]) | "Publish" >> PublishStagedFiles(plan)
         return pipeline
     splits = [(number, split) for number, table in tables.items() for split in table.read.splits]
-    partitions = pipeline | "Partitions" >> beam.Create(splits, reshuffle=False)
+    elements = pipeline | "Splits" >> beam.Create(splits, reshuffle=False)
     if len(splits) > 1:
         # Without a reshuffle, Beam would read all splits on the worker that created the list.
-        partitions |= "SpreadPartitions" >> beam.Reshuffle()
-    rows = partitions | "Read" >> read_tables(tables.values(), plan.run.id)
+        elements |= "SpreadSplits" >> beam.Reshuffle()
+    rows = elements | "Read" >> read_tables(tables.values(), plan.run.id)
     files = rows[BATCHES] | "Transform" >> ApplyTransformation(
         {
             number: Transformation(table.transformation, table.schema, table.config.hash_key)

@@ -136,7 +136,7 @@ def convert(expression: str, source: Field, read: Field) -> Conversion:
             Check(read.name, f"{expression} IS NOT NULL AND ({value} IS NULL{changed})", _invalid(source, read))
         )
     if _is_cut(source, read):
-        checks.append(Check(read.name, _cut_misfit(value, read), _cut_reason(source, read)))
+        checks.append(Check(read.name, _cut_condition(value, read), _cut_reason(source, read)))
     if read.mode == REQUIRED != source.mode:
         checks.append(Check(read.name, f"{expression} IS NULL", null_value(read)))
     return Conversion(value, tuple(checks))
@@ -320,9 +320,9 @@ def _is_cut(source: Field, read: Field) -> bool:
     return before is None or before > read.digits.scale
 
 
-def _cut_misfit(value: str, read: Field) -> str:
+def _cut_condition(value: str, read: Field) -> str:
     if read.mode == REPEATED:
-        return f"EXISTS(SELECT 1 FROM UNNEST({value}) AS element WHERE {_cut_misfit('element', _one_of(read))})"
+        return f"EXISTS(SELECT 1 FROM UNNEST({value}) AS element WHERE {_cut_condition('element', _one_of(read))})"
     return f"{value} IS NOT NULL AND ROUND({value}, {_scale(read)}) != {value}"
 
 
@@ -346,6 +346,6 @@ def _alias(name: str, schema: Schema) -> str:
     return name
 
 
-def misfit_reasons(numbers: str, checks: Sequence[Check]) -> tuple[Check, ...]:
+def failed_checks(numbers: str, checks: Sequence[Check]) -> tuple[Check, ...]:
     """Return the failed checks of a row, from the first service column of `reading_sql`."""
     return tuple(checks[int(number)] for number in numbers.removesuffix(",").split(","))

@@ -133,7 +133,7 @@ def test_values_of_ids_in_the_job(
 ) -> None:
     """What may be personal data becomes part of the job only if num_partitions is given."""
     syncing.insert(*({"_id": make(number), "text": "x" * 100} for number in range(300)))
-    monkeypatch.setattr(splits, "PARTITION_BYTES", 14_000)
+    monkeypatch.setattr(splits, "SPLIT_BYTES", 14_000)
     plan = read_plan(syncing, **({"num_partitions": asked} if asked else {}))
     assert len(plan.splits) == count
     shows = any("example.com" in partition.statement for partition in plan.splits)

@@ -127,7 +127,7 @@ CASES: dict[str, Case] = {
 }
 
 # What a column of their own type cannot hold; beside other types they are JSON.
-MISFITS: dict[str, tuple[Any, Any]] = {
+REJECTED: dict[str, tuple[Any, Any]] = {
     "date_after_9999": (DatetimeMS(253_402_300_800_000), {"$date": {"$numberLong": "253402300800000"}}),
     "date_first_of_all": (DatetimeMS(-(2**63)), {"$date": {"$numberLong": "-9223372036854775808"}}),
     "date_last_of_all": (DatetimeMS(2**63 - 1), {"$date": {"$numberLong": "9223372036854775807"}}),
@@ -165,8 +165,8 @@ def _nested(value: Any) -> Any:
 
 def test_every_type_alone_nested_and_mixed(syncing: MongodbSyncing) -> None:
     alone = {name: case.value for name, case in CASES.items()}
-    values = {**alone, **{name: value for name, (value, _) in MISFITS.items()}}
-    expected = {**{name: case.json for name, case in CASES.items()}, **{n: e for n, (_, e) in MISFITS.items()}}
+    values = {**alone, **{name: value for name, (value, _) in REJECTED.items()}}
+    expected = {**{name: case.json for name, case in CASES.items()}, **{n: e for n, (_, e) in REJECTED.items()}}
     fields: list[tuple[str, Any]] = [("_id", 1), *alone.items()]
     fields += [(f"nested_{name}", _nested(value)) for name, value in values.items()]
     fields += [(f"mixed_{name}", value) for name, value in values.items()]
@@ -205,7 +205,7 @@ def test_every_type_alone_nested_and_mixed(syncing: MongodbSyncing) -> None:
 def test_values_that_fit_no_column_are_dead_letters_or_end_the_run(syncing: MongodbSyncing) -> None:
     fitting = {"d": _moment(2025, 1, 1), "n": Decimal128("1")}
     documents = [{"_id": 0, **fitting}]
-    for name, (value, _) in MISFITS.items():
+    for name, (value, _) in REJECTED.items():
         documents.append({"_id": len(documents), **fitting, "d" if name.startswith("date") else "n": value})
     syncing.insert(*documents)
     message = syncing.run().refused("column 'd' (date to TIMESTAMP)", "column 'n' (decimal to BIGNUMERIC)")
@@ -221,7 +221,7 @@ def test_values_that_fit_no_column_are_dead_letters_or_end_the_run(syncing: Mong
     assert syncing.query("SELECT _id, d, n FROM items") == [(0, fitting["d"], Decimal(1))]
     kept = [json.loads(text) for text in syncing.column("SELECT source_row FROM letters")]
     texts = {letter["_id"]: letter for letter in kept}
-    for place, (name, (_, expected)) in enumerate(MISFITS.items(), 1):
+    for place, (name, (_, expected)) in enumerate(REJECTED.items(), 1):
         text = texts[str(place)]["d" if name.startswith("date") else "n"]
         assert (text if isinstance(expected, str) else json.loads(text)) == expected, name
 

@@ -47,7 +47,7 @@ def server(endpoints: Endpoints) -> Iterator[tuple[Reader, Connection]]:
 
 @pytest.fixture(autouse=True)
 def cut_small_tables(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(splits, "MIN_PARTITION_ROWS", 1)
+    monkeypatch.setattr(splits, "MIN_SPLIT_ROWS", 1)
     monkeypatch.setattr(splits, "MAX_COST_RATIO", 1e9)
 
 
@@ -85,7 +85,7 @@ def test_each_row_is_in_exactly_one_partition(
         execute(connection, "ANALYZE t")
     with pytest.MonkeyPatch.context() as patch:
         # An empty table has no rows for the planner to estimate, too.
-        patch.setattr(splits, "MIN_PARTITION_ROWS", 1e-9)
+        patch.setattr(splits, "MIN_SPLIT_ROWS", 1e-9)
         plan = planned(reader, "SELECT n, c FROM t", partition_column="c", num_partitions=str(count))
     assert 1 <= len(plan.splits) <= count
     # What is written after the cuts were chosen has its partition as well.
@@ -382,7 +382,7 @@ def test_null_timestamps_that_are_included_are_read_once(server: tuple[Reader, C
 def test_a_short_interval_of_a_large_table_is_neither_sampled_nor_cut(
     big: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(splits, "MIN_PARTITION_ROWS", 1000)
+    monkeypatch.setattr(splits, "MIN_SPLIT_ROWS", 1000)
     monkeypatch.setattr(splits, "bounds_of", lambda *_: pytest.fail("sampled"))
     interval = SyncInterval(at(4), datetime(2024, 1, 1, 4, 10, tzinfo=UTC), StartOrigin.DESTINATION, latest=at(4))
     assert len(planned(big, "SELECT * FROM big", interval, **SMART).splits) == 1
@@ -418,9 +418,9 @@ def test_no_time_to_sample(big: Reader, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_by_size(big: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(splits, "PARTITION_BYTES", 2**20)
+    monkeypatch.setattr(splits, "SPLIT_BYTES", 2**20)
     assert 3 <= len(planned(big, "SELECT * FROM big").splits) <= 8
-    monkeypatch.setattr(splits, "MAX_PARTITIONS", 2)
+    monkeypatch.setattr(splits, "MAX_SPLITS", 2)
     assert len(planned(big, "SELECT * FROM big").splits) == 2
 
 
@@ -435,7 +435,7 @@ def test_values_outside_of_their_rows_count(server: tuple[Reader, Connection], m
         ANALYZE wide;
         """,
     )
-    monkeypatch.setattr(splits, "PARTITION_BYTES", 2**22)
+    monkeypatch.setattr(splits, "SPLIT_BYTES", 2**22)
     assert len(planned(reader, "SELECT * FROM wide").splits) == 5
 
 

@@ -480,7 +480,7 @@ def test_real_hstore(server: tuple[Reader, Connection]) -> None:
 
 
 # declared, value, what the message says of the limit
-MISFITS = [
+REJECTED = [
     ("numeric", "NaN", "BIGNUMERIC holds"),
     ("numeric", "Infinity", "BIGNUMERIC holds"),
     ("numeric", "-Infinity", "BIGNUMERIC holds"),
@@ -514,9 +514,9 @@ MISFITS = [
 
 
 @pytest.mark.parametrize(
-    ("declared", "value", "limit"), [pytest.param(*rejected, id=" ".join(rejected[:2])) for rejected in MISFITS]
+    ("declared", "value", "limit"), [pytest.param(*rejected, id=" ".join(rejected[:2])) for rejected in REJECTED]
 )
-def test_misfit(server: tuple[Reader, Connection], declared: str, value: str, limit: str) -> None:
+def test_rejected_value(server: tuple[Reader, Connection], declared: str, value: str, limit: str) -> None:
     reader, connection = server
     table = fresh_table(connection, declared)
     execute(connection, f"INSERT INTO {table} (v) VALUES (NULL), (%s)", [value])
@@ -558,7 +558,7 @@ def test_misfit(server: tuple[Reader, Connection], declared: str, value: str, li
         pytest.param("'{NULL}'::bytea[]", "[null]", id="NULL bytes"),
     ],
 )
-def test_array_misfit(server: tuple[Reader, Connection], expression: str, as_json: str) -> None:
+def test_rejected_array(server: tuple[Reader, Connection], expression: str, as_json: str) -> None:
     reader, _ = server
     query = f"SELECT 1 AS fine, {expression} AS v"
     with pytest.raises(RecordError, match=r"^column 'v' .*an ARRAY has one dimension and no NULL elements"):
@@ -656,7 +656,7 @@ def test_rows_longer_than_a_chunk_and_batches_of_the_asked_size(server: tuple[Re
         assert batch.to_pylist() == [{"n": n, "a": chr(64 + n) * 3 * 1024 * 1024, "b": '\n",' * 1024 * 1024}]
 
 
-def test_one_misfit_among_many_rows_of_many_columns(server: tuple[Reader, Connection]) -> None:
+def test_one_rejected_value_among_many_rows_of_many_columns(server: tuple[Reader, Connection]) -> None:
     reader, _ = server
     query = """SELECT n, CASE WHEN n = 77777 THEN 'NaN'::numeric ELSE n END AS amount, n::text AS t
                FROM generate_series(1, 100000) AS n"""

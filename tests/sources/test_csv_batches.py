@@ -220,7 +220,7 @@ def test_an_array_longer_than_a_chunk() -> None:
         pytest.param("9999-12-31 23:59:59-14", "TIMESTAMP", "years 1 to 9999", id="an offset into year 10000"),
     ],
 )
-def test_misfit(text: str, type_: str, limit: str) -> None:
+def test_rejected_value(text: str, type_: str, limit: str) -> None:
     message = problem(f"{text}\n", type_)
     assert message.startswith(f"column 'a' (text to {type_}) has an invalid value: {type_} holds")
     assert limit in message
@@ -248,7 +248,7 @@ def test_misfit(text: str, type_: str, limit: str) -> None:
         pytest.param('"[null]"\n', "BYTES", "", id="NULL bytes"),
     ],
 )
-def test_array_misfit(text: str, type_: str, limit: str) -> None:
+def test_rejected_array(text: str, type_: str, limit: str) -> None:
     message = problem(text, f"{type_}[]")
     assert message.startswith(
         f"column 'a' (text to ARRAY<{type_}>) has an invalid value: an ARRAY has one dimension and no NULL "
@@ -260,7 +260,7 @@ def test_array_misfit(text: str, type_: str, limit: str) -> None:
     )
 
 
-def test_every_misfit_column_is_named_and_no_other() -> None:
+def test_every_rejected_column_is_named_and_no_other() -> None:
     message = problem('secret-1,7,secret-2,"[null]",fine\n', "INT64", "INT64", "DATE", "STRING[]", "STRING")
     assert [part.split("'")[1] for part in message.splitlines()] == ["a", "c", "d"]
     assert "secret" not in message

@@ -44,7 +44,7 @@ def test_dead_letters_that_are_kept_stay_in_their_place() -> None:
     assert (first.num_rows, letter, second.num_rows) == (2, rejected(NOT_A_DATE), 1)
 
 
-def test_misfits_are_counted_by_problem_the_most_frequent_first() -> None:
+def test_rejected_values_are_counted_by_problem_the_most_frequent_first() -> None:
     parts = [
         rejected(NOT_A_DATE),
         rows(1),

@@ -10,8 +10,8 @@ from sync_pipeline.transforms.in_sql import (
     all_checks,
     convert,
     destination_sql,
+    failed_checks,
     is_plain,
-    misfit_reasons,
     reading_sql,
     rebuilt,
 )
@@ -91,8 +91,8 @@ def test_reasons_name_the_column_and_no_value() -> None:
     assert (cast.column, null.column) == ("name", "name")
     assert cast.reason.startswith("column 'name' (STRING to INT64) has an invalid value: INT64 holds whole numbers")
     assert null.reason.startswith("column 'name' has NULL, which is not allowed")
-    assert misfit_reasons("1,", (cast, null)) == (null,)
-    assert misfit_reasons("0,1,", (cast, null)) == (cast, null)
+    assert failed_checks("1,", (cast, null)) == (null,)
+    assert failed_checks("0,1,", (cast, null)) == (cast, null)
 
 
 @pytest.mark.parametrize(

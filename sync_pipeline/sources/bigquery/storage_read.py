@@ -36,7 +36,7 @@ from sync_pipeline.sources.bigquery.client import (
 )
 from sync_pipeline.sources.reading import ReadRows, dead_letter
 from sync_pipeline.sources.source import DeadLetter, ReadSplit, Selection, SplitReader
-from sync_pipeline.transforms.in_sql import Check, misfit_reasons
+from sync_pipeline.transforms.in_sql import Check, failed_checks
 from sync_pipeline.transforms.rejected_values import null_value
 
 _LOGGER = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ _LOGGER = logging.getLogger(__name__)
 MAX_STREAMS = 1000
 
 # Additional columns of a query with checks, in this order. No column of a table can have these names.
-SERVICE_COLUMNS = ("__sync_misfits", "__sync_row")
+SERVICE_COLUMNS = ("__sync_rejected", "__sync_row")
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,7 @@ def checked_parts(batch: pa.RecordBatch, schema: Schema, checks: tuple[Check, ..
         numbers, rows = (batch.column(name) for name in SERVICE_COLUMNS)
         rejected = pc.is_valid(numbers)
         for each, row in zip(numbers.filter(rejected).to_pylist(), rows.filter(rejected).to_pylist(), strict=True):
-            failed = misfit_reasons(each, checks)
+            failed = failed_checks(each, checks)
             columns = tuple(dict.fromkeys(check.column for check in failed))
             yield DeadLetter(columns, "\n".join(check.reason for check in failed), json.loads(row))
         batch = batch.filter(pc.invert(rejected))

@@ -21,7 +21,7 @@ from sync_pipeline.sources.mongodb.bson_columns import Values, convert, convert_
 from sync_pipeline.sources.mongodb.bson_edits import edited
 from sync_pipeline.sources.mongodb.bson_scan import Documents, Elements, take_apart, take_extents_apart
 from sync_pipeline.sources.mongodb.bson_types import BSON_TYPES, DOCUMENT, ID
-from sync_pipeline.sources.mongodb.bson_values import LIMITS, MisfitError
+from sync_pipeline.sources.mongodb.bson_values import LIMITS, RejectedValueError
 from sync_pipeline.sources.mongodb.column_names import column_name
 from sync_pipeline.sources.mongodb.to_json import DECODING, id_text, json_bytes, plain_text
 from sync_pipeline.sources.source import DeadLetter
@@ -277,7 +277,7 @@ def _dead_letter(document: bytes, columns: DocumentColumns, problems: Mapping[st
 def _text(documents: Documents, elements: Elements, type_name: str | None) -> str | None:
     """Return the text of a field's value. For a STRING column, this is the value that the column would have."""
     (value, *_) = decoded_one_by_one(documents, elements)
-    if isinstance(value, MisfitError):
+    if isinstance(value, RejectedValueError):
         return documents.raw[int(elements.begins[0]) : int(elements.ends[0])].hex()
     if elements.key == ID.encode() and (value is not None or type_name == "STRING"):
         return id_text(value)

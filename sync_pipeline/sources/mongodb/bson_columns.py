@@ -25,7 +25,7 @@ from sync_pipeline.sources.mongodb.bson_scan import (
     Positions,
     TooManyHeadersError,
 )
-from sync_pipeline.sources.mongodb.bson_values import MisfitError, column_value
+from sync_pipeline.sources.mongodb.bson_values import RejectedValueError, column_value
 from sync_pipeline.sources.mongodb.bulk_json import NotAtOnceError, json_at_once, object_id_digits, slices
 from sync_pipeline.sources.mongodb.to_json import (
     DECODING,
@@ -65,7 +65,7 @@ def convert(documents: Documents, elements: Elements, type_name: str, *, parses:
     if bulk is not None and len(elements.rows):
         try:
             return Values(elements.rows, bulk(documents, elements))
-        except (MisfitError, MalformedBsonError, pa.ArrowInvalid, InvalidBSON, ValueError):
+        except (RejectedValueError, MalformedBsonError, pa.ArrowInvalid, InvalidBSON, ValueError):
             # Some values are invalid; the conversion value by value finds them.
             pass
     return _one_by_one(documents, elements, type_name, lambda value: column_value(value, type_name, parses=parses))
@@ -100,7 +100,7 @@ def convert_ids(documents: Documents, elements: Elements) -> Values:
 
 
 def decoded_one_by_one(documents: Documents, elements: Elements) -> list[Any]:
-    """Return the decoded values, with a MisfitError in place of each that cannot be decoded."""
+    """Return the decoded values, with a RejectedValueError in place of each that cannot be decoded."""
     try:
         return decoded_values(documents, elements)
     except (InvalidBSON, ValueError):
@@ -111,17 +111,17 @@ def _decoded(document: bytes) -> Any:
     try:
         return decoded_value(document)
     except (InvalidBSON, ValueError):
-        return MisfitError()
+        return RejectedValueError()
 
 
 def _one_by_one(documents: Documents, elements: Elements, type_name: str, conversion: Callable[[Any], Any]) -> Values:
     values, rejected_rows = [], []
     for row, value in zip(elements.rows.tolist(), decoded_one_by_one(documents, elements), strict=True):
         try:
-            if isinstance(value, MisfitError):
+            if isinstance(value, RejectedValueError):
                 raise value
             values.append(conversion(value))
-        except (MisfitError, orjson.JSONEncodeError, UnicodeError, RecursionError):
+        except (RejectedValueError, orjson.JSONEncodeError, UnicodeError, RecursionError):
             values.append(None)
             rejected_rows.append(row)
     return Values(elements.rows, pa.array(values, ARROW_TYPES[type_name]), tuple(rejected_rows))
@@ -131,7 +131,7 @@ def _texts(documents: Documents, elements: Elements) -> pa.Array:
     # The text lies after its length and before its final zero.
     begins, ends = elements.begins + 4, elements.ends - 1
     if (ends < begins).any():
-        raise MisfitError
+        raise RejectedValueError
     # The cast raises for bytes that are not UTF-8.
     return slices(documents, begins, ends).cast(pa.string())
 
@@ -159,7 +159,7 @@ def _moments(type_name: str) -> Callable[[Documents, Elements], pa.Array]:
     def convert(documents: Documents, elements: Elements) -> pa.Array:
         milliseconds = documents.numbers(elements.begins, "<i8")
         if milliseconds.min() < _FIRST_MOMENT or milliseconds.max() > _LAST_MOMENT:
-            raise MisfitError
+            raise RejectedValueError
         return pa.array(milliseconds * 1000).cast(ARROW_TYPES[type_name])
 
     return convert

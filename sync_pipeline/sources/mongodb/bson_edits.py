@@ -18,7 +18,7 @@ from sync_pipeline.sources.mongodb import bson_scan as codes
 from sync_pipeline.sources.mongodb.bson_columns import decoded_one_by_one
 from sync_pipeline.sources.mongodb.bson_scan import Documents, Elements, Positions, take_extents_apart
 from sync_pipeline.sources.mongodb.bson_types import ID
-from sync_pipeline.sources.mongodb.bson_values import MisfitError
+from sync_pipeline.sources.mongodb.bson_values import RejectedValueError
 from sync_pipeline.sources.mongodb.to_json import id_text, plain_text
 from sync_pipeline.transforms.hashing import digest
 
@@ -124,7 +124,7 @@ def _hashes(documents: Documents, found: _Found, hash_key: Secret | None) -> lis
     texts = []
     for place, value in enumerate(decoded_one_by_one(documents, elements)):
         plain: bytes
-        if isinstance(value, MisfitError):
+        if isinstance(value, RejectedValueError):
             plain = documents.raw[int(elements.begins[place]) : int(elements.ends[place])]
         elif isinstance(value, bytes) and not is_id:
             plain = bytes(value)

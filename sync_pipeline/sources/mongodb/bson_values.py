@@ -34,7 +34,7 @@ _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _BELOW_MICROSECONDS = re.compile("[.,][0-9]{6}[0-9]*[1-9]")
 
 
-class MisfitError(Exception):
+class RejectedValueError(Exception):
     """A value is invalid for its column. Carries no details, so that no data can leak."""
 
 
@@ -45,12 +45,12 @@ def column_value(value: Any, type_name: str, *, parses: bool) -> Any:
         parses: the user requested this type: parse strings, and round doubles and decimals to the nearest value.
 
     Raises:
-        MisfitError: the column cannot hold the value.
+        RejectedValueError: the column cannot hold the value.
     """
     try:
         return _CONVERSIONS[type_name](value, parses)
     except (ValueError, OverflowError, ArithmeticError):
-        raise MisfitError from None
+        raise RejectedValueError from None
 
 
 def _bool(value: Any, parses: bool) -> bool:
@@ -59,19 +59,19 @@ def _bool(value: Any, parses: bool) -> bool:
     texts = {"true": True, "false": False}
     if parses and isinstance(value, str) and value.lower() in texts:
         return texts[value.lower()]
-    raise MisfitError
+    raise RejectedValueError
 
 
 def _int64(value: Any, parses: bool) -> int:
     if isinstance(value, bool):
-        raise MisfitError
+        raise RejectedValueError
     if isinstance(value, str) and parses and re.fullmatch("[+-]?[0-9]{1,20}", value):
         value = int(value)
     elif isinstance(value, Decimal128):
         value = _finite_decimal(value)
     if isinstance(value, int | float | Decimal) and value == int(value) and -(2**63) <= value < 2**63:
         return int(value)
-    raise MisfitError
+    raise RejectedValueError
 
 
 def _float64(value: Any, parses: bool) -> float:
@@ -87,7 +87,7 @@ def _float64(value: Any, parses: bool) -> float:
         is_overflow = nearest in (float("inf"), float("-inf")) and Decimal(value).is_finite()
         if not is_overflow and (parses or nearest == value or nearest != nearest):
             return nearest
-    raise MisfitError
+    raise RejectedValueError
 
 
 def _decimal(type_name: str) -> Callable[[Any, bool], Decimal]:
@@ -95,28 +95,28 @@ def _decimal(type_name: str) -> Callable[[Any, bool], Decimal]:
 
     def convert(value: Any, parses: bool) -> Decimal:
         if isinstance(value, bool):
-            raise MisfitError
+            raise RejectedValueError
         if isinstance(value, str) and parses:
             # Python also accepts 1_000 and digits of other scripts.
             if not _NUMBER.fullmatch(value.strip(" ")):
-                raise MisfitError
+                raise RejectedValueError
             value = Decimal(value.strip(" "))
         elif isinstance(value, Decimal128):
             value = value.to_decimal()
         elif isinstance(value, float):
             value = Decimal(repr(value)) if parses else Decimal(value)
         if not isinstance(value, int | Decimal):
-            raise MisfitError
+            raise RejectedValueError
         number = Decimal(value)
         if number == 0:
             # Compares the numbers, so the exponent does not matter.
             return Decimal(0)
         if not number.is_finite() or number.adjusted() >= integer_digits:
-            raise MisfitError
+            raise RejectedValueError
         number = number.normalize(_EXACT)
         _, _, exponent = number.as_tuple()
         if not isinstance(exponent, int) or -exponent > fraction_digits:
-            raise MisfitError
+            raise RejectedValueError
         return Decimal(format(number, "f"))
 
     return convert
@@ -127,7 +127,7 @@ def _finite_decimal(value: Decimal128) -> Decimal:
     if number == 0:
         return Decimal(0)
     if not number.is_finite() or number.adjusted() > 40:
-        raise MisfitError
+        raise RejectedValueError
     return number
 
 
@@ -136,7 +136,7 @@ def _bytes(value: Any, _: bool) -> bytes:
         return bytes(value)
     if isinstance(value, uuid.UUID):
         return value.bytes
-    raise MisfitError
+    raise RejectedValueError
 
 
 def _moment(value: Any, parses: bool, *, has_offset: bool) -> datetime.datetime:
@@ -146,13 +146,13 @@ def _moment(value: Any, parses: bool, *, has_offset: bool) -> datetime.datetime:
         moment = datetime.datetime.fromisoformat(value)
         if (moment.tzinfo is not None) == has_offset:
             return moment.astimezone(datetime.UTC).replace(tzinfo=None) if has_offset else moment
-    raise MisfitError
+    raise RejectedValueError
 
 
 def _date(value: Any, parses: bool) -> datetime.date:
     if isinstance(value, str) and parses:
         return datetime.date.fromisoformat(value)
-    raise MisfitError
+    raise RejectedValueError
 
 
 def _time(value: Any, parses: bool) -> datetime.time:
@@ -160,13 +160,13 @@ def _time(value: Any, parses: bool) -> datetime.time:
         time = datetime.time.fromisoformat(value)
         if time.tzinfo is None:
             return time
-    raise MisfitError
+    raise RejectedValueError
 
 
 def _geography(value: Any, _: bool) -> str:
     if isinstance(value, str):
         return value
-    raise MisfitError
+    raise RejectedValueError
 
 
 _CONVERSIONS: Mapping[str, Callable[[Any, bool], Any]] = {

@@ -1,4 +1,4 @@
-"""Reading: one find per partition, streamed as raw BSON and turned into record batches."""
+"""Reading: one find per split, streamed as raw BSON and turned into record batches."""
 
 from __future__ import annotations
 

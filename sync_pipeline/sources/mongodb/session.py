@@ -30,7 +30,7 @@ from sync_pipeline.sources.mongodb.splits import (
     Sample,
     by_id,
     by_timestamp,
-    partition_count,
+    split_count,
     take_sample,
 )
 from sync_pipeline.sources.mongodb.timestamp_field import check_timestamp_field, has_index, without_timestamp
@@ -126,7 +126,7 @@ class MongodbSession:
     def _finds(self, interval: SyncInterval | None, sample: Sample) -> tuple[list[Find], tuple[str, ...]]:
         num_partitions = self.query.config.num_partitions
         whole = Find(self.query.of(interval), self.query.projection)
-        count = partition_count(sample, num_partitions)
+        count = split_count(sample, num_partitions)
         risks: tuple[str, ...] = ()
         column = self.query.interval_field
         if interval is not None and column is not None:

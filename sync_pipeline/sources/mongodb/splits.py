@@ -32,11 +32,11 @@ from sync_pipeline.sources.mongodb.index_operators import chooses_index
 from sync_pipeline.sources.mongodb.to_json import DECODING, EXTENDED, LENIENT, extended_json
 
 # Without num_partitions, a split has about this many bytes of documents, up to a maximum number of splits.
-PARTITION_BYTES = 256 * 1024 * 1024
-MAX_PARTITIONS = 100
+SPLIT_BYTES = 256 * 1024 * 1024
+MAX_SPLITS = 100
 
 # A larger sample gives more even splits. $sample uses a random cursor only below a twentieth of the collection.
-SAMPLES_PER_PARTITION = 50
+SAMPLES_PER_SPLIT = 50
 MIN_SAMPLE = 1000
 
 # Time limit of the sample, because the server may have to compute a view for it.
@@ -118,7 +118,7 @@ def _sample(
     collection: Collection[Document], query: Filter, timestamp_column: str | None, num_partitions: int | None
 ) -> Sample:
     documents = collection.estimated_document_count(maxTimeMS=_SAMPLE_MILLISECONDS)
-    size = max(MIN_SAMPLE, (num_partitions or 0) * SAMPLES_PER_PARTITION)
+    size = max(MIN_SAMPLE, (num_partitions or 0) * SAMPLES_PER_SPLIT)
     if chooses_index(query):
         return Sample(documents, None, 0.0, (), ())
     found = list(
@@ -148,13 +148,13 @@ def _sample(
     )
 
 
-def partition_count(sample: Sample, num_partitions: int | None) -> int:
+def split_count(sample: Sample, num_partitions: int | None) -> int:
     """Return the number of splits: `num_partitions`, or by size; one without a sample."""
     if sample.rows is None:
         return 1
     if num_partitions is not None:
         return num_partitions
-    return min(MAX_PARTITIONS, max(1, round(sample.rows * sample.size / PARTITION_BYTES)))
+    return min(MAX_SPLITS, max(1, round(sample.rows * sample.size / SPLIT_BYTES)))
 
 
 def by_id(

@@ -28,11 +28,11 @@ from sync_pipeline.suggestions import did_you_mean
 
 # Without num_partitions, a split has about this many bytes by the planner's estimate, up to a maximum number of splits:
 # each split is a session, and the server has other clients.
-PARTITION_BYTES = 256 * 2**20
-MAX_PARTITIONS = 16
+SPLIT_BYTES = 256 * 2**20
+MAX_SPLITS = 16
 
 # A split with fewer rows is not worth a session, even if num_partitions requests it.
-MIN_PARTITION_ROWS = 1000
+MIN_SPLIT_ROWS = 1000
 
 # Maximum cost of all splits together relative to the whole query. Without an index, each split would scan everything.
 MAX_COST_RATIO = 2.5
@@ -136,7 +136,7 @@ def cut(
         plan = explained(cursor, statement.where())
         rows = plan.get("Plan Rows")
         whole = (statement.where(),)
-        wanted = num_partitions if num_partitions is not None else MAX_PARTITIONS
+        wanted = num_partitions if num_partitions is not None else MAX_SPLITS
         blocker = why_not_splittable(cursor, statement.source, plan)
         if blocker and (named := next((column for column in columns if column.is_asked_for), None)):
             raise SourceQueryError(
@@ -166,7 +166,7 @@ def _cut_by(
     if relation is not None and relation.rows:
         # The planner's row width does not include values that are stored out of line (TOAST).
         size = max(size, int(relation.size * min(1.0, rows / relation.rows)))
-    wanted = min(num_partitions or min(MAX_PARTITIONS, size // PARTITION_BYTES), rows // MIN_PARTITION_ROWS)
+    wanted = min(num_partitions or min(MAX_SPLITS, size // SPLIT_BYTES), rows // MIN_SPLIT_ROWS)
     if wanted < 2:
         return f"one is enough for about {rows:,} rows, {size / 2**20:,.0f} MiB"
     is_alone = relation is not None and reads_only(plan, relation.members)

@@ -36,7 +36,7 @@ def test_rows_that_do_not_fit_become_dead_letters() -> None:
     assert parts[1].column("id").to_pylist() == [1, 3]
 
 
-def test_a_batch_of_misfits_leaves_no_empty_batch() -> None:
+def test_a_batch_of_rejected_rows_leaves_no_empty_batch() -> None:
     parts = list(checked_parts(batch((1, "1,", "{}")), SCHEMA, CHECKS))
     assert [type(part) for part in parts] == [DeadLetter]
 

@@ -199,7 +199,7 @@ def test_strings_are_parsed_where_the_user_asks(type_name: str, text: str, expec
     assert (values.array.to_pylist(), values.rejected_rows) == ([expected], () if expected is not None else (0,))
 
 
-def test_text_that_is_not_utf8_is_a_misfit() -> None:
+def test_text_that_is_not_utf8_is_rejected() -> None:
     raw = bson.encode({"v": "good"}) + bson.encode({"v": "b_d!"}).replace(b"_", b"\xff")
     documents = Documents.of(raw)
     for type_name in ("STRING", "JSON"):
