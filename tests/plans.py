@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sync_pipeline.auto_schema.layout import TableLayout
+from sync_pipeline.auto_schema.table_options import NO_OPTIONS
 from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.planning.plan import Run, RunPlan, TableSync, WriteMode
 from sync_pipeline.schema import ARROW_TYPES, REPEATED, REQUIRED, Field, Schema
@@ -96,6 +97,17 @@ def plan(
             "primary_key": config.primary_key,
             "timestamp_column": "updated_at" if interval else None,
             "dead_letters": None,
+            "notes": (),
+            "risks": (),
+            "selection": None,
+            "way": "",
+            "pruned_by": None,
+            "merge_costs": "",
+            "options": NO_OPTIONS,
+            "transport": "",
+            "loads_all_columns": True,
+            "changes_layout": False,
+            "ignores_case": False,
             **parts,
         }
     )

@@ -27,8 +27,8 @@ from sync_pipeline.parameters.table import PARAMETERS
 from sync_pipeline.parameters.transformation_config import TransformationConfig
 from sync_pipeline.planning.plan import TableSync
 from sync_pipeline.planning.plan_text import table_lines, table_page
+from sync_pipeline.planning.staging_names import FOLDER
 from sync_pipeline.printable import on_one_line, printable
-from sync_pipeline.publishing.clean_up import _FOLDER
 from sync_pipeline.publishing.dead_letters import dead_letter_batch
 from sync_pipeline.schema import ARROW_TYPES, Field, Schema
 from sync_pipeline.sources.mongodb import connection
@@ -335,7 +335,7 @@ def test_printable(text: str) -> None:
 @cases(0.025)
 @given(TEXTS, TEXTS)
 def test_no_found_name_names_what_is_deleted(start: str, run: str) -> None:
-    assert _FOLDER.match(f"start={start},run={run}/x") is None
+    assert FOLDER.match(f"start={start},run={run}/x") is None
 
 
 def test_the_planted_value_would_be_found() -> None:

@@ -19,8 +19,9 @@ from sync_pipeline.planning.columns import TableColumns, plan_columns
 from sync_pipeline.planning.destination import DestinationDescription, describe_destination
 from sync_pipeline.planning.destination_risks import staging_risks, table_risks
 from sync_pipeline.planning.interval import PlannedInterval, plan_interval
-from sync_pipeline.planning.plan import Run, RunPlan, TableSync, new_run_id
+from sync_pipeline.planning.plan import Run, RunPlan, TableSync
 from sync_pipeline.planning.read_method import ReadMethod, choose_read_method
+from sync_pipeline.planning.staging_names import new_run_id
 from sync_pipeline.planning.writing import PlannedWriting, plan_writing
 from sync_pipeline.sources.source import ReadPlan, Source, SourceClock, SourceDescription
 from sync_pipeline.transforms.hashing import key_risks
@@ -140,6 +141,8 @@ def _plan(decisions: _Decisions, method: ReadMethod, run: Run, number: int) -> T
         primary_key=columns.primary_key,
         timestamp_column=decisions.interval.timestamp_column,
         dead_letters=writing.dead_letters,
+        notes=(),
+        risks=(),
         selection=method.selection,
         way=method.reason,
         pruned_by=writing.pruned_by,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import enum
 import hashlib
 import re
-import uuid
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -13,22 +12,16 @@ from datetime import datetime
 
 from sync_pipeline.auto_schema.layout import TableLayout
 from sync_pipeline.auto_schema.partitions import MAX_PARTITIONS_PER_JOB, MAX_PARTITIONS_PER_TABLE
-from sync_pipeline.auto_schema.table_options import NO_OPTIONS, TableOptions
+from sync_pipeline.auto_schema.table_options import TableOptions
 from sync_pipeline.errors import ConfigError
-from sync_pipeline.parameters.config import DestinationConfig, SyncConfig
+from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.parameters.transformation_config import TransformationConfig
 from sync_pipeline.planning.dead_letter_table import DeadLetterTable
+from sync_pipeline.planning.staging_names import NO_START, folder_name, staging_table_id, start_name
 from sync_pipeline.schema import Field, Schema
 from sync_pipeline.smart_sync.bounds import TimestampBounds
 from sync_pipeline.smart_sync.interval import SyncInterval, timestamp_text
 from sync_pipeline.sources.source import ReadPlan, Selection
-
-# The formats of `new_run_id` and of `TableSync.name`.
-RUN_ID = re.compile(r"(?P<began>[0-9]{8}T[0-9]{6})_[0-9a-f]{8}")
-TABLE_NAME = re.compile(rf"{RUN_ID.pattern}(_[1-9][0-9]*)?")
-
-# Replaces the timestamp in names of runs that do not depend on one.
-NO_START = "none"
 
 
 class WriteMode(enum.Enum):
@@ -111,17 +104,17 @@ class TableSync:
     primary_key: tuple[str, ...]
     timestamp_column: str | None
     dead_letters: DeadLetterTable | None
-    notes: tuple[str, ...] = ()
-    risks: tuple[str, ...] = ()
-    selection: Selection | None = None
-    way: str = ""
-    pruned_by: Field | None = None
-    merge_costs: str = ""
-    options: TableOptions = NO_OPTIONS
-    transport: str = ""
-    loads_all_columns: bool = True
-    changes_layout: bool = False
-    ignores_case: bool = False
+    notes: tuple[str, ...]
+    risks: tuple[str, ...]
+    selection: Selection | None
+    way: str
+    pruned_by: Field | None
+    merge_costs: str
+    options: TableOptions
+    transport: str
+    loads_all_columns: bool
+    changes_layout: bool
+    ignores_case: bool
 
     @property
     def table_id(self) -> str:
@@ -153,15 +146,14 @@ class TableSync:
     @property
     def staging_folder(self) -> str:
         """The folder of this run's staged files. Its name contains the run's start and id."""
-        return f"{self.staging_root}start={self.staging_start},run={self.name}/"
+        return f"{self.staging_root}{folder_name(self.staging_start, self.name)}"
 
     @property
     def staging_start(self) -> str:
         """The timestamp that the run started from, as text that sorts by time; an empty destination sorts first."""
         if self.publish_id is None or self.interval is None:
             return NO_START
-        latest = self.interval.latest
-        return "0" if latest is None else timestamp_text(latest).removesuffix("+00").replace(" ", "T").replace(":", "")
+        return start_name(self.interval.latest)
 
     @property
     def staging_table_id(self) -> str:
@@ -260,16 +252,3 @@ class RunPlan:
         repeated = [table_id for table_id, count in counts.items() if count > 1]
         if repeated:
             raise ConfigError([f"{table_id} is the destination of more than one table" for table_id in repeated])
-
-
-def staging_table_id(destination: DestinationConfig, name: str) -> str:
-    """Return the id of a staging table, in `staging_dataset` or else in the destination's dataset.
-
-    `name`: see `TableSync.name`.
-    """
-    return f"{destination.project}.{destination.staging_dataset or destination.dataset}._staging_{name}"
-
-
-def new_run_id(started_at: datetime) -> str:
-    """Return a unique id that sorts by time, such as `20250722T150000_1f0c9a7b`."""
-    return f"{started_at:%Y%m%dT%H%M%S}_{uuid.uuid4().hex[:8]}"

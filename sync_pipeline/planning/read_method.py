@@ -19,7 +19,7 @@ class ReadMethod:
 
 
 def choose_read_method(
-    selection: Selection | None, read: Schema, location: str, *, keeps_dead_letters: bool, has_hash_key: bool = False
+    selection: Selection | None, read: Schema, location: str, *, keeps_dead_letters: bool, has_hash_key: bool
 ) -> ReadMethod:
     """Return query pushdown if it is possible and the user did not request the other method.
 

@@ -96,10 +96,10 @@ def check_table(
     required_filter_column: str | None,
     location: str,
     *,
-    protected_columns: Sequence[str] = (),
-    is_replaced: bool = False,
+    protected_columns: Sequence[str],
+    is_replaced: bool,
 ) -> None:
-    """Check the table for a run that makes no other query of it.
+    """Count the table's rows, and check what the query saw.
 
     Args:
         protected_columns: key columns with policy tags; the check reads them, because masking depends on the columns.

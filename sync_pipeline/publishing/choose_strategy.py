@@ -1,4 +1,4 @@
-"""Chooses how the rows of a run are published."""
+"""Chooses the strategy that publishes the rows; `planning/writing.py` decides whether to append or to merge."""
 
 from __future__ import annotations
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,20 +11,14 @@ from apache_beam.io.filesystems import FileSystems
 from google.cloud import bigquery
 
 from sync_pipeline.bigquery_api.client import CLIENT_ERRORS, REQUEST_RETRY
-from sync_pipeline.planning.plan import NO_START, TABLE_NAME, TableSync, staging_table_id
+from sync_pipeline.planning.plan import TableSync
+from sync_pipeline.planning.staging_names import FOLDER, NO_START, staging_table_id
 from sync_pipeline.publishing.cloud_storage import delete_staged_files
 
 _LOGGER = logging.getLogger(__name__)
 
 # Dataflow cancels a batch job after ten days. https://cloud.google.com/dataflow/quotas
 LONGEST_JOB = timedelta(days=10)
-
-# As `TableSync` names the folders of runs, and nothing like it: anybody who may write to the bucket names objects, and
-# what is found here names what is deleted.
-_FOLDER = re.compile(
-    rf"start=(?P<start>none|0|[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}T[0-9]{{6}}\.[0-9]{{6}}),run=(?P<run>{TABLE_NAME.pattern})/"
-)
-
 
 # The table syncs of this process, by name, whose staged tables and files were all removed. The publishing step of such
 # a run may be attempted again, fill a staging table again and has to remove that too.
@@ -106,7 +99,7 @@ def _folders(root: str) -> list[RunFolder]:
     """Return the folder of each run that staged files under `root`."""
     updated: dict[str, tuple[str, str, float]] = {}
     for entry in FileSystems.match([f"{root}**"])[0].metadata_list:
-        match = _FOLDER.match(entry.path.removeprefix(root))
+        match = FOLDER.match(entry.path.removeprefix(root))
         if match:
             uri = f"{root}{match[0]}"
             before = updated[uri][2] if uri in updated else 0.0

@@ -1,5 +1,7 @@
 """Dead letters: rows with an invalid value, kept as text in a table of their own.
 
+The sources' readers make them; this module describes and loads them.
+
 The table holds nothing that the destination would not: a row has only the columns that are read, and those that are
 invalid, without excluded fields and with hashes where hashes were asked for. Its size is bounded.
 """

@@ -1,4 +1,4 @@
-"""Where rows are staged, and the limits that they must keep."""
+"""Where rows are staged, and the limits that they must keep. `TableSync.staging_folder` names the folder."""
 
 from __future__ import annotations
 

@@ -35,7 +35,8 @@ import sandbox
 from sync_pipeline.auto_schema.layout import TableLayout
 from sync_pipeline.errors import SyncError
 from sync_pipeline.planning.dead_letter_table import DeadLetterTable
-from sync_pipeline.planning.plan import TableSync, WriteMode, new_run_id
+from sync_pipeline.planning.plan import TableSync, WriteMode
+from sync_pipeline.planning.staging_names import new_run_id
 from sync_pipeline.publishing.dead_letters import dead_letter_batch, dead_letter_target
 from sync_pipeline.publishing.publish import publish
 from sync_pipeline.publishing.report import SyncReport

@@ -19,7 +19,8 @@ from sync_pipeline.errors import SchemaError
 from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.planning.dead_letter_table import DeadLetterTable
 from sync_pipeline.planning.make_plan import make_plan
-from sync_pipeline.planning.plan import TableSync, WriteMode, new_run_id
+from sync_pipeline.planning.plan import TableSync, WriteMode
+from sync_pipeline.planning.staging_names import new_run_id
 from sync_pipeline.publishing.dead_letters import dead_letter_batch, dead_letter_target
 from sync_pipeline.publishing.publish import publish
 from sync_pipeline.publishing.staged_files import StagedFile

@@ -10,7 +10,8 @@ import pytest
 
 from sync_pipeline.auto_schema.layout import TableLayout
 from sync_pipeline.errors import ConfigError
-from sync_pipeline.planning.plan import TABLE_NAME, TableSync, WriteMode, new_run_id, staging_table_id
+from sync_pipeline.planning.plan import TableSync, WriteMode
+from sync_pipeline.planning.staging_names import TABLE_NAME, new_run_id, staging_table_id
 from sync_pipeline.schema import Field, Schema
 from sync_pipeline.smart_sync.bounds import TimestampBounds
 from sync_pipeline.smart_sync.interval import StartOrigin, SyncInterval

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from sync_pipeline.planning.plan import WriteMode
-from sync_pipeline.publishing.clean_up import _FOLDER, RunFolder, _folders, is_superseded, is_too_old
+from sync_pipeline.planning.staging_names import FOLDER
+from sync_pipeline.publishing.clean_up import RunFolder, _folders, is_superseded, is_too_old
 from tests.plans import INTERVAL, moment, plan
 
 OWN = "2025-07-22T130000.000000"
@@ -74,7 +75,7 @@ def test_a_folder_is_as_old_as_its_last_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("latest", [None, moment("2025-07-22 13:00:00.5")])
 def test_a_folder_tells_what_it_was_named_by(latest: object) -> None:
     named = plan(interval=replace(INTERVAL, latest=latest))
-    match = _FOLDER.match(f"{named.staging_folder}file.parquet".removeprefix(named.staging_root))
+    match = FOLDER.match(f"{named.staging_folder}file.parquet".removeprefix(named.staging_root))
     assert match is not None
     assert (match["start"], match["run"]) == (named.staging_start, named.run_id)
 
@@ -99,4 +100,4 @@ def test_a_folder_tells_what_it_was_named_by(latest: object) -> None:
     ],
 )
 def test_what_is_no_folder_of_a_run(path: str) -> None:
-    assert _FOLDER.match(path) is None
+    assert FOLDER.match(path) is None

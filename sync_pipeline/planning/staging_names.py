@@ -1,0 +1,52 @@
+"""The names of what a run stages, and the patterns by which a later run recognises them."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from datetime import datetime
+
+from sync_pipeline.parameters.config import DestinationConfig
+from sync_pipeline.smart_sync.interval import timestamp_text
+
+# The formats of `new_run_id` and of `TableSync.name`.
+RUN_ID = re.compile(r"(?P<began>[0-9]{8}T[0-9]{6})_[0-9a-f]{8}")
+TABLE_NAME = re.compile(rf"{RUN_ID.pattern}(_[1-9][0-9]*)?")
+
+# Replaces the timestamp in names of runs that do not depend on one.
+NO_START = "none"
+
+# The format of `folder_name`, and nothing like it: anybody who may write to the bucket names objects, and what is found
+# by it names what is deleted.
+FOLDER = re.compile(
+    rf"start=(?P<start>{NO_START}|0|[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}T[0-9]{{6}}\.[0-9]{{6}}),"
+    rf"run=(?P<run>{TABLE_NAME.pattern})/"
+)
+
+
+def new_run_id(started_at: datetime) -> str:
+    """Return a unique id that sorts by time, such as `20250722T150000_1f0c9a7b`."""
+    return f"{started_at:%Y%m%dT%H%M%S}_{uuid.uuid4().hex[:8]}"
+
+
+def start_name(latest: datetime | None) -> str:
+    """Return the destination's latest timestamp as text that sorts by time; an empty destination sorts first."""
+    return "0" if latest is None else timestamp_text(latest).removesuffix("+00").replace(" ", "T").replace(":", "")
+
+
+def folder_name(start: str, name: str) -> str:
+    """Return the name of the folder of a run's files for one table.
+
+    Args:
+        start: from `start_name`, or NO_START.
+        name: see `TableSync.name`.
+    """
+    return f"start={start},run={name}/"
+
+
+def staging_table_id(destination: DestinationConfig, name: str) -> str:
+    """Return the id of a staging table, in `staging_dataset` or else in the destination's dataset.
+
+    `name`: see `TableSync.name`.
+    """
+    return f"{destination.project}.{destination.staging_dataset or destination.dataset}._staging_{name}"
