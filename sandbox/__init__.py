@@ -1,8 +1,8 @@
 """Real servers on this machine for the demo, the tests and the benchmarks.
 
-PostgreSQL, MongoDB, a BigQuery emulator and a Cloud Storage emulator, all installed from Python packages and all
-listening on 127.0.0.1 only. `sync_pipeline` does not know they exist: it only sees the environment variables that
-Google's clients honour anyway.
+PostgreSQL, MongoDB, a BigQuery emulator, a Cloud Storage emulator and local versions of Dataflow, Cloud Scheduler and
+Secret Manager. All are installed from Python packages and listen on 127.0.0.1 only. `sync_pipeline` has no code for the
+sandbox: it reads the environment variables that name emulators.
 
     with sandbox.running(folder) as endpoints:
         os.environ.update(endpoints.environment())

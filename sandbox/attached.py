@@ -1,10 +1,10 @@
-"""Become another user, tie this process to its parent, then turn into the given command.
+"""Switch to another user, tie this process to its parent, then execute the given command.
 
     python attached.py PARENT_PID SIGNAL USER COMMAND [ARGUMENT ...]
 
-`SIGNAL` is what the kernel sends when the parent dies, 0 for nothing; `USER` is a name or "-" for the present one.
-A program of its own, and not a `preexec_fn`: running Python between fork and exec is unsafe in a parent with threads.
-The kernel forgets the signal whenever the user changes, so the order matters.
+The kernel sends `SIGNAL` when the parent dies; 0 means no signal. `USER` is a user name, or "-" for the current user.
+This is a separate program because a `preexec_fn`, Python code between fork and exec, is unsafe in a parent with
+threads. The kernel clears the signal when the user changes, so the user is changed first.
 """
 
 import ctypes
@@ -16,7 +16,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main(arguments: list[str]) -> None:
-    """Replace this process by the command; return only by an exception."""
+    """Replace this process with the command; it never returns, it can only raise."""
     parent, signal, user, command = int(arguments[0]), int(arguments[1]), arguments[2], arguments[3:]
     if user != "-":
         account = pwd.getpwnam(user)

@@ -13,17 +13,17 @@ _PROGRAM = Path(__file__).with_name("bigquery_server.py")
 
 
 def environment_folder() -> Path:
-    """Return the emulator's Python environment: `.venv-bigquery`, or what SANDBOX_BIGQUERY_ENVIRONMENT names."""
+    """Return the emulator's virtual environment: SANDBOX_BIGQUERY_ENVIRONMENT, by default `.venv-bigquery`."""
     return Path(os.environ.get("SANDBOX_BIGQUERY_ENVIRONMENT") or _ROOT / ".venv-bigquery")
 
 
 def prepare(
     folder: Path, ports: tuple[int, int], project: str, dataset: str, storage_url: str, storage_root: Path | None
 ) -> Process:
-    """Return the server process, not yet started; it makes `dataset`.
+    """Return the server process, not yet started; it creates `dataset`.
 
-    `ports` are those of the REST and of the gRPC service. gs:// files are read from `storage_root`, which holds a
-    folder for each bucket; without it over HTTP from `storage_url`.
+    `ports` are the ports of the REST and the gRPC service. The server reads gs:// files from `storage_root`, which has
+    one folder per bucket; if that is None, it reads them over HTTP from `storage_url`.
     """
     python = environment_folder() / "bin" / "python"
     if not python.exists():
@@ -37,7 +37,7 @@ def prepare(
 def wait(process: Process, url: str, project: str, dataset: str) -> None:
     """Wait until the emulator answers a query; raise SandboxError when it never does.
 
-    An open port proves nothing: with a DuckDB extension missing the emulator listens, and fails at the first request.
+    An open port proves nothing: if a DuckDB extension is missing, the emulator listens but fails at the first request.
     """
     wait_until_ready(
         process, lambda: _query(url, project, f"SELECT COUNT(*) FROM `{dataset}`.INFORMATION_SCHEMA.TABLES")

@@ -1,4 +1,4 @@
-"""Cloud Logging as far as it is read: what jobs have said, and how launches of schedules went."""
+"""Read-only Cloud Logging: the log entries of Dataflow jobs and of Cloud Scheduler runs."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -24,10 +24,12 @@ type _Matches = Callable[[dict[str, Any]], bool]
 
 
 def entries_that_match(entries: Iterable[dict[str, Any]], text: str) -> list[dict[str, Any]]:
-    """Return the entries that a filter chooses, the latest first.
+    """Return the entries that match a filter, the latest first.
 
-    Of the Logging query language comparisons are read, `log_id(…)`, NOT before one of them, and AND between them.
-    Raises InvalidRequestError for anything else.
+    Of the Logging query language it supports comparisons, `log_id(…)`, NOT before one of them, and AND between them.
+
+    Raises:
+        InvalidRequestError: the filter has anything else.
     """
     terms = [_matcher(term) for term in _terms(text)]
     chosen = [entry for entry in entries if all(matches(entry) for matches in terms)]
@@ -38,7 +40,7 @@ def _terms(text: str) -> list[str]:
     text = text.strip()
     if not text:
         return []
-    # Words in quotes stay whole.
+    # Quoted text is one term.
     pieces = re.findall(r'"(?:\\.|[^"\\])*"|[()]|[^"()]+', text)
     depth, term, terms = 0, "", []
     for piece in pieces:

@@ -1,6 +1,6 @@
-"""Throw-away Google credentials, so that Google's clients take their usual path.
+"""Fake Google credentials, so that Google's clients start as usual.
 
-Without any, they look for a metadata server and wait for its time-outs, some twenty seconds in every process.
+Without credentials the clients look for a metadata server and wait about twenty seconds, in every process.
 """
 
 import json
@@ -10,9 +10,9 @@ from pathlib import Path
 def write(folder: Path) -> Path:
     """Write application default credentials that no server would accept, readable by the owner only; return their path.
 
-    They are a user's, with an access token that is valid for ever, because this is the one kind for which Google's
-    libraries then contact nobody: a service account asks for a token, and looks up its regional access boundary at
-    iamcredentials.googleapis.com whatever its token endpoint is.
+    These are user credentials with an access token that never expires. Only for this kind Google's libraries send no
+    requests. A service account requests a token, and looks up its regional access boundary at
+    iamcredentials.googleapis.com even if its token endpoint is elsewhere.
     """
     credentials = {
         "type": "authorized_user",

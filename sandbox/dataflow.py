@@ -11,7 +11,8 @@ from sandbox.processes import Process, wait_until_ready
 
 _PROGRAM = Path(__file__).with_name("dataflow_server.py")
 
-# What is served. Any other API would be looked for at Google's, and waited for: these are asked here too, and refuse.
+# The APIs that this server has. gcloud would send requests for any other API to Google, and wait: so the environment
+# points the ones below to this server too, which refuses them.
 _SERVED = ("cloudscheduler", "dataflow", "logging", "secretmanager")
 _NOT_SERVED = (
     "artifactregistry",
@@ -30,16 +31,17 @@ _NOT_SERVED = (
 def prepare(folder: Path, ports: tuple[int, int], bucket: str, environment: Mapping[str, str]) -> Process:
     """Return the server process, not yet started; its jobs get `environment`, which points to all servers.
 
-    `ports` are those of the REST APIs and of Secret Manager's gRPC service.
+    `ports` are the ports of the REST APIs and of Secret Manager's gRPC service.
     """
     command = (sys.executable, str(_PROGRAM), str(ports[0]), str(ports[1]), bucket)
     return Process(name="dataflow", command=command, log=folder / "dataflow.log", environment=environment)
 
 
 def wait(process: Process, url: str, project: str, secrets: Mapping[str, str]) -> None:
-    """Wait until the server lists its jobs, and store `secrets` by their names.
+    """Wait until the server lists its jobs, then store `secrets` under their names.
 
-    Raises SandboxError when it never does.
+    Raises:
+        SandboxError: the server never answers.
     """
 
     def probe() -> None:
@@ -60,9 +62,9 @@ def _post(url: str, body: object) -> None:
 
 
 def gcloud_environment(folder: Path, dataflow_host: str, storage_host: str, project: str) -> dict[str, str]:
-    """Return the variables with which gcloud talks to these servers, without an account and without anybody's settings.
+    """Return the variables with which gcloud talks to these servers, without an account or the user's settings.
 
-    `folder` is the sandbox's; gcloud keeps its own files in a folder there.
+    gcloud keeps its own files in a subfolder of `folder`, the sandbox's folder.
     """
     overrides = {f"CLOUDSDK_API_ENDPOINT_OVERRIDES_{api.upper()}": f"{dataflow_host}/" for api in _SERVED + _NOT_SERVED}
     return overrides | {

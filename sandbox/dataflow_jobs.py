@@ -1,4 +1,4 @@
-"""The jobs of the local Dataflow: each is one process of `main.py`, with the life cycle of a job."""
+"""The jobs of the local Dataflow: each runs `main.py` in one process and has the states of a Dataflow job."""
 
 import importlib.metadata
 import os
@@ -20,7 +20,7 @@ _ROOT = Path(__file__).resolve().parent.parent
 _TERMINAL = frozenset({"JOB_STATE_DONE", "JOB_STATE_FAILED", "JOB_STATE_CANCELLED"})
 _SECONDS_TO_CLEAN_UP = 60
 
-# The first line of a run that has decided everything: where, on Dataflow, the launcher submits the job.
+# A run logs this line when its plan is complete. On Dataflow the launcher submits the job at this point.
 _SUBMITTED = re.compile("INFO plan: ")
 _PLAN = re.compile("plan: ")
 _SEVERITIES = {
@@ -29,7 +29,7 @@ _SEVERITIES = {
     "JOB_MESSAGE_WARNING": "WARNING",
     "JOB_MESSAGE_ERROR": "ERROR",
 }
-# As Beam names itself in a job.
+# Beam's name for itself in a job's user agent.
 _USER_AGENT = {
     "name": f"Apache Beam Python {sys.version_info.major}.{sys.version_info.minor} SDK",
     "version": importlib.metadata.version("apache-beam"),
@@ -43,12 +43,12 @@ _IMPORTANCE = {
 
 
 class JobExistsError(Exception):
-    """A job of that name has not ended yet."""
+    """A job of that name is still active."""
 
 
 @dataclass
 class Job:
-    """One job. Its state is changed by the thread that waits for its process, and by whoever cancels it."""
+    """One job. The thread that waits for its process changes its state, and so does the request that cancels it."""
 
     project: str
     location: str
@@ -74,13 +74,13 @@ class Job:
         return self.state in _TERMINAL
 
     def enter(self, state: str) -> None:
-        """Change the state, unless the job has ended, or is being cancelled and this is not its end."""
+        """Change the state. A job that has ended keeps its state; a job that is being cancelled can only end."""
         if self.has_ended or (self.state == "JOB_STATE_CANCELLING" and state not in _TERMINAL):
             return
         self.state, self.state_time = state, _text(datetime.now(UTC))
 
     def tell(self, importance: str, text: str) -> None:
-        """Add a message to the job's own."""
+        """Add a message to the job's messages."""
         self.messages.append(
             {
                 "id": f"msg{len(self.messages):06d}",
@@ -91,7 +91,7 @@ class Job:
         )
 
     def body(self, *, whole: bool) -> dict[str, Any]:
-        """Return the job as the API shows it; its environment only when it is asked for as a `whole`."""
+        """Return the job as the API shows it; only a `whole` job includes its environment."""
         body: dict[str, Any] = {
             "id": self.id,
             "projectId": self.project,
@@ -110,7 +110,7 @@ class Job:
         return body
 
     def log_entries(self) -> list[dict[str, Any]]:
-        """Return what the job has said in Cloud Logging's form: the launcher's up to the plan, then the workers'."""
+        """Return the job's output as Cloud Logging entries: the launcher's up to the plan, then the workers'."""
         plan = max((i for i, each in enumerate(self.messages) if _PLAN.match(each["messageText"])), default=None)
         return [
             {
@@ -136,7 +136,7 @@ class Job:
 
 
 class Jobs:
-    """All jobs since the server began. Of jobs with one name, one runs at a time."""
+    """All jobs since the server started. Only one job of each name is active at a time."""
 
     def __init__(self) -> None:
         self._jobs: dict[str, Job] = {}
@@ -150,18 +150,18 @@ class Jobs:
         return job if job is not None and job.project == project else None
 
     def launch(self, job: Job) -> None:
-        """Begin the job; raises JobExistsError while another of its name is active in project and region."""
+        """Start the job. Raises JobExistsError when a job of its name is active in its project and region."""
         with self._lock:
             for other in self._jobs.values():
                 same = (other.project, other.location, other.name) == (job.project, job.location, job.name)
                 if same and not other.has_ended:
                     raise JobExistsError(other.id)
             self._jobs[job.id] = job
-        # The kernel ends a process with the thread that started it: this one stays until the process has ended.
+        # The kernel ends a process when the thread that started it ends, so this thread waits for the process.
         threading.Thread(target=_run, args=(job,), daemon=True).start()
 
     def cancel(self, job: Job, *, force: bool) -> None:
-        """End the job: politely, so that it can remove what it staged, or with `force` as a machine dies."""
+        """Send SIGTERM, so that the job can delete its staged files, or SIGKILL if `force` is true."""
         job.enter("JOB_STATE_CANCELLING")
         job.tell("JOB_MESSAGE_BASIC", "Cancel request is committed.")
         process = job.process

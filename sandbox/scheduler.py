@@ -1,4 +1,4 @@
-"""Cloud Scheduler as far as it takes and changes jobs, and runs them when it is told to: nothing looks at the clock."""
+"""Cloud Scheduler: creates, changes and runs jobs. It runs a job only on request, never by the clock."""
 
 import base64
 import copy
@@ -16,7 +16,7 @@ _DATAFLOW = "https://dataflow.googleapis.com"
 
 
 class Schedules:
-    """The jobs of Cloud Scheduler. What they post to Dataflow goes to `dataflow_host`, a URL."""
+    """The jobs of Cloud Scheduler. They send their requests to Dataflow to `dataflow_host`, a URL."""
 
     def __init__(self, dataflow_host: str, read: Callable[[str, str, Any], dict[str, Any]]) -> None:
         self._dataflow_host = dataflow_host
@@ -34,7 +34,7 @@ class Schedules:
         return self._jobs[name]
 
     def update(self, request: Any, project: str, location: str, job: str) -> dict[str, Any]:
-        """Change what the mask names, or all that is given where there is none."""
+        """Change the fields that the mask names, or all given fields if there is no mask."""
         body = self._read("cloudscheduler.v1", "Job", request.body)
         schedule = self._find(project, location, job)
         mask = [path for path in request.query.get("updateMask", "").split(",") if path]
@@ -63,13 +63,13 @@ class Schedules:
         return {}
 
     def run(self, _request: Any, project: str, location: str, job: str) -> dict[str, Any]:
-        """Post what the job says; its `status` tells how it went, as Google's does."""
+        """Send the job's request and store the result in the job's `status`, as Google does."""
         schedule = self._find(project, location, job)
         target = schedule["httpTarget"]
         url = target["uri"].replace(_DATAFLOW, self._dataflow_host, 1)
         if not url.startswith(self._dataflow_host):
             raise InvalidRequestError(f"{target['uri']} is not Dataflow, and not called from here.")
-        # Both alphabets are taken, as in all of Google's APIs; gcloud writes the URL-safe one.
+        # Like all Google APIs, it accepts both Base64 alphabets; gcloud writes the URL-safe one.
         body = base64.b64decode(target.get("body", "").translate(str.maketrans("-_", "+/")))
         call = urllib.request.Request(url, body, target.get("headers", {}), method=target.get("httpMethod", "POST"))
         status: dict[str, Any] = {}
@@ -87,7 +87,7 @@ class Schedules:
         return schedule
 
     def log_entries(self, project: str) -> list[dict[str, Any]]:
-        """Return one entry of Cloud Logging for each time that a job has run."""
+        """Return one entry of Cloud Logging for each run of a job."""
         return [entry for entry in self._attempts if entry["resource"]["labels"]["project_id"] == project]
 
     def _enter(self, project: str, location: str, job: str, state: str) -> dict[str, Any]:
@@ -105,12 +105,12 @@ class Schedules:
 def _check(job: dict[str, Any]) -> None:
     target = job.get("httpTarget", {})
     if target.get("uri", "").startswith(_DATAFLOW) and not target.get("oauthToken", {}).get("serviceAccountEmail"):
-        # Google takes it, and Dataflow then answers each run with 401.
+        # Google accepts such a job, and Dataflow then answers each run with 401.
         raise InvalidRequestError("A request to Dataflow needs an OAuth token: name a service account.")
 
 
 def _set(target: dict[str, Any], source: dict[str, Any], path: list[str]) -> None:
-    """Make `target` what `source` is at a path of the mask; what `source` does not have goes."""
+    """Copy the value at a path of the mask from `source` to `target`; delete it if `source` has none."""
     name = re.sub(r"_([a-z])", lambda match: match[1].upper(), path[0])
     if len(path) > 1:
         _set(target.setdefault(name, {}), source.get(name, {}), path[1:])
@@ -141,5 +141,5 @@ def _log_entry(project: str, location: str, job: dict[str, Any], time: datetime,
     }
 
 
-# The codes of google.rpc for HTTP's, as Cloud Scheduler reports them.
+# The google.rpc codes that Cloud Scheduler reports for HTTP status codes.
 _CODES = {400: 3, 401: 16, 403: 7, 404: 5, 409: 6, 503: 14}

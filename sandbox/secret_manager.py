@@ -1,6 +1,6 @@
-"""Secret Manager on this machine: global and regional secrets, in the memory of the server.
+"""A local Secret Manager: global and regional secrets, in the memory of the server.
 
-Its REST API is for gcloud, its gRPC service for Google's client, which reads versions by it.
+gcloud uses its REST API. Google's client reads versions through its gRPC service.
 """
 
 import base64
@@ -22,11 +22,11 @@ _VERSION = re.compile("projects/([^/]+)(?:/locations/([^/]+))?/secrets/([^/]+)/v
 
 
 class SecretNotFoundError(Exception):
-    """There is no such secret, or no such version."""
+    """The secret or the version does not exist."""
 
 
 class SecretExistsError(Exception):
-    """There is a secret of that name already."""
+    """A secret of that name exists."""
 
 
 class VersionNotEnabledError(Exception):
@@ -42,7 +42,7 @@ class _Secret:
 
 
 class Secrets:
-    """All secrets. `location` is None for a global one; who may do what is not looked at."""
+    """All secrets. `location` is None for a global secret. Permissions are not checked."""
 
     def __init__(self, read: Callable[[str, str, Any], dict[str, Any]]) -> None:
         self._read = read
@@ -72,7 +72,7 @@ class Secrets:
     def add_version(self, request: Any, project: str, location: str | None, secret: str) -> dict[str, Any]:
         body = self._read("secretmanager.v1", "AddSecretVersionRequest", request.body)
         try:
-            # Both alphabets are taken, as in all of Google's APIs.
+            # Like all Google APIs, it accepts both Base64 alphabets.
             data = base64.b64decode(body.get("payload", {}).get("data", "").translate(str.maketrans("-_", "+/")))
         except binascii.Error:
             raise InvalidRequestError("Invalid value at 'payload.data' (TYPE_BYTES), Base64 decoding failed") from None
@@ -122,7 +122,7 @@ class Secrets:
 
 
 def serve(secrets: Secrets, port: int) -> grpc.Server:
-    """Start the gRPC service on a port of this machine, without TLS; it serves AccessSecretVersion alone."""
+    """Start the gRPC service on a local port, without TLS. Its only method is AccessSecretVersion."""
 
     def access(request: AccessSecretVersionRequest, context: grpc.ServicerContext) -> AccessSecretVersionResponse:
         match = _VERSION.fullmatch(request.name)

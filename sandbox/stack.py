@@ -26,7 +26,7 @@ _STATE = "state.json"
 
 @dataclass(frozen=True)
 class Stack:
-    """The servers that were started under a folder, and how to reach all of them."""
+    """The servers that were started under a folder, and the endpoints of all servers."""
 
     endpoints: Endpoints
     processes: tuple[Process, ...]
@@ -36,9 +36,11 @@ class Stack:
 def running(folder: Path) -> Iterator[Endpoints]:
     """Start the servers with their data under `folder`, and stop them and delete the data afterwards.
 
-    `folder` is created when missing and must not hold another sandbox. The servers also end when this process does,
-    however it does; the PostgreSQL data may then stay in the temporary folder.
-    Takes two to four seconds. Raises SandboxError when a server does not start.
+    `folder` is created if missing and must not hold another sandbox. The servers also end when this process ends for
+    any reason; the PostgreSQL data may then stay in the temporary folder. The start takes two to four seconds.
+
+    Raises:
+        SandboxError: a server does not start.
     """
     stack = start(folder, detached=False)
     try:
@@ -48,11 +50,13 @@ def running(folder: Path) -> Iterator[Endpoints]:
 
 
 def start(folder: Path, *, detached: bool) -> Stack:
-    """Start the servers and write the state file; leave nothing behind when that fails, except the logs.
+    """Start the servers and write the state file; if that fails, leave nothing behind except the logs.
 
-    A server that SANDBOX_POSTGRESQL_DSN, SANDBOX_MONGODB_URI, BIGQUERY_EMULATOR_HOST or STORAGE_EMULATOR_HOST names is
-    used instead of starting one, unless SANDBOX_FOLDER tells that these variables come from another sandbox. Raises
-    SandboxError when a server does not start.
+    A server that SANDBOX_POSTGRESQL_DSN, SANDBOX_MONGODB_URI, BIGQUERY_EMULATOR_HOST or STORAGE_EMULATOR_HOST names
+    replaces the sandbox's own. If SANDBOX_FOLDER is set, these variables come from another sandbox and are ignored.
+
+    Raises:
+        SandboxError: a server does not start.
     """
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
@@ -75,7 +79,7 @@ def start(folder: Path, *, detached: bool) -> Stack:
 
 
 def remove(folder: Path) -> None:
-    """Stop the servers under `folder` and delete their data; the logs stay. Does nothing where there is no sandbox."""
+    """Stop the servers under `folder` and delete their data; the logs stay. Does nothing if there is no sandbox."""
     stack = read_state(folder)
     if stack is None:
         return
@@ -87,14 +91,14 @@ def remove(folder: Path) -> None:
 def stop_server(folder: Path, name: str, *, abruptly: bool = False) -> None:
     """Stop one server ("postgresql", "mongodb", "bigquery", "storage" or "dataflow") and keep its data: an outage.
 
-    `abruptly` kills it, so that it says nothing to its clients.
+    `abruptly` kills the server, so that it cannot close its connections in order.
     """
     process = _process(_existing(folder), name)
     stop(replace(process, stop_signal=signal.SIGKILL) if abruptly else process)
 
 
 def start_server(folder: Path, name: str) -> None:
-    """Start a server again that `stop_server` stopped, at the same address, and wait until it answers."""
+    """Restart a server that `stop_server` stopped, at the same address, and wait until it answers."""
     stack = _existing(folder)
     process = _process(stack, name)
     if is_alive(process):
@@ -114,9 +118,10 @@ def start_server(folder: Path, name: str) -> None:
 
 
 def read_state(folder: Path) -> Stack | None:
-    """Return the sandbox under `folder`, running or not; None when there is none.
+    """Return the sandbox under `folder`, running or not; None if there is none.
 
-    Raises SandboxError when another version of the sandbox has left its file there.
+    Raises:
+        SandboxError: another version of the sandbox wrote the state file.
     """
     file = folder / _STATE
     try:
@@ -139,12 +144,12 @@ def _stack_of(state: dict[str, Any]) -> Stack:
 
 
 def is_running(stack: Stack) -> bool:
-    """Tell whether all servers of the sandbox are still alive."""
+    """Return whether all servers of the sandbox are still alive."""
     return all(is_alive(process) for process in stack.processes)
 
 
 def _start_servers(folder: Path, launched: Callable[[Process], Process]) -> Endpoints:
-    # Everything that takes time runs at once: the emulator imports its libraries while PostgreSQL makes its cluster.
+    # The slow steps run in parallel: the emulator imports its libraries while PostgreSQL creates its cluster.
     given = {} if "SANDBOX_FOLDER" in os.environ else os.environ
     project, dataset = PROJECT, DATASET
     if "BIGQUERY_EMULATOR_HOST" in given:
@@ -208,7 +213,7 @@ def _start_servers(folder: Path, launched: Callable[[Process], Process]) -> Endp
         secret_manager_host=f"127.0.0.1:{dataflow_ports[1]}",
         credentials_file=credentials.write(folder),
     )
-    # The last one: its jobs need to know where all others are.
+    # This server starts last, because its jobs need the addresses of all others.
     process = launched(dataflow.prepare(folder, dataflow_ports, endpoints.bucket, endpoints.environment()))
     dataflow.wait(process, endpoints.dataflow_host, project, endpoints.secrets())
     return endpoints
@@ -245,5 +250,5 @@ def _process(stack: Stack, name: str) -> Process:
 
 def _write_state(folder: Path, stack: Stack) -> None:
     path = folder / _STATE
-    path.touch(mode=0o600)  # the passwords are in it
+    path.touch(mode=0o600)  # the file has the passwords
     path.write_text(json.dumps(asdict(stack), indent=2, default=str))

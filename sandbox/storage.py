@@ -1,4 +1,4 @@
-"""The Cloud Storage emulator `gcp-storage-emulator`, keeping its objects as plain files."""
+"""The Cloud Storage emulator `gcp-storage-emulator`, which stores objects as plain files."""
 
 import importlib.util
 import sys
@@ -19,12 +19,12 @@ def prepare(folder: Path, port: int, bucket: str) -> Process:
 
 
 def objects_folder(folder: Path) -> Path:
-    """Return the folder that holds a folder of plain files for each bucket."""
+    """Return the folder with one subfolder of plain files per bucket."""
     return folder / "storage" / ".cloudstorage"
 
 
 def wait(process: Process, url: str, bucket: str) -> None:
-    """Wait until the emulator shows its bucket; raise SandboxError when it never does."""
+    """Wait until the emulator returns its bucket. Raises SandboxError when it never does."""
 
     def probe() -> None:
         with urllib.request.urlopen(f"{url}/storage/v1/b/{bucket}", timeout=5) as response:

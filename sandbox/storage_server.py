@@ -12,12 +12,12 @@ from gcp_storage_emulator.server import create_server
 
 
 def _no_seconds(*_: object) -> int:
-    """Say how long a deleted object is kept: seven days, as in Cloud Storage, would only fill the disk."""
+    """Return zero as the retention of deleted objects; the default, seven days, would fill the disk."""
     return 0
 
 
 def _unquoting(read_data: Callable[..., Any]) -> Callable[..., Any]:
-    """Let `read_data` understand gcloud, which puts a multipart body's boundary in single quotes."""
+    """Make `read_data` accept a multipart boundary in single quotes, as gcloud writes it."""
 
     def read_unquoted(request_handler: Any, query: Any) -> Any:
         content_type = request_handler.headers.get("Content-Type", "")
@@ -29,7 +29,7 @@ def _unquoting(read_data: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _create_where_asked(request: Any, response: Any, storage: Any, *_: object, **__: object) -> None:
-    """Create a bucket with the location that the request names; the emulator put every bucket into US."""
+    """Create a bucket in the location that the request names; the emulator creates all buckets in US."""
     name = request.data.get("name")
     exists = bool(name and storage.get_bucket(name))
     buckets.insert(request, response, storage)
@@ -48,7 +48,8 @@ def main(port: str, folder: str, bucket: str) -> None:
             if handler is buckets.insert:
                 handlers[method] = _create_where_asked
     server._read_data = _unquoting(server._read_data)
-    # The server takes one request at a time; with the usual queue of five, parallel writers get their connection reset.
+    # The server handles one request at a time. With the default queue of five it resets connections of parallel
+    # writers.
     http.server.HTTPServer.request_queue_size = 128
     create_server("127.0.0.1", int(port), data_dir=folder, default_bucket=bucket).run()
 
