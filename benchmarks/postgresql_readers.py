@@ -113,7 +113,7 @@ def staged(job: Job) -> int:
         options += [f"--direct_num_workers={os.cpu_count()}", "--direct_running_mode=multi_threading"]
     pipeline = beam.Pipeline(options=PipelineOptions(options))
     rows = pipeline | beam.Create([(0, split) for split in plan.splits]) | beam.Reshuffle() | source.transform(reads)
-    transformation = Transformation(source.config.transformation, schema)  # type: ignore[attr-defined]
+    transformation = Transformation(source.config.transformation, schema, None)  # type: ignore[attr-defined]
     batches = rows[BATCHES] | ApplyTransformation({0: transformation})
     batches | WriteStagedFiles({0: StagingTarget(f"{job.folder}/", schema, TableLayout())})
     result = pipeline.run()

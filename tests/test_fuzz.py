@@ -303,7 +303,11 @@ def test_documents(
     made = plan({"transformation_config": fields.transformation.model_dump_json(exclude_defaults=True)}, schema=schema)
     hashes = digest(planted if isinstance(planted, bytes) else plain_text(planted).encode(), None)
     rows = "".join(
-        str(transform_batch(batch, fields.transformation, transform_schema(schema, fields.transformation)).to_pylist())
+        str(
+            transform_batch(
+                batch, fields.transformation, transform_schema(schema, fields.transformation), None
+            ).to_pylist()
+        )
         for batch in table.to_batches()
         if _can_be_named(schema, fields.transformation)
     )

@@ -69,44 +69,60 @@ def chosen_layout(
         return TableLayout(), []
     problems: list[str] = []
     notes: list[str] = []
-    partition_field: str | None = _destination_name(config.partition_field, schema, destination_names)
-    field = schema.find(partition_field or "")
-    if field is None and not config.partition_field_given:
-        notes.append(f"the table is not partitioned: it has no column {config.partition_field}")
-        partition_field = None
-    elif field is None:
-        problems.append(_missing("partition_field", config.partition_field, schema.names))
-    elif field.mode == REPEATED or config.partition_granularity not in PARTITION_GRANULARITIES.get(field.type, ()):
-        allowed = PARTITION_GRANULARITIES.get(field.type) if field.mode != REPEATED else None
-        if allowed:
-            problems.append(
-                f"partition_granularity: a {field.type} column such as {field.name} can be partitioned by "
-                f"{', '.join(allowed)}, not by {config.partition_granularity}"
-            )
-        elif config.partition_field_given:
-            problems.append(
-                f"partition_field: {field.name} is {field.type_name}: use a DATE, DATETIME or TIMESTAMP column"
-            )
+    partition_field = _partition_field(schema, config, destination_names, problems, notes)
+    clustering_fields = _clustering_fields(schema, config, destination_names, problems)
+    if problems:
+        raise SchemaError("\n".join(problems))
+    return TableLayout(partition_field, config.partition_granularity, clustering_fields), notes
+
+
+def _partition_field(
+    schema: Schema,
+    config: AutoSchemaConfig,
+    destination_names: dict[str, str],
+    problems: list[str],
+    notes: list[str],
+) -> str | None:
+    """Return the partition column. Adds to `problems` if the given one cannot serve, to `notes` if the default one."""
+    field = schema.find(_destination_name(config.partition_field, schema, destination_names))
+    if field is None:
+        if config.partition_field_given:
+            problems.append(_missing("partition_field", config.partition_field, schema.names))
         else:
-            notes.append(f"the table is not partitioned: {field.name} is {field.type_name}, which cannot partition")
-            partition_field = None
+            notes.append(f"the table is not partitioned: it has no column {config.partition_field}")
+        return None
+    allowed = PARTITION_GRANULARITIES.get(field.type, ()) if field.mode != REPEATED else ()
+    if config.partition_granularity in allowed:
+        return field.name
+    if allowed:
+        problems.append(
+            f"partition_granularity: a {field.type} column such as {field.name} can be partitioned by "
+            f"{', '.join(allowed)}, not by {config.partition_granularity}"
+        )
+    elif config.partition_field_given:
+        problems.append(f"partition_field: {field.name} is {field.type_name}: use a DATE, DATETIME or TIMESTAMP column")
     else:
-        partition_field = field.name
-    clustering = []
+        notes.append(f"the table is not partitioned: {field.name} is {field.type_name}, which cannot partition")
+    return None
+
+
+def _clustering_fields(
+    schema: Schema, config: AutoSchemaConfig, destination_names: dict[str, str], problems: list[str]
+) -> tuple[str, ...]:
+    """Return the clustering columns. Adds to `problems` those that cannot serve."""
+    clustering_fields = []
     for name in config.clustering_fields:
-        found = schema.find(_destination_name(name, schema, destination_names))
-        if found is None:
+        field = schema.find(_destination_name(name, schema, destination_names))
+        if field is None:
             problems.append(_missing("clustering_fields", name, schema.names))
-        elif found.mode == REPEATED or found.type not in CLUSTERING_TYPES:
+        elif field.mode == REPEATED or field.type not in CLUSTERING_TYPES:
             problems.append(
-                f"clustering_fields: {found.name} is {found.type_name}: BigQuery clusters by "
+                f"clustering_fields: {field.name} is {field.type_name}: BigQuery clusters by "
                 f"{', '.join(sorted(CLUSTERING_TYPES))}"
             )
         else:
-            clustering.append(found.name)
-    if problems:
-        raise SchemaError("\n".join(problems))
-    return TableLayout(partition_field, config.partition_granularity, tuple(clustering)), notes
+            clustering_fields.append(field.name)
+    return tuple(clustering_fields)
 
 
 def with_declared_key(layout: TableLayout, key: tuple[str, ...], schema: Schema) -> TableLayout:

@@ -98,9 +98,9 @@ def resolve_interval(
     *,
     sync_all_on_empty_table: bool,
     fallback_days: int,
-    lookback: timedelta = timedelta(),
-    table_is_replaced: bool = False,
-    wall_clock: WallClock | None = None,
+    lookback: timedelta,
+    table_is_replaced: bool,
+    wall_clock: WallClock | None,
 ) -> SyncInterval:
     """Return the interval to read.
 

@@ -81,7 +81,7 @@ def destination_name(source_name: str, config: TransformationConfig) -> str:
 
 
 def transform_batch(
-    batch: pa.RecordBatch, config: TransformationConfig, schema: Schema, hash_key: Secret | None = None
+    batch: pa.RecordBatch, config: TransformationConfig, schema: Schema, hash_key: Secret | None
 ) -> pa.RecordBatch:
     """Return a batch with the columns of `read_schema` converted to the columns of `schema` (`transform_schema`).
 
@@ -112,7 +112,7 @@ class Transformation:
 
     config: TransformationConfig
     schema: Schema
-    hash_key: Secret | None = None
+    hash_key: Secret | None
 
 
 # A batch with the number of its table in the run's plan.

@@ -25,4 +25,4 @@ def read_rows(plan: TableSync) -> Iterator[pa.RecordBatch]:
     """Yield the rows that `plan` reads, as they are to be staged; none where BigQuery selects them."""
     if plan.selection is None:
         for batch in read_splits(open_source(plan.config), plan.read_schema, plan.read.splits):
-            yield transform_batch(batch, plan.transformation, plan.schema)
+            yield transform_batch(batch, plan.transformation, plan.schema, plan.config.hash_key)

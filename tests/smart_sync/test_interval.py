@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,13 @@ from sync_pipeline.smart_sync.upper_bound import OpenTransaction, UpperBound, up
 from tests.plans import moment
 
 NOW = moment("2025-07-22 15:00:00")
+
+
+def resolved(latest: datetime | None, end: datetime, **given: Any) -> SyncInterval:
+    """Return the interval, without lookback, replacement or wall clock where they are not given."""
+    return resolve_interval(
+        latest, end, **{"lookback": timedelta(), "table_is_replaced": False, "wall_clock": None} | given
+    )
 
 
 @pytest.mark.parametrize(
@@ -22,7 +30,7 @@ NOW = moment("2025-07-22 15:00:00")
 )
 def test_the_published_scenarios(latest: str | None, start: str) -> None:
     known = moment(latest) if latest else None
-    interval = resolve_interval(known, NOW, sync_all_on_empty_table=True, fallback_days=1)
+    interval = resolved(known, NOW, sync_all_on_empty_table=True, fallback_days=1)
     assert (interval.start, interval.end, interval.latest) == (moment(start), moment("2025-07-22 15:00:00"), known)
     assert interval.origin is (StartOrigin.DESTINATION if latest else StartOrigin.EVERYTHING)
 
@@ -32,26 +40,24 @@ def test_the_published_scenarios(latest: str | None, start: str) -> None:
     [pytest.param(1, "2025-07-21 15:00:00", id="one"), pytest.param(7, "2025-07-15 15:00:00", id="seven")],
 )
 def test_fallback_days(days: int, start: str) -> None:
-    interval = resolve_interval(None, NOW, sync_all_on_empty_table=False, fallback_days=days)
+    interval = resolved(None, NOW, sync_all_on_empty_table=False, fallback_days=days)
     assert interval == SyncInterval(moment(start), NOW, StartOrigin.FALLBACK, None)
 
 
 def test_fallback_days_do_not_count_when_the_destination_has_rows() -> None:
     latest = moment("2025-01-01 00:00:00")
-    interval = resolve_interval(latest, NOW, sync_all_on_empty_table=False, fallback_days=1)
+    interval = resolved(latest, NOW, sync_all_on_empty_table=False, fallback_days=1)
     assert interval == SyncInterval(latest, NOW, StartOrigin.DESTINATION, latest)
 
 
 def test_lookback_moves_the_start_and_not_what_is_known() -> None:
     latest = moment("2025-07-22 13:00:00")
-    interval = resolve_interval(
-        latest, NOW, sync_all_on_empty_table=True, fallback_days=1, lookback=timedelta(seconds=90)
-    )
+    interval = resolved(latest, NOW, sync_all_on_empty_table=True, fallback_days=1, lookback=timedelta(seconds=90))
     assert interval == SyncInterval(moment("2025-07-22 12:58:30"), NOW, StartOrigin.LOOKBACK, latest)
 
 
 def test_lookback_of_an_empty_table() -> None:
-    interval = resolve_interval(None, NOW, sync_all_on_empty_table=True, fallback_days=1, lookback=timedelta(hours=1))
+    interval = resolved(None, NOW, sync_all_on_empty_table=True, fallback_days=1, lookback=timedelta(hours=1))
     assert interval == SyncInterval(BEGINNING, NOW, StartOrigin.EVERYTHING, None)
 
 
@@ -66,24 +72,20 @@ def test_lookback_of_an_empty_table() -> None:
 def test_a_replaced_table_is_loaded_anew(
     latest: datetime | None, everything: bool, start: datetime, origin: StartOrigin
 ) -> None:
-    interval = resolve_interval(
-        latest, NOW, sync_all_on_empty_table=everything, fallback_days=2, table_is_replaced=True
-    )
+    interval = resolved(latest, NOW, sync_all_on_empty_table=everything, fallback_days=2, table_is_replaced=True)
     assert interval == SyncInterval(start, NOW, origin, None)
 
 
 @pytest.mark.parametrize("lookback", [timedelta(), timedelta(minutes=1)], ids=["without lookback", "with lookback"])
 def test_a_clock_set_back_gives_an_empty_interval(lookback: timedelta) -> None:
     latest = moment("2025-07-22 16:00:00")
-    interval = resolve_interval(latest, NOW, sync_all_on_empty_table=True, fallback_days=1, lookback=lookback)
+    interval = resolved(latest, NOW, sync_all_on_empty_table=True, fallback_days=1, lookback=lookback)
     assert (interval.start, interval.end, interval.latest) == (latest - lookback, latest - lookback, latest)
 
 
 def test_a_lookback_reaches_before_an_end_that_is_held_back() -> None:
     latest = moment("2025-07-22 15:00:10")
-    interval = resolve_interval(
-        latest, NOW, sync_all_on_empty_table=True, fallback_days=1, lookback=timedelta(seconds=30)
-    )
+    interval = resolved(latest, NOW, sync_all_on_empty_table=True, fallback_days=1, lookback=timedelta(seconds=30))
     assert (interval.start, interval.end) == (moment("2025-07-22 14:59:40"), NOW)
 
 

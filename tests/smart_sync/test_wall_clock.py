@@ -104,7 +104,13 @@ def test_every_row_is_appended_once_whenever_it_commits(
         ]
         safe = upper_bound(now, pending, settle=timedelta(), max_hold=timedelta(days=1))
         interval = resolve_interval(
-            latest, clock.passed(safe.end), sync_all_on_empty_table=True, fallback_days=1, wall_clock=clock
+            latest,
+            clock.passed(safe.end),
+            sync_all_on_empty_table=True,
+            fallback_days=1,
+            lookback=timedelta(),
+            table_is_replaced=False,
+            wall_clock=clock,
         )
         read = [
             row

@@ -43,7 +43,7 @@ def test_the_steps_between_source_and_files_use_the_coder() -> None:
     source = open_source(plan().config)
     pipeline = beam.Pipeline(runner="FnApiRunner")
     rows = pipeline | beam.Create([1]) | source.transform({0: TableRead(source.reader(USERS), 1)})
-    batches = rows[BATCHES] | ApplyTransformation({0: Transformation(TransformationConfig(), USERS)})
+    batches = rows[BATCHES] | ApplyTransformation({0: Transformation(TransformationConfig(), USERS, None)})
     for step in (rows[BATCHES], batches):
         _, coder = beam.coders.registry.get_coder(step.element_type).coders()
         assert isinstance(coder, RecordBatchCoder)

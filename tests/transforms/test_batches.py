@@ -411,7 +411,7 @@ class TestTransformBatch:
 
     def transformed(self, transformation: TransformationConfig) -> tuple[pa.RecordBatch, Schema]:
         schema = transform_schema(read_schema(self.schema, transformation), transformation)
-        return transform_batch(self.batch, transformation, schema), schema
+        return transform_batch(self.batch, transformation, schema, None), schema
 
     def test_nothing_to_do_returns_the_batch_itself(self) -> None:
         assert self.transformed(TransformationConfig())[0] is self.batch
@@ -446,19 +446,19 @@ class TestTransformBatch:
     def test_empty_batch(self) -> None:
         transformation = config(hash_fields=["email"], constant_fields={"n": 1})
         schema = transform_schema(read_schema(self.schema, transformation), transformation)
-        result = transform_batch(self.batch.slice(0, 0), transformation, schema)
+        result = transform_batch(self.batch.slice(0, 0), transformation, schema, None)
         assert result.num_rows == 0
         assert result.schema.equals(schema.arrow)
 
     def test_part_of_a_batch(self) -> None:
         transformation = config(hash_fields=["email"], field_mappings={"email": "mail"})
         schema = transform_schema(read_schema(self.schema, transformation), transformation)
-        result = transform_batch(self.batch.slice(1, 2), transformation, schema)
+        result = transform_batch(self.batch.slice(1, 2), transformation, schema, None)
         assert result.column("mail").to_pylist() == [None, sha256("ä@x".encode())]
 
     def test_batch_with_a_column_too_few(self) -> None:
         with pytest.raises(ValueError, match="Schema and number of arrays unequal"):
-            transform_batch(self.batch.drop_columns(["id"]), config(hash_fields=["email"]), self.schema)
+            transform_batch(self.batch.drop_columns(["id"]), config(hash_fields=["email"]), self.schema, None)
 
     def test_each_distinct_value_is_hashed_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
         hashed: list[bytes] = []
@@ -484,7 +484,7 @@ class TestTransformBatch:
     def test_nothing_to_do_costs_next_to_nothing(self) -> None:
         started = time.perf_counter()
         for _ in range(1000):
-            transform_batch(self.batch, TransformationConfig(), self.schema)
+            transform_batch(self.batch, TransformationConfig(), self.schema, None)
         assert time.perf_counter() - started < 1
 
 
@@ -497,7 +497,9 @@ def test_apply_transformation() -> None:
         rows = (
             pipeline
             | beam.Create(batches)
-            | ApplyTransformation({0: Transformation(transformation, transformed), 1: Transformation(config(), schema)})
+            | ApplyTransformation(
+                {0: Transformation(transformation, transformed, None), 1: Transformation(config(), schema, None)}
+            )
             | beam.FlatMap(lambda element: [(element[0], row) for row in element[1].to_pylist()])
         )
         hashed = [(0, {"key": 1, "email": sha256(b"a")}), (0, {"key": 2, "email": None})]
