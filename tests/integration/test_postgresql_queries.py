@@ -19,6 +19,7 @@ from sandbox import Endpoints
 from sync_pipeline.errors import RecordError, SchemaError, SourceQueryError, SyncError
 from sync_pipeline.schema import NULLABLE, REPEATED, REQUIRED, Field
 from sync_pipeline.smart_sync.interval import StartOrigin, SyncInterval
+from sync_pipeline.sources.postgresql import clock
 from sync_pipeline.sources.postgresql.connection import connected
 from sync_pipeline.sources.source import BATCHES, ReadSplit, TableRead
 from tests.integration.postgresql_reading import Reader, execute, fresh_database, rows_of
@@ -389,6 +390,19 @@ def test_the_server_s_clock(shop: Reader, connection: Connection) -> None:
     [(after,)] = execute(connection, "SELECT clock_timestamp()")
     assert before <= now <= after
     assert now.utcoffset() == timedelta(0)
+
+
+@pytest.mark.parametrize("lag", [timedelta(minutes=5), None], ids=["a lag", "nothing replayed"])
+def test_the_end_stays_before_what_a_standby_has_replayed(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch, lag: timedelta | None
+) -> None:
+    [(now,)] = execute(connection, "SELECT clock_timestamp()")
+    replayed = f"timestamptz '{now - lag}'" if lag else "NULL::timestamptz"
+    monkeypatch.setattr(clock, "_STANDBY_SQL", f"SELECT true, {replayed}")
+    settle = timedelta(seconds=2)
+    read = clock.read_clock(connection, settle, max_hold=timedelta(0))
+    assert read.upper_bound == (now - lag if lag else read.now) - settle
+    assert any("the server is a standby" in risk for risk in read.risks)
 
 
 def table_described(reader: Reader, query: str, table: str) -> tuple[list[Field], tuple[str, ...], bool]:
