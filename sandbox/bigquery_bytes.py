@@ -1,7 +1,7 @@
-"""How many bytes a table has and a statement processes, by BigQuery's rules for on-demand queries.
+"""Bytes stored in a table and bytes processed by a statement, by BigQuery's rules for on-demand queries.
 
 Sizes of values: https://cloud.google.com/bigquery/pricing#data. Queries and DML: "On-demand query size calculation" in
-https://cloud.google.com/bigquery/docs/estimate-costs. What clustering may save is not taken into account.
+https://cloud.google.com/bigquery/docs/estimate-costs. Savings by clustering are not counted.
 """
 
 import contextlib
@@ -52,7 +52,7 @@ def _size(value, field, numbers) -> str:
 
 
 def table_bytes(cur, reference, fields=None, where: str = "TRUE", bound=None) -> int:
-    """Return the logical bytes of the columns `fields`, all without them, in the rows that meet `where`."""
+    """Return the logical bytes of the columns `fields`, by default all, in the rows that match `where`."""
     fields = tables.columns(*reference) if fields is None else fields
     sql = f"SELECT coalesce(sum({row_size(fields)}), 0) FROM {tables.name(*reference)} WHERE {where}"
     return int(cur.execute(sql, bound or {}).fetchone()[0]) if fields else 0
@@ -66,7 +66,7 @@ def apply() -> None:
 
 
 def count_the_bytes_of_tables() -> None:
-    """The size of a table was eight bytes for each of its values, and its rows were an estimate."""
+    """Unpatched: the size of a table is eight bytes per value, and its number of rows is an estimate."""
     get = tables.get
 
     def get_with_size(project_id, dataset_id, table_id, selected_fields=None, view=None):
@@ -75,7 +75,7 @@ def count_the_bytes_of_tables() -> None:
         if table.type != "TABLE" or view == "BASIC" or dataset_id == tables.RESULTS or not tables.fields(table):
             return table
         if table.numRows == "0":
-            return table  # that estimate is exact: no row was ever inserted
+            return table  # the estimate is exact: no row was ever inserted
         with tables.database.cursor() as cur:
             sums = f"count(*), coalesce(sum({row_size(tables.columns(*reference))}), 0)"
             [(rows, size)] = cur.execute(f"SELECT {sums} FROM {tables.name(*reference)}").fetchall()
@@ -86,7 +86,7 @@ def count_the_bytes_of_tables() -> None:
 
 
 def count_the_bytes_of_statements() -> None:
-    """Queries processed no bytes, and `maximumBytesBilled` was not enforced."""
+    """Unpatched: queries process no bytes, and `maximumBytesBilled` is not enforced."""
     run, done = query._run, runner._done
 
     def run_and_count(cur, tree, context, destination, config, dry_run, isolated):
@@ -112,7 +112,7 @@ def count_the_bytes_of_statements() -> None:
 
 
 def count_the_bytes_of_expressions() -> None:
-    """The queries inside of a script's DECLARE, SET and IF count too."""
+    """Count the queries inside a script's DECLARE, SET and IF too."""
     interpreter = bigquery_scripts.Interpreter
     store, assign = interpreter.store, interpreter.assign
 
@@ -156,7 +156,7 @@ def read_bytes(cur, tree, context) -> tuple[int, int]:
         reference = table_rules.resolve(table, context, ctes)
         if not reference or not tables.exists(*reference):
             continue
-        with contextlib.suppress(BigQueryError, duckdb.Error):  # the statement meets the error, and explains it
+        with contextlib.suppress(BigQueryError, duckdb.Error):  # the statement itself then fails with a clear error
             columns = _referenced(tree, table, tables.columns(*reference))
             size = table_bytes(cur, reference, columns, *_pruned(table, reference, context))
             processed += size
@@ -165,10 +165,10 @@ def read_bytes(cur, tree, context) -> tuple[int, int]:
 
 
 def changed_bytes(cur, tree, context) -> int:
-    """Return the bytes of all columns of the table, or of the partitions, that a statement changes rows of.
+    """Return the bytes of all columns in the table or the partitions in which a statement changes rows.
 
-    Of a partitioned table these are at most the partitions that its filter leaves; which of them had rows changed is
-    known when the statement has run.
+    In a partitioned table the statement's filter limits the partitions. Which of them have changed rows is known only
+    after the statement has run.
     """
     if not isinstance(tree, _DML_THAT_CHANGES_ROWS) or not _changes_rows(tree):
         return 0
@@ -186,7 +186,7 @@ def _changes_rows(tree) -> bool:
 
 
 def _pruned(table, reference, context):
-    """Return a condition, and the values of its parameters, that the rows of the scanned partitions meet."""
+    """Return a condition that selects the rows of the scanned partitions, and the values of its parameters."""
     resource = stored(reference)
     column = partition_column(resource)
     condition = pruning_filter(table, column) if column else None

@@ -1,7 +1,7 @@
-"""What a new table takes from its dataset, and what a table loses when its rows are overwritten.
+"""What a new table inherits from its dataset, and what a table loses when its rows are overwritten.
 
 https://cloud.google.com/bigquery/docs/reference/rest/v2/datasets: `defaultTableExpirationMs`,
-`defaultPartitionExpirationMs` and `defaultEncryptionConfiguration`. A table that is made by CREATE OR REPLACE is new.
+`defaultPartitionExpirationMs` and `defaultEncryptionConfiguration`. CREATE OR REPLACE creates a new table.
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ def apply() -> None:
 
 
 def know_more_options() -> None:
-    """The options for keys of encryption and for the expiration of partitions were ignored."""
+    """Unpatched: the options for encryption keys and for partition expiration are ignored."""
     key = options.Option("encryptionConfiguration", parse=lambda node, evaluate: {"kmsKeyName": evaluate(node)})
     options.TABLE_OPTIONS["kms_key_name"] = key
     options.DATASET_OPTIONS["default_kms_key_name"] = dataclasses.replace(key, key="defaultEncryptionConfiguration")
@@ -40,7 +40,7 @@ def know_more_options() -> None:
 
 
 def inherit_from_the_dataset() -> None:
-    """A partitioned table did not take over how long partitions are kept, nor a table its dataset's key."""
+    """Unpatched: a table inherits neither the dataset's partition expiration nor its encryption key."""
     record = tables.record
 
     def record_with_defaults(project_id, dataset_id, table_id, resource):
@@ -59,7 +59,7 @@ def _inherited(resource, dataset):
     partitioning, milliseconds = resource.timePartitioning, dataset.defaultPartitionExpirationMs
     if not partitioning or not milliseconds:
         return resource
-    # The default of partitions takes the place of that of tables, unless the table was given one.
+    # The default partition expiration replaces the default table expiration, unless the table sets its own.
     by_default = dataset.defaultTableExpirationMs and resource.expirationTime
     if by_default and int(by_default) - int(resource.creationTime) == int(dataset.defaultTableExpirationMs):
         resource = resource.without("expirationTime")
@@ -68,7 +68,7 @@ def _inherited(resource, dataset):
 
 
 def drop_constraints_with_the_rows() -> None:
-    """A job with WRITE_TRUNCATE kept the table's constraints; only WRITE_TRUNCATE_DATA does.
+    """Unpatched: a job with WRITE_TRUNCATE keeps the table's constraints; only WRITE_TRUNCATE_DATA should.
 
     https://cloud.google.com/bigquery/docs/reference/rest/v2/Job#JobConfigurationLoad.FIELDS.write_disposition
     """

@@ -1,9 +1,9 @@
-"""Look-ups in the emulator's catalog: of one name, and once for each state of the catalog; patches of it in memory.
+"""Fast and cached look-ups in the emulator's catalog; patches of the emulator in memory.
 
-`duckdb_tables()` reads the statistics of every table of every dataset, 1.6 ms each, to find a single name. These ask
-DuckLake's own tables: https://ducklake.select/docs/stable/specification/tables/overview. Like what they replace they
-see what is committed, and compare names exactly. What DuckLake answers holds until its next snapshot, or until that
-has another schema version; what the emulator's own tables answer, until it writes to them.
+To find one name, `duckdb_tables()` reads the statistics of every table of every dataset, 1.6 ms each. These look-ups
+query DuckLake's own tables: https://ducklake.select/docs/stable/specification/tables/overview. Like the originals they
+see committed data and compare names exactly. Answers from DuckLake are cached until its next snapshot, or until its
+next schema version; answers from the emulator's own tables, until it writes to them.
 """
 
 import functools
@@ -19,7 +19,7 @@ from local_bigquery.jobs import query
 from local_bigquery.sql.rules import partitions
 
 _TEMPORARY_TABLES = "SELECT table_name FROM duckdb_tables() WHERE temporary"
-# By project and column of `ducklake_snapshot`: its newest value, and what was answered since by function and arguments.
+# By project and column of `ducklake_snapshot`: its newest value, and the answers since then by function and arguments.
 _answers: dict[tuple[str, str], tuple[int, dict]] = {}
 
 
@@ -35,7 +35,7 @@ def apply() -> None:
 
 
 def keep_a_cursor_for_each_thread() -> None:
-    """Each statement on the emulator's own tables made a connection of its own, which took half of its time."""
+    """Unpatched: each statement on the emulator's own tables opens a connection, which takes half of its time."""
     of_thread = threading.local()
 
     def run(sql, parameters=None):
@@ -58,7 +58,7 @@ def keep_a_cursor_for_each_thread() -> None:
 
 
 def remember_resources() -> None:
-    """What is recorded about a dataset or a table was read ten times and more for each statement."""
+    """Unpatched: each statement reads the record of a dataset or a table ten times or more."""
     fetch, execute, lock = database.fetch, database.execute, threading.Lock()
     answers: dict = {}
 
@@ -72,7 +72,7 @@ def remember_resources() -> None:
         nonlocal answers
         execute(sql, parameters)
         with lock:
-            # Another dictionary: whoever reads meanwhile fills the one that is no longer asked.
+            # A new dictionary: a concurrent reader then fills the old one, which nobody uses any more.
             answers = {}
 
     metadata.fetch = row_access.fetch = fetch_once
@@ -80,7 +80,7 @@ def remember_resources() -> None:
 
 
 def find_objects_by_name() -> None:
-    """One name was looked up by listing the tables and views of all datasets, and the results of all jobs."""
+    """Unpatched: to look up one name, the emulator lists the tables and views of all datasets, and all job results."""
     objects = database.objects
 
     def objects_by_name(project_id, dataset_id, table_id=None):
@@ -103,7 +103,7 @@ def _result(table_id):
 
 
 def _once_for_each(version):
-    """Let a function of a project and of names in it answer as it did while `version` of the snapshots is the same."""
+    """Cache a function of a project and of names in it, while the column `version` of the snapshots is the same."""
 
     def remembering(function):
         @functools.wraps(function)
@@ -143,7 +143,7 @@ def _objects(project_id, dataset_id, table_id):
 
 
 def find_a_dataset_by_name() -> None:
-    """One name was looked up by listing all schemas."""
+    """Unpatched: to look up one name, the emulator lists all schemas."""
     exists = datasets.exists
 
     def exists_by_name(project_id, dataset_id):
@@ -161,7 +161,7 @@ def _is_dataset(project_id, dataset_id):
 
 
 def find_required_columns_by_name() -> None:
-    """The columns of one table that are REQUIRED were found by listing the columns of all tables."""
+    """Unpatched: to find the REQUIRED columns of one table, the emulator lists the columns of all tables."""
 
     def columns_by_name(project_id, dataset_id, table_id):
         if dataset_id == tables.RESULTS or project_id not in database._attached:
@@ -213,7 +213,7 @@ def _required_columns(cur, project_id, dataset_id, table_id):
 
 
 def find_a_hidden_column_by_name() -> None:
-    """Whether a table is partitioned by ingestion time was found by listing the columns of all tables."""
+    """Unpatched: to detect partitioning by ingestion time, the emulator lists the columns of all tables."""
     hidden = partitions._hidden
 
     def hidden_by_name(table):
@@ -239,7 +239,7 @@ def _is_hidden(project_id, dataset_id, table_id):
 
 
 def list_temporary_tables_of_sessions_only() -> None:
-    """Before each statement all tables were listed to find the temporary ones, which only a session can have."""
+    """Unpatched: before each statement all tables are listed to find temporary ones, which only a session can have."""
     execute = query.execute
 
     def execute_without_list(cur, project_id, job_id, config, dry_run=False, session=None):
@@ -250,7 +250,7 @@ def list_temporary_tables_of_sessions_only() -> None:
 
 
 class _FreshCursor:
-    """A cursor that was made for one statement, and has no temporary tables when that begins."""
+    """A cursor for one statement; it has no temporary tables when the statement starts."""
 
     def __init__(self, cur):
         self._cur = cur

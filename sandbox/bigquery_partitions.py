@@ -1,4 +1,4 @@
-"""Which partitions rows belong to, as BigQuery numbers them."""
+"""The partition of a row, with BigQuery's partition ids."""
 
 from local_bigquery.catalog import metadata
 from local_bigquery.engine.database import quote
@@ -11,7 +11,7 @@ _COMPARISONS = (exp.EQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.Between, exp.In, e
 
 
 def partition_column(table: Table | None) -> str | None:
-    """Return the column that a table is partitioned by; None without one, also for partitions by ingestion time."""
+    """Return the partition column of a table; None if it has none or is partitioned by ingestion time."""
     if not table:
         return None
     partitioning = table.timePartitioning or table.rangePartitioning
@@ -19,9 +19,9 @@ def partition_column(table: Table | None) -> str | None:
 
 
 def partition_id(table: Table, column: str | None = None) -> str:
-    """Return DuckDB's expression for the id of the partition of a row; `column` is the expression for its value.
+    """Return DuckDB's expression for a row's partition id; `column` is the expression for the partition column.
 
-    Dates outside of 1960-01-01 to 2159-12-31 have no partition of their own:
+    Dates outside 1960-01-01 to 2159-12-31 are in the partition `__UNPARTITIONED__`:
     https://cloud.google.com/bigquery/docs/partitioned-tables#date_timestamp_partitioned_tables
     """
     value = column or quote(partition_column(table))
@@ -38,14 +38,14 @@ def partition_id(table: Table, column: str | None = None) -> str:
 
 
 def stored(reference) -> Table | None:
-    """Return what is recorded about a table, or None."""
+    """Return the emulator's record of a table, or None."""
     return metadata.load(Table, *reference)
 
 
 def conditions(table):
-    """Yield the conditions that rows of the table have to meet, and the names that the table has in each.
+    """Yield the conditions on the table's rows, each with the names that the table has in it.
 
-    They are WHERE and ON of the statements around it.
+    The conditions are WHERE and ON of the statements around the table.
     """
     node, aliases = table.parent, {table.alias_or_name.casefold(), ""}
     while node is not None:
@@ -62,7 +62,7 @@ def conditions(table):
 
 
 def prunes(condition, columns, aliases) -> bool:
-    """Say whether a condition compares only these columns, of a table of one of these names, with known values."""
+    """Return whether a condition compares only these columns, of a table with one of these names, with known values."""
     match condition:
         case exp.Paren() | exp.Not():
             return prunes(condition.this, columns, aliases)
@@ -79,7 +79,7 @@ def prunes(condition, columns, aliases) -> bool:
 
 
 def pruning_filter(table, column) -> exp.Expression | None:
-    """Return what the statement demands of the table's partition column that is known before it runs, or None."""
+    """Return the statement's filter on the table's partition column that is known before it runs, or None."""
     found = []
     for condition, aliases in conditions(table):
         parts = list(condition.flatten()) if isinstance(condition, exp.And) else [condition]

@@ -1,7 +1,7 @@
-"""What the BigQuery emulator does otherwise than BigQuery, and a small patch in memory can put right.
+"""Small patches in memory for differences between the BigQuery emulator and BigQuery.
 
-Written for local-bigquery 0.4.0; runs inside its process, in its environment. Each function says what was wrong.
-README.md beside this file lists what stays different.
+They are for local-bigquery 0.4.0 and run inside its process, in its environment. Each function's docstring says how the
+unpatched emulator behaves. README.md in this folder lists the remaining differences.
 """
 
 import contextlib
@@ -34,7 +34,7 @@ from sqlglot import exp
 def apply(storage_url: str) -> None:
     """Patch the emulator's modules; call once, before the first request.
 
-    `storage_url` is the Cloud Storage emulator's whose folder the emulator reads, "" when it reads over HTTP anyway.
+    `storage_url` is the URL of the Cloud Storage emulator whose folder the emulator reads, "" if it reads over HTTP.
     """
     load_bytes_from_parquet()
     load_wide_decimals_from_parquet()
@@ -54,9 +54,9 @@ def apply(storage_url: str) -> None:
 
 
 def load_bytes_from_parquet() -> None:
-    """Parquet with a BYTES column and an explicit schema was refused: "from_base64(BLOB)".
+    """Unpatched: Parquet with a BYTES column and an explicit schema fails: "from_base64(BLOB)".
 
-    Only the text formats carry base64; a Parquet column holds the bytes themselves.
+    Only text formats use base64; a Parquet column holds the bytes themselves.
     """
     decoded = load._decoded
     is_text = contextvars.ContextVar("is_text")
@@ -74,9 +74,10 @@ def load_bytes_from_parquet() -> None:
 
 
 def load_wide_decimals_from_parquet() -> None:
-    """A decimal of more than 38 digits in Parquet came through a double, exact to 17 digits.
+    """Unpatched: a Parquet decimal with more than 38 digits passes through a double, exact to 17 digits.
 
-    DuckDB knows no decimal that wide. As text it can be cast to the emulator's BIGNUMERIC, and fills its 18 decimals.
+    DuckDB has no decimal type that wide. The patch reads text and casts it to the emulator's BIGNUMERIC, exact to 18
+    decimals.
     """
     reader = load._reader
 
@@ -98,7 +99,7 @@ def load_wide_decimals_from_parquet() -> None:
 
 
 def _refuse_long_decimals(table: pa.Table) -> None:
-    """Raise for a decimal that the emulator would round: its BIGNUMERIC has 18 decimals."""
+    """Raise BigQueryError for a decimal that the emulator would round: its BIGNUMERIC has 18 decimals."""
     for column in table.columns:
         for chunk in column.chunks:
             values = chunk
@@ -126,9 +127,9 @@ def _wide_type_as_text(kind: pa.DataType) -> pa.DataType:
 
 
 def keep_the_schema_as_write_dispositions_promise() -> None:
-    """WRITE_TRUNCATE_DATA replaced the whole table; BigQuery keeps all but the rows.
+    """Unpatched: WRITE_TRUNCATE_DATA replaces the whole table; BigQuery replaces only the rows.
 
-    And a load that makes or truncates its table ignored the REQUIRED modes of its schema.
+    Also, a load that creates or truncates its table ignores the REQUIRED modes of its schema.
     """
     write = tables.write
 
@@ -154,10 +155,10 @@ def keep_the_schema_as_write_dispositions_promise() -> None:
 
 
 def parse_json_inside_merge() -> None:
-    """PARSE_JSON(x, wide_number_mode=>'round') was refused inside MERGE.
+    """Unpatched: PARSE_JSON(x, wide_number_mode=>'round') fails inside MERGE.
 
-    The statement is cut into smaller ones as text, and in the text the function has another name already, under which
-    its named argument is no longer recognised.
+    The emulator splits MERGE into smaller statements as text. There the function has another name, with which the
+    emulator does not recognize the named argument.
     """
     run = merge.run
 
@@ -171,10 +172,10 @@ def parse_json_inside_merge() -> None:
 
 
 def parse_whole_numbers_of_json() -> None:
-    """PARSE_JSON(x, wide_number_mode=>'round') made a double of a document that is one whole number: 3 became 3.0.
+    """Unpatched: PARSE_JSON(x, wide_number_mode=>'round') turns a document that is one integer into a double: 3.0.
 
-    BigQuery keeps those up to 2^64-1 as they are. And it refuses numbers that are no FLOAT64, and halves of surrogate
-    pairs, in either mode: https://cloud.google.com/bigquery/docs/reference/standard-sql/json_functions#parse_json
+    BigQuery keeps integers up to 2^64-1. In either mode it refuses numbers outside FLOAT64, and lone surrogates:
+    https://cloud.google.com/bigquery/docs/reference/standard-sql/json_functions#parse_json
     """
     connect = database._connect
     functions = next(path for path in database.FUNCTIONS if path.name == "json.sql").read_text()
@@ -188,7 +189,7 @@ def parse_whole_numbers_of_json() -> None:
         connection = connect()
         connection.execute(_REFUSED_JSON)
         connection.execute(corrected)
-        # Less than the default, 80 % of the machine's memory: several sandboxes share a machine.
+        # The default is 80 % of the machine's memory, but several sandboxes share a machine.
         connection.execute(f"SET memory_limit = '{_MEMORY}'; SET temp_directory = '{settings.data_dir / 'spilled'}'")
         if threads := os.environ.get("SANDBOX_BIGQUERY_THREADS"):
             connection.execute(f"SET threads = {int(threads)}")
@@ -197,7 +198,7 @@ def parse_whole_numbers_of_json() -> None:
     database._connect = connect_and_correct
 
 
-# An exponent of three digits, or more digits than a FLOAT64 has: whether such a number fits is found by converting it.
+# An exponent of three digits, or more digits than a FLOAT64 has: the patch converts such a number to see if it fits.
 _REFUSED_JSON = r"""
 CREATE OR REPLACE MACRO bq.main._accepted_json(s) AS CASE
     WHEN regexp_matches(s, '[eE]\+?\d{3,}|\d{309,}') AND list_bool_or(list_transform(
@@ -217,7 +218,7 @@ _MEMORY = "4GB"
 
 
 def write_wide_rows_in_small_groups() -> None:
-    """A load of wide rows took up to 17 GB: rows wait in memory until there are 122,880 of them to be written."""
+    """Unpatched: a load of wide rows takes up to 17 GB, because it buffers 122,880 rows in memory before it writes."""
     attach = database._attach
 
     def attach_with_small_groups(connection, project_id):
@@ -231,7 +232,7 @@ _ROWS_IN_GROUP = 8_192
 
 
 def quote_aliases_of_merge() -> None:
-    """MERGE into t AS `a-b` was refused: "Unexpected .": the smaller statements name the tables without quotes."""
+    """Unpatched: MERGE into t AS `a-b` fails with "Unexpected .", because its smaller statements lack the quotes."""
     run = merge.run
 
     def run_with_quoted_aliases(cur, tree, context):
@@ -245,10 +246,10 @@ def quote_aliases_of_merge() -> None:
 
 
 def replace_a_table_atomically() -> None:
-    """CREATE OR REPLACE TABLE t (columns) AS SELECT … emptied t first.
+    """Unpatched: CREATE OR REPLACE TABLE t (columns) AS SELECT … empties t first.
 
-    A failure, and a SELECT from t itself, lost its rows. They are now selected first, and table and rows then change
-    in one transaction.
+    A failure, or a SELECT from t itself, then loses the rows. The patch selects the rows first, and replaces table and
+    rows in one transaction.
     """
     run, split = query._run, query.ddl.split
     selected = contextvars.ContextVar("selected", default=None)
@@ -264,7 +265,7 @@ def replace_a_table_atomically() -> None:
         try:
             return run(cur, tree, context, *arguments)
         except BaseException:
-            with contextlib.suppress(Exception):  # there may be no transaction yet, or no longer
+            with contextlib.suppress(Exception):  # no transaction may be open
                 cur.execute("ROLLBACK")
             raise
         finally:
@@ -293,7 +294,7 @@ def _declares_and_selects(tree: exp.Expression) -> bool:
 
 
 def refuse_duplicate_job_ids_under_concurrency() -> None:
-    """Two requests with one job id at the same moment were both accepted: the look-up and the insertion were apart."""
+    """Unpatched: two simultaneous requests with one job id both succeed; look-up and insertion are not atomic."""
     submit, lock = runner.submit, threading.Lock()
 
     def submit_one_by_one(*arguments, **options):
@@ -304,7 +305,7 @@ def refuse_duplicate_job_ids_under_concurrency() -> None:
 
 
 def create_tables_one_by_one() -> None:
-    """Two requests for one table at the same moment: one answered "Failed to commit" instead of "Already Exists"."""
+    """Unpatched: of two simultaneous creations of a table one fails with "Failed to commit", not "Already Exists"."""
     create, lock = tables.create, threading.Lock()
 
     def create_alone(*arguments, **options):
@@ -315,7 +316,7 @@ def create_tables_one_by_one() -> None:
 
 
 def take_an_expiration_away() -> None:
-    """ALTER TABLE … SET OPTIONS (expiration_timestamp = NULL) ended in an error of the emulator's own."""
+    """Unpatched: ALTER TABLE … SET OPTIONS (expiration_timestamp = NULL) fails with an internal error."""
     option = options.OPTIONS["expiration_timestamp"]
 
     def milliseconds_or_none(node, evaluate):
@@ -325,7 +326,7 @@ def take_an_expiration_away() -> None:
 
 
 def read_nested_texts_from_the_storage_api() -> None:
-    """JSON, GEOGRAPHY and INTERVAL in arrays and structs came in the emulator's own form, not as text in Arrow."""
+    """Unpatched: JSON, GEOGRAPHY and INTERVAL in arrays and structs are in an internal form, not text, in Arrow."""
     column = read._column
 
     def column_with_texts(name, kind, data_format):
@@ -354,12 +355,12 @@ def _texts(expression, kind, numbers):
 
 
 def tell_the_location_of_a_table() -> None:
-    """Every table was said to be in US, whatever the location of its dataset."""
+    """Unpatched: every table's location is US, whatever the location of its dataset."""
     load = tables.load
 
     def load_with_location(project_id, dataset_id, table_id):
         table = load(project_id, dataset_id, table_id)
-        # The results of queries are in a dataset that is not shown.
+        # Query results are in a hidden dataset.
         is_shown = datasets.exists(project_id, dataset_id)
         return table.replace(location=datasets.get(project_id, dataset_id).location) if is_shown else table
 
@@ -367,7 +368,7 @@ def tell_the_location_of_a_table() -> None:
 
 
 def show_extracted_files_to_cloud_storage(storage_url: str) -> None:
-    """Extracted files were put straight into the Cloud Storage emulator's folder, and that never listed them."""
+    """Unpatched: extracted files go straight into the folder of the Cloud Storage emulator, which never lists them."""
 
     @contextlib.contextmanager
     def uploaded(uri):

@@ -1,7 +1,7 @@
 """Row access policies in the BigQuery emulator; runs in the emulator's own environment.
 
-The emulator hides rows from those whom no policy lets see them. Here it also says so where BigQuery does, which is the
-only way a program can tell: in the statistics of the query's job.
+The emulator hides rows from callers without a policy for them. This patch also reports it in the statistics of the
+query's job, as BigQuery does; a program can learn it only there.
 """
 
 from local_bigquery.catalog import row_access

@@ -1,12 +1,12 @@
-"""Which refusals of BigQuery the sandbox enforces; the rules themselves are in the modules `bigquery_rules_*`.
+"""Which of BigQuery's refusals the sandbox enforces; the modules `bigquery_rules_*` have the rules themselves.
 
-A rule refuses what Google's documentation says is refused, in the service's own words. SANDBOX_BIGQUERY_RULES_OFF names
-the rules that are off, separated by commas; an empty value switches all of them on.
+A rule refuses what Google's documentation says is refused, in BigQuery's own words. SANDBOX_BIGQUERY_RULES_OFF lists
+the disabled rules, comma-separated; an empty value enables all.
 """
 
 import os
 
-# Rules that the product does not obey yet.
+# Rules that the product breaks, which are disabled by default.
 NOT_YET = frozenset[str]()
 
 RULES = {
@@ -26,7 +26,7 @@ RULES = {
 
 
 def rules_off() -> frozenset[str]:
-    """Return the names of the rules that are off; raise ValueError for one that does not exist."""
+    """Return the names of the disabled rules. Raises ValueError for a name that does not exist."""
     given = os.environ.get("SANDBOX_BIGQUERY_RULES_OFF")
     names = NOT_YET if given is None else frozenset(name.strip() for name in given.split(",") if name.strip())
     if unknown := names - RULES.keys():
@@ -38,6 +38,6 @@ _OFF = rules_off()
 
 
 def enforced(rule: str) -> bool:
-    """Say whether the rule of that name is on."""
+    """Return whether the rule of that name is enabled."""
     assert rule in RULES, rule
     return rule not in _OFF

@@ -1,4 +1,4 @@
-"""Rules about jobs: where they run, what their ids are unique in, and what their statistics say."""
+"""Rules about jobs: their location, the scope of their ids, and their statistics."""
 
 import functools
 import urllib.parse
@@ -15,7 +15,7 @@ from local_bigquery.models import Job, JobConfiguration, JobConfigurationQuery
 from local_bigquery.sql.translate import parse
 from sqlglot import exp
 
-# Where a job is looked for when the request does not say.
+# The default location for looking up a job.
 # https://cloud.google.com/bigquery/docs/locations#specify_locations
 _SEARCHED = ("US", "EU")
 
@@ -28,7 +28,7 @@ def apply() -> None:
 
 
 def follow_locations_of_requests() -> None:
-    """The location of a request was ignored: every job was said to be in US."""
+    """Unpatched: the location of a request is ignored, and every job is in US."""
     app.add_middleware(_LocationOfRequest)
     for route in jobs.router.routes:
         if route.endpoint in (jobs.insert_job, jobs.run_query):
@@ -62,7 +62,7 @@ def _with_location_of_body(endpoint):
 
 
 def _location_of(project_id, body) -> str:
-    """Return where a job is to run: where the request says, else where its datasets are.
+    """Return the location in which a job runs: the request's, else that of its datasets.
 
     https://cloud.google.com/bigquery/docs/locations#specify_locations
     """
@@ -78,7 +78,7 @@ def _spelled(location: str) -> str:
 
 
 def tell_jobs_of_locations_apart() -> None:
-    """A job id was unique in the project; it is unique in project and location. Child jobs did not say what they are.
+    """Unpatched: a job id is unique per project, not per project and location; child jobs have no `evaluationKind`.
 
     https://cloud.google.com/bigquery/docs/reference/rest/v2/JobReference
     """
@@ -140,7 +140,7 @@ class _ByLocation(dict):
 
 
 def know_what_a_job_belongs_to() -> None:
-    """Let the rules see the labels of a job, and count what it does to the metadata of its destination."""
+    """Give the rules the labels of a job, and count its updates to the metadata of its destination."""
     submit = runner.submit
 
     def submit_with_labels(project_id, job_id, configuration, upload=None):
@@ -167,7 +167,7 @@ def _inferred(project_id, configuration) -> str:
 def _tables(sql):
     try:
         return [table for tree in parse(sql) for table in tree.find_all(exp.Table) if table.db]
-    except Exception:  # noqa: BLE001 - the job itself meets the error, and explains it
+    except Exception:  # noqa: BLE001 - the job itself then fails with a clear error
         return []
 
 

@@ -1,4 +1,4 @@
-"""Rules about statements: partition filters, row access policies, locations, and what DDL and DML may do to a table."""
+"""Rules about statements: partition filters, row access policies, locations, and the limits of DDL and DML."""
 
 import contextlib
 
@@ -61,7 +61,7 @@ def _is_temporary(tree) -> bool:
 
 @contextlib.contextmanager
 def _transaction(cur, reference, context, only_inserts):
-    """Run a DML statement whose partitions are counted; inside of the transaction that the count needs, or is in."""
+    """Run a DML statement and count its partitions, in the current transaction or else in one of its own."""
     was_open = bool(context.settings.get(OPEN_TRANSACTION))
     with counted_partitions(cur, reference, was_open, only_inserts) as counted:
         if counted.began:
@@ -96,7 +96,7 @@ def check_ddl(cur, tree, context, reference, dry_run) -> None:
 
 
 def check_row_access(reference, doing: str) -> None:
-    """What is not a query needs access to every row of a table with row access policies: FILTER USING (TRUE).
+    """All operations except queries need access to every row of a table with row access policies: FILTER USING (TRUE).
 
     https://cloud.google.com/bigquery/docs/using-row-level-security-with-features#the_true_filter. The wording is ours.
     """
@@ -113,12 +113,12 @@ def check_row_access(reference, doing: str) -> None:
 
 
 def check_partition_filters(tree, context) -> None:
-    """A table with require_partition_filter is read only with a filter on the partition column that prunes partitions.
+    """Reading a table with require_partition_filter requires a filter on the partition column that prunes partitions.
 
     https://cloud.google.com/bigquery/docs/querying-partitioned-tables#require_a_partition_filter_in_queries. The filter
-    compares the column with values that are known before the table is read, as
-    https://cloud.google.com/bigquery/docs/querying-partitioned-tables#use_a_constant_filter_expression says. The
-    target of INSERT and TRUNCATE TABLE is not read.
+    compares the column with values that are known before the table is read:
+    https://cloud.google.com/bigquery/docs/querying-partitioned-tables#use_a_constant_filter_expression. INSERT and
+    TRUNCATE TABLE do not read their target.
     """
     if not enforced("partition_filter") or isinstance(tree, exp.TruncateTable | exp.Drop | exp.Alter):
         return
@@ -147,7 +147,7 @@ def _requires_filter(resource) -> bool:
 
 
 def check_table(tree, table, is_target) -> None:
-    """Check that a table of a statement exists where the job runs, and is one that may be changed.
+    """Check that a statement's table exists in the job's location, and that it can be changed.
 
     "Not found: Dataset … was not found in location …": https://cloud.google.com/bigquery/docs/locations
     """

@@ -1,7 +1,7 @@
 """Rules about tables: their layout, their keys, the tags of their columns, and how often they may change.
 
-Each rule is one function; its docstring says what BigQuery refuses and where that is documented. Messages are the
-service's own where one is known.
+Each rule is one function; its docstring says what BigQuery refuses and links to the documentation. Messages are
+BigQuery's own if they are known.
 """
 
 import collections
@@ -16,7 +16,7 @@ from local_bigquery.errors import BigQueryError
 from local_bigquery.models import RowAccessPolicy, Table
 from sqlglot import exp
 
-# A dataset with this label stands for one where the caller has bigquery.tables.setCategory.
+# This label on a dataset means that the caller has bigquery.tables.setCategory there.
 MAY_SET_POLICY_TAGS = "sandbox_may_set_policy_tags"
 
 _KEY_TYPES = frozenset({"BIGNUMERIC", "BOOL", "DATE", "DATETIME", "INT64", "NUMERIC", "STRING", "TIMESTAMP"})
@@ -75,7 +75,7 @@ def check_key(resource: Table, fields) -> None:
 
 
 def check_policy_tags(reference, fields, current=()) -> None:
-    """Policy tags in the schema of a table or a load job need bigquery.tables.setCategory, also unchanged in a load.
+    """Policy tags in the schema of a table or a load job need bigquery.tables.setCategory, even if a load keeps them.
 
     https://cloud.google.com/bigquery/docs/column-level-security#set_policy; roles/bigquery.dataEditor lacks the right.
     """
@@ -124,12 +124,12 @@ def count_operation(reference, run: str | None, *, is_subject: bool = True) -> N
 
 
 def forget_what_a_replaced_table_had(reference) -> None:
-    """CREATE OR REPLACE TABLE makes a new table: row access policies, like all other metadata, do not survive it."""
+    """CREATE OR REPLACE TABLE creates a new table, without the old one's row access policies and other metadata."""
     metadata.delete(RowAccessPolicy, *reference)
 
 
 def checked_definition(tree: exp.Create, reference, evaluate, fields) -> None:
-    """Apply the rules to a CREATE TABLE statement; `fields` are its columns, or None when they are not known yet."""
+    """Apply the rules to a CREATE TABLE statement; `fields` are its columns, or None if they are not known yet."""
     resource = Table.model_validate(ddl._table(tree, reference, evaluate))
     if tree.args.get("replace"):
         check_replaced_layout(reference, resource)

@@ -34,7 +34,7 @@ _DUAL_REGIONS = {
 def apply(storage_url: str) -> None:
     """Patch the emulator's modules; call once, before the first request.
 
-    `storage_url` is that of the Cloud Storage emulator, which is asked where a bucket is.
+    `storage_url` is the URL of the Cloud Storage emulator, which knows the locations of buckets.
     """
     write, run = tables.write, load.run
 
@@ -59,11 +59,11 @@ def apply(storage_url: str) -> None:
 
 
 def check_columns(reference, config) -> None:
-    """The columns of a query's result are NULLABLE, so it cannot be written to a table with REQUIRED ones; and a load
-    that keeps the table's schema has to bring all of its columns.
+    """A query's result has NULLABLE columns, so it cannot be written to a table with REQUIRED columns; and a load that
+    keeps the table's schema must contain all of its columns.
 
-    The first: https://github.com/googleapis/google-cloud-python/issues/5093 and the message. The second is not
-    documented, so the stricter answer is chosen.
+    Source of the first rule: https://github.com/googleapis/google-cloud-python/issues/5093. The second case is not
+    documented; the rule takes the stricter answer.
     """
     label, columns = names.label(*reference), tables.columns(*reference)
     required = [field.name for field in columns if field.mode == "REQUIRED"]
@@ -96,7 +96,7 @@ def check_written_partitions(cur, sql, params, reference, config) -> None:
     try:
         rows = cur.execute(f"SELECT DISTINCT {partition_id(table)} FROM ({sql})", params).fetchall()
     except duckdb.Error:
-        return  # the write itself meets the error, and explains it
+        return  # the write itself then fails with a clear error
     written = {row[0] for row in rows}
     kept = set()
     if config.writeDisposition == "WRITE_APPEND" and tables.exists(*reference):
@@ -105,7 +105,7 @@ def check_written_partitions(cur, sql, params, reference, config) -> None:
 
 
 def refuse_partitions(modified: int, total: int) -> None:
-    """Raise the service's error when a job modifies, or leaves, more partitions than it may."""
+    """Raise BigQuery's error if a job modifies too many partitions, or leaves too many in the table."""
     if modified > MAX_PARTITIONS_PER_JOB:
         raise BigQueryError(
             "invalidQuery",
@@ -125,11 +125,11 @@ def _partitions(cur, name, table):
 
 
 class Counted:
-    """What is known of a DML statement that changed rows.
+    """A DML statement that changed rows.
 
     Attributes:
-        began: whether it runs in a transaction that was begun for it.
-        modified_bytes: the bytes that its partitions with changed rows had before; None for another kind of table.
+        began: whether it runs in a transaction of its own.
+        modified_bytes: the previous bytes of the partitions with changed rows; None if the table has no partitions.
     """
 
     began = False
@@ -138,7 +138,7 @@ class Counted:
 
 @contextlib.contextmanager
 def counted_partitions(cur, reference, in_transaction: bool, only_inserts: bool):
-    """Run a DML statement, and undo it when it changed rows in too many partitions; those of old rows count too."""
+    """Run a DML statement; undo it if it changed too many partitions, those of the rows' old versions included."""
     table, counted = stored(reference), Counted()
     if not partition_column(table):
         yield counted
@@ -162,7 +162,7 @@ def counted_partitions(cur, reference, in_transaction: bool, only_inserts: bool)
             refuse_partitions(len(changed), len(after))
     except BaseException:
         if counted.began:
-            with contextlib.suppress(duckdb.Error):  # the statement may have ended it
+            with contextlib.suppress(duckdb.Error):  # the statement may have ended the transaction
                 cur.execute("ROLLBACK")
         raise
     if counted.began:
@@ -170,14 +170,14 @@ def counted_partitions(cur, reference, in_transaction: bool, only_inserts: bool)
 
 
 def _contents(cur, reference, table):
-    """Return for each partition what changes with its rows; at the end the bytes of them."""
+    """Return for each partition values that change with its rows; the last value is the number of bytes."""
     digest = f"count(*), bit_xor(hash(one)), sum(hash(one)), sum({row_size(tables.columns(*reference))})"
     sql = f"SELECT {partition_id(table)}, {digest} FROM {tables.name(*reference)} AS one GROUP BY 1"
     return {row[0]: row[1:] for row in cur.execute(sql).fetchall()}
 
 
 def check_location(uri: str, dataset_location: str | None, storage_url: str) -> None:
-    """Files are loaded from a bucket where the dataset is: in its region, or inside of its multi-region.
+    """Files are loaded only from a bucket in the dataset's region, or inside its multi-region.
 
     https://cloud.google.com/bigquery/docs/batch-loading-data#data-locations
     """
@@ -188,7 +188,7 @@ def check_location(uri: str, dataset_location: str | None, storage_url: str) -> 
         with urllib.request.urlopen(f"{storage_url}/storage/v1/b/{urllib.parse.quote(bucket)}", timeout=20) as answer:
             source = json.load(answer).get("location", "US")
     except urllib.error.HTTPError:
-        return  # a bucket that does not exist has no files, which the load says
+        return  # the load itself reports a bucket that does not exist
     if not _contains((dataset_location or "US").lower(), source.lower()):
         raise BigQueryError(
             "invalid",

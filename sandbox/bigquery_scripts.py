@@ -26,7 +26,7 @@ _DDL_IN_TRANSACTION = (
     "DDL statements are not supported in a transaction, except for those creating or droping temporary tables or "
     "temporary functions."
 )
-# Statements whose result, or lack of one, a script's caller is given.
+# Statements whose result, if any, becomes the result of the script.
 _WITH_RESULT = (exp.Query, exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.TruncateTable, *query.DDL)
 
 
@@ -40,7 +40,7 @@ def apply() -> None:
 
 
 def merge_inside_a_transaction() -> None:
-    """MERGE inside a transaction was refused: it began its own, and that error aborted the one around it."""
+    """Unpatched: MERGE fails inside a transaction; it begins its own, and the error aborts the outer one."""
     run = merge.run
 
     def run_in_open_transaction(cur, tree, context):
@@ -50,7 +50,7 @@ def merge_inside_a_transaction() -> None:
 
 
 class _WithoutBegin:
-    """A cursor inside a transaction: refuses BEGIN itself, before the database does and gives the transaction up."""
+    """A cursor inside a transaction. It refuses BEGIN itself, because the database would abort the transaction."""
 
     def __init__(self, cur):
         self._cur = cur
@@ -65,9 +65,9 @@ class _WithoutBegin:
 
 
 def follow_transactions() -> None:
-    """Transactions had no statement type, TRUNCATE TABLE no DML statistics, and DDL inside a transaction was accepted.
+    """Unpatched: transactions have no statement type, TRUNCATE TABLE has no DML statistics, transactions accept DDL.
 
-    DDL on permanent tables is refused there: https://cloud.google.com/bigquery/docs/transactions#limitations
+    BigQuery refuses DDL on permanent tables in one: https://cloud.google.com/bigquery/docs/transactions#limitations
     """
     run, statement_type = query._run, query.statement_type
 
@@ -100,9 +100,9 @@ def _is_temporary(tree, context):
 
 
 def answer_scripts_as_bigquery_does() -> None:
-    """A script that ended with COMMIT TRANSACTION had no result, and one that failed neither children nor a position.
+    """Unpatched: a script that ends with COMMIT TRANSACTION has no result, a failed one no child jobs and no position.
 
-    BigQuery answers with the result of the last SELECT, DML or DDL statement, and names the line that failed.
+    BigQuery returns the result of the last SELECT, DML or DDL statement, and names the line that failed.
     """
     execute = query._execute
 
@@ -145,7 +145,7 @@ def _execute(cur, tree, context):
 
 
 class Interpreter(script.Interpreter):
-    """Interprets a script, and says where in it a statement failed: "Query error: … at [line:column]"."""
+    """Interprets a script, and reports the position of a failed statement: "Query error: … at [line:column]"."""
 
     def __init__(self, cursor, context, run_sql, report, text):
         super().__init__(cursor, context, run_sql, report)
@@ -189,7 +189,7 @@ def _save_children(project_id, job_id, config, children):
 
 
 def keep_options_of_added_columns() -> None:
-    """ALTER TABLE … ADD COLUMN lost the column's description, and the parameters of its type."""
+    """Unpatched: ALTER TABLE … ADD COLUMN loses the column's description and the parameters of its type."""
     alteration = ddl._alteration
 
     def alteration_with_options(stored, action, reference, evaluate):
@@ -203,7 +203,7 @@ def keep_options_of_added_columns() -> None:
 
 
 def rename_beside_a_default_dataset() -> None:
-    """ALTER TABLE … RENAME TO looked for a table of the new name, in the default dataset of the job."""
+    """Unpatched: ALTER TABLE … RENAME TO looks for a table of the new name, in the job's default dataset."""
     resolve = table_rules.resolve
 
     def resolve_existing(table, context, ctes):

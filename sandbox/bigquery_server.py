@@ -1,4 +1,4 @@
-"""Start the BigQuery emulator with its gaps patched in memory; runs in the emulator's own environment."""
+"""Start the BigQuery emulator with patches in memory; runs in the emulator's own environment."""
 
 import argparse
 import os
@@ -10,7 +10,7 @@ _EXTENSIONS = ("icu", "ducklake", "spatial", "httpfs")
 
 
 def main(argv: list[str]) -> None:
-    """Serve until killed; with --install only put DuckDB's extensions in place."""
+    """Serve until killed; with --install, only install DuckDB's extensions."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--install", action="store_true", help="only install DuckDB's extensions")
     parser.add_argument("--port", type=int)
@@ -27,9 +27,10 @@ def main(argv: list[str]) -> None:
 
 
 def install_extensions() -> None:
-    """Copy DuckDB's extensions from their wheels to where DuckDB looks for them, unless they are there.
+    """Copy DuckDB's extensions from their wheels to DuckDB's extension folder, unless they are there.
 
-    DuckDB looks under HOME: this process gets one inside the environment, so that the user's own is never touched.
+    DuckDB looks for this folder in HOME, so HOME of this process is a folder inside the environment. The user's own
+    `~/.duckdb` never changes.
     """
     home = Path(sys.prefix) / "home"
     os.environ["HOME"] = str(home)
@@ -53,7 +54,7 @@ def serve(arguments: argparse.Namespace) -> None:
         os.environ["GCS_LOCAL_ROOT"] = str(arguments.storage_root)
     else:
         os.environ["STORAGE_EMULATOR_HOST"] = arguments.storage_url
-    # Asks for each parameter of a statement whether it is a value of pandas, and searches for that in vain.
+    # For each parameter of a statement it tries to import pandas, which is not installed.
     sys.modules["pandas"] = None  # type: ignore[assignment]
     warnings.simplefilter("ignore")
 
@@ -86,7 +87,7 @@ def serve(arguments: argparse.Namespace) -> None:
     bigquery_bytes.apply()
     bigquery_time_zone.apply()
     bigquery_names.apply()
-    # Held in a variable: a gRPC server that nobody refers to stops.
+    # The variable keeps a reference: without one, Python deletes the gRPC server, and it stops.
     grpc_server, _ = server.start("127.0.0.1", arguments.grpc_port)
     uvicorn.run("local_bigquery:app", host="127.0.0.1", port=arguments.port, access_log=False)
     grpc_server.stop(None)

@@ -1,6 +1,6 @@
-"""The time zone of a project: `default_time_zone`, which statements without a zone of their own follow.
+"""A project's `default_time_zone`, which applies to statements that name no time zone.
 
-https://cloud.google.com/bigquery/docs/default-configuration. The emulator knew UTC alone.
+https://cloud.google.com/bigquery/docs/default-configuration. The unpatched emulator supports UTC only.
 """
 
 import contextvars
@@ -34,7 +34,7 @@ def apply() -> None:
             return JobStatistics2(statementType="ALTER_PROJECT"), [], None
         zone = _zones.get(project_id, _UTC)
         with bound(_zone, zone):
-            # What DuckDB converts by itself, as in a cast, follows its own setting.
+            # DuckDB's own conversions, as in a cast, use its own setting.
             cur.execute(f"SET TimeZone = '{zone}'")
             return execute(cur, project_id, job_id, config, dry_run, session)
 
@@ -56,7 +56,7 @@ def apply() -> None:
 
 def _set_zone(project: str, zone: str | None, dry_run: bool) -> None:
     with cursor() as cur:
-        cur.execute(f"SET TimeZone = '{zone or _UTC}'")  # refuses a zone that does not exist
+        cur.execute(f"SET TimeZone = '{zone or _UTC}'")  # raises an error for an unknown zone
     if not dry_run:
         _zones[project] = zone or _UTC
 

@@ -57,7 +57,7 @@ def new_access(port: int) -> Access:
 
 
 def given_access(connection_string: str) -> Access:
-    """Return the access to the user's own server, which has one user. Raises SandboxError when it is invalid."""
+    """Return the access to the user's own server, which has one user. Raises SandboxError for an invalid string."""
     try:
         parsed = parse_uri(connection_string)
     except (PyMongoError, ValueError):
