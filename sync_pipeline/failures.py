@@ -34,10 +34,10 @@ class Failure:
 
 
 class ByTable(beam.DoFn):
-    """Runs a DoFn of its own for each table, on elements that are pairs of a table's number and a value.
+    """Runs one DoFn per table, on elements that are pairs of a table's number and a value.
 
-    Emits the DoFn's outputs as such pairs. A final error ends its table alone: it is emitted as a `Failure` to the
-    output `FAILURES`. Raises other errors; without a `run_id`, raises all errors.
+    Emits the DoFn's outputs as such pairs. A final error ends only its own table: it is emitted as a `Failure` to the
+    output `FAILURES`. Other errors are raised; without a `run_id`, all errors are.
 
     The DoFn of a table finishes its bundle when a value of another table arrives, so that two of them never hold rows
     at once.

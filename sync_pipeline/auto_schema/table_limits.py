@@ -9,9 +9,12 @@ from sync_pipeline.schema import MAX_COLUMNS, Field, Schema
 
 
 def check_columns(schema: Schema, remedy: str = "") -> None:
-    """Check the number of columns. Raises SchemaError when there are too many; fields of a STRUCT count too.
+    """Check the number of columns; fields of a STRUCT count too.
 
-    `remedy` is what helps besides leaving columns out.
+    `remedy` names what helps besides excluding columns.
+
+    Raises:
+        SchemaError: there are too many columns.
     """
     columns = _count(schema)
     if columns <= MAX_COLUMNS:

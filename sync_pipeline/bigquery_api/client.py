@@ -12,18 +12,18 @@ from google.cloud import bigquery
 from sync_pipeline.bigquery_api.messages import shown_message
 from sync_pipeline.errors import PublishError, PublishUnavailableError, SyncError
 
-# Seconds a single request is repeated for while BigQuery answers with 5xx, instead of the client's ten minutes.
+# How long, in seconds, a request is retried while BigQuery answers with 5xx; the client's default is ten minutes.
 REQUEST_RETRY = bigquery.DEFAULT_RETRY.with_timeout(120)
 
-# All that a call of Google's clients raises when it fails: the service's answers, what becomes of them after repeated
-# attempts, missing credentials, and lost connections (those of `requests` are OSErrors too).
+# The exceptions of Google's clients: the service's answers, exhausted retries, missing credentials and lost
+# connections (those of `requests` are OSErrors too).
 CLIENT_ERRORS: tuple[type[Exception], ...] = (
     exceptions.GoogleAPIError,
     google.auth.exceptions.GoogleAuthError,
     OSError,
 )
 
-# Answers on rights, names and the service itself.
+# Answers about permissions, names and the service itself.
 _SPEAK_OF_NO_VALUE = (
     google.auth.exceptions.GoogleAuthError,
     exceptions.Unauthorized,
@@ -34,10 +34,10 @@ _SPEAK_OF_NO_VALUE = (
     exceptions.ServerError,
 )
 
-# Reasons of a refusal that the same request may not meet again. https://cloud.google.com/bigquery/docs/error-messages
+# Reasons of transient errors: a retry may succeed. https://cloud.google.com/bigquery/docs/error-messages
 _RATE_REASONS = frozenset({"jobRateLimitExceeded", "rateLimitExceeded"})
 
-# A kind of error of Google's client, what it is to us, and what to do about it. The most specific comes first.
+# An exception of Google's client, the product's error for it, and the remedy. The most specific comes first.
 Meaning = tuple[type[Exception], type[SyncError], str]
 
 DESTINATION_MEANINGS: tuple[Meaning, ...] = (
@@ -75,17 +75,17 @@ def translated_errors(action: str, meanings: Sequence[Meaning] = DESTINATION_MEA
 
 
 def meaning_of(error: Exception, meanings: Sequence[Meaning]) -> Meaning:
-    """Return the first row for the error; the last row of a table covers every answer of the service."""
+    """Return the first row that matches the error; the last row of a table matches every answer of the service."""
     if isinstance(error, exceptions.Forbidden) and not _reasons(error) <= {"accessDenied", "forbidden"}:
-        # BigQuery answers 403 for quotas as well, and for results that are too large.
+        # BigQuery also answers 403 for exceeded quotas and for results that are too large.
         return meanings[-1]
     return next(meaning for meaning in meanings if isinstance(error, meaning[0]))
 
 
 def _answer_of(error: Exception) -> Exception:
-    """Return the service's answer behind an error; without one, and for a limit on the rate, ServiceUnavailable.
+    """Return the service's answer behind an error; ServiceUnavailable if there is none, or for a rate limit.
 
-    A client that has repeated a request in vain raises RetryError, which holds the last answer, or none.
+    After its last retry a client raises RetryError, which holds the last answer, or none.
     """
     if isinstance(error, exceptions.RetryError):
         error = error.cause or exceptions.ServiceUnavailable("it did not answer in time")
@@ -97,7 +97,7 @@ def _answer_of(error: Exception) -> Exception:
         return error
     if isinstance(error, google.auth.exceptions.GoogleAuthError) and not _is_passing(error):
         return error
-    # The text of a lost connection names addresses and Python objects.
+    # The message of a lost connection has addresses and Python objects.
     return exceptions.ServiceUnavailable(f"it could not be reached ({type(error).__name__})")
 
 
@@ -125,7 +125,7 @@ def query_config(
 
 
 def reason_of(error: Exception) -> str:
-    """Return the part of BigQuery's message that may be shown, on one line, without the request's URL."""
+    """Return BigQuery's message on one line, without the request's URL and values of rows."""
     said = getattr(error, "errors", None) or []
     first = said[0] if said and isinstance(said[0], dict) else {}
     message = str(first.get("message") or getattr(error, "message", None) or error)
@@ -137,7 +137,10 @@ def reason_of(error: Exception) -> str:
 def rows_in_table(client: bigquery.Client, table_id: str) -> int:
     """Return the number of rows in the table's metadata, hidden rows included, without those in its streaming buffer.
 
-    A look at the metadata is free, and needs no partition filter. Raises PublishError.
+    Reading metadata is free, and needs no partition filter.
+
+    Raises:
+        PublishError: BigQuery does not return the table.
     """
     with translated_errors(f"count the rows of {table_id}"):
         return int(client.get_table(table_id, retry=REQUEST_RETRY).num_rows or 0)

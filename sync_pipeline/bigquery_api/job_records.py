@@ -67,8 +67,11 @@ def job_error(job: Any, action: str, location: str, meanings: Sequence[Meaning])
 def changed_rows(client: bigquery.Client, job: Any) -> int:
     """Return how many rows the INSERT and MERGE statements of a query job, or of its script, wrote.
 
-    A script's own record counts no rows; the records of its statements do. Raises PublishError when they cannot be
-    listed. https://cloud.google.com/bigquery/docs/multi-statement-queries#view_job
+    A script's own record counts no rows; the records of its statements do.
+    https://cloud.google.com/bigquery/docs/multi-statement-queries#view_job
+
+    Raises:
+        PublishError: these records cannot be listed.
     """
     with translated_errors(f"look at the statements of job {job.job_id}"):
         statements = [job]

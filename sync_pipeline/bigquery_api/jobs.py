@@ -1,7 +1,7 @@
-"""BigQuery jobs that run once, however often a step is attempted: each attempt finds the job by its id.
+"""BigQuery jobs that run once, even if a step is retried: each attempt finds the job by its id.
 
-A job is judged by its own record (`jobs.get`) alone. An error of that request says nothing of the job: it may be
-running, it may have succeeded, and the next attempt finds it by its id.
+Only a job's own record (`jobs.get`) tells how it ended. If that request fails, the job may still be running or may have
+succeeded, and the next attempt finds it by its id.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from sync_pipeline.errors import ConcurrentSyncError, SyncError
 
 _LOGGER = logging.getLogger(__name__)
 
-# Seconds that a look at a running job is repeated for: longer than other requests, as hours of reading depend on it.
+# How long, in seconds, `jobs.get` is retried: longer than other requests, because hours of reading depend on it.
 _POLL_RETRY = bigquery.DEFAULT_RETRY.with_timeout(600)
 
-# Seconds between two looks at a running job: at first, and at most.
+# Seconds between two polls of a running job: the first and the longest wait.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 10.0
 
-# A 409 may come before the job it speaks of can be read.
+# After a 409, `jobs.get` may not return the existing job at once.
 _VISIBLE_SECONDS = 30
 
 
@@ -37,17 +37,17 @@ class JobRequest:
     """A job that is to run once.
 
     Attributes:
-        job_id: the id without the attempt. An id is spent even when its job failed, so jobs are `-r0`, `-r1` …
-        run_id: the run it belongs to; a job of the same run under the same id is its own, begun by a repeated bundle.
-        location: of the datasets it touches.
+        job_id: the id without the attempt. A failed job uses up its id too, so jobs are `-r0`, `-r1` …
+        run_id: the run it belongs to. A job of the same run under the same id is its own, started by a retried bundle.
+        location: the location of its datasets.
         action: for messages: "cannot <action>: …".
-        max_retries: how often one attempt of the step begins it again after a transient failure of BigQuery.
-        observed_at: BigQuery's clock when the run looked at the destination, for an id that other runs share: what
-            succeeded before was seen by the run, what succeeded later was not, and the run must not publish. None for
-            an id that is the run's alone.
-        meanings: what the errors of the job and of the calls about it are to us.
-        repeatable: running it twice changes nothing more. Such a job takes another id when its own is taken by a job
-            that BigQuery does not show: it shows jobs for six months, and an id may stay taken for longer.
+        max_retries: how often one attempt of the step restarts the job after a transient failure of BigQuery.
+        observed_at: BigQuery's time when the run read the destination's state, for an id that runs share. The run has
+            seen the effect of a job that succeeded before; after a job that succeeded later it must not publish. None
+            for an id that only this run uses.
+        meanings: how errors of the job, and of requests about it, are translated.
+        repeatable: running the job twice has the same effect as once. Such a job takes another id if its own belongs
+            to a job that BigQuery does not return: it keeps jobs for six months, and may reserve ids for longer.
             https://cloud.google.com/bigquery/docs/managing-jobs
     """
 
@@ -66,7 +66,7 @@ class FinishedJob:
     """A job that succeeded.
 
     Attributes:
-        is_ours: False when it is another run's that won the id: this run must publish nothing.
+        is_ours: False if another run won the id; this run must then publish nothing.
     """
 
     job: Any
@@ -76,21 +76,22 @@ class FinishedJob:
 def finish_job(client: bigquery.Client, request: JobRequest, begin: Callable[[str], Any]) -> FinishedJob:
     """Run the job to its end, once, and return it.
 
-    `begin` starts it under the id it is given, with the labels of `job_labels`, and returns it. BigQuery takes an id
-    only once, so of runs that share one, one job gets through; a repeated step finds the job that is already there and
-    waits for it.
+    `begin` starts the job under the given id, with the labels of `job_labels`, and returns it. BigQuery accepts an id
+    only once, so only one of the runs that share an id starts a job. A retried step finds the existing job and waits
+    for it.
 
-    Raises PublishUnavailableError when it cannot be known how the job ended, or when it fails by a transient failure
-    `max_retries` times; PublishError when it fails for good; its subclass ConcurrentSyncError when BigQuery does not
-    show the job that holds the id.
+    Raises:
+        PublishUnavailableError: BigQuery does not tell how the job ended, or its last restart fails transiently too.
+        PublishError: the job fails for good.
+        ConcurrentSyncError: BigQuery does not return the job that holds the id.
     """
     attempt = failures = 0
     patience: float = _VISIBLE_SECONDS
     while True:
         job, begun_here = _begun_job(client, request, begin, attempt, patience)
         if job is None:
-            # Ids are spent in order, so the next ones may be forgotten too: double the attempt, and do not wait for
-            # each. To skip a free id, or the job of a run that has just begun, does no harm to a repeatable job.
+            # Ids are used in order, so BigQuery may not return the jobs of the next ids either: double the attempt, and
+            # do not wait for each. A repeatable job may skip a free id, or the job of a run that has just started.
             attempt, patience = 2 * attempt + 1, 0
             continue
         if not begun_here and not belongs_to(job, request.run_id):
@@ -115,9 +116,10 @@ def finish_job(client: bigquery.Client, request: JobRequest, begin: Callable[[st
 
 
 def find_concurrent_job(client: bigquery.Client, request: JobRequest) -> Any | None:
-    """Return the job of another run that has already done this one's work, None when there is none.
+    """Return the job of another run that has already done this run's work, or None.
 
-    Raises PublishUnavailableError when that cannot be known.
+    Raises:
+        PublishUnavailableError: BigQuery does not tell.
     """
     with translated_errors(request.action, request.meanings):
         if not _is_taken(client, request, 0):
@@ -129,10 +131,13 @@ def find_concurrent_job(client: bigquery.Client, request: JobRequest) -> Any | N
 def _begun_job(
     client: bigquery.Client, request: JobRequest, begin: Callable[[str], Any], attempt: int, patience: float
 ) -> tuple[Any | None, bool]:
-    """Begin the job, or find the one that has its id; return it, and whether it was begun now.
+    """Start the job, or find the one that has its id; return the job, and whether this call started it.
 
-    The job is None when its id is taken, BigQuery has not shown it for `patience` seconds, and the request is
-    repeatable; one that is not raises ConcurrentSyncError.
+    The job is None if the request is repeatable and BigQuery does not return the job with its id for `patience`
+    seconds.
+
+    Raises:
+        ConcurrentSyncError: BigQuery does not return the job, and the request is not repeatable.
     """
     job_id = _id_of(request, attempt)
     with translated_errors(request.action, request.meanings):
@@ -164,7 +169,7 @@ def _ended(client: bigquery.Client, request: JobRequest, job: Any) -> Any:
 
 
 def _shown_job(client: bigquery.Client, request: JobRequest, job_id: str, patience: float) -> Any | None:
-    """Return a job's record; None when BigQuery has not shown it for `patience` seconds."""
+    """Return a job's record; None if BigQuery does not return it for `patience` seconds."""
     deadline = time.monotonic() + patience
     while True:
         try:
@@ -176,7 +181,7 @@ def _shown_job(client: bigquery.Client, request: JobRequest, job_id: str, patien
 
 
 def _first_free(client: bigquery.Client, request: JobRequest, taken: int) -> int:
-    """Return the first attempt after `taken` whose id is free. Ids are spent in order, so few lookups suffice."""
+    """Return the first attempt after `taken` whose id is free. Ids are used in order, so few lookups suffice."""
     with translated_errors(request.action, request.meanings):
         step = 1
         while _is_taken(client, request, taken + step):
@@ -200,8 +205,10 @@ def _is_taken(client: bigquery.Client, request: JobRequest, attempt: int) -> boo
 def _last_success(client: bigquery.Client, request: JobRequest, first: int, free: int) -> FinishedJob | None:
     """Return the job that did this run's work, of the attempts from `first` to before `free`; None if none did.
 
-    The last that succeeded decides: whoever began it had seen what all before it did. Raises the error of our own job
-    when that failed for good.
+    The last job that succeeded decides: the run that started it had seen the effects of all earlier jobs.
+
+    Raises:
+        SyncError: this run's own job failed for good; `request.meanings` determines the class.
     """
     for attempt in reversed(range(first, free)):
         job_id = _id_of(request, attempt)

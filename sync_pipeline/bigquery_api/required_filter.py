@@ -1,15 +1,15 @@
-"""Tables that require a partition filter: BigQuery refuses a statement that does not name the column."""
+"""Tables that require a partition filter: BigQuery refuses statements without a filter on the partition column."""
 
 from __future__ import annotations
 
 from google.cloud import bigquery
 
-# The pseudo column of a table that is partitioned by the time at which rows came.
+# The pseudo column of a table that is partitioned by ingestion time.
 _INGESTION_TIME = "_PARTITIONTIME"
 
 
 def required_filter_column(table: bigquery.Table) -> str | None:
-    """Return the column that every statement on the table must filter by; None where there is none."""
+    """Return the column that every statement on the table must filter by, or None."""
     if not table.require_partition_filter:
         return None
     if table.range_partitioning is not None:

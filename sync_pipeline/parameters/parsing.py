@@ -56,9 +56,10 @@ def read_values(parameters: Mapping[str, str]) -> tuple[ParameterValues, list[st
 
 
 def check_text(text: str) -> None:
-    """Check a text for servers. Raises ValueError when it has a NUL, or a byte that is not UTF-8.
+    """Check a text that is sent to a server.
 
-    Python decodes such a byte on its command line to a lone surrogate.
+    Raises:
+        ValueError: it has a NUL, or a lone surrogate: Python's form of a command-line byte that is not UTF-8.
     """
     if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
         raise ValueError("it has a NUL, or bytes that are not UTF-8")

@@ -141,7 +141,8 @@ def _described(element: tuple[int, DeadLetter], plan: RunPlan) -> tuple[int, pa.
 def publish_dead_letters(jobs: PublishingJobs, letters: StagedFiles) -> None:
     """Create the dead letter table if there is none, and append the files to it.
 
-    Raises PublishError, also when rows are missing.
+    Raises:
+        PublishError: BigQuery refuses, or when it loads fewer rows than the files have.
     """
     config, destination = jobs.table.config, jobs.table.dead_letters
     assert destination is not None, "only a plan with a dead letter table lets rows go there"

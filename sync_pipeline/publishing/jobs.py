@@ -98,9 +98,10 @@ class PublishingJobs:
         return self._finish(step, begin, f"{step} the rows of {self.table.table_id}", self.table.location)
 
     def concurrent_job(self) -> Any | None:
-        """Return the job of another run that has loaded this interval, None where there is none.
+        """Return the job of another run that has loaded this interval, or None.
 
-        Raises PublishUnavailableError when BigQuery cannot tell.
+        Raises:
+            PublishUnavailableError: BigQuery does not tell.
         """
         if self.table.publish_id is None:
             return None

@@ -60,8 +60,9 @@ class ParquetFile:
     def add(self, batch: pa.RecordBatch) -> None:
         """Add `batch` to the file.
 
-        Raises SchemaError or SourceQueryError when its rows, or those of an earlier batch, exceed the target's limits,
-        PublishError when they cannot be written.
+        Raises:
+            SchemaError, SourceQueryError: rows of this or an earlier batch exceed the target's limits.
+            PublishError: rows cannot be written.
         """
         self._waiting.append(batch)
         self._waiting_bytes += batch.nbytes

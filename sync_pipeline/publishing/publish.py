@@ -106,11 +106,12 @@ def _error_of_run(errors: Mapping[str, SyncError], tables: int) -> SyncError:
 
 
 def publish(client: bigquery.Client, table: TableSync, files: Sequence[StagedFile]) -> SyncReport:
-    """Publish `files`, remove all that was staged, and return the report.
+    """Publish `files`, delete the staged files, and return the report.
 
-    Raises PublishUnavailableError when another attempt may succeed, and leaves what was staged to it. Raises any other
-    PublishError, or SchemaError, when none can: what was staged is removed, and the destination's rows are as they
-    were, unless the message says otherwise.
+    Raises:
+        PublishUnavailableError: another attempt may succeed; the staged files stay for it.
+        PublishError, SchemaError: no other attempt can succeed; the staged files are deleted, and the
+            destination's rows are unchanged unless the message says otherwise.
     """
     jobs = PublishingJobs(client, table)
     rows = StagedFiles([file for file in files if not file.is_dead_letters])

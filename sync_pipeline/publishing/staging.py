@@ -33,8 +33,11 @@ _FILES = "files"
 def write_batches(batches: Iterable[pa.RecordBatch], target: StagingTarget) -> list[StagedFile]:
     """Write batches with the target's columns to as few Parquet files as their size allows, and return the files.
 
-    It writes what one bundle of `WriteStagedFiles` writes. Raises SchemaError or SourceQueryError when rows
-    exceed the target's limits, PublishError when they cannot be written; then no file is complete.
+    One call writes the same files as one bundle of `WriteStagedFiles`. After an error no file is complete.
+
+    Raises:
+        SchemaError, SourceQueryError: rows exceed the target's limits.
+        PublishError: rows cannot be written.
     """
     write = _WriteParquetFn(target)
     write.start_bundle()

@@ -22,9 +22,10 @@ _ALTERATIONS_AT_ONCE, _ALTERATION_SECONDS = 4, 2.5
 
 
 def prepare_destination(jobs: PublishingJobs) -> None:
-    """Create the destination, or change its columns; only now, so that a run that fails earlier leaves no trace.
+    """Create the destination, or change its columns; this late, so that a run that fails earlier changes nothing.
 
-    Raises PublishError.
+    Raises:
+        PublishError: BigQuery refuses.
     """
     table = jobs.table
     if table.creates_table:

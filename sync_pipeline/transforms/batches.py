@@ -85,7 +85,11 @@ def transform_batch(
 ) -> pa.RecordBatch:
     """Return a batch with the columns of `read_schema` converted to the columns of `schema` (`transform_schema`).
 
-    Copies no data except that of hashed and constant columns. Raises the errors of `hashing.digest`.
+    Copies no data except that of hashed and constant columns.
+
+    Raises:
+        ConfigError: the hash key cannot be read or is empty.
+        SourceUnavailableError: Secret Manager does not answer.
     """
     arrow_schema = schema.arrow
     if not config.hash_fields and batch.schema.equals(arrow_schema):

@@ -111,10 +111,13 @@ def session_limit(size: int) -> str:
 
 
 def stored_result(read: BigqueryRead) -> str:
-    """Run the query of `read` and return the table with its rows. Raises SourceError.
+    """Run the query of `read` and return the table with its rows.
 
-    The table is the anonymous one that BigQuery creates for every query. It is private, free, and expires after 24
-    hours. https://cloud.google.com/bigquery/docs/writing-results#temporary_and_permanent_tables
+    BigQuery creates this anonymous table for every query. It is private, free, and expires after 24 hours.
+    https://cloud.google.com/bigquery/docs/writing-results#temporary_and_permanent_tables
+
+    Raises:
+        SourceError: the query fails.
     """
     selection = read.selection
     client = open_source_client(read.project)

@@ -54,10 +54,12 @@ def edited(
 ) -> Documents:
     """Return the documents without the fields `removed` and with the values of the fields `hashed` replaced by hashes.
 
-    null stays null. Raises the errors of `hashing.digest`.
+    null stays null.
 
     Raises:
         MalformedBsonError: the bytes are not BSON.
+        ConfigError: the hash key cannot be read or is empty.
+        SourceUnavailableError: Secret Manager does not answer.
     """
     edits: dict[int, _Edit] = {}
     for paths, new in ((hashed, lambda found: _hashes(documents, found, hash_key)), (removed, _removals)):

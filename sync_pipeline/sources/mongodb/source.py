@@ -1,4 +1,4 @@
-"""MongoDB as a source: the documents of one query, as planning and the workers reach them."""
+"""MongoDB as a source: the documents of one query, for planning and for the workers."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from sync_pipeline.sources.mongodb.field_choice import choose_fields
 from sync_pipeline.sources.mongodb.filters import Filter, parse_filter
 from sync_pipeline.sources.mongodb.raw_read import FindReader, ReadFromMongodb
 
-# They mean something else to the aggregation by which the columns are found, or nothing.
+# The aggregation for schema inference reads them differently or rejects them.
 # https://www.mongodb.com/docs/manual/reference/operator/projection/
 _FIND_ONLY = ("$elemMatch", "$meta", "$slice")
 
 
 @dataclass(frozen=True)
 class MongodbSource:
-    """The documents of one query. Nothing is connected until `connect` is called."""
+    """The documents of one query. Opens no connection until `connect` is called."""
 
     config: SyncConfig
     connection: MongodbConfig
@@ -35,7 +35,7 @@ class MongodbSource:
     @contextmanager
     def connect(self) -> Iterator[session.MongodbSession]:
         """Connect for planning. Raises SourceError, ConfigError or SchemaError."""
-        # A look at the documents takes the longest.
+        # Schema inference is the slowest request.
         seconds = session.ANSWER_SECONDS + schema_inference.LOOK_SECONDS
         with (
             connected(self.connection, self.config.max_retries, answer_seconds=seconds) as collection,
@@ -53,7 +53,8 @@ class MongodbSource:
 def open_source(config: SyncConfig) -> MongodbSource:
     """Return the source that a configuration of MongoDB describes. No connection is opened.
 
-    Raises ConfigError: the connection string, the query or the projection cannot be used.
+    Raises:
+        ConfigError: the connection string, the query or the projection is invalid.
     """
     assert isinstance(config.source, MongodbConfig)
     source = config.source

@@ -72,7 +72,10 @@ class _ChunkWriter:
 def copied_parts(connection: Connection, statement: str, schema: Schema) -> Generator[pa.Table | DeadLetter]:
     """Run `COPY (statement) TO STDOUT` and yield its rows, in order, as tables of `schema.arrow` and dead letters.
 
-    About four chunks of rows are in memory at a time. Raises SourceError when the read fails.
+    About four chunks of rows are in memory at a time.
+
+    Raises:
+        SourceError: the read fails.
     """
     for chunk in _copied_chunks(connection, statement):
         yield from _parts(chunk, schema)

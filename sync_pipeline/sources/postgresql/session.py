@@ -149,9 +149,11 @@ class PostgresqlSession:
 def begin_session(
     config: SyncConfig, server: PostgresqlConfig, query: IntervalQuery, connection: Connection
 ) -> PostgresqlSession:
-    """Read the clock, and describe the query: whether its timestamps have a time zone tells what the clock shows.
+    """Describe the query and read the clock, in local time if the query's timestamps have no time zone.
 
-    Raises SourceError, or SchemaError when two columns have one name.
+    Raises:
+        SourceError: the server cannot be reached or rejects the query.
+        SchemaError: two columns have the same name.
     """
     smart_sync = config.smart_sync
     with transaction(connection):
