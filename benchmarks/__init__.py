@@ -1,1 +1,1 @@
-"""Measurements of the product on this machine, each a module to run: `python -m benchmarks.memory`."""
+"""Benchmarks of the product on this machine; each is a module to run: `python -m benchmarks.memory`."""

@@ -1,9 +1,9 @@
-"""How fast rows are read from BigQuery, beside Beam's own reading of them: `make bench-bigquery`.
+"""Read throughput from BigQuery, compared with Beam's own transform: `make bench-bigquery`.
 
-One million rows of one table are read through the Storage Read API of the emulator, in turns, three times each: by
-`ReadFromBigquery` into record batches, by the same streams turned into a dict for each row, and by Beam's
-`ReadFromBigQuery`. All three ask for Arrow (Beam's default is Avro, which the emulator writes row by row in Python, and
-Beam would be charged for it). Then the table is synced once by each way. Only ratios within one run count.
+Three readers take turns, three times each, to read one million rows of one table through the emulator's Storage Read
+API: `ReadFromBigquery` into record batches, the same streams with a dict per row, and Beam's `ReadFromBigQuery`. All
+three request Arrow: Beam's default is Avro, which the emulator writes row by row in Python, an unfair disadvantage for
+Beam. Then each read method syncs the table once. Only ratios within one run are meaningful.
 """
 
 import argparse
@@ -51,7 +51,7 @@ FROM UNNEST(GENERATE_ARRAY(1, {rows})) AS id
 
 
 def main(argv: Sequence[str]) -> int:
-    """Measure, write the result and return the exit code: 1 when the aim is missed."""
+    """Measure, write the result and return the exit code: 1 if the target is missed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.bigquery", description="Measure reading from BigQuery.")
     parser.add_argument("--output", type=Path, default=RESULTS, help="the file that is written (%(default)s)")
     parser.add_argument("--rows", type=int, default=ROWS, help="rows of the table (%(default)s)")
@@ -84,7 +84,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def measure(readers: Mapping[str, Callable[[], int]], rows: int) -> dict[str, list[float]]:
-    """Return the seconds of each reader, which take turns; a reader returns how many rows it has read."""
+    """Return the seconds of each reader; the readers take turns, and each returns the number of rows it read."""
     seconds: dict[str, list[float]] = {name: [] for name in readers}
     for _ in range(ROUNDS):
         for name, read in readers.items():
@@ -100,7 +100,7 @@ def measure(readers: Mapping[str, Callable[[], int]], rows: int) -> dict[str, li
 def result(
     rows: int, seconds: Mapping[str, Sequence[float]], ways: Mapping[str, Mapping[str, float]], facts: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return what is written to `bigquery.json`; of several seconds the median counts."""
+    """Return the content of `bigquery.json`; rates and ratios use medians."""
     median = {name: statistics.median(each) for name, each in seconds.items()}
     return {
         "rows": rows,
@@ -121,18 +121,18 @@ def read_batches(endpoints: Endpoints) -> int:
 
 
 def read_dicts(endpoints: Endpoints) -> int:
-    """Read the same streams, and make a dict of each row."""
+    """Read the same streams, and convert each row to a dict."""
     return _counted(lambda start: _batches(start, endpoints) | beam.FlatMap(_dicts) | beam.Map(lambda _: 1))
 
 
 def read_by_beam(endpoints: Endpoints) -> int:
-    """Read the table by Beam's own transform, which knows no emulator: its clients are put in place."""
-    source = beam_bigquery._CustomBigQueryStorageSource  # noqa: SLF001 - there is no public way to other clients
+    """Read the table with Beam's own transform. It does not support emulators, so its clients are patched."""
+    source = beam_bigquery._CustomBigQueryStorageSource  # noqa: SLF001 - no public API sets other clients
     with (
         mock.patch.object(beam_bigquery.bq_storage, "BigQueryReadClient", open_read_client),
         mock.patch.object(beam_bigquery.bigquery_tools.BigQueryWrapper, "_bigquery_client"),
         mock.patch.object(source, "estimate_size", return_value=None),
-        # From the size Beam decides how many streams it asks for, at least ten: as many as there are.
+        # Beam requests streams by the table's size, at least ten, which is as many as the emulator has.
         mock.patch.object(source, "_get_table_size", return_value=1),
     ):
         return _counted(
@@ -150,7 +150,7 @@ def read_by_beam(endpoints: Endpoints) -> int:
 
 
 def sync(endpoints: Endpoints, way: str) -> dict[str, float]:
-    """Sync the table by one way; return the seconds, and the bytes that passed the workers."""
+    """Sync the table by one read method; return the seconds, and the bytes that passed through the workers."""
     config = SyncConfig.from_parameters(_parameters(endpoints, way))
     began = time.monotonic()
     finished = pipeline.run(config, PipelineOptions([], temp_location=f"gs://{endpoints.bucket}/bench"))

@@ -1,8 +1,8 @@
-"""How much memory a sync needs, and whether that grows with the rows: `make bench-memory`.
+"""Peak memory of a sync, and whether it grows with the number of rows: `make bench-memory`.
 
-The same query is synced twice, with 300,000 and with 3,000,000 rows, by `main.py` as a template launch runs it. Rows
-stream through the pipeline, so ten times the rows should need about the same memory. Only the ratio of the two peaks in
-one run counts: absolute figures differ from machine to machine.
+`main.py`, started like a template launch, syncs the same query with 300,000 and with 3,000,000 rows. Rows stream
+through the pipeline, so ten times the rows should need about the same memory. Only the ratio of the two peaks in one
+run is meaningful: absolute figures differ between machines.
 """
 
 import argparse
@@ -34,12 +34,12 @@ MIB = 2**20
 
 
 class RunFailedError(Exception):
-    """A run to be measured did not load its rows; the text has all it printed."""
+    """A measured run did not load its rows; the message has its whole output."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """How a command ended, the most memory its processes held together (bytes), and what it printed."""
+    """The exit code, peak memory (bytes, all processes together), seconds and output of a command."""
 
     exit_code: int
     peak: int
@@ -50,9 +50,8 @@ class Measured:
 def measure(command: Sequence[str], environment: Mapping[str, str], folder: Path) -> Measured:
     """Run `command` in `folder` and measure it.
 
-    The sum over all processes is sampled; the highest that each single one has been at is known to the kernel. The
-    larger of the two is the peak. What `wait4` tells will not do: it counts what our own process held when the command
-    was started.
+    It samples the sum over all processes, and reads each process's own peak from the kernel. The larger of the two is
+    the peak. `wait4` is unsuitable: its figure includes the memory of our own process when it started the command.
     """
     with tempfile.TemporaryFile() as output:
         began = time.monotonic()
@@ -84,7 +83,7 @@ def descendants(root: int, parents: Mapping[int, int]) -> set[int]:
 
 
 def result(small: Measured, large: Measured, idle: Measured, circumstances: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is written to `memory.json`; memory in MiB."""
+    """Return the content of `memory.json`; memory in MiB."""
     return {
         "peak_mb_300k": round(small.peak / MIB, 1),
         "peak_mb_3m": round(large.peak / MIB, 1),
@@ -97,7 +96,7 @@ def result(small: Measured, large: Measured, idle: Measured, circumstances: Mapp
 
 
 def facts(packages: Sequence[str]) -> dict[str, Any]:
-    """Return when and where something was measured, and with which versions of `packages`."""
+    """Return the date, the machine and the versions of `packages` of a measurement."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -112,13 +111,13 @@ def facts(packages: Sequence[str]) -> dict[str, Any]:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Measure, write the result and return the exit code: 1 when memory grows too much, 2 when a run failed."""
+    """Measure, write the result and return the exit code: 1 if memory grows too much, 2 if a run failed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.memory", description="Measure a sync's memory.")
     parser.add_argument("--output", type=Path, default=RESULTS, help="the file that is written (%(default)s)")
     output = parser.parse_args(argv).output
     with tempfile.TemporaryDirectory(prefix="sandbox-memory-") as folder, sandbox.running(Path(folder)) as endpoints:
         try:
-            # A dry run imports and plans the same, and reads nothing: what it needs is the floor.
+            # A dry run imports and plans the same but reads no rows, so its memory is the minimum.
             idle = _measure_sync(endpoints, SMALL, dry_run=True)
             small, large = (_measure_sync(endpoints, rows) for rows in (SMALL, LARGE))
         except RunFailedError as error:
@@ -162,14 +161,14 @@ def _parents(entries: Iterable[Path]) -> Iterable[tuple[int, int]]:
     for entry in entries:
         if entry.name.isdecimal():
             try:
-                # The second field is the command's name in parentheses, and may hold spaces and parentheses itself.
+                # The second field is the command's name in parentheses; the name may contain spaces and parentheses.
                 yield int(entry.name), int((entry / "stat").read_text().rpartition(")")[2].split()[1])
             except OSError:
                 continue
 
 
 def _resident(pid: int) -> tuple[int, int]:
-    """Return the bytes that a process has in memory, and the most it has had; nothing of one that has ended."""
+    """Return a process's current and peak resident memory in bytes; zeros if it has ended."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:

@@ -1,10 +1,10 @@
-"""How fast a collection is read and staged, beside the limit and two peers: `make bench-mongodb`.
+"""Throughput of reading and staging a collection, compared with the limit and two peers: `make bench-mongodb`.
 
-One million documents with a nested part are read by all in turn, several times, so that whatever else the machine does
-meets all alike; the medians count, and of those only the ratios. Each reading is a process of its own, and its seconds
-are those between the first question to the server and the last file, without the start of Python.
+All readers read one million nested documents, in turn and several times, so that other load on the machine affects all
+of them alike. Only ratios of medians are meaningful. Each reading is a process of its own; its seconds count from the
+first request to the server to the last file, without the start of Python.
 
-* `raw_drain`: the documents as the cursor brings them, looked at by nobody. Faster is not possible.
+* `raw_drain`: takes documents from the cursor and discards them. Nothing can be faster.
 * `ours`: into Parquet files, by the functions that a worker of a sync runs.
 * `row_beam`: into lines of JSON, each document a dict and an element of a Beam pipeline.
 * `dlt`: into Parquet files, by dlt with the MongoDB source of ingestr, as ingestr sets it up.
@@ -31,9 +31,9 @@ from sandbox.endpoints import Endpoints
 
 DOCUMENTS, MANY_DOCUMENTS = 1_000_000, 3_000_000
 REPETITIONS = 3
-# Those that take a few seconds are measured twice as often.
+# Readers that take a few seconds are measured twice as often.
 ORDER = ("raw_drain", "ours", "raw_drain", "ours", "row_beam", "dlt")
-# The aims, and the least ratio that reaches each.
+# The targets: the minimum of each ratio.
 LEAST = {"ours_vs_raw_drain": 0.5, "ours_vs_dlt": 3.0}
 RESULTS = Path(__file__).with_name("results") / "mongodb.json"
 PEER_PYTHON = demo_run.ROOT / ".venv-ingestr" / "bin" / "python"
@@ -45,9 +45,9 @@ _THOUSAND = 1000
 
 
 def documents(number: int) -> list[dict[str, Any]]:
-    """Return the stages that make `number` documents, of 141 bytes, out of a thousand that have nothing but an `_id`.
+    """Return the aggregation stages that make `number` documents of 141 bytes from a thousand with only an `_id`.
 
-    The server makes them: that takes a fraction of the time in which they could be sent.
+    The server makes the documents, which takes a fraction of the time to send them.
     """
     cities = ["Oslo", "Lima", "Rotterdam", "Ulaanbaatar"]
     return [
@@ -98,7 +98,7 @@ def result(
 
 
 def missed(document: Mapping[str, Any]) -> list[str]:
-    """Return a sentence for each aim that a result does not reach."""
+    """Return a sentence for each target that the result misses."""
     sentences = [f"{name} is {document[name]}, not {least}" for name, least in LEAST.items() if document[name] < least]
     if document["peak_ratio"] > MOST_RATIO:
         sentences.append(f"peak_ratio is {document['peak_ratio']}, more than {MOST_RATIO}")
@@ -106,7 +106,7 @@ def missed(document: Mapping[str, Any]) -> list[str]:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Measure, write the result and return the exit code: 1 when an aim is missed, 2 when a reading failed."""
+    """Measure, write the result and return the exit code: 1 if a target is missed, 2 if a reading failed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.mongodb", description="Measure reading from MongoDB.")
     parser.add_argument("--output", type=Path, default=RESULTS, help="the file that is written (%(default)s)")
     parser.add_argument("--documents", type=int, default=DOCUMENTS, help="thousands of them (%(default)s)")
@@ -154,7 +154,7 @@ def _create_documents(endpoints: Endpoints, number: int) -> None:
 
 
 def _read(endpoints: Endpoints, reader: str, rows: int) -> dict[str, float]:
-    """Run one reading and return what it says of itself."""
+    """Run one reading and return the result that it prints."""
     with tempfile.TemporaryDirectory(prefix="sandbox-mongodb-") as folder:
         program = [sys.executable, "-m", "benchmarks.mongodb_readers", reader]
         if reader == "dlt":
@@ -170,7 +170,7 @@ def _read(endpoints: Endpoints, reader: str, rows: int) -> dict[str, float]:
 
 
 def _whole_run(endpoints: Endpoints, rows: int) -> tuple[float, float]:
-    """Run a sync, and return the seconds it took and its memory at most (bytes)."""
+    """Run a sync, and return its seconds and its peak memory (bytes)."""
     parameters = {
         **demo_run.mongodb_parameters(endpoints),
         "mongodb_collection": _COLLECTION,

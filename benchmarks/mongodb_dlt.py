@@ -1,9 +1,9 @@
-"""The same reading by dlt, with the MongoDB source that ingestr carries; it runs in `.venv-ingestr`.
+"""The same reading by dlt, with ingestr's MongoDB source; runs in `.venv-ingestr`.
 
     python benchmarks/mongodb_dlt.py DATABASE COLLECTION FOLDER
 
-The server is the one of SANDBOX_MONGODB_URI. Prints one line of JSON: the documents read, and the seconds without those
-that Python needs to start.
+It reads from SANDBOX_MONGODB_URI, and prints one line of JSON: the number of documents, and the seconds without the
+start of Python.
 """
 
 import json
@@ -15,7 +15,7 @@ from pathlib import Path
 
 def main(database: str, collection: str, folder: str) -> None:
     """Extract, normalise and load into Parquet files in `folder`, with ingestr's settings."""
-    # dlt would tell its maker of every run; and it keeps its state in the home folder.
+    # By default dlt sends telemetry, and keeps its state in the home folder.
     os.environ |= {
         "RUNTIME__DLTHUB_TELEMETRY": "false",
         "DLT_DATA_DIR": f"{folder}/.dlt",
@@ -25,7 +25,7 @@ def main(database: str, collection: str, folder: str) -> None:
     import pyarrow.parquet
     from ingestr.src.mongodb import mongodb_collection
 
-    # As ingestr sets it, unless it is told otherwise.
+    # ingestr's default.
     dlt.config["data_writer.buffer_max_items"] = 50_000
     dlt.config["data_writer.file_max_items"] = 100_000
     dlt.config["extract.workers"] = dlt.config["extract.max_parallel_items"] = 5

@@ -1,9 +1,9 @@
-"""One reading of a collection, timed from the inside: what `benchmarks.mongodb` starts for all readers but dlt.
+"""One reading of a collection, which times itself; `benchmarks.mongodb` starts it for all readers except dlt.
 
     python -m benchmarks.mongodb_readers READER DATABASE COLLECTION FOLDER
 
-The server is the one of SANDBOX_MONGODB_URI. Prints one line of JSON: the documents read, and the seconds without those
-that Python needs to start.
+It reads from SANDBOX_MONGODB_URI, and prints one line of JSON: the number of documents, and the seconds without the
+start of Python.
 """
 
 import json
@@ -27,7 +27,7 @@ from sync_pipeline.sources.source import TableRead
 
 
 def raw_drain(uri: str, database: str, collection: str, _folder: Path) -> dict[str, float]:
-    """Take documents from a cursor as they come over the wire, and look at none of them: the limit."""
+    """Take documents from a cursor as received, without decoding them: the limit."""
     with pymongo.MongoClient(uri) as client:
         read = client[database][collection]
         size, rows = client[database].command("collStats", collection)["size"], read.estimated_document_count()
@@ -37,9 +37,9 @@ def raw_drain(uri: str, database: str, collection: str, _folder: Path) -> dict[s
 
 
 def ours(uri: str, database: str, collection: str, folder: Path) -> dict[str, float]:
-    """Read and stage as a worker of a sync does, by its functions, into Parquet files in `folder`.
+    """Read and stage with a worker's own functions, into Parquet files in `folder`.
 
-    What the launch asks first, the schema and the partitions, is counted apart.
+    The requests of the launch, for schema and read splits, are timed separately.
     """
     source = open_source(
         SyncConfig.from_parameters(
@@ -69,9 +69,9 @@ def ours(uri: str, database: str, collection: str, folder: Path) -> dict[str, fl
 
 
 def row_beam(uri: str, database: str, collection: str, folder: Path) -> dict[str, float]:
-    """Make every document a dict and an element of its own, and write lines of JSON, as pipelines usually do."""
+    """Convert every document to a dict and an element, and write JSON lines, as pipelines usually do."""
     began = time.monotonic()
-    # The runner that a sync ends at when it runs on one machine.
+    # The runner of a sync on one machine.
     with beam.Pipeline(options=PipelineOptions(["--runner=FnApiRunner"])) as pipeline:
         (
             pipeline

@@ -1,4 +1,4 @@
-"""dlt reads a table of PostgreSQL to Parquet; runs in the peers' environment and prints what it did, as ours do."""
+"""dlt reads a PostgreSQL table to Parquet; runs in the peers' environment and prints the same result as our readers."""
 
 import argparse
 import json
@@ -18,7 +18,7 @@ from psycopg2.extensions import parse_dsn
 
 
 def main(argv: Sequence[str]) -> int:
-    """Read with the named backend and print rows, seconds and CPU seconds as JSON."""
+    """Read with the given backend and print rows, seconds and CPU seconds as JSON."""
     parser = argparse.ArgumentParser()
     parser.add_argument("backend", choices=["connectorx", "sqlalchemy"])
     parser.add_argument("table")

@@ -1,8 +1,8 @@
-"""PostgreSQL to staged files and to BigQuery, beside the limit and the peers: `make bench`.
+"""PostgreSQL to staged files and to BigQuery, compared with the limit and the peers: `make bench`.
 
-Every case runs in a process of its own, all cases in turn, and that as often as there are rounds; what counts are
-medians, and ratios of medians of one benchmark: absolute figures differ from machine to machine. Writes
-`results/postgresql.json`, the chart beside it, and the tables in the README.
+Each round runs all cases in turn, each in a process of its own. Only ratios of medians within one benchmark are
+meaningful: absolute figures differ between machines. Writes `results/postgresql.json`, the chart next to it, and the
+tables in the README.
 """
 
 import argparse
@@ -31,15 +31,15 @@ from sandbox.endpoints import Endpoints
 ROOT = demo_run.ROOT
 PEERS = ROOT / ".venv-peers" / "bin" / "python"
 RESULTS = Path(__file__).with_name("results") / "postgresql.json"
-# What is only tried is no result that is kept; `make clean` removes it.
+# Results of a quick try are not kept; `make clean` removes them.
 QUICK_RESULTS = ROOT / "build" / "benchmarks" / "postgresql.json"
-# Python programs of the peers and ours alike: the first run compiles them, the others should not.
+# The first run compiles the Python modules of the peers and ours; later runs should not.
 BYTECODE = "PYTHONDONTWRITEBYTECODE"
 
 
 @dataclass(frozen=True)
 class Run:
-    """What one process did; `peak` in bytes, `total_seconds` with its start-up."""
+    """The measurements of one process; `peak` in bytes, `total_seconds` with its start-up."""
 
     rows: int
     seconds: float
@@ -49,12 +49,12 @@ class Run:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Measure everything and write the results; 1 when an aim is missed, 2 when a run failed."""
+    """Measure everything, write the results and return the exit code: 1 if a target is missed, 2 if a run failed."""
     given = arguments(argv)
     scale = QUICK if given.quick else FULL
     if given.rounds:
         scale = replace(scale, rounds=given.rounds)
-    # Of the last minute: what else the machine is doing.
+    # The load average of the last minute shows other work on the machine.
     load = round(os.getloadavg()[0], 1)
     with tempfile.TemporaryDirectory(prefix="sandbox-bench-") as folder, sandbox.running(Path(folder)) as endpoints:
         try:
@@ -81,7 +81,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def arguments(argv: Sequence[str]) -> argparse.Namespace:
-    """Return what the command line asks for; what is measured quickly is not written over the results that are kept."""
+    """Return the parsed command line; a quick measurement does not overwrite the results that are kept."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.postgresql", description="Measure reading PostgreSQL.")
     parser.add_argument("--quick", action="store_true", help="small tables, once: to try the benchmark itself")
     parser.add_argument(
@@ -151,7 +151,7 @@ def _command(case: Case, endpoints: Endpoints, folder: str, number: int) -> list
 
 
 def interval_buffers(scale: Scale, endpoints: Endpoints) -> dict[str, Any]:
-    """Return what the server says of reading an interval in the largest table, and how many buffers that has."""
+    """Return the server's plan and buffers for an interval of the largest table, and the table's buffers."""
     table = tables.orders(scale.sizes[-1])
     moments = [
         f"timestamptz '2025-01-01' + {rows} * interval '1.000001 second'"
@@ -175,7 +175,7 @@ def interval_buffers(scale: Scale, endpoints: Endpoints) -> dict[str, Any]:
 
 
 def result(scale: Scale, runs: dict[str, list[Run]], buffers: dict[str, Any]) -> dict[str, Any]:
-    """Return what is written to `postgresql.json`: rates in rows a second, memory in MiB, all medians."""
+    """Return the content of `postgresql.json`: rates in rows per second, memory in MiB, all medians."""
     rates = {name: _median([run.rows / run.seconds for run in measured]) for name, measured in runs.items()}
     peaks = {name: _median([run.peak / MIB for run in measured]) for name, measured in runs.items()}
     aimed_at, largest = (f"{rows:,} rows" for rows in (scale.sizes[1], scale.sizes[-1]))
@@ -211,12 +211,12 @@ def result(scale: Scale, runs: dict[str, list[Run]], buffers: dict[str, Any]) ->
 
 
 def exponent(sizes: Sequence[int], seconds: Sequence[float]) -> float:
-    """Return e of the law seconds = c * rows ** e that fits best; 1 is linear."""
+    """Return the exponent e of the best fit of seconds = c * rows ** e; 1 is linear."""
     return statistics.linear_regression([math.log(size) for size in sizes], [math.log(s) for s in seconds]).slope
 
 
 def peer_versions() -> dict[str, str]:
-    """Return the versions of what we compare with."""
+    """Return the versions of the peers."""
     names = ("dlt", "connectorx", "pyarrow")
     program = f"import importlib.metadata as m, json; print(json.dumps({{n: m.version(n) for n in {names}}}))"
     versions: dict[str, str] = json.loads(

@@ -1,4 +1,4 @@
-"""What the benchmark of PostgreSQL measures."""
+"""The cases of the PostgreSQL benchmark."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from benchmarks.postgresql_tables import Table
 
 @dataclass(frozen=True)
 class Scale:
-    """How large the tables are, and how often everything is measured.
+    """The sizes of the tables, and the number of rounds.
 
     Attributes:
         sizes: rows of the tables of 12 columns, rising; the second and the last are those of the aims.
@@ -41,7 +41,7 @@ QUICK = Scale(
 
 @dataclass(frozen=True)
 class Case:
-    """One thing to measure: a reader, or "whole" for a whole run, on a table."""
+    """One measurement: a reader, or "whole" for a whole run, on a table."""
 
     name: str
     reader: str
@@ -52,7 +52,7 @@ class Case:
 
     @property
     def expected_rows(self) -> int:
-        """How many rows it must read."""
+        """The number of rows that it must read."""
         return self.interval or self.rows or self.table.rows
 
 

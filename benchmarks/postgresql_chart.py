@@ -14,7 +14,7 @@ OURS, LIMIT, OTHERS = "#1a73e8", "#9aa0a6", "#fbbc04"
 
 
 def main(results: Path, chart: Path) -> None:
-    """Draw rates beside each other, and seconds and memory over rows."""
+    """Draw the rates side by side, and seconds and memory by rows."""
     document = json.loads(results.read_text(encoding="utf-8"))
     cases, aimed_at = document["cases"], document["aimed_at"]
     figure, (rates, growth) = plt.subplots(1, 2, figsize=(11, 3.6), width_ratios=(3, 2))

@@ -1,4 +1,4 @@
-"""The readers of PostgreSQL that are ours, and the limit: each runs in a process of its own and prints what it did.
+"""Our readers of PostgreSQL, and the limit; each runs in a process of its own and prints its measurements.
 
 python -m benchmarks.postgresql_readers staged bench.orders_2000000 --folder /tmp/files
 """
@@ -37,7 +37,7 @@ FIRST_MOMENT = datetime(2025, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Job:
-    """What is read: `rows` of `table`, in `partitions`; `interval` in the table's newest rows, by Smart Sync."""
+    """The read: `rows` of `table` in `partitions` read splits, or by Smart Sync the newest `interval` rows."""
 
     table: str
     dsn: str
@@ -48,7 +48,7 @@ class Job:
 
     @property
     def query(self) -> str:
-        """The query, cut off where only some of the rows are wanted."""
+        """The query, limited to the first `rows` rows if that is set."""
         return f"SELECT * FROM {self.table}" + (f" WHERE id <= {self.rows}" if self.rows else "")
 
 
@@ -61,7 +61,7 @@ class _Nothing:
 
 
 def limit(job: Job) -> int:
-    """COPY as CSV into nothing, on as many connections as partitions: what the source can give."""
+    """COPY as CSV and discard it, with one connection per read split: the maximum rate of the source."""
 
     def copy(part: int) -> int:
         nothing = _Nothing()
@@ -87,7 +87,7 @@ def limit(job: Job) -> int:
 
 
 def staged(job: Job) -> int:
-    """Ours, from describing the query to the last staged file."""
+    """Our reader, from describing the query to the last staged file."""
     address = parse_dsn(job.dsn)
     parameters = {
         "data_source": "postgresql",
@@ -194,7 +194,7 @@ def main(argv: Sequence[str]) -> int:
 
 @dataclass(frozen=True)
 class Read:
-    """What a reader did; its start-up, which all Python programs have, is not counted."""
+    """The measurements of a reader, without the start of Python."""
 
     rows: int
     seconds: float

@@ -13,13 +13,13 @@ BEGIN, END = "<!-- performance:begin -->", "<!-- performance:end -->"
 
 
 def write_tables(readme: Path, document: dict[str, Any]) -> None:
-    """Put the tables between their marks."""
+    """Replace the tables between their markers in the README."""
     text = readme.read_text(encoding="utf-8")
     readme.write_text(replace_tables(text, document), encoding="utf-8")
 
 
 def replace_tables(text: str, document: dict[str, Any]) -> str:
-    """Return `text` with new tables."""
+    """Return `text` with new tables between the markers."""
     block = "\n".join((BEGIN, "", *render(document), "", END))
     return re.sub(f"{BEGIN}.*?{END}", lambda _: block, text, flags=re.DOTALL)
 
@@ -82,7 +82,7 @@ def _cells(case: dict[str, Any], limit: dict[str, Any], *, cpu_is_known: bool) -
 
 
 def misses(document: dict[str, Any]) -> list[str]:
-    """Return a sentence for each aim that is not reached."""
+    """Return a sentence for each target that is missed."""
     found = [f"{name} is {document[name]}, the aim is {aim}" for name, aim in AIMS.items() if document[name] < aim]
     found += [
         f"{name} is {document[name]}, the aim is at most {MOST_MEGABYTES}"

@@ -1,4 +1,4 @@
-"""The tables that the benchmark of PostgreSQL reads."""
+"""The tables of the PostgreSQL benchmark."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ from psycopg2.extensions import connection as Connection
 
 SCHEMA = "bench"
 
-# Twelve columns as an application has them: keys, texts with commas and quotes, NULL, numbers, dates, JSON.
+# Twelve columns of a typical application: keys, texts with commas and quotes, NULL, numbers, dates, JSON.
 _ORDERS = """
     SELECT n::bigint AS id,
            md5('order ' || n)::uuid AS order_uuid,
@@ -23,7 +23,7 @@ _ORDERS = """
     FROM generate_series(1, {rows}) AS n
 """
 
-# Columns of eight kinds in turn, and rows that are mostly one text.
+# Columns of eight types in turn, and rows that are mostly one text.
 _KINDS = (
     "n + {i}",
     "'text ' || (n + {i}) % 1000",
@@ -62,7 +62,7 @@ def columns(count: int, rows: int) -> Table:
 
 
 def wide(size: int, rows: int) -> Table:
-    """Return a table whose rows have about `size` bytes of text that does not compress to nothing."""
+    """Return a table whose rows have about `size` bytes of text that compresses poorly."""
     # 32 digits for each hash.
     text = f"(SELECT string_agg(md5(n || ' ' || part), '') FROM generate_series(1, {max(1, size // 32)}) AS part)"
     return Table(
@@ -71,7 +71,7 @@ def wide(size: int, rows: int) -> Table:
 
 
 def create(connection: Connection, table: Table) -> None:
-    """Make the table with its primary key, and an index on `updated_at` where it has that."""
+    """Create the table with its primary key, and an index on `updated_at` if it has that column."""
     name = table.qualified_name
     with connection.cursor() as cursor:
         cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
