@@ -1,4 +1,4 @@
-"""Which documents are asked for, with which fields, and the columns they are read into. Pure."""
+"""The filter and fields of a query for documents, and the columns for them. Pure."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from sync_pipeline.sources.mongodb.filters import Filter, both, interval_filter,
 
 @dataclass(frozen=True)
 class DocumentQuery:
-    """The documents that the parameters name. Raises ConfigError where they cannot be understood."""
+    """The documents that the parameters select. Raises ConfigError when a parameter is invalid."""
 
     config: SyncConfig
     source: MongodbConfig
 
     def of(self, interval: SyncInterval | None) -> Filter:
-        """Return the filter for the documents in `interval`, or for all."""
+        """Return the filter for the documents in `interval`, or for all documents."""
         query = self.without_interval(interval)
         field = self.interval_field
         if interval is None or field is None:
@@ -32,7 +32,7 @@ class DocumentQuery:
         return both(query, interval_filter(field, interval, with_nulls=self.includes_null))
 
     def without_interval(self, interval: SyncInterval | None = None) -> Filter:
-        """Return the user's filter, with `interval` only where it asks for that by name."""
+        """Return the user's filter, with the bounds of `interval` only for its placeholders."""
         return parse_filter(self.source.query, "mongodb_query", interval)
 
     @cached_property
@@ -49,7 +49,7 @@ class DocumentQuery:
 
     @property
     def includes_null(self) -> bool:
-        """Whether documents without a timestamp are read as well."""
+        """Whether documents without a timestamp are read too."""
         return self.config.smart_sync is not None and self.config.smart_sync.include_null_timestamps
 
     @property
@@ -59,11 +59,11 @@ class DocumentQuery:
 
     @property
     def interval_field(self) -> str | None:
-        """The field that is compared with the interval's bounds; None where the query says itself where they go."""
+        """The field to compare with the interval's bounds; None if the query has placeholders for them."""
         return None if has_placeholders(self.source.query or "") else self.timestamp_field
 
     def columns(self, schema: Schema) -> DocumentColumns:
-        """Return what documents are read into; what is left out on purpose is no loss."""
+        """Return the columns for the documents; fields that are excluded on purpose do not count as lost."""
         fields = self.fields
         return DocumentColumns(
             schema,
@@ -79,7 +79,7 @@ class DocumentQuery:
         )
 
     def with_path(self, types: dict[str, frozenset[str]]) -> dict[str, frozenset[str]]:
-        """Return the fields with Smart Sync's, where that lies deeper in the documents than they do."""
+        """Return the types of the fields, with Smart Sync's field added if it is read by a path."""
         if not types or not self._path or not self.fields.has_column(self._timestamp_head):
             return types
         return {**types, ".".join(self._path): frozenset({"date"})}
@@ -99,12 +99,12 @@ class DocumentQuery:
 
     @property
     def _timestamp_head(self) -> str:
-        """The field at the top of the document that is Smart Sync's, or has it."""
+        """The top-level field that is, or contains, Smart Sync's field."""
         return self.source.timestamp_field.split(".")[0]
 
     @property
     def _path(self) -> tuple[str, ...]:
-        """The path to Smart Sync's field where that is not read as a field of the column's name is."""
+        """The path from which Smart Sync's column is read; empty if it is read like any other field."""
         if self.timestamp_field is None or self.timestamp_field == self._timestamp_column:
             return ()
         names = tuple(self.timestamp_field.split("."))

@@ -1,4 +1,4 @@
-"""What MongoDB is asked at launch: the clock, the columns of the documents in an interval, and how they can be read."""
+"""The launch's requests to MongoDB: the clock, the columns of the documents in an interval, and how to read them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from sync_pipeline.sources.mongodb.timestamp_field import check_timestamp_field,
 from sync_pipeline.sources.mongodb.transport import protection, resolved, transport_risks
 from sync_pipeline.sources.source import ReadPlan, ReadSplit, SourceClock, SourceDescription
 
-# How long the launch waits for a quick answer. What may take longer has a limit of its own, which the server is told.
+# How long the launch waits for a quick answer. A slower request has a time limit of its own, sent to the server.
 ANSWER_SECONDS = 60
 
 _Collection = Collection[Document]
@@ -45,10 +45,10 @@ _Collection = Collection[Document]
 
 @dataclass(frozen=True)
 class MongodbSession:
-    """A client by which a run is planned.
+    """A client for planning a run.
 
     Attributes:
-        kind: of the collection.
+        kind: the collection's kind.
     """
 
     query: DocumentQuery
@@ -57,7 +57,7 @@ class MongodbSession:
     kind: CollectionKind
 
     def describe(self, interval: SyncInterval | None) -> SourceDescription:
-        """Return the columns of the documents in `interval`, or of all. Raises SourceError or SchemaError."""
+        """Return the columns of the documents in `interval`, or of all documents. Raises SourceError or SchemaError."""
         config = self.query.config
         interval_risks = self._interval_risks(interval)
         has_columns = not self.query.source.document_mode
@@ -76,7 +76,7 @@ class MongodbSession:
         return replace(description, nothing_seen=_not_sampled(inference)) if inference.sampled else description
 
     def plan_read(self, schema: Schema, interval: SyncInterval | None) -> ReadPlan:
-        """Return the finds that read the documents of `interval`, or all of the query."""
+        """Return the find commands that read the documents in `interval`, or all documents of the query."""
         id_risks = self._id_risks(schema)
         query = self.query.of(interval)
         is_merged_by_id = interval is not None and not self.query.config.primary_key and ID in schema
@@ -95,7 +95,7 @@ class MongodbSession:
         )
 
     def _interval_risks(self, interval: SyncInterval | None) -> list[str]:
-        """Return sentences on documents that no interval has. Raises SchemaError when none has a timestamp."""
+        """Return warnings about documents that no interval has. Raises SchemaError when none has a timestamp."""
         column = self.query.interval_field
         if interval is None or column is None:
             return []
@@ -110,7 +110,7 @@ class MongodbSession:
             self.collection,
             self.kind,
             self.query.of(interval),
-            # With excluded fields, so that a misspelt name is found: only names and types are asked for.
+            # Includes excluded fields, to detect misspelt names; the server returns names and types only.
             self.query.user_projection,
             self.query.source.sample_size,
             max_fields=None if self.query.config.transformation.include_fields else MAX_COLUMNS,
@@ -119,7 +119,7 @@ class MongodbSession:
     def _id_risks(self, schema: Schema) -> list[str]:
         if ID not in schema or schema.field(ID).type != "STRING":
             return []
-        # Whatever types this run has seen: other runs into the table read other documents.
+        # Whatever types this run has found: other runs into the table read other documents.
         query = self.query.without_interval()
         return check_ids_are_distinct(self.collection, {ID: query[ID]} if ID in query else {})
 
@@ -154,7 +154,7 @@ class MongodbSession:
 
 
 def begin_session(query: DocumentQuery, collection: _Collection) -> MongodbSession:
-    """Read the server's clock. Raises SourceQueryError when there is no such collection."""
+    """Read the server's clock. Raises SourceQueryError when the collection does not exist."""
     smart_sync = query.config.smart_sync
     with pymongo.timeout(ANSWER_SECONDS):
         kind = look_up(collection)
@@ -185,10 +185,10 @@ def _not_sampled(inference: Inference) -> str:
 
 
 def _clock(collection: Collection[Document]) -> tuple[datetime, datetime | None, tuple[str, ...]]:
-    """Return the server's clock, the time of the newest write that can be read, and what is to be said of it.
+    """Return the server's clock, the time of the newest readable write, and warnings about it.
 
-    A member of a replica set says when the last write was that a majority has; later ones are not seen yet. For a
-    server that stands alone the time is None: it has all writes.
+    A member of a replica set reports the time of the last majority-committed write; reads do not see later writes. For
+    a standalone server the time is None: reads see all writes.
     """
     database = collection.database.client.admin
     hello = database.command("hello", read_preference=collection.read_preference)

@@ -1,4 +1,4 @@
-"""What the server says of a query's columns, and of the table that `source_table_for_schema` names."""
+"""The columns of a query, and the catalog's description of the table that `source_table_for_schema` names."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sync_pipeline.sources.postgresql.column_types import SourceColumn, quoted_i
 from sync_pipeline.sources.postgresql.connection import translated_errors
 from sync_pipeline.sources.postgresql.not_null import never_null_columns
 
-# The largest that can be declared; the driver answers a larger one where none is.
+# The largest precision that can be declared; the driver reports a larger one for a type without precision.
 _MAX_PRECISION = 1000
 
 QUERY_ALIAS = "q"
@@ -49,7 +49,7 @@ _SOURCE_TABLE_SQL = """
 
 @dataclass(frozen=True)
 class TableColumn:
-    """What the catalog says of one column of `source_table_for_schema`."""
+    """The catalog's description of one column of `source_table_for_schema`."""
 
     table_oid: int
     number: int
@@ -64,7 +64,7 @@ class QueryColumns:
     """The columns of a query.
 
     Attributes:
-        origins: for each the table and column number that it comes from unchanged, or 0.
+        origins: for each column the table and column number that it comes from unchanged, or 0.
     """
 
     columns: Sequence[SourceColumn]
@@ -81,7 +81,7 @@ class QueryColumns:
 
 
 def as_relation(query: str) -> str:
-    """Return the query as what follows FROM, under `QUERY_ALIAS`."""
+    """Return the query as a FROM item with the alias `QUERY_ALIAS`."""
     return f"(\n{query}\n) AS {QUERY_ALIAS}"
 
 
@@ -109,7 +109,7 @@ def table_columns(connection: Connection, table: SourceTable, database: str) -> 
 
 
 def described_columns(connection: Connection, query: str) -> QueryColumns:
-    """Return the query's columns. Raises SourceQueryError, or SchemaError when two have one name."""
+    """Return the query's columns. Raises SourceQueryError, or SchemaError when two have the same name."""
     with translated_errors(len(_PREFIX), query), connection.cursor() as cursor:
         cursor.execute(f"SELECT * FROM {as_relation(query)} LIMIT 0")
         described = cursor.description or ()

@@ -1,4 +1,4 @@
-"""What PostgreSQL is asked at launch: the clock, the columns of a query, and how its rows can be read."""
+"""The launch's requests to PostgreSQL: the clock, the columns of a query, and how to read its rows."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ from sync_pipeline.sources.source import ReadPlan, ReadSplit, SourceClock, Sourc
 
 @dataclass(frozen=True)
 class PostgresqlSession:
-    """A connection on which a run is planned. Each step is a transaction of its own, so that none is open between two.
+    """A connection for planning a run. Each step is its own transaction, so none stays open between steps.
 
     Attributes:
-        columns: of the query, as it was described when the clock was read.
+        columns: the query's columns, described in the transaction that read the clock.
     """
 
     config: SyncConfig
@@ -52,7 +52,7 @@ class PostgresqlSession:
     columns: QueryColumns
 
     def describe(self, interval: SyncInterval | None) -> SourceDescription:
-        """Return the query's columns with what the catalog says of them. Raises SourceError or SchemaError."""
+        """Return the query's columns with their description in the catalog. Raises SourceError or SchemaError."""
         query = self.query.of(interval)
         with transaction(self.connection):
             table = self._source_table()
@@ -96,7 +96,7 @@ class PostgresqlSession:
         )
 
     def _query_to_read(self, interval: SyncInterval | None) -> tuple[str, tuple[str, ...]]:
-        """Return the query with the interval filled in where it asks for it, and what is to be said of its start."""
+        """Return the query with the interval's bounds for its placeholders, and a warning about the start, if any."""
         if interval is None or not self.query.fills_placeholders:
             return self.query.of(interval), ()
         assert self.query.timestamp_column is not None, "Smart Sync has one"
@@ -122,7 +122,7 @@ class PostgresqlSession:
         return [] if table is None else table_columns(self.connection, table, self.server.database)
 
     def _unread_rows(self, table: list[TableColumn]) -> list[str]:
-        """Return sentences on rows that no interval contains: of the source table, where it is known, or the query."""
+        """Return warnings about rows that no interval contains, of the source table or, if it is unknown, the query."""
         smart_sync = self.config.smart_sync
         if smart_sync is None or not _has_timestamps(_timestamps(self.columns, smart_sync.timestamp_column)):
             return []
@@ -141,7 +141,7 @@ class PostgresqlSession:
         )
 
     def _repeated_keys(self, query: str) -> list[str]:
-        """Return sentences on rows of other tables that a merge may take for versions of a table's rows."""
+        """Return warnings about rows of other tables that a merge may mistake for versions of a table's rows."""
         tables = self.columns.table_oids
         return child_table_risks(self.connection, query, tables) if self.config.primary_key and tables else []
 
@@ -157,7 +157,7 @@ def begin_session(
     """
     smart_sync = config.smart_sync
     with transaction(connection):
-        # Well before the rows are read: who opens a transaction after this cannot stamp rows with an earlier time.
+        # Before the rows are read: a transaction that begins after this cannot give rows an earlier timestamp.
         clock = read_clock(
             connection,
             smart_sync.settle if smart_sync else timedelta(),
@@ -175,14 +175,14 @@ def begin_session(
 def _wall_clock(
     connection: Connection, columns: QueryColumns, smart_sync: SmartSyncConfig | None
 ) -> tuple[WallClock | None, tuple[str, ...]]:
-    """Return the clock of the timestamps where they have no time zone, and what is to be said of it."""
+    """Return the clock of timestamps without time zone, if they are such, and warnings about it."""
     if smart_sync is None or (column := _timestamps(columns, smart_sync.timestamp_column)) is None:
         return None, ()
     return time_zone.wall_clock(connection, column, smart_sync.time_zone)
 
 
 def _timestamps(columns: QueryColumns, name: str | None) -> SourceColumn | None:
-    """Return Smart Sync's column, where it can have timestamps."""
+    """Return Smart Sync's column, or None if it is absent or an array."""
     column = columns.by_name.get(name or "")
     return None if column is None or column.is_array else column
 
@@ -192,7 +192,7 @@ def _has_timestamps(column: SourceColumn | None) -> bool:
 
 
 def _key(table: Sequence[TableColumn], columns: QueryColumns) -> tuple[str, ...]:
-    """Return the table's key by the names its columns have in the query; empty where one of them is not there."""
+    """Return the table's key with the column names of the query; empty if the query lacks a key column."""
     names = {origin: column.name for column, origin in zip(columns.columns, columns.origins, strict=True)}
     key = [(column.table_oid, column.number) for column in table if column.is_key]
     return tuple(names[origin] for origin in key) if all(origin in names for origin in key) else ()

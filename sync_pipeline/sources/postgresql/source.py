@@ -1,4 +1,4 @@
-"""PostgreSQL as a source: the rows of one query, as planning and the workers reach them."""
+"""PostgreSQL as a source: the rows of one query, for planning and for the workers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sync_pipeline.sources.postgresql.session import PostgresqlSession, begin_se
 
 @dataclass(frozen=True)
 class PostgresqlSource:
-    """The rows of one query. Nothing is connected until `connect` is called."""
+    """The rows of one query. Opens no connection until `connect` is called."""
 
     config: SyncConfig
     connection: PostgresqlConfig

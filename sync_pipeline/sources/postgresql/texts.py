@@ -1,4 +1,4 @@
-"""What is particular to the texts that PostgreSQL sends of its values."""
+"""PostgreSQL's text format of values."""
 
 from __future__ import annotations
 
