@@ -1,10 +1,9 @@
 """The demo, `make demo`: a table of orders in PostgreSQL is synced to BigQuery, changed, and synced again.
 
-Twice: into a table that keeps every version of an order, and into one that keeps each order once. That one is then
-synced on, from BigQuery to BigQuery; and documents in MongoDB are synced as the orders were.
+The demo does this for two tables: one keeps every version of an order, the other one row per order. The second table is
+then synced from BigQuery to BigQuery. At the end documents in MongoDB are synced in the same way.
 
-Everything is real except Google: the servers are the sandbox's, `main.py` runs as a template launch runs it, and its
-output is shown while it runs.
+The servers are the sandbox's. `main.py` starts like a template launch, and the demo shows its output while it runs.
 """
 
 import argparse
@@ -36,7 +35,7 @@ ROWS, INSERTS, UPDATES = 200_000, 1_000, 500
 QUERY = "SELECT * FROM demo_shop.orders WHERE updated_at > '{start_timestamp}' AND updated_at <= '{end_timestamp}'"
 
 
-# What the runs into the second table change: each order has one row there, in the partition of the day it was made.
+# The parameters for the second table: it has one row per order, in the partition of the order's creation day.
 MERGED = {
     "destination_bigquery_table": demo_run.MERGED_TABLE,
     "primary_key": "id",
@@ -46,13 +45,13 @@ MERGED = {
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the demo and return its exit code: 0 only when everything happened as it says."""
+    """Run the demo and return its exit code: 0 only if every step succeeded."""
     parser = argparse.ArgumentParser(prog="python -m sandbox.demo", description="Run the product on this machine.")
     parser.add_argument("--rows", type=int, default=ROWS, help=f"orders to begin with, {UPDATES} or more ({ROWS})")
     rows = parser.parse_args(argv).rows
     if rows < UPDATES:
         parser.error(f"--rows is {rows}: the demo changes {UPDATES} of them")
-    # Whoever ends us, the servers are stopped in order.
+    # On any signal, stop the servers in order.
     for signal_number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(signal_number, _interrupt)
     console = demo_screen.new_console()
@@ -74,7 +73,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def play(demo: Demo) -> None:
-    """Tell the story from beginning to end. Raises DemoError at the first thing that is not as it should be."""
+    """Run all steps. Raises DemoError at the first unexpected result."""
     show_source(demo)
     show_mistake(demo)
     show_dry_run(demo)
@@ -134,7 +133,7 @@ def show_source(demo: Demo) -> None:
 
 
 def show_mistake(demo: Demo) -> None:
-    """Show what a launch with two mistakes says: both, before any connection is opened."""
+    """Show that a launch with two mistakes reports both, before it opens a connection."""
     demo_screen.title(demo.console, "A launch with two mistakes")
     mistakes = {"smart_sync_timestamp_colum": "updated_at", "batch_size": "lots"}
     demo.console.print("python main.py … " + " ".join(f"--{name}={value}" for name, value in mistakes.items()))
@@ -181,7 +180,7 @@ def show_comparison(demo: Demo) -> None:
 
 
 def show_equality(demo: Demo) -> None:
-    """Compare the source with a destination that has each order once."""
+    """Compare the source with a destination that has one row per order."""
     with step(demo, "Is this table equal to PostgreSQL as it is?"):
         comparisons = demo_orders.compare_orders(demo.connection, demo.client, demo.table_id)
         orders, stored = _counts(demo)

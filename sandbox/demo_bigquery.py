@@ -1,4 +1,4 @@
-"""The demo's last part: a table that is in BigQuery already is copied there, and no row leaves BigQuery."""
+"""The demo's last part: a BigQuery table is copied inside BigQuery, and no row leaves BigQuery."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,7 @@ from google.cloud import bigquery
 
 COPY_TABLE = "orders_copy"
 
-# What the copy does on the way: the names of customers become hashes, which one query can do as well as the workers.
+# The copy hashes the names of customers, which a query can do as well as the workers.
 TRANSFORMATION = '{"hash_fields": ["customer"]}'
 
 

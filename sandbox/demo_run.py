@@ -21,7 +21,7 @@ _REPORT = re.compile(r"sync report: (?P<outcome>.*?): (?P<numbers>\w+=.*)")
 
 @dataclass(frozen=True)
 class Report:
-    """What a run says of itself in the one line `sync report: …` of its log.
+    """A run's report, from the line `sync report: …` of its log.
 
     `interval` is the pair of its bounds, or None when the run read everything. `seconds` counts from the plan to the
     publication.
@@ -40,7 +40,7 @@ class Report:
 
 
 def find_report(log: str) -> Report | None:
-    """Return what the run reported, None when it did not come so far."""
+    """Return the run's report, None if it ended before reporting."""
     found = _REPORT.search(log)
     if found is None:
         return None
@@ -69,7 +69,7 @@ class Outcome:
 
 
 def source_parameters(endpoints: Endpoints) -> dict[str, str]:
-    """Return the parameters that say where PostgreSQL is."""
+    """Return the connection parameters of PostgreSQL."""
     return {
         "data_source": "postgresql",
         "postgresql_host": endpoints.postgresql_host,
@@ -81,7 +81,7 @@ def source_parameters(endpoints: Endpoints) -> dict[str, str]:
 
 
 def mongodb_parameters(endpoints: Endpoints) -> dict[str, str]:
-    """Return the parameters that say where MongoDB is, and who may read it."""
+    """Return the connection parameters of MongoDB, with its read-only user."""
     parameters = {
         "data_source": "mongodb",
         "mongodb_host": endpoints.mongodb_host,

@@ -1,4 +1,4 @@
-"""What both parts of the demo are made of: running the product, showing it, and ending where something is wrong."""
+"""Steps that the parts of the demo share: run the product, show its output, and stop at the first error."""
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,7 +18,7 @@ SETTLE_SECONDS = 1
 
 
 class DemoError(Exception):
-    """Something did not happen as the demo says it does."""
+    """A step of the demo had an unexpected result."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def sync(demo: Demo, expected_rows: int) -> Report:
 
 
 def reported(outcome: Outcome) -> Report:
-    """Return what a run reported. Raises DemoError when it did not end well."""
+    """Return a run's report. Raises DemoError when the run failed."""
     if outcome.exit_code != 0 or outcome.report is None:
         raise DemoError(f"the run ended with exit code {outcome.exit_code}")
     return outcome.report
