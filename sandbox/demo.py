@@ -51,7 +51,7 @@ def main(argv: Sequence[str]) -> int:
     rows = parser.parse_args(argv).rows
     if rows < UPDATES:
         parser.error(f"--rows is {rows}: the demo changes {UPDATES} of them")
-    # On any signal, stop the servers in order.
+    # On SIGTERM and SIGHUP, as on Ctrl-C, stop the servers in order.
     for signal_number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(signal_number, _interrupt)
     console = demo_screen.new_console()
