@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import pickle
+from types import SimpleNamespace
 from typing import Any
 
 import bson
@@ -92,7 +93,7 @@ def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "_REASON_SECONDS", 0.05)
     monkeypatch.setattr(pymongo.common, "MIN_HEARTBEAT_INTERVAL", 0.01)
     monkeypatch.setattr(pipeline, "check_staging", lambda *_: None, raising=False)
-    monkeypatch.setattr(pipeline, "open_client", lambda *_, **__: None)
+    monkeypatch.setattr(pipeline, "open_client", lambda *_, **__: SimpleNamespace(project="my-project"))
 
 
 # A secret, where it belongs and where it is put by mistake; anything else, anywhere.

@@ -38,7 +38,7 @@ from tests.fuzz_cases import (
     flags,
 )
 from tests.packed_texts import holds
-from tests.plans import INTERVAL, plan
+from tests.plans import INTERVAL, plan, run_plan
 
 VARIABLE = "PLANTED_BY_A_TEST"
 BY_THEIR_NAMES = st.sampled_from(
@@ -119,7 +119,7 @@ def test_job_graphs(
         parameters = {name: text for name, text in parameters.items() if name not in ("mongodb_host", "mongodb_port")}
     try:
         config = SyncConfig.from_parameters(parameters)
-        made = open_source(config)
+        open_source(config)
     except ConfigError:
         # What is told then, `test_parameters` looks at.
         return
@@ -128,7 +128,7 @@ def test_job_graphs(
         config=config, write_mode=write_mode, interval=INTERVAL if has_interval else None, dead_letters=letters
     )
     options = pipeline_options(parse_command_line([*flags(parameters), "--temp_location=gs://bucket/tmp"]))
-    graph = build_pipeline(planned, made, options).to_runner_api()
+    graph = build_pipeline(run_plan(planned), options).to_runner_api()
     # The workers have no other way to a secret in plain text. This also shows that the search finds what is there.
     is_plain = any(secret.is_plain and PLANTED in secret.resolve() for secret in secrets_in(config))
     assert holds(graph.SerializeToString(), PLANTED) is is_plain

@@ -103,5 +103,5 @@ def test_older_versions_in_too_many_partitions_are_refused_before_anything_chang
         )
     syncing.execute("CREATE TABLE items AS SELECT n AS id, date '2024-01-01' AS day FROM generate_series(0, 4000) AS n")
     message = syncing.run(primary_key="id").refused("changes rows in more than 4,000 partitions of day by DAY")
-    assert "older versions included" in message
+    assert "older row versions included" in message
     assert syncing.query("SELECT COUNT(*), COUNT(DISTINCT day) FROM items") == [(4001, 4001)]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from sync_pipeline.parameters.config import SyncConfig
-from sync_pipeline.sources import open_source
+from sync_pipeline.sources.mongodb.document_query import DocumentQuery
 from tests.integration.mongodb_syncing import MongodbSyncing
 
 PLANTED = "planted-123-45-6789"
@@ -59,8 +59,7 @@ def keyed(text: str) -> str:
 def sent(syncing: MongodbSyncing, **parameters: str) -> str:
     """Return all that the server sends to the run."""
     config = SyncConfig.from_parameters(syncing.parameters(**parameters))
-    source = open_source(config)
-    projection = source._projection  # type: ignore[attr-defined]
+    projection = DocumentQuery(config, config.source).projection
     return str(list(syncing.collection.find({}, projection or None)))
 
 

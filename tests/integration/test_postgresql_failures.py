@@ -74,7 +74,7 @@ def test_an_unreachable_server(
     port = free_port()
     source = reader.source("SELECT 1", postgresql_port=str(port), max_retries="3")
     with caplog.at_level(logging.WARNING, "sync_pipeline"):
-        error = failure(reader, source.describe)
+        error = failure(reader, lambda: described(source))
     message = (
         f'PostgreSQL cannot be reached at 127.0.0.1:{port}: connection to server at "127.0.0.1", port {port} failed: '
         "Connection refused: Is the server running on that host and accepting TCP/IP connections?: check "
@@ -126,14 +126,14 @@ def test_a_refused_connection(
     # A refusal is final: nothing is waited for.
     monkeypatch.setattr("sync_pipeline.sources.access.time", None)
     source = reader.source("SELECT 1", max_retries="5", **parameters)
-    error = failure(reader, source.describe)
+    error = failure(reader, lambda: described(source))
     assert type(error) is SourceQueryError
     assert str(error).startswith(REFUSED)
     assert str(error).endswith(f" failed: {message}")
 
 
 def test_an_unknown_host(reader: Reader) -> None:
-    error = failure(reader, reader.source("SELECT 1", postgresql_host="does-not-exist.invalid").describe)
+    error = failure(reader, lambda: described(reader.source("SELECT 1", postgresql_host="does-not-exist.invalid")))
     assert 'could not translate host name "does-not-exist.invalid" to address: ' in str(error)
 
 
@@ -168,7 +168,7 @@ def test_a_role_that_may_not_connect(
     execute(administrator, alteration.format(role=role, database=reader.database))
     source = reader.source("SELECT 1", postgresql_username=role, postgresql_password=ROLE_PASSWORD)
     try:
-        error = failure(reader, source.describe)
+        error = failure(reader, lambda: described(source))
     finally:
         execute(administrator, f"GRANT CONNECT ON DATABASE {reader.database} TO PUBLIC")
     assert type(error) is kind
@@ -308,7 +308,8 @@ def test_a_missing_privilege(reader: Reader, role: str) -> None:
 def test_a_missing_privilege_on_a_schema(reader: Reader, administrator: Connection, role: str) -> None:
     execute(administrator, "CREATE SCHEMA hidden; CREATE TABLE hidden.t (n int)")
     parameters = {"postgresql_username": role, "postgresql_password": ROLE_PASSWORD, "enable_auto_schema": "true"}
-    error = failure(reader, reader.source("SELECT 1 AS n", source_table_for_schema="hidden.t", **parameters).describe)
+    source = reader.source("SELECT 1 AS n", source_table_for_schema="hidden.t", **parameters)
+    error = failure(reader, lambda: described(source))
     assert str(error) == "PostgreSQL: permission denied for schema hidden (SQLSTATE 42501): grant the user SELECT on it"
 
 

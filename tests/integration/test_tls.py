@@ -159,7 +159,7 @@ def test_postgresql_login_by_certificate(
         username="certified",
         password=None,
         sslcert=written(tmp_path, "client.pem", pair.certificate),
-        sslkey=Secret("postgresql_sslkey", key),
+        sslkey=Secret("postgresql_sslkey", key, may_be_file=True),
         sslrootcert="projects/p/secrets/ca/versions/1",
     )
     with of_postgresql.connected(config, 0) as connection, connection.cursor() as cursor:
