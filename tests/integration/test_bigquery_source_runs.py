@@ -54,7 +54,9 @@ def test_everything_is_also_what_lies_before_1900(items: BigquerySyncing) -> Non
     assert names(items) == [(1, "a"), (2, "b"), (3, "c"), (4, "d")]
     query = items.smart(source_bigquery_query=PLACEHOLDERS, destination_bigquery_table="others").succeeded()
     assert query.rows_loaded == 3
-    assert [risk for risk in query.risks if "rows stamped 0001-01-01 00:00:00.000000+00 are not read" in risk]
+    assert [
+        risk for risk in query.risks if "rows with the timestamp 0001-01-01 00:00:00.000000+00 are not read" in risk
+    ]
 
 
 def test_rows_are_merged_by_their_key(items: BigquerySyncing) -> None:
