@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 
 import apache_beam as beam
@@ -97,7 +97,7 @@ def build_pipeline(plan: RunPlan, options: PipelineOptions) -> beam.Pipeline:
     return pipeline
 
 
-def read_tables(tables: Iterable[TableSync], run_id: str) -> beam.PTransform:
+def read_tables(tables: Collection[TableSync], run_id: str) -> beam.PTransform:
     """Return the transform that reads the splits of tables into batches, dead letters and failures."""
     sources = {table.number: open_source(table.config) for table in tables}
     reads = {

@@ -237,6 +237,12 @@ class Schema:
         """Return the column called `name`, or None. Ignores case, as BigQuery does."""
         return next((field for field in self.fields if field.name.lower() == name.lower()), None)
 
+    def free_name(self, name: str) -> str:
+        """Return `name`, with underscores appended until no column has it: an alias for a query of the columns."""
+        while self.find(name):
+            name += "_"
+        return name
+
     def with_required(self, names: Iterable[str]) -> Schema:
         """Return the schema with the named columns REQUIRED, so that the read rejects NULL in them."""
         chosen = set(names)

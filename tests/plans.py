@@ -13,19 +13,10 @@ from sync_pipeline.planning.plan import Run, RunPlan, TableSync, WriteMode
 from sync_pipeline.schema import ARROW_TYPES, REPEATED, REQUIRED, Field, Schema
 from sync_pipeline.smart_sync.interval import StartOrigin, SyncInterval
 from sync_pipeline.sources.source import ReadPlan, ReadSplit
+from tests.parameter_sets import POSTGRESQL
 
 PASSWORD = "hunter2-planted"
-PARAMETERS = {
-    "data_source": "postgresql",
-    "postgresql_host": "db.example.com",
-    "postgresql_database": "app",
-    "postgresql_username": "reader",
-    "postgresql_password": PASSWORD,
-    "postgresql_query": "SELECT * FROM users",
-    "destination_bigquery_project": "my-project",
-    "destination_bigquery_dataset": "production",
-    "destination_bigquery_table": "users",
-}
+PARAMETERS = POSTGRESQL | {"postgresql_password": PASSWORD}
 SMART_SYNC = {"enable_smart_sync": "true"}
 
 

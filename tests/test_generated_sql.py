@@ -67,7 +67,8 @@ from sync_pipeline.sources.bigquery.queries import Filter, rows_sql
 from sync_pipeline.sources.bigquery.storage_read import SERVICE_COLUMNS
 from sync_pipeline.sources.source import Selection
 from sync_pipeline.transforms.batches import read_schema, transform_schema
-from sync_pipeline.transforms.in_sql import CHECKED_CASTS, SURE_CASTS, reading_sql
+from sync_pipeline.transforms.in_sql import reading_sql
+from sync_pipeline.transforms.sql_conversions import CHECKED_CASTS, SURE_CASTS
 from tests.plans import EVERY_TYPE, INTERVAL, USERS, plan
 
 Analyze = Callable[..., str]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from sync_pipeline.googlesql import quoted, string_literal
 from sync_pipeline.planning.plan import TableSync
-from sync_pipeline.publishing.rows_query import alias, columns, script, select_sql
+from sync_pipeline.publishing.rows_query import columns, script, select_sql
 from sync_pipeline.publishing.strategy import DmlStrategy
 
 
@@ -38,7 +38,7 @@ def insert_statements(table: TableSync, table_id: str, partitions: Sequence[froz
     insert = f"INSERT INTO {quoted(table_id)} ({columns(table)})\n"
     if len(partitions) < 2:
         return [f"{insert}{select_sql(table)}"]
-    rows = alias("r", table)
+    rows = table.schema.free_name("r")
     selected = f"{insert}SELECT {columns(table)} FROM (\n{select_sql(table)}\n) AS {rows}\nWHERE "
     return [selected + condition for condition in _conditions(table, rows, partitions)]
 

@@ -16,7 +16,7 @@ from sync_pipeline.errors import SchemaError
 from sync_pipeline.googlesql import quoted, string_literal
 from sync_pipeline.planning.plan import TableSync
 from sync_pipeline.planning.pruning import OLD, OLD_IS_NULL, OLD_PARTITIONS, ROWS
-from sync_pipeline.publishing.rows_query import alias, columns, script, select_sql
+from sync_pipeline.publishing.rows_query import columns, script, select_sql
 from sync_pipeline.publishing.strategy import DmlStrategy
 from sync_pipeline.schema import Field
 
@@ -46,7 +46,8 @@ def merge_sql(table: TableSync) -> str:
 
 def _merge(table: TableSync, rows_sql: str, *pruning: str) -> str:
     """Return the MERGE statement; `rows_sql` is the query for the rows, each key once."""
-    published, staged = alias("t", table), alias("s", table)
+    # MERGE refuses to SET a column that is called like the alias.
+    published, staged = table.schema.free_name("t"), table.schema.free_name("s")
     matches = [*_same_key(table), *_required_filter(table), *pruning]
     others = [quoted(name) for name in table.schema.names if name not in table.primary_key]
     updates = ", ".join(f"{column} = {staged}.{column}" for column in others)
@@ -63,14 +64,14 @@ def _merge(table: TableSync, rows_sql: str, *pruning: str) -> str:
 
 
 def _same_key(table: TableSync) -> list[str]:
-    published, staged = alias("t", table), alias("s", table)
+    published, staged = table.schema.free_name("t"), table.schema.free_name("s")
     return [f"{published}.{quoted(name)} = {staged}.{quoted(name)}" for name in table.primary_key]
 
 
 def _required_filter(table: TableSync) -> list[str]:
     """Return the condition that the destination demands of every statement; none where it demands none."""
     column = table.required_filter_column
-    return [] if column is None else [always_true_filter(f"{alias('t', table)}.{quoted(column)}")]
+    return [] if column is None else [always_true_filter(f"{table.schema.free_name('t')}.{quoted(column)}")]
 
 
 def _is_not_older(table: TableSync) -> str:
@@ -78,7 +79,7 @@ def _is_not_older(table: TableSync) -> str:
     if table.timestamp_column is None:
         return ""
     column = quoted(table.timestamp_column)
-    old, new = f"{alias('t', table)}.{column}", f"{alias('s', table)}.{column}"
+    old, new = f"{table.schema.free_name('t')}.{column}", f"{table.schema.free_name('s')}.{column}"
     now = _now_sql(table, table.schema.field(table.timestamp_column).type)
     return f" AND ({old} IS NULL OR {new} IS NULL OR {new} >= {old} OR {old} > {now})"
 
@@ -100,7 +101,7 @@ def _pruned_merge(table: TableSync, column: Field) -> str:
     else:
         rows, keep = ROWS, [f"CREATE TEMP TABLE {ROWS} AS\n{select_sql(table)}"]
         selected = f"SELECT * FROM {ROWS}"
-    moment = f"{alias('t', table)}.{quoted(column.name)}"
+    moment = f"{table.schema.free_name('t')}.{quoted(column.name)}"
     old_partition = partition_sql(moment, column, table.layout)
     pruning = f"({old_partition} IN UNNEST({OLD_PARTITIONS}) OR ({OLD_IS_NULL} AND {moment} IS NULL))"
     statements = (
@@ -122,12 +123,13 @@ def _pruned_merge(table: TableSync, column: Field) -> str:
 
 def _old_partitions_sql(table: TableSync, rows: str, moment: str, old_partition: str) -> str:
     """Return the query for the partitions that hold the destination's rows with the keys of `rows`."""
+    published, staged = table.schema.free_name("t"), table.schema.free_name("s")
     keys = ", ".join(map(quoted, table.primary_key))
     sql = (
         f"SELECT AS STRUCT ARRAY_AGG(DISTINCT {old_partition} IGNORE NULLS) AS partitions, "
         f"LOGICAL_OR({moment} IS NULL) AS has_null\n"
-        f"FROM {quoted(table.table_id)} AS {alias('t', table)}\n"
-        f"JOIN (SELECT DISTINCT {keys} FROM {rows}) AS {alias('s', table)}\nON {' AND '.join(_same_key(table))}\n"
+        f"FROM {quoted(table.table_id)} AS {published}\n"
+        f"JOIN (SELECT DISTINCT {keys} FROM {rows}) AS {staged}\nON {' AND '.join(_same_key(table))}\n"
     )
     filters = _required_filter(table)
     return f"{sql}WHERE {filters[0]}\n" if filters else sql
@@ -138,11 +140,11 @@ def _partition_limit(table: TableSync, rows: str, column: Field) -> str:
     incoming = table.schema.find(column.name)
     new_partition = f"CAST(NULL AS {column.type})"
     if incoming is not None:
-        new_partition = partition_sql(f"{alias('s', table)}.{quoted(incoming.name)}", column, table.layout)
+        new_partition = partition_sql(f"{table.schema.free_name('s')}.{quoted(incoming.name)}", column, table.layout)
     return (
         f"ASSERT (\nSELECT COUNT(*) + IF({OLD_IS_NULL}, 1, 0)\n"
         f"FROM (SELECT * FROM UNNEST({OLD_PARTITIONS})\nUNION DISTINCT\n"
-        f"SELECT {new_partition} FROM {rows} AS {alias('s', table)})\n"
+        f"SELECT {new_partition} FROM {rows} AS {table.schema.free_name('s')})\n"
         f") <= {MAX_PARTITIONS_PER_JOB} AS {string_literal(_too_many(column, table))}"
     )
 

@@ -16,7 +16,8 @@ def select_sql(table: TableSync) -> str:
 
     With a primary key, of rows with one key the newest counts; of equally new ones always the same one.
     """
-    staged = alias("s", table)
+    # QUALIFY would take a column `s` for the alias.
+    staged = table.schema.free_name("s")
     fields = [(field, f"{staged}.{quoted(field.name)}") for field in table.schema]
     if table.selection is None:
         relation = quoted(table.staging_table_id)
@@ -42,7 +43,7 @@ def _source_sql(table: TableSync, selection: Selection) -> str:
         table.read_schema,
         table.schema,
         table.transformation,
-        None if selection.is_sure else table.bounds,
+        None if selection.is_bounded_by_interval else table.bounds,
     )
 
 
@@ -61,10 +62,3 @@ def script(table: TableSync, rows: int, *statements: str) -> str:
 def columns(table: TableSync) -> str:
     """Return the names of the columns that are written, quoted."""
     return ", ".join(map(quoted, table.schema.names))
-
-
-def alias(name: str, table: TableSync) -> str:
-    """Return an alias that no column has: QUALIFY takes a column `s` for `s`, and MERGE refuses to SET a column `t`."""
-    while table.schema.find(name):
-        name += "_"
-    return name

@@ -43,7 +43,11 @@ def parse_rows(text: Buffer, schema: Schema, form: TextForm) -> pa.Table | None:
     Then `separate_rejected` finds the invalid rows and the reasons.
     """
     try:
-        return _table(text, schema, form)
+        table = _read_csv(text, schema.names, schema)
+        columns = [
+            converted(column.combine_chunks(), field, form) for column, field in zip(table.columns, schema, strict=True)
+        ]
+        return pa.Table.from_arrays(columns, schema=schema.arrow)
     except REJECTIONS:
         return None
 
@@ -53,15 +57,15 @@ def separate_rejected(rows: Sequence[bytes], schema: Schema, form: TextForm) -> 
 
     Parses all rows together. If that fails, halves them until it finds the invalid rows.
     """
-    try:
-        yield _table(b"".join(rows), schema, form)
-    except REJECTIONS:
-        if len(rows) == 1:
-            yield _dead_letter(rows[0], schema, form)
-        else:
-            half = len(rows) // 2
-            yield from separate_rejected(rows[:half], schema, form)
-            yield from separate_rejected(rows[half:], schema, form)
+    table = parse_rows(b"".join(rows), schema, form)
+    if table is not None:
+        yield table
+    elif len(rows) == 1:
+        yield _dead_letter(rows[0], schema, form)
+    else:
+        half = len(rows) // 2
+        yield from separate_rejected(rows[:half], schema, form)
+        yield from separate_rejected(rows[half:], schema, form)
 
 
 def checked_parts(
@@ -94,14 +98,6 @@ def split_rows(text: Buffer) -> list[bytes]:
             rows.append(bytes(text[begin:end]))
             begin, quotes = end, 0
     return rows
-
-
-def _table(text: Buffer, schema: Schema, form: TextForm) -> pa.Table:
-    table = _read_csv(text, schema.names, schema)
-    columns = [
-        converted(column.combine_chunks(), field, form) for column, field in zip(table.columns, schema, strict=True)
-    ]
-    return pa.Table.from_arrays(columns, schema=schema.arrow)
 
 
 def _dead_letter(row: bytes, schema: Schema, form: TextForm) -> DeadLetter:

@@ -157,7 +157,7 @@ class Selection:
         estimated_bytes: the estimate of a dry run; None without one.
         declined: why workers have to read the rows even if the query can run; empty if nothing prevents it.
         required: the error if the query cannot run, with `{blocker}` for the reason; empty unless the user requires it.
-        is_sure: every row that it returns lies in the interval.
+        is_bounded_by_interval: every row that it returns lies in the interval.
     """
 
     sql: str
@@ -169,7 +169,7 @@ class Selection:
     estimated_bytes: int | None = None
     declined: str = ""
     required: str = ""
-    is_sure: bool = False
+    is_bounded_by_interval: bool = False
 
 
 @dataclass(frozen=True)

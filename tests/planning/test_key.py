@@ -10,22 +10,13 @@ from sync_pipeline.planning.key import ChosenKey, choose_key
 from sync_pipeline.schema import Field, Schema
 from sync_pipeline.sources.source import SourceDescription
 from sync_pipeline.transforms.batches import read_schema
+from tests.parameter_sets import MONGODB
 
 SEEN = Schema((Field("_id", "STRING"), Field("n", "JSON")))
 
 
 def config(transformation: str = "{}", **parameters: str) -> SyncConfig:
-    values = {
-        "data_source": "mongodb",
-        "mongodb_host": "h",
-        "mongodb_database": "d",
-        "mongodb_collection": "c",
-        "destination_bigquery_project": "some-project",
-        "destination_bigquery_dataset": "d",
-        "destination_bigquery_table": "t",
-        "transformation_config": transformation,
-    }
-    return SyncConfig.from_parameters(values | parameters)
+    return SyncConfig.from_parameters(MONGODB | {"transformation_config": transformation} | parameters)
 
 
 def chosen(config: SyncConfig) -> ChosenKey:

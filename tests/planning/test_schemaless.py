@@ -8,6 +8,7 @@ from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.planning.schemaless import schemaless_schema
 from sync_pipeline.schema import REPEATED, Field, Schema
 from sync_pipeline.sources.source import SourceDescription
+from tests.parameter_sets import MONGODB
 
 SEEN = Schema((Field("_id", "STRING"), Field("n", "JSON")))
 EXISTING = Schema(
@@ -23,17 +24,7 @@ EXISTING = Schema(
 
 
 def config(transformation: str = "{}", **parameters: str) -> SyncConfig:
-    values = {
-        "data_source": "mongodb",
-        "mongodb_host": "h",
-        "mongodb_database": "d",
-        "mongodb_collection": "c",
-        "destination_bigquery_project": "some-project",
-        "destination_bigquery_dataset": "d",
-        "destination_bigquery_table": "t",
-        "transformation_config": transformation,
-    }
-    return SyncConfig.from_parameters(values | parameters)
+    return SyncConfig.from_parameters(MONGODB | {"transformation_config": transformation} | parameters)
 
 
 def description(schema: Schema) -> SourceDescription:

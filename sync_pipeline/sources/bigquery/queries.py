@@ -49,9 +49,7 @@ def rows_sql(relation: str, schema: Schema, names: Collection[str], where: Filte
 
     `relation` is the relation for FROM: a quoted table, or a subquery.
     """
-    alias = "q"
-    while schema.find(alias):
-        alias += "_"
+    alias = schema.free_name("q")
     columns = ", ".join(f"{alias}.{quoted(name)}" for name in names)
     condition = where.condition(alias)
     return f"SELECT {columns}\nFROM {relation} AS {alias}" + (f"\nWHERE {condition}" if condition else "")

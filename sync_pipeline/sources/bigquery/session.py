@@ -13,13 +13,13 @@ from sync_pipeline.bigquery_api.required_filter import required_filter_column
 from sync_pipeline.parameters.config import SmartSyncConfig, SyncConfig
 from sync_pipeline.schema import REQUIRED, Schema
 from sync_pipeline.smart_sync.interval import EARLIEST, SyncInterval, timestamp_text, zone_without_effect
-from sync_pipeline.smart_sync.placeholders import fill_placeholders, has_placeholders, query_at
 from sync_pipeline.smart_sync.wall_clock import ZONE_GIVEN, WallClock
 from sync_pipeline.sources.bigquery.clock import read_clock
 from sync_pipeline.sources.bigquery.config import QUERY_METHOD, STORAGE_METHOD, BigquerySourceConfig
 from sync_pipeline.sources.bigquery.queries import Filter, rows_sql
 from sync_pipeline.sources.bigquery.relation import Relation, dry_run, in_brackets, query_relation, table_relation
 from sync_pipeline.sources.bigquery.storage_read import MAX_STREAMS, SERVICE_COLUMNS, BigqueryRead, session_limit
+from sync_pipeline.sources.interval_query import IntervalQuery
 from sync_pipeline.sources.source import ReadPlan, Selection, SourceClock, SourceDescription
 from sync_pipeline.transforms.in_sql import all_checks, is_plain, reading_sql
 
@@ -33,7 +33,7 @@ class BigquerySession:
     """A client for planning. Its jobs run in the client's project.
 
     Attributes:
-        query: the user's SELECT with placeholders; None for a table.
+        query: the user's SELECT; None for a table.
         relation: the relation to read, described when the clock was read.
     """
 
@@ -41,7 +41,7 @@ class BigquerySession:
     source: BigquerySourceConfig
     client: bigquery.Client
     clock: SourceClock
-    query: str | None
+    query: IntervalQuery | None
     relation: Relation
 
     def describe(self, interval: SyncInterval | None) -> SourceDescription:  # noqa: ARG002 - the same for every one
@@ -64,7 +64,7 @@ class BigquerySession:
             estimated_bytes=estimated,
             declined=_DECLINED if self.source.read == STORAGE_METHOD else "",
             required=_REQUIRED if self.source.read == QUERY_METHOD else "",
-            is_sure=where.interval is not None,
+            is_bounded_by_interval=where.interval is not None,
         )
         read = self._read(relation, selection, schema, where)
         count = self.config.num_partitions
@@ -82,14 +82,14 @@ class BigquerySession:
 
     @property
     def _fills_placeholders(self) -> bool:
-        return has_placeholders(self.query or "")
+        return self.query is not None and self.query.fills_placeholders
 
     def _relation_of(self, interval: SyncInterval | None) -> Relation:
         """Return the relation with the query's placeholders filled."""
         if self.query is None or interval is None:
             return self.relation
         start = timestamp_text(EARLIEST) if interval.is_everything else None
-        return replace(self.relation, sql=in_brackets(fill_placeholders(self.query, interval, start)))
+        return replace(self.relation, sql=in_brackets(self.query.of(interval, start)))
 
     def _filter(self, interval: SyncInterval | None) -> Filter:
         table = self.relation.table
@@ -164,7 +164,7 @@ class BigquerySession:
 
 
 def begin_session(
-    config: SyncConfig, source: BigquerySourceConfig, query: str | None, client: bigquery.Client
+    config: SyncConfig, source: BigquerySourceConfig, query: IntervalQuery | None, client: bigquery.Client
 ) -> BigquerySession:
     """Read BigQuery's clock and describe the relation, which determines whether timestamps have a time zone.
 
@@ -181,10 +181,8 @@ def begin_session(
         max_hold=smart_sync.max_hold if smart_sync else timedelta(),
         looks_at_jobs=smart_sync is not None,
     )
-    if query is None:
-        relation = table_relation(client, source)
-    else:
-        relation = query_relation(client, source, query_at(query, clock.now) if smart_sync else query)
+    text = query.at(clock.now) if query is not None else None
+    relation = table_relation(client, source) if text is None else query_relation(client, source, text)
     if smart_sync is None:
         return BigquerySession(config, source, client, clock, query, relation)
     wall_clock, zone_risks = _wall_clock(smart_sync, relation)

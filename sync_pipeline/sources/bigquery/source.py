@@ -14,6 +14,7 @@ from sync_pipeline.sources.bigquery.config import BigquerySourceConfig
 from sync_pipeline.sources.bigquery.query_text import single_statement
 from sync_pipeline.sources.bigquery.session import BigquerySession, begin_session
 from sync_pipeline.sources.bigquery.storage_read import ReadFromBigquery, StreamReader
+from sync_pipeline.sources.interval_query import IntervalQuery
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,9 @@ class BigquerySource:
     def connect(self) -> Iterator[BigquerySession]:
         """Open a client for planning. Raises SourceError or SchemaError."""
         text = self.connection.query
-        query = single_statement(text, "source_bigquery_query") if text else None
+        query = None
+        if text:
+            query = IntervalQuery(single_statement(text, "source_bigquery_query"), self.config.smart_sync)
         # The project of the source's jobs and sessions: the job's account may have only read access to the table.
         project = self.connection.project if query else self.config.destination.project
         yield begin_session(self.config, self.connection, query, open_source_client(project))

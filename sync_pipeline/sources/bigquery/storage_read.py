@@ -36,8 +36,8 @@ from sync_pipeline.sources.bigquery.client import (
 )
 from sync_pipeline.sources.reading import ReadRows, dead_letter
 from sync_pipeline.sources.source import DeadLetter, ReadSplit, Selection, SplitReader
-from sync_pipeline.transforms.in_sql import Check, failed_checks
 from sync_pipeline.transforms.rejected_values import null_value
+from sync_pipeline.transforms.sql_conversions import Check, failed_checks
 
 _LOGGER = logging.getLogger(__name__)
 

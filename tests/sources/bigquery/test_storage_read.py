@@ -9,7 +9,7 @@ import pytest
 from sync_pipeline.schema import RANGE, REPEATED, REQUIRED, STRUCT, Field, Schema
 from sync_pipeline.sources.bigquery.storage_read import SERVICE_COLUMNS, as_arrow_type, checked_parts, session_limit
 from sync_pipeline.sources.source import DeadLetter
-from sync_pipeline.transforms.in_sql import Check
+from sync_pipeline.transforms.sql_conversions import Check
 
 CHECKS = (Check("id", "…", "id is NULL"), Check("n", "…", "n does not fit"))
 SCHEMA = Schema((Field("id", "INT64"), Field("n", "NUMERIC")))
