@@ -1,0 +1,55 @@
+"""The interface of a source's catalog: all tables of a source in a few requests, to plan many of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from sync_pipeline.parameters.config import SyncConfig
+from sync_pipeline.parameters.source_tables import CatalogTable, TableName
+from sync_pipeline.sources.source import SourceSession
+
+
+class Wanted(Protocol):
+    """Tells which tables a run may choose, so that a catalog describes no others."""
+
+    def may_choose(self, name: TableName) -> bool: ...
+
+
+class SourceCatalog(Protocol):
+    """A connected source and its tables.
+
+    The source's clock is read when the catalog is opened, before any row.
+    """
+
+    @property
+    def tables(self) -> Sequence[CatalogTable]:
+        """The tables that may be chosen, in the order of their names."""
+
+    def session(self, table: CatalogTable, config: SyncConfig) -> SourceSession:
+        """Return the session that plans one table, over the catalog's own connection.
+
+        The number of requests of its methods does not grow with the number of tables, except for tables that are large
+        enough to be split. Threads may use the sessions of different tables at once.
+
+        Args:
+            table: one of `tables`.
+            config: the table's configuration; `config.source` names the same server and this table.
+        """
+
+
+class OpenCatalog(Protocol):
+    """`open_catalog` of a source's module `source`."""
+
+    def __call__(self, server: Any, max_retries: int, wanted: Wanted) -> AbstractContextManager[SourceCatalog]:
+        """Connect, read the clock and the catalog.
+
+        Args:
+            server: the source's own configuration (`RunConfig.source`), without a table.
+            max_retries: how often connecting is tried again.
+
+        Raises:
+            ConfigError: a parameter, or what it names, is wrong.
+            SourceError: the source cannot be reached or rejects a request.
+        """
