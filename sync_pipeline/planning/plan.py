@@ -13,7 +13,7 @@ from datetime import datetime
 from sync_pipeline.auto_schema.layout import TableLayout
 from sync_pipeline.auto_schema.partitions import MAX_PARTITIONS_PER_JOB, MAX_PARTITIONS_PER_TABLE
 from sync_pipeline.auto_schema.table_options import TableOptions
-from sync_pipeline.errors import ConfigError
+from sync_pipeline.errors import ConfigError, SyncError
 from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.parameters.transformation_config import TransformationConfig
 from sync_pipeline.planning.dead_letter_table import DeadLetterTable
@@ -231,11 +231,24 @@ class TableSync:
 
 
 @dataclass(frozen=True)
+class FailedTable:
+    """A table that could not be planned. The run syncs the others, and then fails with the error.
+
+    Attributes:
+        name: the name of the table at the source.
+    """
+
+    name: str
+    error: SyncError
+
+
+@dataclass(frozen=True)
 class RunPlan:
     """The plan of a run, decided at launch.
 
     Attributes:
         tables: at least one; the number of each is its index.
+        failed: the tables that could not be planned; empty for a run of one table, which then has no plan.
 
     Raises:
         ConfigError: two tables have the same destination.
@@ -243,6 +256,7 @@ class RunPlan:
 
     run: Run
     tables: tuple[TableSync, ...]
+    failed: tuple[FailedTable, ...] = ()
 
     def __post_init__(self) -> None:
         if [table.number for table in self.tables] != list(range(len(self.tables))):
