@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from sync_pipeline.parameters.declaration import SourceDeclaration, declared
 from sync_pipeline.parameters.parameter import Group, Parameter, ParameterValues, Requirement, ignored
 from sync_pipeline.parameters.rows import DESTINATION
-from sync_pipeline.parameters.table import PARAMETERS
+from sync_pipeline.parameters.table import BY_NAME, PARAMETERS
 from sync_pipeline.parameters.transformation_config import TransformationConfig
 from sync_pipeline.smart_sync.placeholder_columns import is_readable, mismatch
 from sync_pipeline.smart_sync.placeholders import PLACEHOLDERS
@@ -65,6 +65,10 @@ def contradictions(values: ParameterValues) -> Iterator[str]:
             "table; use CREATE_IF_NEEDED"
         )
     if source is not None:
+        if source.tables is not None:
+            for query in values.given_of(*source.tables.queries):
+                if source.tables.parameter in values.given:
+                    yield f"{source.tables.parameter} and {query} are both given: omit one of them"
         yield from source.checks(values)
         yield from _placeholder_problems(values, source)
 
@@ -129,7 +133,10 @@ def _applies(requirement: Requirement, values: ParameterValues) -> bool:
     return (
         all(_text(values[name]) in allowed for name, allowed in requirement.when)
         and all(name in values.given for name in requirement.given)
-        and not any(name in values.given or name in values.malformed for name in requirement.unless)
+        and not any(
+            name in values.malformed or (name in values.given and BY_NAME[name].is_for(values["data_source"]))
+            for name in requirement.unless
+        )
     )
 
 

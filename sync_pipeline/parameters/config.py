@@ -11,6 +11,7 @@ from sync_pipeline.errors import ConfigError
 from sync_pipeline.parameters import checks
 from sync_pipeline.parameters.declaration import declared
 from sync_pipeline.parameters.identifiers import SourceTable, TableId
+from sync_pipeline.parameters.one_table import for_one_table
 from sync_pipeline.parameters.parameter import ParameterValues
 from sync_pipeline.parameters.parsing import read_values
 from sync_pipeline.parameters.secrets import Secret
@@ -112,7 +113,7 @@ class SyncConfig:
 
     @classmethod
     def from_parameters(cls, parameters: Mapping[str, str]) -> SyncConfig:
-        """Return the configuration from the template's parameters, given as texts by name.
+        """Return the configuration of one table or query from the template's parameters, given as texts by name.
 
         An empty text means that the parameter is not given. Fills in defaults.
 
@@ -121,6 +122,8 @@ class SyncConfig:
                 remedy.
         """
         values, problems = read_values(parameters)
+        values, found = for_one_table(values)
+        problems += found
         problems += checks.missing(values)
         problems += checks.contradictions(values)
         transformation = TransformationConfig()

@@ -12,12 +12,30 @@ from dataclasses import dataclass
 from typing import Any
 
 from sync_pipeline.parameters.parameter import Group, Parameter, ParameterValues
+from sync_pipeline.parameters.table_patterns import TableSyntax
 from sync_pipeline.registry import SOURCES
 from sync_pipeline.smart_sync.placeholder_columns import Comparisons
 
 
 def _nothing(_: ParameterValues) -> Iterator[str]:
     return iter(())
+
+
+@dataclass(frozen=True)
+class SourceTables:
+    """The parameter that names a source's tables.
+
+    Attributes:
+        parameter: of type TABLES, read by `syntax`.
+        queries: the parameters that give a query instead of a table.
+        always_by_catalog: whether even a single name is looked up in the source's catalog (`open_catalog`). Otherwise
+            the source reads it without.
+    """
+
+    parameter: str
+    syntax: TableSyntax
+    queries: tuple[str, ...] = ()
+    always_by_catalog: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +48,8 @@ class SourceDeclaration:
             `parameters.rows`, and each source lists it.
         group: the source's heading; empty for `label`.
         group_after: the heading of shared parameters that the source's heading follows.
-        read_config: returns the source's own configuration (`SyncConfig.source`) from the parameters' values. Workers
-            receive it by pickle.
+        read_config: returns the source's own configuration (`SyncConfig.source`) from the parameters' values. The value
+            of `tables.parameter` is the `TableName` to read, or None. Workers receive it by pickle.
         checks: yields sentences about contradictory combinations.
         warnings: yields sentences about parameters that have no effect or are unwise.
         query: the parameter of the query; empty if the source has none, so that placeholders cannot be used.
@@ -40,6 +58,7 @@ class SourceDeclaration:
         timestamp_column: returns the column name for `smart_sync_timestamp_column`.
         has_own_key: whether Smart Sync merges the rows by a key of the source if no primary_key is given.
         too_many_columns: the remedy for too many columns, besides excluding some.
+        tables: how to name tables; None if the source reads only queries.
     """
 
     label: str
@@ -55,6 +74,7 @@ class SourceDeclaration:
     timestamp_column: Callable[[str], str] = str
     has_own_key: bool = False
     too_many_columns: str = ""
+    tables: SourceTables | None = None
 
     @property
     def heading(self) -> str:

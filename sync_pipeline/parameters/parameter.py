@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -28,6 +28,7 @@ class ParameterType(StrEnum):
     COLUMN = "Column"
     COLUMNS = "List of columns"
     SOURCE_TABLE = "Table of the source"
+    TABLES = "Tables of the source"
 
 
 class Group(StrEnum):
@@ -56,7 +57,7 @@ class Requirement:
     def __str__(self) -> str:
         clauses = [f"{name} is {' or '.join(values)}" for name, values in self.when]
         clauses += [f"{name} is given" for name in self.given]
-        return " and ".join(clauses) + "".join(f", unless {name} is given" for name in self.unless)
+        return " and ".join(clauses) + (f", unless {' or '.join(self.unless)} is given" if self.unless else "")
 
 
 ALWAYS = Requirement()
@@ -87,6 +88,7 @@ class Parameter:
             table adds the condition that the run reads the source.
         read: a custom reader for the text; raises ValueError with the problem.
         sources: the values of `data_source` that use it, empty for all. The table fills this in.
+        by_table: whether the tables of one run may have different values, in `tables_file`.
     """
 
     name: str
@@ -104,13 +106,15 @@ class Parameter:
     required: tuple[Requirement, ...] = ()
     read: Callable[[str], Any] | None = None
     sources: tuple[str, ...] = ()
+    by_table: bool = False
 
     @property
     def required_text(self) -> str:
         """`Yes`, `No`, or the cases in which the parameter is required."""
         if ALWAYS in self.required:
             return "Yes"
-        return "; or ".join(f"when {requirement}" for requirement in self.required) or "No"
+        texts = (str(requirement) for requirement in self.required)
+        return "; or ".join(text[2:] if text.startswith(", ") else f"when {text}" for text in texts) or "No"
 
     def is_for(self, source: str | None) -> bool:
         """Whether a run that reads `source` uses it."""
@@ -133,6 +137,11 @@ class ParameterValues:
 
     def __getitem__(self, name: str) -> Any:
         return self.values[name]
+
+    def with_value(self, name: str, value: Any, *, malformed: bool = False) -> ParameterValues:
+        """Return these values with another for one name."""
+        names = self.malformed | {name} if malformed else self.malformed
+        return replace(self, values={**self.values, name: value}, malformed=names)
 
     def given_of(self, *names: str) -> list[str]:
         """Return the given parameters among `names`, in order."""

@@ -8,6 +8,7 @@ import zoneinfo
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from sync_pipeline.parameters.destination_names import check_destination
 from sync_pipeline.parameters.hosts import check_instance, holds_password, parse_host, without_passwords
 from sync_pipeline.parameters.identifiers import (
     TableId,
@@ -21,6 +22,7 @@ from sync_pipeline.parameters.identifiers import (
 from sync_pipeline.parameters.parameter import Parameter, ParameterType, ParameterValues
 from sync_pipeline.parameters.secrets import NAME_FORM, REGIONAL_NAME_FORM, Secret, looks_like_a_name
 from sync_pipeline.parameters.table import BY_NAME, PARAMETERS
+from sync_pipeline.parameters.table_patterns import TableSyntax
 from sync_pipeline.suggestions import did_you_mean
 
 _MAX_SHOWN = 100
@@ -229,11 +231,12 @@ READERS: Mapping[ParameterType, Callable[[Parameter, str], Any]] = {
     ParameterType.JSON: _read_json,
     ParameterType.PROJECT: _checked(check_project),
     ParameterType.DATASET: _checked(check_dataset),
-    ParameterType.TABLE: _checked(check_table),
+    ParameterType.TABLE: _checked(check_destination),
     ParameterType.COLUMN: _checked(check_column),
     ParameterType.COLUMNS: _read_columns,
     ParameterType.TABLE_ID: _read_table_id,
     ParameterType.TIME_ZONE: _read_time_zone,
     ParameterType.KMS_KEY: _checked(check_kms_key),
     ParameterType.SOURCE_TABLE: lambda _, text: parse_source_table(text),
+    ParameterType.TABLES: lambda _, text: TableSyntax().parse(text),
 }

@@ -5,7 +5,7 @@ Names and defaults are a contract with every user of the template.
 
 from __future__ import annotations
 
-from sync_pipeline.parameters.parameter import ALWAYS, Group, Parameter, ParameterType
+from sync_pipeline.parameters.parameter import ALWAYS, Group, Parameter, ParameterType, when
 from sync_pipeline.registry import SOURCES
 
 # Sentences for help texts, also of the sources' parameters.
@@ -14,6 +14,10 @@ VERSION_NAME = (
     "Give the name of a secret in Secret Manager, projects/PROJECT/secrets/SECRET/versions/VERSION, or, outside "
     "Dataflow, env:VARIABLE. The secret itself works too, but is then stored with the launch request."
 )
+
+TABLE_LIST = "as names separated by commas: * stands for any characters, ? for one, and ! excludes."
+# The parameter that gives settings by table, and may name the tables.
+TABLES_FILE = "tables_file"
 
 # The parameters that together name the destination table.
 DESTINATION = ("destination_bigquery_project", "destination_bigquery_dataset", "destination_bigquery_table")
@@ -50,11 +54,22 @@ SHARED_PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "destination_bigquery_table",
         "Destination table",
-        "BigQuery table to write to.",
+        "BigQuery table to write to. {schema} and {table} stand for the names of the source's table; without it the "
+        "name is {table}.",
         ParameterType.TABLE,
         Group.CORE,
         example="organizations",
-        required=(ALWAYS,),
+        required=(when(TABLES_FILE),),
+        by_table=True,
+    ),
+    Parameter(
+        TABLES_FILE,
+        "Tables file",
+        "YAML file with settings by table: gs://BUCKET/OBJECT, or outside Dataflow a path. It names the tables, "
+        "unless another parameter does.",
+        ParameterType.TEXT,
+        Group.CORE,
+        example="gs://my-bucket/tables.yaml",
     ),
     Parameter(
         "enable_smart_sync",
@@ -64,6 +79,7 @@ SHARED_PARAMETERS: tuple[Parameter, ...] = (
         Group.SMART_SYNC,
         example="true",
         default="false",
+        by_table=True,
     ),
     Parameter(
         "smart_sync_timestamp_column",
@@ -73,6 +89,7 @@ SHARED_PARAMETERS: tuple[Parameter, ...] = (
         Group.SMART_SYNC,
         example="last_modified",
         default="updated_at",
+        by_table=True,
     ),
     Parameter(
         "sync_all_on_empty_table",
@@ -82,6 +99,7 @@ SHARED_PARAMETERS: tuple[Parameter, ...] = (
         Group.SMART_SYNC,
         example="true",
         default="true",
+        by_table=True,
     ),
     Parameter(
         "fallback_days",
@@ -93,6 +111,7 @@ SHARED_PARAMETERS: tuple[Parameter, ...] = (
         default="1",
         minimum=1,
         maximum=36500,
+        by_table=True,
     ),
     Parameter(
         "smart_sync_lookback_seconds",
@@ -104,6 +123,7 @@ SHARED_PARAMETERS: tuple[Parameter, ...] = (
         default="0",
         minimum=0,
         maximum=31_536_000,
+        by_table=True,
     ),
     Parameter(
         "smart_sync_settle_seconds",
@@ -115,6 +135,7 @@ SHARED_PARAMETERS: tuple[Parameter, ...] = (
         default="1",
         minimum=0,
         maximum=86_400,
+        by_table=True,
     ),
     Parameter(
         "smart_sync_max_hold_seconds",
@@ -127,6 +148,7 @@ SHARED_PARAMETERS: tuple[Parameter, ...] = (
         default="3600",
         minimum=0,
         maximum=604_800,
+        by_table=True,
     ),
     Parameter(
         "smart_sync_null_timestamps",
@@ -137,6 +159,7 @@ SHARED_PARAMETERS: tuple[Parameter, ...] = (
         example="include",
         default="exclude",
         choices=("exclude", "include"),
+        by_table=True,
     ),
     Parameter(
         "smart_sync_time_zone",
@@ -146,6 +169,7 @@ SHARED_PARAMETERS: tuple[Parameter, ...] = (
         ParameterType.TIME_ZONE,
         Group.SMART_SYNC,
         example="America/New_York",
+        by_table=True,
     ),
     Parameter(
         "enable_auto_schema",
@@ -155,6 +179,7 @@ SHARED_PARAMETERS: tuple[Parameter, ...] = (
         Group.AUTO_SCHEMA,
         example="true",
         default="false",
+        by_table=True,
     ),
     Parameter(
         "partition_field",
@@ -164,6 +189,7 @@ SHARED_PARAMETERS: tuple[Parameter, ...] = (
         Group.AUTO_SCHEMA,
         example="created_at",
         default="updated_at",
+        by_table=True,
     ),
     Parameter(
         "partition_granularity",
@@ -174,6 +200,7 @@ SHARED_PARAMETERS: tuple[Parameter, ...] = (
         example="MONTH",
         default="DAY",
         choices=("HOUR", "DAY", "MONTH", "YEAR"),
+        by_table=True,
     ),
     Parameter(
         "clustering_fields",
@@ -183,6 +210,7 @@ SHARED_PARAMETERS: tuple[Parameter, ...] = (
         Group.AUTO_SCHEMA,
         example="id,status",
         maximum=4,
+        by_table=True,
     ),
     Parameter(
         "delete_existing_table",
@@ -192,6 +220,7 @@ SHARED_PARAMETERS: tuple[Parameter, ...] = (
         Group.AUTO_SCHEMA,
         example="false",
         default="false",
+        by_table=True,
     ),
     Parameter(
         "transformation_config",
@@ -201,6 +230,7 @@ SHARED_PARAMETERS: tuple[Parameter, ...] = (
         ParameterType.JSON,
         Group.ADDITIONAL,
         example='{"field_mappings": {"old_name": "new_name"}}',
+        by_table=True,
     ),
     Parameter(
         "hash_key",
@@ -222,6 +252,7 @@ SHARED_PARAMETERS: tuple[Parameter, ...] = (
         example="id",
         # https://cloud.google.com/bigquery/docs/primary-foreign-keys
         maximum=16,
+        by_table=True,
     ),
     Parameter(
         "schema_evolution",
@@ -233,6 +264,7 @@ SHARED_PARAMETERS: tuple[Parameter, ...] = (
         example="add",
         default="fail",
         choices=("fail", "add", "ignore"),
+        by_table=True,
     ),
     Parameter(
         "dead_letter_table",
@@ -241,6 +273,7 @@ SHARED_PARAMETERS: tuple[Parameter, ...] = (
         ParameterType.TABLE_ID,
         Group.ADDITIONAL,
         example="my-analytics-project.production_data.organizations_dead_letters",
+        by_table=True,
     ),
     Parameter(
         "dead_letter_expiration_days",
@@ -251,6 +284,7 @@ SHARED_PARAMETERS: tuple[Parameter, ...] = (
         example="30",
         minimum=1,
         maximum=10_000,
+        by_table=True,
     ),
     Parameter(
         "staging_dataset",
@@ -279,6 +313,7 @@ SHARED_PARAMETERS: tuple[Parameter, ...] = (
         example="WRITE_TRUNCATE",
         default="WRITE_APPEND",
         choices=("WRITE_APPEND", "WRITE_TRUNCATE"),
+        by_table=True,
     ),
     Parameter(
         "create_disposition",
@@ -289,6 +324,7 @@ SHARED_PARAMETERS: tuple[Parameter, ...] = (
         example="CREATE_NEVER",
         default="CREATE_IF_NEEDED",
         choices=("CREATE_IF_NEEDED", "CREATE_NEVER"),
+        by_table=True,
     ),
     Parameter(
         "batch_size",
@@ -300,6 +336,7 @@ SHARED_PARAMETERS: tuple[Parameter, ...] = (
         default="1000",
         minimum=1,
         maximum=1_000_000,
+        by_table=True,
     ),
     Parameter(
         "num_partitions",
@@ -310,6 +347,18 @@ SHARED_PARAMETERS: tuple[Parameter, ...] = (
         example="8",
         minimum=1,
         maximum=1000,
+        by_table=True,
+    ),
+    Parameter(
+        "max_source_connections",
+        "Connections to the source",
+        "Maximum number of connections that the workers open at once to read several tables.",
+        ParameterType.INTEGER,
+        Group.ADDITIONAL,
+        example="16",
+        default="8",
+        minimum=1,
+        maximum=100,
     ),
     Parameter(
         "max_retries",

@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from sync_pipeline.parameters.declaration import SourceDeclaration, declarations
 from sync_pipeline.parameters.parameter import Group, Parameter
-from sync_pipeline.parameters.rows import SHARED_PARAMETERS
+from sync_pipeline.parameters.rows import DESTINATION, SHARED_PARAMETERS
 
 
 def headings(sources: Mapping[str, SourceDeclaration]) -> Iterator[str]:
@@ -27,13 +27,21 @@ def whole_table(shared: Sequence[Parameter], sources: Mapping[str, SourceDeclara
     owned = _owned(sources)
     if taken := owned.keys() & {row.name for row in shared}:
         raise ValueError(f"{', '.join(sorted(taken))} is declared by a source, and is a shared parameter")
+    # Without a query, the destination's name follows from the source's table.
+    tables = tuple(source.tables.parameter for source in sources.values() if source.tables)
     for heading in headings(sources):
-        rows = [row for row in shared if row.group == heading]
+        rows = [
+            _unless_given(row, tables) if row.name == DESTINATION[-1] else row for row in shared if row.group == heading
+        ]
         for row in owned.values():
             if row.group == heading:
                 names = [known.name for known in rows]
                 rows.insert(names.index(row.after) + 1 if row.after else len(rows), row)
         yield from rows
+
+
+def _unless_given(row: Parameter, names: tuple[str, ...]) -> Parameter:
+    return replace(row, required=tuple(replace(case, unless=(*names, *case.unless)) for case in row.required))
 
 
 def _owned(sources: Mapping[str, SourceDeclaration]) -> dict[str, Parameter]:

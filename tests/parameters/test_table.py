@@ -48,6 +48,9 @@ PUBLISHED = {
     "max_retries": "3",
 }
 ADDED = {
+    "postgresql_table": None,
+    "tables_file": None,
+    "max_source_connections": "8",
     "postgresql_sslmode": "prefer",
     "postgresql_sslrootcert": None,
     "postgresql_instance": None,
@@ -108,7 +111,6 @@ def test_always_required() -> None:
         "data_source",
         "destination_bigquery_project",
         "destination_bigquery_dataset",
-        "destination_bigquery_table",
     ]
 
 
@@ -158,8 +160,9 @@ def test_every_type_has_a_reader_and_every_group_a_parameter() -> None:
         pytest.param("max_retries", "No", id="never"),
         pytest.param(
             "postgresql_query",
-            "when data_source is postgresql and enable_smart_sync is false; or when data_source is postgresql and "
-            "enable_smart_sync is true, unless postgresql_base_query is given",
+            "when data_source is postgresql and enable_smart_sync is false, unless postgresql_table or tables_file is "
+            "given; or when data_source is postgresql and enable_smart_sync is true, unless postgresql_base_query or "
+            "postgresql_table or tables_file is given",
             id="two cases",
         ),
         pytest.param(

@@ -5,11 +5,11 @@ Launch: `source.py`, `session.py` (clock, columns, pushdown and read). Workers: 
 
 from __future__ import annotations
 
-from sync_pipeline.parameters.declaration import SourceDeclaration
+from sync_pipeline.parameters.declaration import SourceDeclaration, SourceTables
 from sync_pipeline.smart_sync.placeholder_columns import in_sql
 from sync_pipeline.sources.bigquery.checks import contradictions
 from sync_pipeline.sources.bigquery.config import read_config
-from sync_pipeline.sources.bigquery.parameters import PARAMETERS
+from sync_pipeline.sources.bigquery.parameters import PARAMETERS, TABLE_SYNTAX
 
 SOURCE = SourceDeclaration(
     label="BigQuery",
@@ -19,4 +19,5 @@ SOURCE = SourceDeclaration(
     checks=contradictions,
     query="source_bigquery_query",
     comparisons=in_sql("bigquery"),
+    tables=SourceTables("source_bigquery_table", TABLE_SYNTAX, ("source_bigquery_query",)),
 )

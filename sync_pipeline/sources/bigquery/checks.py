@@ -13,8 +13,6 @@ _TABLE = ("source_bigquery_project", "source_bigquery_dataset", "source_bigquery
 def contradictions(values: ParameterValues) -> Iterator[str]:
     """Yield a sentence for each contradictory combination."""
     # A dataset with a query is allowed: it is the default for the query's unqualified names.
-    if {"source_bigquery_query", "source_bigquery_table"} <= values.given:
-        yield "source_bigquery_table and source_bigquery_query are both given: omit one of them"
-    is_same = [values[name] for name in _TABLE] == [values[name] for name in DESTINATION]
+    is_same = [str(values[name]) for name in _TABLE] == [str(values[name]) for name in DESTINATION]
     if is_same and "source_bigquery_query" not in values.given:
         yield "source_bigquery_table is the destination table itself: name another"

@@ -31,10 +31,11 @@ class BigquerySourceConfig:
 
 def read_config(values: ParameterValues) -> BigquerySourceConfig:
     """Return the configuration of the source from the values of all parameters."""
+    table = values["source_bigquery_table"]
     return BigquerySourceConfig(
         project=values["source_bigquery_project"],
         dataset=values["source_bigquery_dataset"],
-        table=values["source_bigquery_table"],
+        table=table.name if table else None,
         query=values["source_bigquery_query"],
         read=values["source_bigquery_read"],
         maximum_bytes_billed=values["maximum_bytes_billed"],

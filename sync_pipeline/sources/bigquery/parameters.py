@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import re
+
 from sync_pipeline.parameters.identifiers import check_table
 from sync_pipeline.parameters.parameter import ALWAYS, Parameter, ParameterType, when
+from sync_pipeline.parameters.rows import TABLE_LIST, TABLES_FILE
+from sync_pipeline.parameters.table_patterns import TablePatterns, TableSyntax
 from sync_pipeline.sources.bigquery.config import AUTO_METHOD, QUERY_METHOD, STORAGE_METHOD
 
+TABLE_SYNTAX = TableSyntax()
 
-def _read_table(text: str) -> str:
-    reason = check_table(text)
-    if reason is None:
-        return text
-    if "*" in text:
-        raise ValueError(f"{reason}: use source_bigquery_query=SELECT * FROM `project.dataset.{text}` instead")
-    if "$" in text:
-        raise ValueError(f"{reason}: use source_bigquery_query with a condition on the partition column instead")
-    raise ValueError(reason)
+
+def _read_tables(text: str) -> TablePatterns:
+    patterns = TABLE_SYNTAX.parse(text)
+    for pattern in patterns.patterns:
+        name = pattern.literal.name if pattern.literal else re.sub("[*?]", "", pattern.text.lstrip("! "))
+        reason = check_table(name)
+        if reason is not None and "$" in name:
+            raise ValueError(f"{reason}: use source_bigquery_query with a condition on the partition column instead")
+        if reason is not None:
+            raise ValueError(reason)
+    return patterns
 
 
 PARAMETERS = (
@@ -30,7 +37,7 @@ PARAMETERS = (
     Parameter(
         "source_bigquery_dataset",
         "Source dataset",
-        "Dataset of the source table.",
+        "Dataset of the source tables.",
         ParameterType.DATASET,
         example="raw_data",
         required=(when("source_bigquery_query"),),
@@ -38,11 +45,12 @@ PARAMETERS = (
     Parameter(
         "source_bigquery_table",
         "Source table",
-        "BigQuery table to read.",
-        ParameterType.TABLE,
+        f"BigQuery tables to sync, {TABLE_LIST}",
+        ParameterType.TABLES,
         example="user_events",
-        required=(when("source_bigquery_query"),),
-        read=_read_table,
+        required=(when("source_bigquery_query", TABLES_FILE),),
+        read=_read_tables,
+        by_table=True,
     ),
     Parameter(
         "source_bigquery_query",
@@ -50,6 +58,7 @@ PARAMETERS = (
         "GoogleSQL query to sync instead of a table.",
         ParameterType.TEXT,
         example="SELECT * FROM `project.dataset.table` WHERE DATE(created_at) = CURRENT_DATE()",
+        by_table=True,
     ),
     Parameter(
         "source_bigquery_read",
@@ -60,6 +69,7 @@ PARAMETERS = (
         example=STORAGE_METHOD,
         default=AUTO_METHOD,
         choices=(AUTO_METHOD, STORAGE_METHOD, QUERY_METHOD),
+        by_table=True,
     ),
     Parameter(
         "maximum_bytes_billed",
@@ -69,5 +79,6 @@ PARAMETERS = (
         example="1000000000000",
         minimum=1,
         maximum=10**15,
+        by_table=True,
     ),
 )

@@ -5,11 +5,11 @@ Launch: `source.py`, `session.py` (clock, inferred columns, splits). Workers: `r
 
 from __future__ import annotations
 
-from sync_pipeline.parameters.declaration import SourceDeclaration
+from sync_pipeline.parameters.declaration import SourceDeclaration, SourceTables
 from sync_pipeline.sources.mongodb.checks import comparisons, contradictions, warnings
 from sync_pipeline.sources.mongodb.column_names import column_name
 from sync_pipeline.sources.mongodb.config import read_config
-from sync_pipeline.sources.mongodb.parameters import PARAMETERS
+from sync_pipeline.sources.mongodb.parameters import COLLECTION_SYNTAX, PARAMETERS
 
 SOURCE = SourceDeclaration(
     label="MongoDB",
@@ -22,4 +22,5 @@ SOURCE = SourceDeclaration(
     timestamp_column=column_name,
     has_own_key=True,
     too_many_columns="load whole documents into one column with mongodb_document_mode=true",
+    tables=SourceTables("mongodb_collection", COLLECTION_SYNTAX),
 )

@@ -36,11 +36,12 @@ class MongodbConfig:
 
 def read_config(values: ParameterValues) -> MongodbConfig:
     """Return the configuration of the source from the values of all parameters."""
+    collection = values["mongodb_collection"]
     return MongodbConfig(
         host=values["mongodb_host"],
         port=values["mongodb_port"],
         database=values["mongodb_database"],
-        collection=values["mongodb_collection"],
+        collection=collection.name if collection else "",
         username=values["mongodb_username"],
         password=values["mongodb_password"],
         connection_string=values["mongodb_connection_string"],

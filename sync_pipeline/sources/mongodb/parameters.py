@@ -6,7 +6,10 @@ from functools import partial
 
 from sync_pipeline.parameters.hosts import parse_host
 from sync_pipeline.parameters.parameter import ALWAYS, Parameter, ParameterType, when
-from sync_pipeline.parameters.rows import PEM_PLACES, VERSION_NAME
+from sync_pipeline.parameters.rows import PEM_PLACES, TABLE_LIST, TABLES_FILE, VERSION_NAME
+from sync_pipeline.parameters.table_patterns import TableSyntax
+
+COLLECTION_SYNTAX = TableSyntax()
 
 PARAMETERS = (
     Parameter(
@@ -44,10 +47,12 @@ PARAMETERS = (
     Parameter(
         "mongodb_collection",
         "MongoDB collection",
-        "Collection to read.",
-        ParameterType.TEXT,
+        f"Collections to sync, {TABLE_LIST} Names with a comma, * or ? are written in double quotes.",
+        ParameterType.TABLES,
         example="users",
-        required=(ALWAYS,),
+        required=(when(TABLES_FILE),),
+        read=COLLECTION_SYNTAX.parse,
+        by_table=True,
     ),
     Parameter(
         "mongodb_username",
@@ -105,6 +110,7 @@ PARAMETERS = (
         "Filter for the documents to read, in Extended JSON.",
         ParameterType.JSON,
         example='{"status": "active", "age": {"$gte": 18}}',
+        by_table=True,
     ),
     Parameter(
         "mongodb_projection",
@@ -112,6 +118,7 @@ PARAMETERS = (
         "Fields to read, as a MongoDB projection in Extended JSON.",
         ParameterType.JSON,
         example='{"name": 1, "email": 1, "status": 1}',
+        by_table=True,
     ),
     Parameter(
         "mongodb_schema_sample_size",
@@ -122,6 +129,7 @@ PARAMETERS = (
         example="10000",
         minimum=1,
         maximum=100_000_000,
+        by_table=True,
     ),
     Parameter(
         "mongodb_document_mode",
@@ -130,5 +138,6 @@ PARAMETERS = (
         ParameterType.BOOLEAN,
         example="true",
         default="false",
+        by_table=True,
     ),
 )

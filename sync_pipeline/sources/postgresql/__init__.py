@@ -5,12 +5,12 @@ Launch: `source.py`, `session.py` (clock, columns, splits). Workers: `copy_read.
 
 from __future__ import annotations
 
-from sync_pipeline.parameters.declaration import SourceDeclaration
+from sync_pipeline.parameters.declaration import SourceDeclaration, SourceTables
 from sync_pipeline.parameters.parameter import Group
 from sync_pipeline.smart_sync.placeholder_columns import in_sql
 from sync_pipeline.sources.postgresql.checks import contradictions
 from sync_pipeline.sources.postgresql.config import read_config
-from sync_pipeline.sources.postgresql.parameters import PARAMETERS
+from sync_pipeline.sources.postgresql.parameters import PARAMETERS, TABLE_SYNTAX
 
 SOURCE = SourceDeclaration(
     label="PostgreSQL",
@@ -21,4 +21,7 @@ SOURCE = SourceDeclaration(
     query="postgresql_query",
     base_query="postgresql_base_query",
     comparisons=in_sql("postgres"),
+    tables=SourceTables(
+        "postgresql_table", TABLE_SYNTAX, ("postgresql_query", "postgresql_base_query"), always_by_catalog=True
+    ),
 )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sync_pipeline.parameters.identifiers import SourceTable
 from sync_pipeline.parameters.parameter import ParameterValues
 from sync_pipeline.parameters.secrets import Secret
 
 
 @dataclass(frozen=True)
 class PostgresqlConfig:
-    """The server and the query: `base_query` with Smart Sync if given, else `query`.
+    """The server, and a table or a query: `base_query` with Smart Sync if given, else `query`.
 
     Attributes:
         host: None if `instance` is set.
@@ -19,6 +20,7 @@ class PostgresqlConfig:
         instance: the name of a Cloud SQL or AlloyDB instance.
         iam_login: whether a token of the job's service account is the password.
         require_auth: libpq's require_auth; None for any method.
+        table: the table to read, with its schema; None for a query.
     """
 
     host: str | None
@@ -36,6 +38,7 @@ class PostgresqlConfig:
     require_auth: str | None = None
     instance: str | None = None
     iam_login: bool = False
+    table: SourceTable | None = None
 
     @property
     def server(self) -> str:
@@ -45,6 +48,7 @@ class PostgresqlConfig:
 
 def read_config(values: ParameterValues) -> PostgresqlConfig:
     """Return the configuration of the source from the values of all parameters."""
+    table = values["postgresql_table"]
     return PostgresqlConfig(
         host=values["postgresql_host"],
         port=values["postgresql_port"],
@@ -60,5 +64,6 @@ def read_config(values: ParameterValues) -> PostgresqlConfig:
         sslkey=values["postgresql_sslkey"],
         instance=values["postgresql_instance"],
         iam_login=values["postgresql_iam_login"],
+        table=SourceTable(table.schema, table.name) if table else None,
         require_auth=None if values["postgresql_require_auth"] == "any" else values["postgresql_require_auth"],
     )

@@ -6,7 +6,10 @@ from functools import partial
 
 from sync_pipeline.parameters.hosts import parse_host
 from sync_pipeline.parameters.parameter import ALWAYS, Group, Parameter, ParameterType, when
-from sync_pipeline.parameters.rows import PEM_PLACES, VERSION_NAME
+from sync_pipeline.parameters.rows import PEM_PLACES, TABLE_LIST, TABLES_FILE, VERSION_NAME
+from sync_pipeline.parameters.table_patterns import TableSyntax
+
+TABLE_SYNTAX = TableSyntax(default_schema="public", folds_case=True)
 
 PARAMETERS = (
     Parameter(
@@ -77,15 +80,26 @@ PARAMETERS = (
         default="false",
     ),
     Parameter(
+        "postgresql_table",
+        "PostgreSQL tables",
+        f"Tables to sync, {TABLE_LIST} A name without a schema is in public. Write a name with capitals or spaces in "
+        'double quotes, public."Order Items".',
+        ParameterType.TABLES,
+        example="public.*,!public.audit_*",
+        read=TABLE_SYNTAX.parse,
+        by_table=True,
+    ),
+    Parameter(
         "postgresql_query",
         "PostgreSQL query",
-        "SELECT to sync. With Smart Sync, postgresql_base_query takes precedence if given.",
+        "SELECT to sync instead of tables. With Smart Sync, postgresql_base_query takes precedence if given.",
         ParameterType.TEXT,
         example="SELECT * FROM organizations WHERE active = true",
         required=(
-            when(enable_smart_sync="false"),
-            when("postgresql_base_query", enable_smart_sync="true"),
+            when("postgresql_table", TABLES_FILE, enable_smart_sync="false"),
+            when("postgresql_base_query", "postgresql_table", TABLES_FILE, enable_smart_sync="true"),
         ),
+        by_table=True,
     ),
     Parameter(
         "postgresql_sslmode",
@@ -139,7 +153,8 @@ PARAMETERS = (
         example="SELECT * FROM organizations "
         "WHERE updated_at > '{start_timestamp}' AND updated_at <= '{end_timestamp}' ORDER BY updated_at ASC",
         after="enable_smart_sync",
-        required=(when("postgresql_query", enable_smart_sync="true"),),
+        required=(when("postgresql_query", "postgresql_table", TABLES_FILE, enable_smart_sync="true"),),
+        by_table=True,
     ),
     Parameter(
         "source_table_for_schema",
@@ -149,6 +164,7 @@ PARAMETERS = (
         Group.AUTO_SCHEMA,
         example="public.organizations",
         after="enable_auto_schema",
+        by_table=True,
     ),
     Parameter(
         "partition_column",
@@ -159,5 +175,6 @@ PARAMETERS = (
         Group.ADDITIONAL,
         example="id",
         after="num_partitions",
+        by_table=True,
     ),
 )

@@ -24,7 +24,7 @@ from tests.parameter_sets import CONNECTION_STRING, MONGODB, NULLS_LEFT_OUT, PAS
         ),
         pytest.param(
             MONGODB | {"mongodb_collection": ""},
-            "mongodb_collection is missing: it is required when data_source is mongodb",
+            "mongodb_collection is missing: it is required when data_source is mongodb (or tables_file instead)",
             id="mongodb_collection",
         ),
         pytest.param(

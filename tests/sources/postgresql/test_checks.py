@@ -26,18 +26,20 @@ from tests.parameter_sets import POSTGRESQL, SMART_SYNC, problems
         ),
         pytest.param(
             POSTGRESQL | {"postgresql_query": "  "},
-            "postgresql_query is missing: it is required when data_source is postgresql and enable_smart_sync is false",
+            "postgresql_query is missing: it is required when data_source is postgresql and enable_smart_sync is false "
+            "(or postgresql_table or tables_file instead)",
             id="query without Smart Sync",
         ),
         pytest.param(
             SMART_SYNC | {"enable_smart_sync": "false"},
-            "postgresql_query is missing: it is required when data_source is postgresql and enable_smart_sync is false",
+            "postgresql_query is missing: it is required when data_source is postgresql and enable_smart_sync is false "
+            "(or postgresql_table or tables_file instead)",
             id="base query alone without Smart Sync",
         ),
         pytest.param(
             SMART_SYNC | {"postgresql_base_query": ""},
             "postgresql_query is missing: it is required when data_source is postgresql and enable_smart_sync is true "
-            "(or postgresql_base_query instead)",
+            "(or postgresql_base_query or postgresql_table or tables_file instead)",
             id="both queries with Smart Sync",
         ),
         pytest.param(
