@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from sync_pipeline.errors import ConfigError
 from sync_pipeline.registry import SOURCES
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from sync_pipeline.parameters.config import SyncConfig
+    from sync_pipeline.sources.catalog import SourceCatalog, Wanted
     from sync_pipeline.sources.source import Source
 
 
@@ -18,5 +22,24 @@ def open_source(config: SyncConfig) -> Source:
     Raises:
         ConfigError: parameters have errors that only the source can detect.
     """
-    source: Source = importlib.import_module(f"{SOURCES[config.data_source]}.source").open_source(config)
+    source: Source = _module(config.data_source).open_source(config)
     return source
+
+
+def open_catalog(
+    data_source: str, server: Any, max_retries: int, wanted: Wanted
+) -> AbstractContextManager[SourceCatalog]:
+    """Return the catalog of the source that `data_source` names. See `sync_pipeline.sources.catalog.OpenCatalog`.
+
+    Raises:
+        ConfigError: the source has no catalog.
+    """
+    opened = getattr(_module(data_source), "open_catalog", None)
+    if opened is None:
+        raise ConfigError([f"data_source {data_source} cannot list its tables: a run reads one query or table of it"])
+    catalog: AbstractContextManager[SourceCatalog] = opened(server, max_retries, wanted)
+    return catalog
+
+
+def _module(data_source: str) -> Any:
+    return importlib.import_module(f"{SOURCES[data_source]}.source")

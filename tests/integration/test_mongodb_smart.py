@@ -254,6 +254,16 @@ def test_view_that_repeats_ids(syncing: MongodbSyncing) -> None:
     assert run.rows_loaded == 3
 
 
+def test_time_series_that_repeats_ids(syncing: MongodbSyncing) -> None:
+    """A time series has no unique index on _id."""
+    syncing.mongodb.create_collection("series", timeseries={"timeField": "updated_at"})
+    syncing.mongodb["series"].insert_many([{"_id": number // 2, "updated_at": LONG_AGO} for number in range(3)])
+    syncing.smart(mongodb_collection="series").refused(
+        "series is a time series that repeats _ids: 2 documents have only 1 distinct ones, and a merge by _id would "
+        "keep one of each. Give primary_key"
+    )
+
+
 def test_whole_number_that_becomes_a_double(syncing: MongodbSyncing) -> None:
     """The way out that the message names works."""
     syncing.insert({"_id": 1, "updated_at": LONG_AGO, "n": 1}, {"_id": 2, "updated_at": LONG_AGO, "n": 3.0})

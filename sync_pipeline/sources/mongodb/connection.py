@@ -11,6 +11,7 @@ import pymongo
 import pymongo.errors
 from bson.errors import BSONError
 from pymongo.collection import Collection
+from pymongo.database import Database
 from pymongo.read_concern import ReadConcern
 
 from sync_pipeline.errors import ConfigError, SourceError, SourceQueryError, SourceUnavailableError, SyncError
@@ -137,9 +138,21 @@ REFUSALS: tuple[tuple[str, str], ...] = (
 def connected(
     config: MongodbConfig, max_retries: int, *, answer_seconds: float | None = None
 ) -> Iterator[Collection[Document]]:
-    """Connect and yield the collection. Reads use majority read concern, so a rollback cannot undo what they return.
+    """Connect and yield the collection. See `connected_database`."""
+    with connected_database(config, max_retries, answer_seconds=answer_seconds) as database:
+        with translated_errors(config):
+            collection = database[config.collection]
+        yield collection
 
-    Retries an unreachable server `max_retries` times, after 1, 2, 4 … seconds.
+
+@contextlib.contextmanager
+def connected_database(
+    config: MongodbConfig, max_retries: int, *, answer_seconds: float | None = None
+) -> Iterator[Database[Document]]:
+    """Connect and yield the database. Reads use majority read concern, so a rollback cannot undo what they return.
+
+    Retries an unreachable server `max_retries` times, after 1, 2, 4 … seconds. Threads may share the database: the
+    client gives each of them a connection.
 
     Args:
         answer_seconds: timeout for an answer of the server. None means no timeout: a find answers only when it has
@@ -155,8 +168,7 @@ def connected(
         with translated_errors(config):
             concern = client.read_concern if client.read_concern.level else ReadConcern("majority")
             database = client.get_database(config.database, read_concern=concern, codec_options=DECODING)
-            collection = database[config.collection]
-        yield collection
+        yield database
     finally:
         client.close()
 

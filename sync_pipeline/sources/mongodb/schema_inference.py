@@ -18,7 +18,7 @@ from sync_pipeline.sources.mongodb.bson_types import ID
 from sync_pipeline.sources.mongodb.connection import TIME_IS_UP, Document
 from sync_pipeline.sources.mongodb.filters import Filter
 from sync_pipeline.sources.mongodb.index_operators import chooses_index, for_aggregation
-from sync_pipeline.sources.mongodb.schema_scan import CollectionKind, field_types
+from sync_pipeline.sources.mongodb.schema_scan import CollectionKind, CollectionSize, field_types
 
 # Up to this number, inference uses all documents.
 MAX_ALL = 1_000_000
@@ -60,10 +60,12 @@ def infer_types(
     sample_size: int | None,
     *,
     max_fields: int | None,
+    size: CollectionSize | None = None,
 ) -> Inference:
     """Return the types of the fields of the documents of `query`.
 
     Args:
+        size: the size of the collection; None if it has to be asked for.
         sample_size: number of random documents to use; None for all, or a default sample if they are too many.
 
     Raises:
@@ -74,7 +76,7 @@ def infer_types(
     matching: _Stages = [{"$match": for_aggregation(query)}]
     random: _Stages = [{"$sample": {"size": sample_size}}] if sample_size is not None else []
     try:
-        documents = None if chooses_index(query) else _document_count(collection)
+        documents = None if chooses_index(query) else size.documents if size else _document_count(collection)
         if documents is None or documents <= max(MAX_ALL, sample_size or 0):
             return Inference(look.types([*matching, *random]))
         if sample_size is None and query and _are_few(collection, query):

@@ -10,6 +10,7 @@ from typing import Any
 
 from bson.binary import Binary
 from pymongo.collection import Collection
+from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
 from sync_pipeline.errors import SchemaError, SourceQueryError
@@ -48,40 +49,67 @@ class CollectionKind:
     name: str
     has_id_order: bool
 
+    @property
+    def may_repeat_ids(self) -> bool:
+        """Whether several documents may have the same `_id`: views with `$unwind` repeat it, a time series takes any.
+
+        https://jira.mongodb.org/browse/SERVER-122027
+        """
+        return self.name in ("view", "timeseries")
+
+
+@dataclass(frozen=True)
+class CollectionSize:
+    """The size of a collection by its metadata: an estimate, in documents and in bytes."""
+
+    documents: int
+    bytes: int
+
 
 def look_up(collection: Collection[Document]) -> CollectionKind:
     """Return the kind of the collection. Raises SourceQueryError when it does not exist, unlike MongoDB's find."""
     database = collection.database
+    visible = visible_collections(database)
+    entry = visible.get(collection.name)
+    if entry is None:
+        check_database(database, visible)
+        names = sorted(name for name in visible if not name.startswith("system."))
+        raise SourceQueryError(
+            f"mongodb_collection: database {database.name} has no collection {collection.name}"
+            f"{did_you_mean(collection.name, names)}"
+        )
+    return collection_kind(entry)
+
+
+def visible_collections(database: Database[Document]) -> dict[str, Document]:
+    """Return the server's description of each collection that the user can see, by name."""
     try:
         found = list(database.list_collections())
     except OperationFailure as error:
         if error.code != _UNAUTHORIZED:
             raise
-        # A user with privileges on only one collection may learn only that it exists.
+        # A user with privileges on only some collections may learn only that these exist.
         found = [{"name": name} for name in database.list_collection_names(authorizedCollections=True, nameOnly=True)]
-    known = {str(entry["name"]): entry for entry in found}
-    entry = known.get(collection.name)
-    if entry is None:
-        raise SourceQueryError(_nothing_there(collection, known))
+    return {str(entry["name"]): dict(entry) for entry in found}
+
+
+def collection_kind(entry: Document) -> CollectionKind:
+    """Return the kind of a collection by the server's description."""
     options = entry.get("options", {})
     kind = str(entry.get("type", ""))
     return CollectionKind(kind, kind == "collection" and "collation" not in options and "clusteredIndex" not in options)
 
 
-def _nothing_there(collection: Collection[Document], known: Iterable[str]) -> str:
-    names = sorted(name for name in known if not name.startswith("system."))
-    database = collection.database.name
-    if names:
-        return (
-            f"mongodb_collection: database {database} has no collection {collection.name}"
-            f"{did_you_mean(collection.name, names)}"
-        )
+def check_database(database: Database[Document], visible: Iterable[str]) -> None:
+    """Raise SourceQueryError when none of the visible collections is a user's, as in a database that does not exist."""
+    if not all(name.startswith("system.") for name in visible):
+        return
     databases: list[str] = []
     with contextlib.suppress(OperationFailure):
-        databases = collection.database.client.list_database_names()
-    return (
-        f"mongodb_database: database {database} has no collection that the user can see"
-        f"{did_you_mean(database, [name for name in databases if name != database])}"
+        databases = database.client.list_database_names()
+    raise SourceQueryError(
+        f"mongodb_database: database {database.name} has no collection that the user can see"
+        f"{did_you_mean(database.name, [name for name in databases if name != database.name])}"
     )
 
 
@@ -152,15 +180,16 @@ def schema_of(types: Mapping[str, frozenset[str]]) -> Schema:
     return Schema(tuple(fields))
 
 
-def check_view_has_distinct_ids(collection: Collection[Document], query: Filter) -> list[str]:
-    """Check that the documents of a view have distinct `_id`s; views with `$unwind` repeat them.
+def check_repeated_ids(collection: Collection[Document], kind: CollectionKind, query: Filter) -> list[str]:
+    """Check that the documents of a view or a time series have distinct `_id`s.
 
     A merge by `_id` would keep one of several documents with the same `_id`. Returns a warning if the check takes too
     long.
 
     Raises:
-        SchemaError: the view repeats an `_id`.
+        SchemaError: an `_id` is repeated.
     """
+    noun = "view" if kind.name == "view" else "time series"
     stages: list[Mapping[str, Any]] = [
         {"$match": for_aggregation(query)},
         {"$group": {"_id": f"${ID}", "documents": {"$sum": 1}}},
@@ -170,12 +199,12 @@ def check_view_has_distinct_ids(collection: Collection[Document], query: Filter)
     try:
         found = list(collection.aggregate(stages, allowDiskUse=True, maxTimeMS=COUNT_MILLISECONDS))
     except TIME_IS_UP:
-        problem = f"{collection.name} is a view, and checking whether it repeats an _id took too long"
+        problem = f"{collection.name} is a {noun}, and checking whether it repeats an _id took too long"
         return [f"{problem}: the merge by _id keeps one document per _id, unless primary_key is given"]
     if not found:
         return []
     raise SchemaError(
-        f"{collection.name} is a view that repeats _ids: {found[0]['documents']:,} documents have only "
+        f"{collection.name} is a {noun} that repeats _ids: {found[0]['documents']:,} documents have only "
         f"{found[0]['ids']:,} distinct ones, and a merge by _id would keep one of each. Give primary_key with columns "
         'that identify a document, or exclude _id (mongodb_projection={"_id": 0}) to append rows'
     )

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
 
 import pymongo
 from pymongo.collection import Collection
 
 from sync_pipeline.schema import MAX_COLUMNS, Schema
 from sync_pipeline.smart_sync.interval import StartOrigin, SyncInterval
-from sync_pipeline.smart_sync.upper_bound import upper_bound
 from sync_pipeline.sources.mongodb.bson_types import ID
-from sync_pipeline.sources.mongodb.connection import Document
-from sync_pipeline.sources.mongodb.connection_string import address_risks
+from sync_pipeline.sources.mongodb.clock import read_clock
+from sync_pipeline.sources.mongodb.connection import Document, translated_errors
 from sync_pipeline.sources.mongodb.document_query import DocumentQuery
 from sync_pipeline.sources.mongodb.field_check import check_fields
-from sync_pipeline.sources.mongodb.filters import milliseconds
 from sync_pipeline.sources.mongodb.schema_inference import Inference, infer_types
 from sync_pipeline.sources.mongodb.schema_scan import (
     CollectionKind,
+    CollectionSize,
     check_ids_are_distinct,
-    check_view_has_distinct_ids,
+    check_repeated_ids,
     look_up,
     schema_of,
 )
@@ -34,7 +32,7 @@ from sync_pipeline.sources.mongodb.splits import (
     take_sample,
 )
 from sync_pipeline.sources.mongodb.timestamp_field import check_timestamp_field, has_index, without_timestamp
-from sync_pipeline.sources.mongodb.transport import protection, resolved, transport_risks
+from sync_pipeline.sources.mongodb.transport import resolved
 from sync_pipeline.sources.source import ReadPlan, ReadSplit, SourceClock, SourceDescription
 
 # How long the launch waits for a quick answer. A slower request has a time limit of its own, sent to the server.
@@ -49,15 +47,26 @@ class MongodbSession:
 
     Attributes:
         kind: the collection's kind.
+        size: the collection's size; None if it has to be asked for.
     """
 
     query: DocumentQuery
     collection: _Collection
     clock: SourceClock
     kind: CollectionKind
+    size: CollectionSize | None = None
 
     def describe(self, interval: SyncInterval | None) -> SourceDescription:
         """Return the columns of the documents in `interval`, or of all documents. Raises SourceError or SchemaError."""
+        with translated_errors(self.query.source):
+            return self._described(interval)
+
+    def plan_read(self, schema: Schema, interval: SyncInterval | None) -> ReadPlan:
+        """Return the find commands that read the documents in `interval`, or all documents of the query."""
+        with translated_errors(self.query.source):
+            return self._read_plan(schema, interval)
+
+    def _described(self, interval: SyncInterval | None) -> SourceDescription:
         config = self.query.config
         interval_risks = self._interval_risks(interval)
         has_columns = not self.query.source.document_mode
@@ -75,14 +84,15 @@ class MongodbSession:
         )
         return replace(description, nothing_seen=_not_sampled(inference)) if inference.sampled else description
 
-    def plan_read(self, schema: Schema, interval: SyncInterval | None) -> ReadPlan:
-        """Return the find commands that read the documents in `interval`, or all documents of the query."""
+    def _read_plan(self, schema: Schema, interval: SyncInterval | None) -> ReadPlan:
         id_risks = self._id_risks(schema)
         query = self.query.of(interval)
         is_merged_by_id = interval is not None and not self.query.config.primary_key and ID in schema
-        if self.kind.name == "view" and is_merged_by_id:
-            id_risks += check_view_has_distinct_ids(self.collection, query)
-        sample = take_sample(self.collection, query, self.query.timestamp_field, self.query.config.num_partitions)
+        if is_merged_by_id and self.kind.may_repeat_ids:
+            id_risks += check_repeated_ids(self.collection, self.kind, query)
+        sample = take_sample(
+            self.collection, query, self.query.timestamp_field, self.query.config.num_partitions, self.size
+        )
         finds, risks = self._finds(interval, sample)
         count = len(finds)
         shown = Find(query, self.query.projection).statement()
@@ -114,6 +124,7 @@ class MongodbSession:
             self.query.user_projection,
             self.query.source.sample_size,
             max_fields=None if self.query.config.transformation.include_fields else MAX_COLUMNS,
+            size=self.size,
         )
 
     def _id_risks(self, schema: Schema) -> list[str]:
@@ -155,25 +166,12 @@ class MongodbSession:
 
 def begin_session(query: DocumentQuery, collection: _Collection) -> MongodbSession:
     """Read the server's clock. Raises SourceQueryError when the collection does not exist."""
-    smart_sync = query.config.smart_sync
-    with pymongo.timeout(ANSWER_SECONDS):
-        kind = look_up(collection)
-        now, newest, clock_risks = _clock(collection)
-    settle = smart_sync.settle if smart_sync else timedelta()
-    # The server does not report open transactions.
-    safe = upper_bound(now, (), settle=settle, max_hold=timedelta(), newest=newest)
-    uri = resolved(query.source)
-    clock = SourceClock(
-        now=now,
-        upper_bound=milliseconds(safe.end).replace(tzinfo=UTC),
-        transport=protection(query.source, uri),
-        risks=(
-            *address_risks(query.source, uri),
-            *transport_risks(query.source, uri),
-            *(clock_risks if smart_sync else ()),
-        ),
-    )
-    return MongodbSession(query, collection, clock, kind)
+    with translated_errors(query.source):
+        with pymongo.timeout(ANSWER_SECONDS):
+            kind = look_up(collection)
+            clock = read_clock(collection.database)
+        shown = clock.source_clock(query.source, resolved(query.source), query.config.smart_sync)
+    return MongodbSession(query, collection, shown, kind)
 
 
 def _not_sampled(inference: Inference) -> str:
@@ -182,23 +180,3 @@ def _not_sampled(inference: Inference) -> str:
         "the table: set a larger mongodb_schema_sample_size, add an index for the filter, or set "
         "mongodb_document_mode=true"
     )
-
-
-def _clock(collection: Collection[Document]) -> tuple[datetime, datetime | None, tuple[str, ...]]:
-    """Return the server's clock, the time of the newest readable write, and warnings about it.
-
-    A member of a replica set reports the time of the last majority-committed write; reads do not see later writes. For
-    a standalone server the time is None: reads see all writes.
-    """
-    database = collection.database.client.admin
-    hello = database.command("hello", read_preference=collection.read_preference)
-    now = hello["localTime"].replace(tzinfo=UTC)
-    seen = hello.get("lastWrite", {}).get("majorityWriteDate")
-    newest = seen.replace(tzinfo=UTC) if seen is not None else None
-    risks: tuple[str, ...] = ()
-    if hello.get("secondary"):
-        risk = (
-            "a secondary is read, and another one may be further behind: what it has not copied yet is covered only by"
-        )
-        risks = (f"{risk} smart_sync_settle_seconds and smart_sync_lookback_seconds",)
-    return now, newest, risks

@@ -10,9 +10,11 @@ from typing import ClassVar
 from sync_pipeline.errors import ConfigError
 from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.schema import Schema
+from sync_pipeline.sources.catalog import Wanted
 from sync_pipeline.sources.mongodb import schema_inference, session
+from sync_pipeline.sources.mongodb.catalog import MongodbCatalog, read_catalog
 from sync_pipeline.sources.mongodb.config import MongodbConfig
-from sync_pipeline.sources.mongodb.connection import connected, translated_errors
+from sync_pipeline.sources.mongodb.connection import connected, connected_database, translated_errors
 from sync_pipeline.sources.mongodb.connection_string import check_connection_string
 from sync_pipeline.sources.mongodb.document_query import DocumentQuery
 from sync_pipeline.sources.mongodb.field_choice import choose_fields
@@ -22,6 +24,9 @@ from sync_pipeline.sources.mongodb.raw_read import FindReader, ReadFromMongodb
 # The aggregation for schema inference reads them differently or rejects them.
 # https://www.mongodb.com/docs/manual/reference/operator/projection/
 _FIND_ONLY = ("$elemMatch", "$meta", "$slice")
+
+# Schema inference is the slowest request of planning.
+_ANSWER_SECONDS = session.ANSWER_SECONDS + schema_inference.LOOK_SECONDS
 
 
 @dataclass(frozen=True)
@@ -35,12 +40,7 @@ class MongodbSource:
     @contextmanager
     def connect(self) -> Iterator[session.MongodbSession]:
         """Connect for planning. Raises SourceError, ConfigError or SchemaError."""
-        # Schema inference is the slowest request.
-        seconds = session.ANSWER_SECONDS + schema_inference.LOOK_SECONDS
-        with (
-            connected(self.connection, self.config.max_retries, answer_seconds=seconds) as collection,
-            translated_errors(self.connection),
-        ):
+        with connected(self.connection, self.config.max_retries, answer_seconds=_ANSWER_SECONDS) as collection:
             yield session.begin_session(DocumentQuery(self.config, self.connection), collection)
 
     def reader(self, schema: Schema) -> FindReader:
@@ -58,7 +58,7 @@ def open_source(config: SyncConfig) -> MongodbSource:
     """
     assert isinstance(config.source, MongodbConfig)
     source = config.source
-    problems = check_connection_string(source.connection_string) if source.connection_string else []
+    problems = _connection_problems(source)
     for text, parameter in ((source.query, "mongodb_query"), (source.projection, "mongodb_projection")):
         try:
             parsed = parse_filter(text, parameter)
@@ -75,6 +75,22 @@ def open_source(config: SyncConfig) -> MongodbSource:
     if problems:
         raise ConfigError(problems)
     return MongodbSource(config, source)
+
+
+@contextmanager
+def open_catalog(server: MongodbConfig, max_retries: int, wanted: Wanted) -> Iterator[MongodbCatalog]:
+    """Connect and read the clock and the collections. Raises SourceError or ConfigError."""
+    problems = _connection_problems(server)
+    if problems:
+        raise ConfigError(problems)
+    with connected_database(server, max_retries, answer_seconds=_ANSWER_SECONDS) as database:
+        with translated_errors(server):
+            catalog = read_catalog(server, database, wanted)
+        yield catalog
+
+
+def _connection_problems(source: MongodbConfig) -> list[str]:
+    return check_connection_string(source.connection_string) if source.connection_string else []
 
 
 def _projection_problems(projection: Filter) -> list[str]:

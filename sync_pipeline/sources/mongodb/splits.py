@@ -29,6 +29,7 @@ from sync_pipeline.sources.mongodb.bson_types import ID
 from sync_pipeline.sources.mongodb.connection import TIME_IS_UP, Document
 from sync_pipeline.sources.mongodb.filters import Filter, both, interval_filter, null_filter
 from sync_pipeline.sources.mongodb.index_operators import chooses_index
+from sync_pipeline.sources.mongodb.schema_scan import CollectionSize
 from sync_pipeline.sources.mongodb.to_json import DECODING, EXTENDED, LENIENT, extended_json
 
 # Without num_partitions, a split has about this many bytes of documents, up to a maximum number of splits.
@@ -105,19 +106,37 @@ class Sample:
 
 
 def take_sample(
-    collection: Collection[Document], query: Filter, timestamp_column: str | None, num_partitions: int | None
+    collection: Collection[Document],
+    query: Filter,
+    timestamp_column: str | None,
+    num_partitions: int | None,
+    known: CollectionSize | None = None,
 ) -> Sample:
-    """Sample random documents of the collection that match `query`. Returns an empty sample if that takes long."""
+    """Sample random documents of the collection that match `query`. Returns an empty sample if that takes long.
+
+    Args:
+        known: the size of the collection; None if it has to be asked for. One that is read whole in one split needs no
+            sample then.
+    """
+    if known is not None and not query:
+        average = known.bytes / known.documents if known.documents else 0.0
+        whole = Sample(known.documents, 1.0, average, (), ())
+        if split_count(whole, num_partitions) == 1:
+            return whole
     try:
-        return _sample(collection, query, timestamp_column, num_partitions)
+        documents = known.documents if known else collection.estimated_document_count(maxTimeMS=_SAMPLE_MILLISECONDS)
+        return _sample(collection, query, timestamp_column, num_partitions, documents)
     except TIME_IS_UP:
         return Sample(0, None, 0.0, (), ())
 
 
 def _sample(
-    collection: Collection[Document], query: Filter, timestamp_column: str | None, num_partitions: int | None
+    collection: Collection[Document],
+    query: Filter,
+    timestamp_column: str | None,
+    num_partitions: int | None,
+    documents: int,
 ) -> Sample:
-    documents = collection.estimated_document_count(maxTimeMS=_SAMPLE_MILLISECONDS)
     size = max(MIN_SAMPLE, (num_partitions or 0) * SAMPLES_PER_SPLIT)
     if chooses_index(query):
         return Sample(documents, None, 0.0, (), ())

@@ -1,0 +1,186 @@
+"""The catalog of MongoDB: the collections of a database, and the fields by which Smart Sync could read them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import pymongo
+import pymongo.collection
+from pymongo.database import Database
+from pymongo.errors import OperationFailure
+from pymongo.read_concern import ReadConcern
+
+from sync_pipeline.parameters.config import SyncConfig
+from sync_pipeline.parameters.source_tables import CatalogTable, TableName
+from sync_pipeline.sources.catalog import Wanted
+from sync_pipeline.sources.mongodb.bson_types import ID, NO_VALUE
+from sync_pipeline.sources.mongodb.clock import ServerClock, read_clock
+from sync_pipeline.sources.mongodb.config import MongodbConfig
+from sync_pipeline.sources.mongodb.connection import TIME_IS_UP, Document
+from sync_pipeline.sources.mongodb.document_query import DocumentQuery
+from sync_pipeline.sources.mongodb.schema_scan import (
+    CollectionKind,
+    CollectionSize,
+    check_database,
+    collection_kind,
+    field_types,
+    visible_collections,
+)
+from sync_pipeline.sources.mongodb.session import ANSWER_SECONDS, MongodbSession
+from sync_pipeline.sources.mongodb.transport import resolved
+
+# How many documents of a collection show its fields, and the time limit of a request for one collection.
+LOOK_DOCUMENTS, LOOK_MILLISECONDS = 100, 3_000
+
+# Requests for different collections at once, each on a connection of its own.
+THREADS = 8
+
+# Collections that the server keeps: its own, and the state of Queryable Encryption.
+# https://www.mongodb.com/docs/manual/core/queryable-encryption/fundamentals/manage-collections/
+_OF_THE_SERVER = ("system.", "enxcol_.")
+
+_Collection = pymongo.collection.Collection[Document]
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A collection of the catalog, with what its session needs; `size` is None if unknown."""
+
+    table: CatalogTable
+    kind: CollectionKind
+    size: CollectionSize | None
+
+
+@dataclass(frozen=True)
+class MongodbCatalog:
+    """The collections of a database, read over one client.
+
+    Attributes:
+        uri: the resolved connection string, or empty.
+    """
+
+    database: Database[Document]
+    uri: str
+    clock: ServerClock
+    entries: Mapping[TableName, _Entry]
+
+    @property
+    def tables(self) -> tuple[CatalogTable, ...]:
+        """The collections that may be chosen, in the order of their names."""
+        return tuple(entry.table for entry in self.entries.values())
+
+    def session(self, table: CatalogTable, config: SyncConfig) -> MongodbSession:
+        """Return the session that plans one collection, over the catalog's client."""
+        assert isinstance(config.source, MongodbConfig)
+        entry = self.entries[table.name]
+        return MongodbSession(
+            DocumentQuery(config, config.source),
+            self.database[table.name.name],
+            self.clock.source_clock(config.source, self.uri, config.smart_sync),
+            entry.kind,
+            entry.size,
+        )
+
+
+def read_catalog(server: MongodbConfig, database: Database[Document], wanted: Wanted) -> MongodbCatalog:
+    """Read the clock, list the collections, and look at those that are wanted.
+
+    Raises:
+        SourceQueryError: the database has no collection that the user can see.
+    """
+    with pymongo.timeout(ANSWER_SECONDS):
+        clock = read_clock(database)
+        visible = visible_collections(database)
+        check_database(database, visible)
+    names = [name for text in sorted(visible) if wanted.may_choose(name := TableName("", text))]
+
+    def describe(name: TableName) -> _Entry:
+        return _described(database[name.name], visible[name.name], visible, server.timestamp_field)
+
+    with ThreadPoolExecutor(THREADS, thread_name_prefix="mongodb") as pool:
+        entries = dict(zip(names, pool.map(describe, names), strict=True))
+    return MongodbCatalog(database, resolved(server), clock, entries)
+
+
+def _described(collection: _Collection, listed: Document, names: Collection[str], timestamp_field: str) -> _Entry:
+    kind = collection_kind(listed)
+    left_out = _left_out(collection.name, kind, names)
+    size, timestamps = None, {}
+    if not left_out:
+        size = _size(collection, kind)
+        timestamps = dict.fromkeys(_date_fields(collection, kind, timestamp_field), True)
+    table = CatalogTable(
+        TableName("", collection.name),
+        _kind_text(kind, listed.get("options", {})),
+        # Only a collection has a unique index on _id: a view may repeat documents, and a time series takes any _id.
+        key=(ID,) if kind.name == "collection" else (),
+        timestamps=timestamps,
+        rows=size.documents if size else None,
+        size=size.bytes if size else None,
+        left_out=left_out,
+    )
+    return _Entry(table, kind, size)
+
+
+def _left_out(name: str, kind: CollectionKind, names: Collection[str]) -> str:
+    """Return why a wildcard does not choose the collection; empty if it does."""
+    if name.startswith(_OF_THE_SERVER):
+        return "is a collection of the server itself"
+    if kind.name == "view":
+        return "is a view"
+    if name.endswith(".chunks") and f"{name.removesuffix('.chunks')}.files" in names:
+        return "has the contents of GridFS files"
+    return ""
+
+
+def _kind_text(kind: CollectionKind, options: Mapping[str, Any]) -> str:
+    if kind.name == "timeseries":
+        return "time series"
+    return "capped collection" if options.get("capped") else kind.name or "collection"
+
+
+def _size(collection: _Collection, kind: CollectionKind) -> CollectionSize | None:
+    """Return the number and size of the documents by the collection's metadata; None if they are not known."""
+    if kind.name != "collection":
+        # The numbers of a time series are those of its buckets.
+        return None
+    stages: list[Mapping[str, Any]] = [
+        {"$collStats": {"storageStats": {}}},
+        # A sharded collection has a document for each shard.
+        {
+            "$group": {
+                "_id": None,
+                "documents": {"$sum": "$storageStats.count"},
+                "bytes": {"$sum": "$storageStats.size"},
+            }
+        },
+    ]
+    try:
+        found = list(
+            collection.with_options(read_concern=ReadConcern("local")).aggregate(stages, maxTimeMS=LOOK_MILLISECONDS)
+        )
+    except (OperationFailure, *TIME_IS_UP):
+        # The user may lack the privilege.
+        return None
+    return CollectionSize(int(found[0]["documents"]), int(found[0]["bytes"])) if found else None
+
+
+def _date_fields(collection: _Collection, kind: CollectionKind, path: str) -> list[str]:
+    """Return the top-level fields, and the path to a field if it is one, whose values are dates or missing.
+
+    Looks at the documents with the largest `_id`: those with an ObjectId are the newest, and show what is written now.
+    """
+    look: list[Mapping[str, Any]] = [{"$limit": LOOK_DOCUMENTS}]
+    if kind.name == "collection":
+        look.insert(0, {"$sort": {ID: -1}})
+    try:
+        types = dict(field_types(collection, look, {}, milliseconds=LOOK_MILLISECONDS))
+        if "." in path:
+            look.append({"$project": {ID: 0, "value": f"${path}"}})
+            types[path] = field_types(collection, look, {}, milliseconds=LOOK_MILLISECONDS).get("value", NO_VALUE)
+    except (OperationFailure, *TIME_IS_UP):
+        return []
+    return [name for name, found in types.items() if found - NO_VALUE == {"date"}]
