@@ -41,7 +41,7 @@ from sync_pipeline.auto_schema.layout import TableLayout
 from sync_pipeline.googlesql import quoted
 from sync_pipeline.planning.dead_letter_table import DEAD_LETTER_LAYOUT, DEAD_LETTER_SCHEMA
 from sync_pipeline.planning.destination import ExistingTable
-from sync_pipeline.planning.latest_timestamp import latest_timestamp_sql
+from sync_pipeline.planning.latest_timestamp import Question, together_sql
 from sync_pipeline.planning.plan import TableSync, WriteMode
 from sync_pipeline.publishing.insert import append_sql
 from sync_pipeline.publishing.merge import merge_sql
@@ -363,16 +363,24 @@ def test_replace_by_the_newest_of_each_key(analyze: Analyze, keyed: TableSync) -
 def test_latest_timestamp(analyze: Analyze, type_name: str, filtered: bool) -> None:
     column = f"c_{type_name.lower()}"
     table = ExistingTable(EVERY_TYPE, TableLayout("c_date"), "c_date" if filtered else None)
-    sql = latest_timestamp_sql("my-project.production.users", column, table)
-    assert analyze(sql, {"my-project.production.users": EVERY_TYPE}, now=type_name) == "ResolvedQueryStmtProto"
+    sql = Question("my-project.production.users", column, table, INTERVAL.end).sql(None)
+    assert analyze(sql, {"my-project.production.users": EVERY_TYPE}) == "ResolvedQueryStmtProto"
 
 
 def test_latest_timestamp_of_a_column_called_like_the_answer(analyze: Analyze) -> None:
     schema = Schema((Field("latest", "TIMESTAMP"), Field("last", "TIMESTAMP"), Field("t", "TIMESTAMP")))
     table = ExistingTable(schema, TableLayout("t"), "t")
     for column in schema.names:
-        sql = latest_timestamp_sql("p.d.t", column, table)
-        assert analyze(sql, {"p.d.t": schema}, now="TIMESTAMP") == "ResolvedQueryStmtProto"
+        sql = Question("p.d.t", column, table, INTERVAL.end).sql(None)
+        assert analyze(sql, {"p.d.t": schema}) == "ResolvedQueryStmtProto"
+
+
+def test_latest_timestamps_of_several_tables(analyze: Analyze) -> None:
+    tables = {f"p.d.{type_}": Schema((Field("a", type_),)) for type_ in ("TIMESTAMP", "DATETIME")}
+    questions = [
+        Question(name, "a", ExistingTable(schema, TableLayout("a")), INTERVAL.end) for name, schema in tables.items()
+    ]
+    assert analyze(together_sql(questions), tables) == "ResolvedQueryStmtProto"
 
 
 @pytest.mark.parametrize("field", EVERY_TYPE, ids=EVERY_TYPE.names)

@@ -49,6 +49,17 @@ class ExistingTable:
 
 
 @dataclass(frozen=True)
+class DestinationDataset:
+    """The dataset of destination tables at launch; see `DestinationDescription` for the attributes."""
+
+    location: str
+    observed_at: datetime
+    partitions_expire: bool
+    new_tables_expire: timedelta | None
+    ignores_case: bool
+
+
+@dataclass(frozen=True)
 class DestinationDescription:
     """The destination at launch.
 
@@ -77,23 +88,43 @@ class DestinationDescription:
 
 
 def describe_destination(client: bigquery.Client, config: DestinationConfig) -> DestinationDescription:
-    """Describe the dataset and the table.
+    """Describe the dataset and the table. Raises the errors of `destination_dataset` and `describe_table`."""
+    return describe_table(client, config, destination_dataset(client, config))
+
+
+def destination_dataset(client: bigquery.Client, config: DestinationConfig) -> DestinationDataset:
+    """Describe the dataset, and check the staging dataset. Call this before any of its tables is queried.
 
     Raises:
-        ConfigError: the dataset does not exist.
+        ConfigError: a dataset does not exist, or the staging dataset is in another location.
+        PublishError: BigQuery rejected the request.
+    """
+    dataset = describe_dataset(client, f"{config.project}.{config.dataset}", "destination_bigquery_dataset")
+    location = location_of(dataset)
+    _check_staging_dataset(client, config, location)
+    expiration = dataset.default_table_expiration_ms
+    return DestinationDataset(
+        location=location,
+        observed_at=bigquery_clock(client, location),
+        partitions_expire=dataset.default_partition_expiration_ms is not None,
+        new_tables_expire=None if expiration is None else timedelta(milliseconds=expiration),
+        ignores_case=bool(dataset.is_case_insensitive),
+    )
+
+
+def describe_table(
+    client: bigquery.Client, config: DestinationConfig, dataset: DestinationDataset, *, may_exist: bool = True
+) -> DestinationDescription:
+    """Describe the table.
+
+    Args:
+        may_exist: False if a listing of the dataset has shown that there is no such table.
+
+    Raises:
         PublishError: BigQuery rejected the request.
         SchemaError: the table cannot be loaded, or is missing and must not be created.
     """
-    dataset_id = f"{config.project}.{config.dataset}"
-    dataset = describe_dataset(client, dataset_id, "destination_bigquery_dataset")
-    location = location_of(dataset)
-    _check_staging_dataset(client, config, location)
-    observed_at = bigquery_clock(client, location)
-    with translated_errors(f"look at the table {config.table_id}"):
-        try:
-            table = client.get_table(config.table_id, retry=REQUEST_RETRY)
-        except exceptions.NotFound:
-            table = None
+    table = _table(client, config.table_id) if may_exist else None
     if table is not None and table.table_type != "TABLE":
         raise SchemaError(
             f"destination_bigquery_table: {config.table_id} is a {table.table_type.lower().replace('_', ' ')}, "
@@ -104,16 +135,29 @@ def describe_destination(client: bigquery.Client, config: DestinationConfig) -> 
             f"destination_bigquery_table: {config.table_id} does not exist and create_disposition is CREATE_NEVER: "
             "create the table, or use CREATE_IF_NEEDED"
         )
-    expiration = dataset.default_table_expiration_ms
     return DestinationDescription(
-        location=location,
+        location=dataset.location,
         table=_existing(table) if table is not None else None,
-        observed_at=observed_at,
+        observed_at=dataset.observed_at,
         is_replaced=table is not None and config.delete_existing_table,
-        partitions_expire=dataset.default_partition_expiration_ms is not None,
-        new_tables_expire=None if expiration is None else timedelta(milliseconds=expiration),
-        ignores_case=bool(dataset.is_case_insensitive),
+        partitions_expire=dataset.partitions_expire,
+        new_tables_expire=dataset.new_tables_expire,
+        ignores_case=dataset.ignores_case,
     )
+
+
+def listed_tables(client: bigquery.Client, dataset_id: str) -> frozenset[str]:
+    """Return the names of all tables and views of a dataset, in lower case. Raises PublishError."""
+    with translated_errors(f"list the tables of {dataset_id}"):
+        return frozenset(table.table_id.lower() for table in client.list_tables(dataset_id, retry=REQUEST_RETRY))
+
+
+def _table(client: bigquery.Client, table_id: str) -> bigquery.Table | None:
+    with translated_errors(f"look at the table {table_id}"):
+        try:
+            return client.get_table(table_id, retry=REQUEST_RETRY)
+        except exceptions.NotFound:
+            return None
 
 
 def _check_staging_dataset(client: bigquery.Client, config: DestinationConfig, location: str) -> None:

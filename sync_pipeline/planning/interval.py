@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from google.cloud import bigquery
-
 from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.planning.destination import DestinationDescription
-from sync_pipeline.planning.latest_timestamp import latest_timestamp
+from sync_pipeline.planning.latest_timestamp import Question
 from sync_pipeline.smart_sync.interval import LatestTimestamp, SyncInterval, resolve_interval
 from sync_pipeline.sources.source import SourceClock
 from sync_pipeline.transforms.batches import destination_name
@@ -29,19 +27,21 @@ class PlannedInterval:
     risks: tuple[str, ...] = ()
 
 
+def question_of(config: SyncConfig, clock: SourceClock, destination: DestinationDescription) -> Question | None:
+    """Return the question for the destination's latest timestamp; None if the interval does not depend on it."""
+    column = _timestamp_column(config)
+    if column is None or destination.kept_table is None:
+        return None
+    return Question(config.destination.table_id, column, destination.kept_table, clock.now)
+
+
 def plan_interval(
-    client: bigquery.Client, config: SyncConfig, clock: SourceClock, destination: DestinationDescription
+    config: SyncConfig, clock: SourceClock, destination: DestinationDescription, latest: LatestTimestamp
 ) -> PlannedInterval:
-    """Query the destination's latest timestamp and return the interval. Raises SchemaError or PublishError."""
-    smart_sync = config.smart_sync
+    """Return the interval after `latest`, the destination's latest timestamp."""
+    smart_sync, column = config.smart_sync, _timestamp_column(config)
     if smart_sync is None:
         return PlannedInterval()
-    column = destination_name(smart_sync.timestamp_column, config.transformation)
-    latest = LatestTimestamp()
-    if destination.kept_table is not None:
-        latest = latest_timestamp(
-            client, config.destination.table_id, column, destination.kept_table, clock.now, destination.location
-        )
     interval = resolve_interval(
         latest.value,
         clock.upper_bound,
@@ -59,3 +59,10 @@ def plan_interval(
         )
         risks = (risk,)
     return PlannedInterval(interval, column, risks)
+
+
+def _timestamp_column(config: SyncConfig) -> str | None:
+    """Return the destination's name of Smart Sync's timestamp column; None without Smart Sync."""
+    if config.smart_sync is None:
+        return None
+    return destination_name(config.smart_sync.timestamp_column, config.transformation)

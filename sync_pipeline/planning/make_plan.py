@@ -6,150 +6,36 @@ clock → destination → interval → columns → writing → reading → plan.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from datetime import datetime
 
 from google.cloud import bigquery
 
-from sync_pipeline.auto_schema.table_options import NO_OPTIONS
 from sync_pipeline.parameters.config import SyncConfig
-from sync_pipeline.planning.bucket_location import check_bucket
-from sync_pipeline.planning.columns import TableColumns, plan_columns
-from sync_pipeline.planning.destination import DestinationDescription, describe_destination
-from sync_pipeline.planning.destination_risks import staging_risks, table_risks
-from sync_pipeline.planning.interval import PlannedInterval, plan_interval
-from sync_pipeline.planning.plan import Run, RunPlan, TableSync
-from sync_pipeline.planning.read_method import ReadMethod, choose_read_method
+from sync_pipeline.planning.destination import describe_destination
+from sync_pipeline.planning.interval import plan_interval, question_of
+from sync_pipeline.planning.latest_timestamp import latest_timestamp
+from sync_pipeline.planning.lookups import Lookups
+from sync_pipeline.planning.plan import Run, RunPlan
 from sync_pipeline.planning.staging_names import new_run_id
-from sync_pipeline.planning.writing import PlannedWriting, plan_writing
-from sync_pipeline.sources.source import ReadPlan, Source, SourceClock, SourceDescription
-from sync_pipeline.transforms.hashing import key_risks
-
-
-@dataclass(frozen=True)
-class _Decisions:
-    """The results of the planning steps, in order."""
-
-    config: SyncConfig
-    clock: SourceClock
-    destination: DestinationDescription
-    interval: PlannedInterval
-    description: SourceDescription
-    columns: TableColumns
-    writing: PlannedWriting
-    read: ReadPlan
-
-    @property
-    def has_hash_key(self) -> bool:
-        return self.config.hash_key is not None and bool(self.columns.transformation.hash_fields)
-
-    @property
-    def dataset_locations(self) -> set[str]:
-        """The locations of the datasets that load from the bucket."""
-        letters = self.writing.dead_letters
-        return {self.destination.location, *([letters.location] if letters is not None else [])}
+from sync_pipeline.planning.table_plan import TableStart, plan_table
+from sync_pipeline.smart_sync.interval import LatestTimestamp
+from sync_pipeline.sources.source import Source
 
 
 def make_plan(
     config: SyncConfig, source: Source, client: bigquery.Client, staging_root: str, started_at: datetime
 ) -> RunPlan:
-    """Query source and destination, and make all decisions. Writes nothing.
+    """Plan a run of one sync. Raises the errors of `plan_table`.
 
     Args:
         staging_root: see `Run`.
         started_at: the launcher's clock, only for names and durations.
-
-    Raises:
-        ConfigError: the parameters, or what they name, are wrong.
-        SourceError: the source cannot be read.
-        SchemaError: source and destination do not match.
-        PublishError: BigQuery rejected a request.
     """
     run = Run(new_run_id(started_at), started_at, client.project, staging_root)
-    return RunPlan(run, (plan_table(config, source, client, run, 0),))
-
-
-def plan_table(config: SyncConfig, source: Source, client: bigquery.Client, run: Run, number: int) -> TableSync:
-    """Plan one table, the `number`th of the run. Raises the errors of `make_plan`."""
     with source.connect() as session:
         clock = session.clock
         destination = describe_destination(client, config.destination)
-        interval = plan_interval(client, config, clock, destination)
-        description = session.describe(interval.interval)
-        columns = plan_columns(config, description, destination)
-        writing = plan_writing(client, config, columns, destination)
-        read = session.plan_read(columns.read, interval.interval)
-    decisions = _Decisions(config, clock, destination, interval, description, columns, writing, read)
-    method = _read_method(decisions)
-    # Only staged rows are loaded from the bucket.
-    locations = decisions.dataset_locations if method.selection is None else ()
-    bucket_notes = check_bucket(run.staging_root, client.project, locations) if locations else []
-    plan = _plan(decisions, method, run, number)
-    existing = destination.table.schema if destination.table is not None else None
-    return replace(
-        plan,
-        notes=(*columns.notes, *bucket_notes),
-        risks=(*_risks(decisions), *staging_risks(plan, existing)),
-    )
-
-
-def _read_method(decisions: _Decisions) -> ReadMethod:
-    return choose_read_method(
-        decisions.read.selection,
-        decisions.columns.read,
-        decisions.destination.location,
-        keeps_dead_letters=decisions.writing.dead_letters is not None,
-        has_hash_key=decisions.has_hash_key,
-    )
-
-
-def _risks(decisions: _Decisions) -> Iterator[str]:
-    """Yield all warnings, in the order in which they were found."""
-    config, columns, costs = decisions.config, decisions.columns, decisions.writing.costs
-    yield from config.warnings
-    yield from decisions.clock.risks
-    yield from decisions.description.risks
-    yield from table_risks(config, decisions.destination, columns.schema, columns.layout, decisions.writing.mode)
-    yield from decisions.interval.risks
-    if costs is not None and costs.risk:
-        yield costs.risk
-    if config.hash_key is not None and decisions.has_hash_key:
-        yield from key_risks(config.hash_key)
-    yield from decisions.read.risks
-
-
-def _plan(decisions: _Decisions, method: ReadMethod, run: Run, number: int) -> TableSync:
-    destination, columns, writing = decisions.destination, decisions.columns, decisions.writing
-    table = destination.table
-    return TableSync(
-        run=run,
-        number=number,
-        observed_at=destination.observed_at,
-        config=decisions.config,
-        transformation=columns.transformation,
-        read=decisions.read,
-        read_schema=columns.read,
-        schema=columns.schema,
-        interval=decisions.interval.interval,
-        location=destination.location,
-        creates_table=table is None,
-        write_mode=writing.mode,
-        layout=columns.layout,
-        required_filter_column=table.required_filter_column if table is not None else None,
-        alterations=columns.alterations,
-        primary_key=columns.primary_key,
-        timestamp_column=decisions.interval.timestamp_column,
-        dead_letters=writing.dead_letters,
-        notes=(),
-        risks=(),
-        selection=method.selection,
-        way=method.reason,
-        pruned_by=writing.pruned_by,
-        merge_costs=str(writing.costs or ""),
-        options=table.options if table is not None else NO_OPTIONS,
-        transport=decisions.clock.transport,
-        loads_all_columns=writing.loads_all_columns,
-        changes_layout=writing.changes_layout,
-        ignores_case=destination.ignores_case,
-    )
+        question = question_of(config, clock, destination)
+        latest = LatestTimestamp() if question is None else latest_timestamp(client, question, destination.location)
+        start = TableStart(config, clock, destination, plan_interval(config, clock, destination, latest))
+        return RunPlan(run, (plan_table(client, session, start, Lookups(client, run), run, 0),))

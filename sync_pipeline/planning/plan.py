@@ -84,6 +84,8 @@ class TableSync:
         merge_costs: a sentence on the cost of a merge, else empty.
         options: options of the existing table that a replacement takes over.
         transport: the encryption of the connection to the source; empty for connections of Google's clients.
+        source_table: the table's name at the source; empty for a query.
+        mode_reason: why the table is synced in its mode; empty if the parameters say so.
     """
 
     run: Run
@@ -115,6 +117,8 @@ class TableSync:
     loads_all_columns: bool
     changes_layout: bool
     ignores_case: bool
+    source_table: str = ""
+    mode_reason: str = ""
 
     @property
     def table_id(self) -> str:

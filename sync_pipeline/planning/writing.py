@@ -8,8 +8,9 @@ from google.cloud import bigquery
 
 from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.planning.columns import TableColumns
-from sync_pipeline.planning.dead_letter_table import DeadLetterTable, describe_dead_letters
+from sync_pipeline.planning.dead_letter_table import DeadLetterTable
 from sync_pipeline.planning.destination import DestinationDescription
+from sync_pipeline.planning.lookups import Lookups
 from sync_pipeline.planning.merge_costs import MergeCosts, merge_costs
 from sync_pipeline.planning.plan import WriteMode
 from sync_pipeline.planning.pruning import prunable_by
@@ -30,7 +31,11 @@ class PlannedWriting:
 
 
 def plan_writing(
-    client: bigquery.Client, config: SyncConfig, columns: TableColumns, destination: DestinationDescription
+    client: bigquery.Client,
+    lookups: Lookups,
+    config: SyncConfig,
+    columns: TableColumns,
+    destination: DestinationDescription,
 ) -> PlannedWriting:
     """Check that the destination accepts `columns`, and estimate the cost.
 
@@ -58,7 +63,7 @@ def plan_writing(
         mode,
         pruned_by,
         costs,
-        describe_dead_letters(client, config.dead_letter_table) if config.dead_letter_table else None,
+        lookups.dead_letters(config.dead_letter_table) if config.dead_letter_table else None,
         loads_all_columns=table is None or all(columns.schema.find(field.name) for field in table.schema),
         changes_layout=table is not None and destination.is_replaced and not table.has_layout(columns.layout),
     )

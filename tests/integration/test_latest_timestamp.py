@@ -12,7 +12,7 @@ from sandbox import Endpoints
 from sync_pipeline.auto_schema.ddl import create_table_sql
 from sync_pipeline.auto_schema.layout import TableLayout
 from sync_pipeline.planning.destination import ExistingTable
-from sync_pipeline.planning.latest_timestamp import latest_timestamp
+from sync_pipeline.planning.latest_timestamp import Question, latest_timestamp, latest_timestamps
 from sync_pipeline.schema import Field, Schema
 from sync_pipeline.smart_sync.interval import LatestTimestamp
 from tests.integration.mongodb_syncing import MongodbSyncing
@@ -76,8 +76,12 @@ def test_the_newest_partitions_are_asked_first(
     values = f"SELECT CAST(stamp AS {type_name}) FROM UNNEST([{', '.join(['NULL', *stamps])}]) AS stamp"
     bigquery_client.query(f"INSERT INTO `{table_id}` {values}").result()
     table = ExistingTable(schema, layout)
-    assert latest_timestamp(bigquery_client, table_id, "updated_at", table, NOW, "US") == expected
+    question = Question(table_id, "updated_at", table, NOW)
+    assert latest_timestamp(bigquery_client, question, "US") == expected
     assert len(asked) == queries
+    # Together with others, a table without a row in its newest partitions gets no answer.
+    together = latest_timestamps(bigquery_client, [question, question], "US")
+    assert together == ({table_id: expected} if queries == 1 else {})
 
 
 def test_mongodb_asks_once(mongodb_syncing: MongodbSyncing, asked: list[str]) -> None:

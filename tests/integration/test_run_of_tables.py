@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from google.cloud import bigquery
 
 from sync_pipeline import pipeline
 from sync_pipeline.parameters.config import SyncConfig
-from sync_pipeline.planning.make_plan import make_plan, plan_table
+from sync_pipeline.planning.make_plan import make_plan
 from sync_pipeline.planning.plan import RunPlan
 from sync_pipeline.sources import open_source
 from sync_pipeline.sources.source import Source
@@ -37,7 +38,8 @@ def run_of_two(syncing: Syncing, monkeypatch: pytest.MonkeyPatch, first: dict[st
         other = SyncConfig.from_parameters(
             syncing.parameters(postgresql_query="SELECT * FROM orders", destination_bigquery_table="orders", **second)
         )
-        return RunPlan(one.run, (*one.tables, plan_table(other, open_source(other), client, one.run, 1)))
+        (second_table,) = make_plan(other, open_source(other), client, *others).tables
+        return RunPlan(one.run, (*one.tables, replace(second_table, run=one.run, number=1)))
 
     monkeypatch.setattr(pipeline, "make_plan", plan_two)
     return syncing.run(**first)

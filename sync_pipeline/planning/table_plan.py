@@ -1,0 +1,162 @@
+"""The plan of one table: the steps of planning after its interval is known.
+
+columns → writing → reading → plan
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from google.cloud import bigquery
+
+from sync_pipeline.auto_schema.table_options import NO_OPTIONS
+from sync_pipeline.parameters.config import SyncConfig
+from sync_pipeline.planning.columns import TableColumns, plan_columns
+from sync_pipeline.planning.destination import DestinationDescription
+from sync_pipeline.planning.destination_risks import staging_risks, table_risks
+from sync_pipeline.planning.interval import PlannedInterval
+from sync_pipeline.planning.lookups import Lookups
+from sync_pipeline.planning.plan import Run, TableSync
+from sync_pipeline.planning.read_method import ReadMethod, choose_read_method
+from sync_pipeline.planning.writing import PlannedWriting, plan_writing
+from sync_pipeline.sources.source import ReadPlan, SourceClock, SourceDescription, SourceSession
+from sync_pipeline.transforms.hashing import key_risks
+
+
+@dataclass(frozen=True)
+class TableStart:
+    """The first decisions about a table: what is asked for, and the interval.
+
+    Attributes:
+        source_table: the table's name at the source; empty for a query.
+        mode_reason: why the table is synced in its mode; empty if the parameters say so.
+    """
+
+    config: SyncConfig
+    clock: SourceClock
+    destination: DestinationDescription
+    interval: PlannedInterval
+    source_table: str = ""
+    mode_reason: str = ""
+
+
+@dataclass(frozen=True)
+class _Decisions:
+    """The results of the planning steps, in order."""
+
+    start: TableStart
+    description: SourceDescription
+    columns: TableColumns
+    writing: PlannedWriting
+    read: ReadPlan
+
+    @property
+    def config(self) -> SyncConfig:
+        return self.start.config
+
+    @property
+    def destination(self) -> DestinationDescription:
+        return self.start.destination
+
+    @property
+    def has_hash_key(self) -> bool:
+        return self.config.hash_key is not None and bool(self.columns.transformation.hash_fields)
+
+    @property
+    def dataset_locations(self) -> set[str]:
+        """The locations of the datasets that load from the bucket."""
+        letters = self.writing.dead_letters
+        return {self.destination.location, *([letters.location] if letters is not None else [])}
+
+
+def plan_table(
+    client: bigquery.Client, session: SourceSession, start: TableStart, lookups: Lookups, run: Run, number: int
+) -> TableSync:
+    """Plan one table, the `number`th of the run. Writes nothing.
+
+    Raises:
+        ConfigError: the parameters, or what they name, are wrong.
+        SourceError: the source cannot be read.
+        SchemaError: source and destination do not match.
+        PublishError: BigQuery rejected a request.
+    """
+    config, destination, interval = start.config, start.destination, start.interval.interval
+    description = session.describe(interval)
+    columns = plan_columns(config, description, destination)
+    writing = plan_writing(client, lookups, config, columns, destination)
+    decisions = _Decisions(start, description, columns, writing, session.plan_read(columns.read, interval))
+    method = _read_method(decisions)
+    # Only staged rows are loaded from the bucket.
+    locations = decisions.dataset_locations if method.selection is None else ()
+    bucket_notes = lookups.check_bucket(locations) if locations else []
+    plan = _plan(decisions, method, run, number)
+    existing = destination.table.schema if destination.table is not None else None
+    return replace(
+        plan,
+        notes=(*columns.notes, *bucket_notes),
+        risks=(*_risks(decisions), *staging_risks(plan, existing)),
+    )
+
+
+def _read_method(decisions: _Decisions) -> ReadMethod:
+    return choose_read_method(
+        decisions.read.selection,
+        decisions.columns.read,
+        decisions.destination.location,
+        keeps_dead_letters=decisions.writing.dead_letters is not None,
+        has_hash_key=decisions.has_hash_key,
+    )
+
+
+def _risks(decisions: _Decisions) -> Iterator[str]:
+    """Yield all warnings, in the order in which they were found."""
+    config, columns, costs = decisions.config, decisions.columns, decisions.writing.costs
+    yield from config.warnings
+    yield from decisions.start.clock.risks
+    yield from decisions.description.risks
+    yield from table_risks(config, decisions.destination, columns.schema, columns.layout, decisions.writing.mode)
+    yield from decisions.start.interval.risks
+    if costs is not None and costs.risk:
+        yield costs.risk
+    if config.hash_key is not None and decisions.has_hash_key:
+        yield from key_risks(config.hash_key)
+    yield from decisions.read.risks
+
+
+def _plan(decisions: _Decisions, method: ReadMethod, run: Run, number: int) -> TableSync:
+    destination, columns, writing = decisions.destination, decisions.columns, decisions.writing
+    table = destination.table
+    return TableSync(
+        run=run,
+        number=number,
+        observed_at=destination.observed_at,
+        config=decisions.config,
+        transformation=columns.transformation,
+        read=decisions.read,
+        read_schema=columns.read,
+        schema=columns.schema,
+        interval=decisions.start.interval.interval,
+        location=destination.location,
+        creates_table=table is None,
+        write_mode=writing.mode,
+        layout=columns.layout,
+        required_filter_column=table.required_filter_column if table is not None else None,
+        alterations=columns.alterations,
+        primary_key=columns.primary_key,
+        timestamp_column=decisions.start.interval.timestamp_column,
+        dead_letters=writing.dead_letters,
+        notes=(),
+        risks=(),
+        selection=method.selection,
+        way=method.reason,
+        pruned_by=writing.pruned_by,
+        merge_costs=str(writing.costs or ""),
+        options=table.options if table is not None else NO_OPTIONS,
+        transport=decisions.start.clock.transport,
+        loads_all_columns=writing.loads_all_columns,
+        changes_layout=writing.changes_layout,
+        ignores_case=destination.ignores_case,
+        source_table=decisions.start.source_table,
+        mode_reason=decisions.start.mode_reason,
+    )
