@@ -84,7 +84,8 @@ class TableSync:
         merge_costs: a sentence on the cost of a merge, else empty.
         options: options of the existing table that a replacement takes over.
         transport: the encryption of the connection to the source; empty for connections of Google's clients.
-        source_table: the table's name at the source; empty for a query.
+        source_table: the table's name at the source, or the name of a query; empty in a run of one sync.
+        source_bytes: the source's estimate of the table's size; None if unknown.
         mode_reason: why the table is synced in its mode; empty if the parameters say so.
     """
 
@@ -118,6 +119,7 @@ class TableSync:
     changes_layout: bool
     ignores_case: bool
     source_table: str = ""
+    source_bytes: int | None = None
     mode_reason: str = ""
 
     @property

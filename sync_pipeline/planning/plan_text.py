@@ -6,17 +6,22 @@ import textwrap
 
 from sync_pipeline.auto_schema.ddl import create_table_sql
 from sync_pipeline.planning.plan import RunPlan, TableSync, WriteMode
+from sync_pipeline.planning.plan_overview import overview_lines, overview_page
 from sync_pipeline.printable import on_one_line
 
 
 def plan_lines(plan: RunPlan) -> list[str]:
-    """Return the plan as a few single lines per table, for the log."""
-    return [line for table in plan.tables for line in table_lines(table)]
+    """Return the plan as single lines for the log: a few for one table, else a line per table."""
+    return overview_lines(plan) if _has_several(plan) else table_lines(plan.tables[0])
 
 
 def plan_page(plan: RunPlan) -> str:
-    """Return the plan as a page with all tables; `dry_run=true` prints it."""
-    return "\n\n".join(table_page(table) for table in plan.tables)
+    """Return the plan as a page; `dry_run=true` prints it. Only one table is shown with its query and columns."""
+    return overview_page(plan) if _has_several(plan) else table_page(plan.tables[0])
+
+
+def _has_several(plan: RunPlan) -> bool:
+    return len(plan.tables) + len(plan.failed) > 1
 
 
 def table_lines(table: TableSync) -> list[str]:

@@ -29,8 +29,7 @@ class TableStart:
     """The first decisions about a table: what is asked for, and the interval.
 
     Attributes:
-        source_table: the table's name at the source; empty for a query.
-        mode_reason: why the table is synced in its mode; empty if the parameters say so.
+        source_table, source_bytes, mode_reason: see `TableSync`.
     """
 
     config: SyncConfig
@@ -38,6 +37,7 @@ class TableStart:
     destination: DestinationDescription
     interval: PlannedInterval
     source_table: str = ""
+    source_bytes: int | None = None
     mode_reason: str = ""
 
 
@@ -158,5 +158,6 @@ def _plan(decisions: _Decisions, method: ReadMethod, run: Run, number: int) -> T
         changes_layout=writing.changes_layout,
         ignores_case=destination.ignores_case,
         source_table=decisions.start.source_table,
+        source_bytes=decisions.start.source_bytes,
         mode_reason=decisions.start.mode_reason,
     )

@@ -61,9 +61,6 @@ def test_both_tables_are_published(tables: Syncing, monkeypatch: pytest.MonkeyPa
     assert orders.startswith(f"sync report: merged 1 rows into {tables.table_id('orders')}: ")
     assert "rows_read=2 rows_loaded=1 dead_letters=1" in orders
     assert len(set(re.findall(r"run_id=(\S+)", "".join(reports(run))))) == 1
-    assert [line for line in run.log if line.startswith("plan: run ")] == [
-        line for line in run.log if re.search(f"postgresql to {tables.table_id('(items|orders)')}, ", line)
-    ]
     assert tables.left_over() == []
 
 

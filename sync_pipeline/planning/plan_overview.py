@@ -1,0 +1,97 @@
+"""The text of a plan with several tables: a line for each table, and each warning once."""
+
+from __future__ import annotations
+
+import textwrap
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from sync_pipeline.errors import message_of
+from sync_pipeline.planning.merge_costs import size_text
+from sync_pipeline.planning.plan import RunPlan, TableSync
+from sync_pipeline.printable import on_one_line
+
+_HEADERS = ("Table", "Rows", "Size", "Mode", "Splits", "Destination", "Why")
+
+# Names of tables that a warning lists; more are counted.
+_MAX_NAMES = 5
+
+
+def overview_lines(plan: RunPlan) -> list[str]:
+    """Return the plan as single lines for the log."""
+    lines = [f"plan: run {plan.run.id}: {_summary(plan)}"]
+    for table in plan.tables:
+        name, rows, size, mode, splits, destination, why = _cells(table)
+        lines.append(f"plan: {name} to {destination}: {mode} ({why}), rows: {rows}, size: {size}, splits: {splits}")
+    lines += [f"plan: failed: {line}" for line in _failures(plan)]
+    lines += [f"plan: note: {note}" for note in _of_tables(plan, [table.notes for table in plan.tables])]
+    return lines + [f"plan: risk: {risk}" for risk in _of_tables(plan, [table.risks for table in plan.tables])]
+
+
+def overview_page(plan: RunPlan) -> str:
+    """Return the plan as a page; `dry_run=true` prints it."""
+    notes = _of_tables(plan, [table.notes for table in plan.tables])
+    risks = _of_tables(plan, [table.risks for table in plan.tables])
+    connections = dict.fromkeys(table.transport for table in plan.tables if table.transport)
+    sections = [
+        (
+            "Sync",
+            "\n".join((f"{_summary(plan)} (run {plan.run.id})", *(f"connection: {text}" for text in connections))),
+        ),
+        ("Tables", _aligned([_HEADERS, *map(_cells, plan.tables)])),
+        *([("Failed", _listed(_failures(plan)))] if plan.failed else []),
+        ("Notes", _listed(notes) or "none"),
+        ("Risks", _listed(risks) or "none seen"),
+    ]
+    return "\n".join(f"{title}\n{textwrap.indent(text, '    ')}" for title, text in sections)
+
+
+def _summary(plan: RunPlan) -> str:
+    datasets = dict.fromkeys(f"{t.config.destination.project}.{t.config.destination.dataset}" for t in plan.tables)
+    tables = f"{len(plan.tables):,} table{'' if len(plan.tables) == 1 else 's'}"
+    failed = f", {len(plan.failed):,} that cannot be planned" if plan.failed else ""
+    return f"{tables} of {plan.tables[0].config.data_source} to {', '.join(datasets)}{failed}"
+
+
+def _cells(table: TableSync) -> tuple[str, ...]:
+    rows = table.read.estimated_rows
+    key = f" by {', '.join(table.primary_key)}" if table.primary_key else ""
+    splits = "pushdown" if table.selection is not None else table.read.how or str(len(table.read.splits))
+    return (
+        on_one_line(table.source_table),
+        "unknown" if rows is None else f"{rows:,}",
+        "unknown" if table.source_bytes is None else size_text(table.source_bytes),
+        f"{table.write_mode.value}{key}{', Smart Sync' if table.interval is not None else ''}",
+        splits,
+        f"{table.config.destination.table}{'' if not table.creates_table else ' (new)'}",
+        table.mode_reason or "as given",
+    )
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
+def _failures(plan: RunPlan) -> list[str]:
+    return [f"{failed.name}: {'; '.join(message_of(failed.error).split('\n'))}" for failed in plan.failed]
+
+
+def _of_tables(plan: RunPlan, sentences: Iterable[Sequence[str]]) -> list[str]:
+    """Return each different sentence once, with the tables that it is about unless it is about all."""
+    tables: dict[str, list[str]] = defaultdict(list)
+    for table, found in zip(plan.tables, sentences, strict=True):
+        for sentence in dict.fromkeys(found):
+            tables[sentence].append(table.source_table)
+    lines = []
+    for sentence, names in tables.items():
+        more = f" and {len(names) - _MAX_NAMES:,} more" if len(names) > _MAX_NAMES else ""
+        prefix = f"{', '.join(names[:_MAX_NAMES])}{more}: " if len(names) < len(plan.tables) else ""
+        lines.append(on_one_line(f"{prefix}{sentence}"))
+    return lines
+
+
+def _listed(lines: Sequence[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
