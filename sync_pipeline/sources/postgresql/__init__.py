@@ -1,6 +1,7 @@
 """PostgreSQL as a source.
 
-Launch: `source.py`, `session.py` (clock, columns, splits). Workers: `copy_read.py`.
+Launch: `source.py`; `session.py` plans one query (clock, columns, splits), `table_session.py` many tables. Workers:
+`copy_read.py`.
 """
 
 from __future__ import annotations

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from psycopg2.extensions import Column
 from psycopg2.extensions import connection as Connection
 
 from sync_pipeline.errors import SchemaError
@@ -17,6 +17,9 @@ from sync_pipeline.sources.postgresql.not_null import never_null_columns
 
 # The largest precision that can be declared; the driver reports a larger one for a type without precision.
 _MAX_PRECISION = 1000
+
+# pg_type.oid of numeric, and what its modifiers are larger by (VARHDRSZ).
+_NUMERIC_OID, _MODIFIER_OFFSET = 1700, 4
 
 QUERY_ALIAS = "q"
 _PREFIX = "SELECT * FROM (\n"
@@ -113,22 +116,45 @@ def described_columns(connection: Connection, query: str) -> QueryColumns:
     with translated_errors(len(_PREFIX), query), connection.cursor() as cursor:
         cursor.execute(f"SELECT * FROM {as_relation(query)} LIMIT 0")
         described = cursor.description or ()
-        cursor.execute(_TYPES_SQL, {"oids": [column.type_code for column in described]})
-        types = {oid: rest for oid, *rest in cursor.fetchall()}
+        types = described_types(cursor, {column.type_code for column in described})
     check_names(column.name for column in described)
-    columns = []
-    for column in described:
-        type_name, is_composite, is_array, declared_type = types[column.type_code]
-        precision, scale = _precision_and_scale(column)
-        if precision is not None:
-            declared_type = f"numeric({precision},{scale})"
-        columns.append(SourceColumn(column.name, type_name, declared_type, is_array, is_composite, precision, scale))
+    columns = [
+        types[column.type_code].column(column.name, *_precision_and_scale(column.precision, column.scale))
+        for column in described
+    ]
     return QueryColumns(columns, [(column.table_oid or 0, column.table_column or 0) for column in described])
 
 
-def _precision_and_scale(column: Column) -> tuple[int | None, int | None]:
-    """Return p and s of numeric(p,s), or two None."""
-    if column.precision is None or column.scale is None or column.precision > _MAX_PRECISION:
+@dataclass(frozen=True)
+class DescribedType:
+    """A type of columns, with the names that `SourceColumn` has."""
+
+    type_name: str
+    is_composite: bool
+    is_array: bool
+    declared_type: str
+
+    def column(self, name: str, precision: int | None = None, scale: int | None = None) -> SourceColumn:
+        """Return a column of this type; `precision` and `scale` are those of numeric(p,s)."""
+        declared_type = self.declared_type if precision is None else f"numeric({precision},{scale})"
+        return SourceColumn(name, self.type_name, declared_type, self.is_array, self.is_composite, precision, scale)
+
+
+def described_types(cursor: Any, oids: Collection[int]) -> Mapping[int, DescribedType]:
+    """Return types by their oids, none of which is a domain."""
+    cursor.execute(_TYPES_SQL, {"oids": list(oids)})
+    return {oid: DescribedType(*rest) for oid, *rest in cursor.fetchall()}
+
+
+def digits_of(type_oid: int, modifier: int) -> tuple[int | None, int | None]:
+    """Return p and s of numeric(p,s) from the modifier that the catalog stores with a column, or two None."""
+    stored = modifier - _MODIFIER_OFFSET
+    return _precision_and_scale(stored >> 16, stored) if type_oid == _NUMERIC_OID and stored >= 0 else (None, None)
+
+
+def _precision_and_scale(precision: int | None, scale: int | None) -> tuple[int | None, int | None]:
+    """Return p and s of numeric(p,s) as the driver has them, or two None."""
+    if precision is None or scale is None or precision > _MAX_PRECISION:
         return None, None
     # The driver reads 16 bits, of which PostgreSQL uses 11 with a sign: numeric(3,-2) is allowed.
-    return column.precision, ((column.scale & 0x7FF) ^ 0x400) - 0x400
+    return precision, ((scale & 0x7FF) ^ 0x400) - 0x400

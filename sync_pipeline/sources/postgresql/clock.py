@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, timedelta
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from psycopg2.extensions import connection as Connection
 
@@ -32,7 +34,29 @@ _SUBSCRIPTIONS_SQL = """
 """
 
 
-def read_clock(connection: Connection, settle: timedelta, max_hold: timedelta) -> SourceClock:
+@dataclass(frozen=True)
+class ObservedClock:
+    """What the server showed at one moment; each table derives its own upper bound from it.
+
+    Attributes:
+        now: the server's clock, in UTC, read before `transactions`.
+        newest: the time up to which a standby has replayed; None if it has replayed nothing, or is no standby.
+        warnings: sentences about rows that no upper bound covers.
+    """
+
+    now: datetime
+    transactions: Sequence[OpenTransaction]
+    is_standby: bool
+    newest: datetime | None
+    warnings: tuple[str, ...]
+
+    def clock(self, settle: timedelta, max_hold: timedelta) -> SourceClock:
+        """Return the clock with the upper bound for these settings; see `smart_sync.upper_bound`."""
+        safe = upper_bound(self.now, self.transactions, settle=settle, max_hold=max_hold, newest=self.newest)
+        return SourceClock(self.now, safe.end, risks=(*self.warnings, *safe.warnings))
+
+
+def observe_clock(connection: Connection) -> ObservedClock:
     """Read the server's clock, then its open transactions. The run reads the rows after both.
 
     With this order, a transaction that begins in between is seen and never missed.
@@ -77,5 +101,4 @@ def read_clock(connection: Connection, settle: timedelta, max_hold: timedelta) -
             "the server is a standby: open transactions of the primary are not visible here. Only "
             "smart_sync_settle_seconds covers them (or, with primary_key, smart_sync_lookback_seconds)"
         )
-    safe = upper_bound(now, transactions, settle=settle, max_hold=max_hold, newest=newest)
-    return SourceClock(now, safe.end, risks=(*warnings, *safe.warnings))
+    return ObservedClock(now, transactions, is_standby, newest, tuple(warnings))

@@ -193,18 +193,23 @@ def open_connection(config: PostgresqlConfig, max_retries: int) -> Iterator[Conn
 
 @contextlib.contextmanager
 def transaction(connection: Connection) -> Iterator[None]:
-    """Begin a read-only transaction in UTC and roll it back at the end. After an error, close the connection."""
+    """Begin a read-only transaction in UTC and roll it back at the end, also after an error."""
     _begin(connection)
-    yield
+    try:
+        yield
+    except BaseException:
+        # The error counts, not what a lost connection adds to it.
+        with contextlib.suppress(psycopg2.Error):
+            connection.rollback()
+        raise
     with translated_errors():
         connection.rollback()
 
 
 def _begin(connection: Connection) -> None:
     with translated_errors(), connection.cursor() as cursor:
-        for name, value in SESSION_SETTINGS.items():
-            # SET LOCAL instead of SET: a pooler passes the session on to its next client.
-            cursor.execute(f"SET LOCAL {name} = '{value}'")
+        # SET LOCAL instead of SET: a pooler passes the session on to its next client.
+        cursor.execute("; ".join(f"SET LOCAL {name} = '{value}'" for name, value in SESSION_SETTINGS.items()))
 
 
 def _connect(config: PostgresqlConfig) -> Connection:

@@ -5,7 +5,7 @@ A primary key in PostgreSQL is unique within one table and its partitions, but n
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from psycopg2.extensions import connection as Connection
 
@@ -47,10 +47,15 @@ def child_table_risks(connection: Connection, query: str, table_oids: Iterable[i
     for parent, names in children.items():
         read = [name for name in names if name in scanned]
         if read:
-            shown = ", ".join(read[:3]) + (f" and {len(read) - 3} more" if len(read) > 3 else "")
-            risks.append(
-                f"the query also reads the child tables of {parent} ({shown}), whose rows may repeat its keys: the "
-                f"merge loads one row per key. If keys repeat, select FROM ONLY {parent}, or add "
-                "tableoid::regclass::text AS child_table to the query and child_table to primary_key"
-            )
+            risks.append(child_table_risk(parent, read))
     return risks
+
+
+def child_table_risk(parent: str, children: Sequence[str]) -> str:
+    """Return the warning for a merge that also reads these inheritance children of a table."""
+    shown = ", ".join(children[:3]) + (f" and {len(children) - 3} more" if len(children) > 3 else "")
+    return (
+        f"the query also reads the child tables of {parent} ({shown}), whose rows may repeat its keys: the "
+        f"merge loads one row per key. If keys repeat, select FROM ONLY {parent}, or add "
+        "tableoid::regclass::text AS child_table to the query and child_table to primary_key"
+    )

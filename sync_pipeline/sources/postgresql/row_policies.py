@@ -21,8 +21,12 @@ def row_policy_risks(connection: Connection, table_oids: Iterable[int]) -> list[
     with translated_errors(), connection.cursor() as cursor:
         cursor.execute(_FILTERED_SQL, {"oids": list(table_oids)})
         tables = [name for (name,) in cursor.fetchall()]
-    return [
+    return [row_policy_risk(table) for table in tables]
+
+
+def row_policy_risk(table: str) -> str:
+    """Return the warning for a table whose policies filter the rows for the user."""
+    return (
         f"row-level security of {table} applies to the user: the run does not read rows that its policies hide. To "
         "read all rows, give the user the attribute BYPASSRLS, or a policy that shows every row"
-        for table in tables
-    ]
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 
 from psycopg2.extensions import connection as Connection
 
@@ -23,7 +24,7 @@ from sync_pipeline.sources.postgresql.catalog import (
     table_columns,
     table_reference,
 )
-from sync_pipeline.sources.postgresql.clock import read_clock
+from sync_pipeline.sources.postgresql.clock import ObservedClock, observe_clock
 from sync_pipeline.sources.postgresql.column_types import SourceColumn, quoted_identifier
 from sync_pipeline.sources.postgresql.config import PostgresqlConfig
 from sync_pipeline.sources.postgresql.connection import transaction
@@ -158,18 +159,21 @@ def begin_session(
     smart_sync = config.smart_sync
     with transaction(connection):
         # Before the rows are read: a transaction that begins after this cannot give rows an earlier timestamp.
-        clock = read_clock(
-            connection,
-            smart_sync.settle if smart_sync else timedelta(),
-            smart_sync.max_hold if smart_sync else timedelta(),
-        )
-        columns = described_columns(connection, query.at(clock.now))
+        observed = observe_clock(connection)
+        columns = described_columns(connection, query.at(observed.now))
         wall_clock, zone_risks = _wall_clock(connection, columns, smart_sync)
         protects = protection(server, connection)
         dangers = transport_risks(server, connection)
-    risks = (*dangers, *(clock.risks if smart_sync else ()), *zone_risks)
-    shown = replace(clock.as_shown_by(wall_clock), transport=protects, risks=risks)
+    clock = clock_of(observed, smart_sync).as_shown_by(wall_clock)
+    shown = replace(clock, transport=protects, risks=(*dangers, *clock.risks, *zone_risks))
     return PostgresqlSession(config, server, connection, shown, query, columns)
+
+
+def clock_of(observed: ObservedClock, smart_sync: SmartSyncConfig | None) -> SourceClock:
+    """Return the clock for a table; without Smart Sync no interval has an end to warn about."""
+    if smart_sync is None:
+        return replace(observed.clock(timedelta(), timedelta()), risks=())
+    return observed.clock(smart_sync.settle, smart_sync.max_hold)
 
 
 def _wall_clock(
@@ -178,7 +182,7 @@ def _wall_clock(
     """Return the clock of timestamps without time zone, if they are such, and warnings about it."""
     if smart_sync is None or (column := _timestamps(columns, smart_sync.timestamp_column)) is None:
         return None, ()
-    return time_zone.wall_clock(connection, column, smart_sync.time_zone)
+    return time_zone.wall_clock(partial(time_zone.read_zones, connection), column, smart_sync.time_zone)
 
 
 def _timestamps(columns: QueryColumns, name: str | None) -> SourceColumn | None:

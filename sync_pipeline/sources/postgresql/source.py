@@ -9,12 +9,20 @@ from typing import ClassVar
 
 from sync_pipeline.parameters.config import SmartSyncConfig, SyncConfig
 from sync_pipeline.schema import Schema
+from sync_pipeline.sources.catalog import Wanted
 from sync_pipeline.sources.interval_query import IntervalQuery
+from sync_pipeline.sources.postgresql.clock import observe_clock
 from sync_pipeline.sources.postgresql.config import PostgresqlConfig
-from sync_pipeline.sources.postgresql.connection import open_connection
+from sync_pipeline.sources.postgresql.connection import open_connection, transaction
 from sync_pipeline.sources.postgresql.copy_read import CopyReader, ReadFromPostgresql
 from sync_pipeline.sources.postgresql.query_text import single_statement
 from sync_pipeline.sources.postgresql.session import PostgresqlSession, begin_session
+from sync_pipeline.sources.postgresql.shared_connection import SharedConnection
+from sync_pipeline.sources.postgresql.table_session import PostgresqlCatalog
+from sync_pipeline.sources.postgresql.tables import read_tables
+from sync_pipeline.sources.postgresql.time_zone import read_zones
+from sync_pipeline.sources.postgresql.transport import protection, transport_risks
+from sync_pipeline.sources.postgresql.unread_tables import UnreadTables
 
 
 @dataclass(frozen=True)
@@ -35,6 +43,25 @@ class PostgresqlSource:
     def reader(self, schema: Schema) -> CopyReader:
         """Return what reads the splits into the columns of `schema`."""
         return CopyReader(self.connection, schema, self.config.max_retries)
+
+
+@contextmanager
+def open_catalog(server: PostgresqlConfig, max_retries: int, wanted: Wanted) -> Iterator[PostgresqlCatalog]:
+    """Connect, read the clock and the catalog, to plan many tables.
+
+    Raises:
+        SourceUnavailableError, SourceQueryError: the server cannot be reached or rejects a request.
+    """
+    with open_connection(server, max_retries) as connection:
+        with transaction(connection):
+            # Before the rows are read: a transaction that begins after this cannot give rows an earlier timestamp.
+            observed = observe_clock(connection)
+            zones = read_zones(connection)
+            tables = read_tables(connection, wanted, is_standby=observed.is_standby)
+            protects = protection(server, connection)
+            dangers = transport_risks(server, connection)
+        shared = SharedConnection(connection)
+        yield PostgresqlCatalog(shared, observed, zones, protects, dangers, tables, UnreadTables(shared))
 
 
 def open_source(config: SyncConfig) -> PostgresqlSource:

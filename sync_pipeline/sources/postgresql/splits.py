@@ -156,6 +156,25 @@ def cut(
         return Cut(whole, "; ".join(dict.fromkeys(reasons)), rows)
 
 
+def small_read(statement: ReadStatement, rows: int | None, size: int | None, num_partitions: int | None) -> Cut | None:
+    """Return the read of a table as one statement if `cut` would not split it, without asking the server; else None.
+
+    Args:
+        rows, size: estimates for the whole table, in rows and bytes; None if unknown.
+    """
+    # The statement may read fewer rows.
+    estimated_rows = None if statement.conditions else rows
+    if num_partitions == 1:
+        return Cut((statement.where(),), "from num_partitions", estimated_rows)
+    is_small = rows is not None and rows < 2 * MIN_SPLIT_ROWS
+    if num_partitions is None:
+        is_small = size is not None and size < 2 * SPLIT_BYTES
+    if not is_small:
+        return None
+    about = ([f"about {rows:,} rows"] if rows is not None else []) + ([_mebibytes(size)] if size is not None else [])
+    return Cut((statement.where(),), f"one is enough for {', '.join(about)}", estimated_rows)
+
+
 def _cut_by(
     cursor: Any, statement: ReadStatement, plan: dict[str, Any], column: SplitColumn, num_partitions: int | None
 ) -> Cut | str:
@@ -168,7 +187,7 @@ def _cut_by(
         size = max(size, int(relation.size * min(1.0, rows / relation.rows)))
     wanted = min(num_partitions or min(MAX_SPLITS, size // SPLIT_BYTES), rows // MIN_SPLIT_ROWS)
     if wanted < 2:
-        return f"one is enough for about {rows:,} rows, {size / 2**20:,.0f} MiB"
+        return f"one is enough for about {rows:,} rows, {_mebibytes(size)}"
     is_alone = relation is not None and reads_only(plan, relation.members)
     if column.is_of_whole_table and not is_alone:
         return "the query reads more than one table: name a column as partition_column"
@@ -196,6 +215,10 @@ def _cut_by(
         )
     reason = f"by ranges of {column.name}, about {rows // len(statements):,} rows each"
     return Cut(statements, reason, rows, tuple(risks))
+
+
+def _mebibytes(size: int) -> str:
+    return f"{size / 2**20:,.0f} MiB"
 
 
 def ranges(reference: str, bounds: Sequence[str], *, with_null: bool) -> list[str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import zoneinfo
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from psycopg2.extensions import connection as Connection
 
@@ -29,12 +31,35 @@ _OTHER_ZONES_SQL = """
 _MAX_NAMED = 3
 
 
+@dataclass(frozen=True)
+class ServerZones:
+    """The server's TimeZone settings.
+
+    Attributes:
+        own: the zone that a session of this user starts with.
+        others: other zones, with the roles that use them.
+    """
+
+    own: str
+    others: Sequence[tuple[str, str]]
+
+
+def read_zones(connection: Connection) -> ServerZones:
+    """Return the server's TimeZone settings."""
+    with translated_errors(), connection.cursor() as cursor:
+        cursor.execute(_ZONE_SQL)
+        (zone,) = cursor.fetchone()
+        cursor.execute(_OTHER_ZONES_SQL, {"zone": zone})
+        return ServerZones(zone, cursor.fetchall())
+
+
 def wall_clock(
-    connection: Connection, column: SourceColumn, given: str | None
+    zones: Callable[[], ServerZones], column: SourceColumn, given: str | None
 ) -> tuple[WallClock | None, tuple[str, ...]]:
     """Return the wall clock of a timestamp column, None if the column has a time zone, and warnings for the plan.
 
     Args:
+        zones: returns the server's settings; called only if they matter.
         given: `smart_sync_time_zone`.
 
     Raises:
@@ -44,11 +69,8 @@ def wall_clock(
         return None, (zone_without_effect(column.name),) if given else ()
     if given:
         return WallClock(given, ZONE_GIVEN), ()
-    with translated_errors(), connection.cursor() as cursor:
-        cursor.execute(_ZONE_SQL)
-        (zone,) = cursor.fetchone()
-        cursor.execute(_OTHER_ZONES_SQL, {"zone": zone})
-        others = cursor.fetchall()
+    server = zones()
+    zone, others = server.own, server.others
     try:
         zoneinfo.ZoneInfo(zone)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):

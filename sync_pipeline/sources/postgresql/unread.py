@@ -46,26 +46,38 @@ class Timestamps:
 
 def unread_rows(connection: Connection, timestamps: Timestamps) -> list[str]:
     """Return a warning about rows that no interval contains, if such rows exist or cannot be ruled out."""
-    column = quoted_identifier(timestamps.column)
-    beyond = _BEYOND_BIGQUERY.format(column=column)
-    unread = f"{column} IS NULL OR {beyond}" if timestamps.may_be_null else beyond
     kinds = "NULL, or beyond what BigQuery holds" if timestamps.may_be_null else "beyond what BigQuery holds"
     what = f"{timestamps.column} may be {kinds}, and such"
     with translated_errors(), connection.cursor() as cursor:
-        cursor.execute(f"EXPLAIN (FORMAT JSON) SELECT FROM {timestamps.relation} WHERE {unread}")
+        cursor.execute(f"EXPLAIN (FORMAT JSON) SELECT FROM {timestamps.relation} WHERE {_condition(timestamps)}")
         plan = cursor.fetchone()[0][0]["Plan"]
         if plan["Total Cost"] > _MAX_COUNT_COST:
             estimate = f"the server estimates {plan['Plan Rows']:,}"
             return [f"{what} rows are not read. Counting them would take too long; {estimate}"]
         try:
             with _limited(cursor):
-                cursor.execute(
-                    f"SELECT count(*) FILTER (WHERE {column} IS NULL), count({column}) FROM {timestamps.relation} "
-                    f"WHERE {unread}"
-                )
+                cursor.execute(count_statement(timestamps))
                 nulls, others = cursor.fetchone()
         except psycopg2.errors.QueryCanceled:
             return [f"{what} rows are not read. Counting them took too long"]
+    return counted_risks(timestamps, nulls, others)
+
+
+def count_statement(timestamps: Timestamps) -> str:
+    """Return the statement that counts the rows that no interval contains: with NULL, and with other values."""
+    column = quoted_identifier(timestamps.column)
+    counts = f"count(*) FILTER (WHERE {column} IS NULL), count({column})"
+    return f"SELECT {counts} FROM {timestamps.relation} WHERE {_condition(timestamps)}"
+
+
+def _condition(timestamps: Timestamps) -> str:
+    column = quoted_identifier(timestamps.column)
+    beyond = _BEYOND_BIGQUERY.format(column=column)
+    return f"{column} IS NULL OR {beyond}" if timestamps.may_be_null else beyond
+
+
+def counted_risks(timestamps: Timestamps, nulls: int, others: int) -> list[str]:
+    """Return a warning for each kind of rows that no interval contains, from their numbers."""
     sentences = []
     if nulls:
         problem = f"{nulls:,} rows of {timestamps.name} have NULL in {timestamps.column} and are not read"

@@ -1,0 +1,181 @@
+"""Planning of many tables: sessions that answer from the catalog, over one connection."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from sync_pipeline.errors import SourceQueryError, SourceUnavailableError
+from sync_pipeline.parameters.config import SmartSyncConfig, SyncConfig
+from sync_pipeline.parameters.source_tables import CatalogTable
+from sync_pipeline.schema import NULLABLE, REQUIRED, Field, Schema
+from sync_pipeline.smart_sync.interval import SyncInterval
+from sync_pipeline.smart_sync.wall_clock import WallClock
+from sync_pipeline.sources.access import check_names
+from sync_pipeline.sources.interval_query import IntervalQuery
+from sync_pipeline.sources.postgresql import time_zone
+from sync_pipeline.sources.postgresql.catalog import QUERY_ALIAS
+from sync_pipeline.sources.postgresql.clock import ObservedClock
+from sync_pipeline.sources.postgresql.column_types import SourceColumn, quoted_identifier
+from sync_pipeline.sources.postgresql.config import PostgresqlConfig
+from sync_pipeline.sources.postgresql.repeated_keys import child_table_risk
+from sync_pipeline.sources.postgresql.row_policies import row_policy_risk
+from sync_pipeline.sources.postgresql.session import clock_of
+from sync_pipeline.sources.postgresql.shared_connection import SharedConnection
+from sync_pipeline.sources.postgresql.split_points import ReadStatement, where
+from sync_pipeline.sources.postgresql.splits import Cut, cut, small_read, split_columns
+from sync_pipeline.sources.postgresql.tables import PostgresqlTable
+from sync_pipeline.sources.postgresql.unread import Timestamps
+from sync_pipeline.sources.postgresql.unread_tables import UnreadTables
+from sync_pipeline.sources.source import ReadPlan, ReadSplit, SourceClock, SourceDescription
+
+
+@dataclass(frozen=True)
+class TableSession:
+    """Plans the read of one table. Sends no request for a small one, except to count rows that no interval contains."""
+
+    config: SyncConfig
+    table: PostgresqlTable
+    connection: SharedConnection
+    clock: SourceClock
+    unread: UnreadTables
+    timestamps: Timestamps | None
+
+    def describe(self, interval: SyncInterval | None) -> SourceDescription:  # noqa: ARG002 - alike for each
+        """Return the columns with their description in the catalog. Raises SourceError or SchemaError."""
+        table = self.table
+        check_names(column.name for column in table.columns)
+        risks = [] if self.timestamps is None else self.unread.risks(self.timestamps)
+        if self.config.primary_key and table.children:
+            risks = [*risks, child_table_risk(table.reference, table.children)]
+        if table.hides_rows:
+            risks = [*risks, row_policy_risk(table.reference)]
+        return SourceDescription(
+            Schema(tuple(map(self._field, table.columns))),
+            primary_key=table.key,
+            single_table=not table.computes_rows and not table.children,
+            risks=tuple(risks),
+        )
+
+    def plan_read(self, schema: Schema, interval: SyncInterval | None) -> ReadPlan:
+        """Return the statements that read the columns of `schema`, and an estimate of their rows."""
+        columns = {column.name: column for column in self.table.columns}
+        statement = ReadStatement(
+            ",\n       ".join(columns[field.name].expression(field, QUERY_ALIAS) for field in schema),
+            f"{self.table.reference} AS {QUERY_ALIAS}",
+            _query(self.config).conditions(interval, lambda column: f"{QUERY_ALIAS}.{quoted_identifier(column)}"),
+        )
+        result = self._cut(statement, interval)
+        count = len(result.statements)
+        return ReadPlan(
+            query=f"SELECT * FROM {statement.source}{where(statement.conditions)}",
+            splits=tuple(ReadSplit(index, count, part) for index, part in enumerate(result.statements, 1)),
+            estimated_rows=result.estimated_rows,
+            splitting=result.reason,
+            risks=result.risks,
+        )
+
+    def _field(self, column: SourceColumn) -> Field:
+        if self.config.auto_schema is None:
+            return column.field()
+        return column.field(
+            mode=REQUIRED if column.name in self.table.never_null else NULLABLE,
+            description=self.table.comments[column.name],
+        )
+
+    def _cut(self, statement: ReadStatement, interval: SyncInterval | None) -> Cut:
+        table, listed = self.table, self.table.listed
+        assert isinstance(self.config.source, PostgresqlConfig)
+        asked_for = self.config.source.partition_column
+        if not table.computes_rows and asked_for is None:
+            small = small_read(statement, listed.rows, listed.size, self.config.num_partitions)
+            if small is not None:
+                return small
+        smart_sync = self.config.smart_sync
+        with self.connection.transaction() as connection:
+            candidates = split_columns(
+                connection,
+                table.columns,
+                [(table.oid, number) for number in table.numbers],
+                asked_for=asked_for,
+                timestamp_column=smart_sync.timestamp_column if smart_sync else None,
+                interval_condition=_query(self.config).condition(interval),
+                interval_has_no_null=smart_sync is not None
+                and bool(statement.conditions)
+                and not smart_sync.include_null_timestamps,
+            )
+            try:
+                return cut(connection, statement, candidates, self.config.num_partitions)
+            except SourceUnavailableError:
+                if connection.closed:
+                    raise
+                # The read waits longer for the lock.
+                return Cut(
+                    (statement.where(),), "because the table is locked, and the server cannot plan its read", None
+                )
+
+
+@dataclass(frozen=True)
+class PostgresqlCatalog:
+    """A connected server and its tables.
+
+    Attributes:
+        transport, risks: those of the connection, for each table's clock.
+    """
+
+    connection: SharedConnection
+    observed: ObservedClock
+    zones: time_zone.ServerZones
+    transport: str
+    risks: Sequence[str]
+    described: Sequence[PostgresqlTable]
+    unread: UnreadTables
+
+    @property
+    def tables(self) -> Sequence[CatalogTable]:
+        return [table.listed for table in self.described]
+
+    def session(self, table: CatalogTable, config: SyncConfig) -> TableSession:
+        """Return the session that plans one table.
+
+        Sessions that are made before the first of them describes its table share the statements that count rows which
+        no interval contains.
+
+        Raises:
+            SourceQueryError: the user may not read the table.
+            SchemaError: the time zone of its timestamps is unknown.
+        """
+        found = self._by_name[table.name]
+        if not found.may_select:
+            raise SourceQueryError(
+                f"the user has no right to SELECT from {found.reference}: GRANT SELECT on it, and USAGE on its schema"
+            )
+        smart_sync = config.smart_sync
+        column = _timestamp_column(found, smart_sync)
+        wall_clock: WallClock | None = None
+        zone_risks: tuple[str, ...] = ()
+        timestamps = None
+        if smart_sync is not None and column is not None:
+            wall_clock, zone_risks = time_zone.wall_clock(lambda: self.zones, column, smart_sync.time_zone)
+        if smart_sync is not None and column is not None and column.name in found.listed.timestamps:
+            may_be_null = column.name not in found.never_null and not smart_sync.include_null_timestamps
+            timestamps = Timestamps(found.reference, found.reference, column.name, may_be_null)
+            self.unread.add(found, timestamps)
+        clock = clock_of(self.observed, smart_sync).as_shown_by(wall_clock)
+        shown = replace(clock, transport=self.transport, risks=(*self.risks, *clock.risks, *zone_risks))
+        return TableSession(config, found, self.connection, shown, self.unread, timestamps)
+
+    @cached_property
+    def _by_name(self) -> dict[object, PostgresqlTable]:
+        return {table.listed.name: table for table in self.described}
+
+
+def _query(config: SyncConfig) -> IntervalQuery:
+    # Without text, because a table has no placeholders, whatever its name looks like.
+    return IntervalQuery("", config.smart_sync)
+
+
+def _timestamp_column(table: PostgresqlTable, smart_sync: SmartSyncConfig | None) -> SourceColumn | None:
+    name = smart_sync.timestamp_column if smart_sync else None
+    return next((column for column in table.columns if column.name == name and not column.is_array), None)
