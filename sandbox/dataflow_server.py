@@ -24,7 +24,7 @@ from sandbox.flex_templates import InvalidRequestError, Template, launcher_flags
 from sandbox.scheduler import Schedules
 from sandbox.secret_manager import SecretExistsError, SecretNotFoundError, Secrets, VersionNotEnabledError, serve
 from sync_pipeline.errors import ConfigError
-from sync_pipeline.parameters.config import SyncConfig
+from sync_pipeline.parameters.run_config import RunConfig
 from sync_pipeline.parameters.table import PARAMETERS
 
 _SECRETS = frozenset(parameter.name for parameter in PARAMETERS if parameter.secret)
@@ -126,7 +126,7 @@ def _labels(parameters: dict[str, str]) -> dict[str, str]:
     from sync_pipeline.parameters.beam_options import dataflow_labels
 
     try:
-        return dataflow_labels(SyncConfig.from_parameters(parameters))
+        return dataflow_labels(RunConfig.from_parameters(parameters, reads_file=False))
     except ConfigError:
         return {}
 

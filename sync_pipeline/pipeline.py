@@ -18,6 +18,7 @@ from sync_pipeline.failures import FAILURES
 from sync_pipeline.parameters.beam_options import complete_job_options, pipeline_options, runs_here, runs_on_dataflow
 from sync_pipeline.parameters.command_line import parse_command_line
 from sync_pipeline.parameters.config import SyncConfig
+from sync_pipeline.parameters.run_config import RunConfig
 from sync_pipeline.planning.make_plan import make_plan
 from sync_pipeline.planning.plan import RunPlan, TableSync
 from sync_pipeline.planning.plan_text import plan_lines, plan_page
@@ -46,7 +47,10 @@ def main(argv: Sequence[str]) -> int:
     start_logging()
     try:
         command_line = parse_command_line(argv)
-        run(SyncConfig.from_parameters(command_line.parameters), pipeline_options(command_line))
+        config = RunConfig.from_parameters(command_line.parameters)
+        if config.single is None:
+            raise ConfigError(["several tables: runs of the source's catalog are not planned yet; name a query"])
+        run(config.single, pipeline_options(command_line))
     except SyncError as error:
         return _failed(error)
     except RuntimeError as error:

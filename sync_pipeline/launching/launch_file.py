@@ -12,10 +12,10 @@ from sync_pipeline.errors import ConfigError
 from sync_pipeline.launching import settings
 from sync_pipeline.launching.schedule import Schedule, read_schedule
 from sync_pipeline.launching.yaml_text import read_yaml
-from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.parameters.identifiers import PROJECT_PATTERN
 from sync_pipeline.parameters.parameter import ParameterType
 from sync_pipeline.parameters.parsing import read_json_object
+from sync_pipeline.parameters.run_config import RunConfig
 from sync_pipeline.parameters.secrets import Secret
 from sync_pipeline.parameters.table import BY_NAME
 from sync_pipeline.printable import UNSAFE
@@ -178,7 +178,8 @@ def _read_parameters(given: Mapping[str, Any], problems: list[str]) -> tuple[dic
             texts[name] = text
             problems += _launch_problems(name, text)
     try:
-        return texts, SyncConfig.from_parameters(texts).warnings
+        # The machine that launches may not read the tables file.
+        return texts, RunConfig.from_parameters(texts, reads_file=False).warnings
     except ConfigError as error:
         problems += error.problems
         return texts, ()

@@ -21,6 +21,7 @@ from apache_beam.options.pipeline_options import (
 from sync_pipeline.errors import ConfigError
 from sync_pipeline.parameters.command_line import LAUNCHER_FLAGS, CommandLine
 from sync_pipeline.parameters.config import SyncConfig
+from sync_pipeline.parameters.run_config import RunConfig
 from sync_pipeline.parameters.secrets import NAME_FORM, secrets_in
 from sync_pipeline.parameters.table import PARAMETERS
 
@@ -81,7 +82,9 @@ def runs_on_dataflow(options: PipelineOptions) -> bool:
     return "dataflow" in (options.view_as(StandardOptions).runner or "").lower()
 
 
-def complete_job_options(options: PipelineOptions, config: SyncConfig, environment: Mapping[str, str]) -> None:
+def complete_job_options(
+    options: PipelineOptions, config: SyncConfig | RunConfig, environment: Mapping[str, str]
+) -> None:
     """Set the workers' image of a Dataflow job, which is the image of this process, and its labels.
 
     Keeps an image and labels that the caller has set.
@@ -112,13 +115,20 @@ def complete_job_options(options: PipelineOptions, config: SyncConfig, environme
     cloud.labels = [f"{key}={value}" for key, value in dataflow_labels(config).items()] + list(cloud.labels or [])
 
 
-def dataflow_labels(config: SyncConfig) -> dict[str, str]:
-    """Return the labels that identify jobs and their costs: source and destination."""
+def dataflow_labels(config: SyncConfig | RunConfig) -> dict[str, str]:
+    """Return the labels that identify jobs and their costs: source and destination; with several tables its dataset."""
+    if isinstance(config, RunConfig) and config.single is not None:
+        config = config.single
+    if isinstance(config, RunConfig):
+        project, dataset, table = config.destination_project, config.destination_dataset, {}
+    else:
+        project, dataset = config.destination.project, config.destination.dataset
+        table = {"destination_table": config.destination.table}
     labels = {
         "data_source": config.data_source,
-        "destination_project": config.destination.project,
-        "destination_dataset": config.destination.dataset,
-        "destination_table": config.destination.table,
+        "destination_project": project,
+        "destination_dataset": dataset,
+        **table,
     }
     return {key: _label(value) for key, value in labels.items()}
 

@@ -6,7 +6,7 @@ Checks of a single source are in `SourceDeclaration.checks` and `warnings`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from sync_pipeline.parameters.declaration import SourceDeclaration, declared
 from sync_pipeline.parameters.parameter import Group, Parameter, ParameterValues, Requirement, ignored
@@ -78,8 +78,22 @@ def warnings(values: ParameterValues, transformation: TransformationConfig) -> I
 
     Call this only if `missing` and `contradictions` yield nothing.
     """
-    source = declared(values["data_source"])
     yield from _of_other_sources(values)
+    yield from table_warnings(values)
+    yield from _plain_secrets(values)
+    yield from _hash_warnings(values, [transformation])
+
+
+def run_warnings(values: ParameterValues, transformations: Sequence[TransformationConfig]) -> Iterator[str]:
+    """Yield the `warnings` that hold for all tables of a run, whose transformations are these."""
+    yield from _of_other_sources(values)
+    yield from _plain_secrets(values)
+    yield from _hash_warnings(values, transformations)
+
+
+def table_warnings(values: ParameterValues) -> Iterator[str]:
+    """Yield the `warnings` about parameters that may differ by table."""
+    source = declared(values["data_source"])
     yield from _switched_off(values)
     if values["enable_smart_sync"]:
         if {source.query, source.base_query} <= values.given:
@@ -93,18 +107,25 @@ def warnings(values: ParameterValues, transformation: TransformationConfig) -> I
         if "fallback_days" in values.given and values["sync_all_on_empty_table"]:
             yield ignored(["fallback_days"], "sync_all_on_empty_table is true")
     yield from source.warnings(values)
+
+
+def _plain_secrets(values: ParameterValues) -> Iterator[str]:
     for parameter in _given(values):
         if parameter.secret and values[parameter.name].is_plain:
             yield (
                 f"{parameter.name} was given in plain text and is stored with the launch request; store it in Secret "
                 "Manager and pass projects/PROJECT/secrets/SECRET/versions/VERSION"
             )
-    if transformation.hash_fields and values["hash_key"] is None:
+
+
+def _hash_warnings(values: ParameterValues, transformations: Sequence[TransformationConfig]) -> Iterator[str]:
+    has_hashes = any(transformation.hash_fields for transformation in transformations)
+    if has_hashes and values["hash_key"] is None:
         yield (
             "hash_fields are hashed without a key: guessable values, such as phone numbers, can be found by hashing "
             "all candidates; give hash_key"
         )
-    if values["hash_key"] is not None and not transformation.hash_fields:
+    if values["hash_key"] is not None and not has_hashes:
         yield "hash_key is ignored: transformation_config has no hash_fields"
 
 

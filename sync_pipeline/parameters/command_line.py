@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 from sync_pipeline.errors import ConfigError
 from sync_pipeline.parameters.beam_arguments import BeamParser
-from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.parameters.declaration import declarations
 from sync_pipeline.parameters.hosts import without_passwords
 from sync_pipeline.parameters.parameter import ParameterType
 from sync_pipeline.parameters.parsing import shown
+from sync_pipeline.parameters.run_config import RunConfig
 from sync_pipeline.parameters.table import BY_NAME, HEADINGS, PARAMETERS
 from sync_pipeline.suggestions import closest_match
 
@@ -155,7 +155,7 @@ def _repetitions(given: Mapping[str, Sequence[str]]) -> Iterator[str]:
 
 def _config_problems(parameters: Mapping[str, str]) -> tuple[str, ...]:
     try:
-        SyncConfig.from_parameters(parameters)
+        RunConfig.from_parameters(parameters, reads_file=False)
     except ConfigError as error:
         return error.problems
     return ()
@@ -166,7 +166,7 @@ def _help_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="main.py",
         usage="main.py --data_source=… --destination_bigquery_project=… [--PARAMETER=VALUE …] [BEAM OPTIONS …]",
-        description=f"Sync {', '.join(labels[:-1])} or {labels[-1]} into a BigQuery table.",
+        description=f"Sync {', '.join(labels[:-1])} or {labels[-1]} into BigQuery tables.",
         epilog="Beam's own options, such as --runner, --project, --region and --temp_location, can be given as well.",
     )
     for heading in HEADINGS:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -122,8 +122,23 @@ class SyncConfig:
                 remedy.
         """
         values, problems = read_values(parameters)
+        return cls.from_values(values, problems)
+
+    @classmethod
+    def from_values(
+        cls, values: ParameterValues, problems: Sequence[str] = (), about: frozenset[str] | None = None
+    ) -> SyncConfig:
+        """Return the configuration of one table or query.
+
+        Args:
+            problems: those of reading the values.
+            about: the given parameters to warn about, for one of several tables; None for all.
+
+        Raises:
+            ConfigError: see `from_parameters`.
+        """
         values, found = for_one_table(values)
-        problems += found
+        problems = [*problems, *found]
         problems += checks.missing(values)
         problems += checks.contradictions(values)
         transformation = TransformationConfig()
@@ -158,7 +173,11 @@ class SyncConfig:
             num_partitions=values["num_partitions"],
             max_retries=values["max_retries"],
             dry_run=values["dry_run"],
-            warnings=tuple(checks.warnings(values, transformation)),
+            warnings=tuple(
+                checks.warnings(values, transformation)
+                if about is None
+                else checks.table_warnings(replace(values, given=values.given & about))
+            ),
         )
 
 

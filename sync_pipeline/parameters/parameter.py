@@ -143,6 +143,10 @@ class ParameterValues:
         names = self.malformed | {name} if malformed else self.malformed
         return replace(self, values={**self.values, name: value}, malformed=names)
 
+    def with_given(self, values: Mapping[str, Any]) -> ParameterValues:
+        """Return these values with others, which count as given even if they are the defaults."""
+        return replace(self, values={**self.values, **values}, given=self.given | values.keys())
+
     def given_of(self, *names: str) -> list[str]:
         """Return the given parameters among `names`, in order."""
         return [name for name in names if name in self.given]

@@ -8,6 +8,7 @@ import zoneinfo
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from sync_pipeline.errors import ConfigError
 from sync_pipeline.parameters.destination_names import check_destination
 from sync_pipeline.parameters.hosts import check_instance, holds_password, parse_host, without_passwords
 from sync_pipeline.parameters.identifiers import (
@@ -46,15 +47,27 @@ def read_values(parameters: Mapping[str, str]) -> tuple[ParameterValues, list[st
             values[name] = default
             continue
         try:
-            check_text(text)
-            values[name] = _read(parameter, text)
-        except ValueError as error:
-            problems.append(_problem(parameter, text, str(error)))
+            values[name] = read_value(parameter, text)
+        except ConfigError as error:
+            problems += error.problems
             values[name] = None
             malformed.add(name)
         if values[name] != default:
             given.add(name)
     return ParameterValues(values, frozenset(given), frozenset(malformed)), problems
+
+
+def read_value(parameter: Parameter, text: str) -> Any:
+    """Parse the text of one parameter.
+
+    Raises:
+        ConfigError: the text is invalid.
+    """
+    try:
+        check_text(text)
+        return _read(parameter, text)
+    except ValueError as error:
+        raise ConfigError([_problem(parameter, text, str(error))]) from None
 
 
 def check_text(text: str) -> None:

@@ -65,6 +65,10 @@ class TablePatterns:
         """The table, if the list is one name without wildcards."""
         return self.patterns[0].literal if len(self.patterns) == 1 and self.included else None
 
+    def names(self, table: TableName) -> bool:
+        """Whether one of the names without wildcards is this one."""
+        return any(pattern.literal == table for pattern in self.included) and not self.excludes(table)
+
     def excludes(self, table: TableName) -> bool:
         return any(pattern.excludes and pattern.matches(table) for pattern in self.patterns)
 

@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from sync_pipeline.errors import ConfigError
+from sync_pipeline.parameters.identifiers import SourceTable
+from sync_pipeline.parameters.run_config import RunConfig
+from sync_pipeline.parameters.source_tables import CatalogTable, TableName
+from sync_pipeline.parameters.table_selection import TableSelection
+from tests.parameter_sets import MONGODB, POSTGRESQL
+
+TABLES = POSTGRESQL | {"postgresql_query": "", "postgresql_table": "*", "destination_bigquery_table": ""}
+CATALOG = (
+    CatalogTable(TableName("public", "Order Items"), "table"),
+    CatalogTable(TableName("public", "audit_1"), "table"),
+    CatalogTable(TableName("public", "orders"), "table", key=("id",)),
+    CatalogTable(TableName("public", "orders_2024"), "table", left_out="is a partition of public.orders"),
+    CatalogTable(TableName("sales", "orders"), "table"),
+)
+
+
+def selection(text: str, **parameters: str) -> TableSelection:
+    chosen = RunConfig.from_parameters(TABLES | {"postgresql_table": text} | parameters).selection
+    assert chosen is not None
+    return chosen
+
+
+def names(text: str, **parameters: str) -> list[str]:
+    return [one.name for one in selection(text, **parameters).choose(CATALOG)]
+
+
+def problems(text: str, **parameters: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        selection(text, **parameters).choose(CATALOG)
+    return list(caught.value.problems)
+
+
+@pytest.mark.parametrize(
+    ("text", "chosen"),
+    [
+        pytest.param("sales.orders", ["sales.orders"], id="name"),
+        pytest.param("*", ['public."Order Items"', "public.audit_1", "public.orders"], id="schema"),
+        pytest.param("*,!audit_*,orders", ['public."Order Items"', "public.orders"], id="exclusion"),
+        pytest.param(
+            "orders_*,orders_2024,orders", ["public.orders", "public.orders_2024"], id="named though left out"
+        ),
+    ],
+)
+def test_chosen(text: str, chosen: list[str]) -> None:
+    assert names(text, destination_bigquery_table="{schema}_{table}") == chosen
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        pytest.param(
+            "ordrs,orders",
+            "postgresql_table names ordrs, which does not exist; did you mean public.orders?",
+            id="name that does not exist",
+        ),
+        pytest.param(
+            '"order items"',
+            'postgresql_table names "order items", which does not exist; did you mean public."Order Items"?',
+            id="capitals",
+        ),
+        pytest.param(
+            "orders,a_*", "postgresql_table has a_*, which matches no table", id="pattern that matches nothing"
+        ),
+        pytest.param(
+            "orders,a_*,!b",
+            "postgresql_table has a_*, which matches no table, or only excluded ones",
+            id="pattern beside an exclusion",
+        ),
+        pytest.param(
+            "orders_*",
+            "postgresql_table has orders_*, which matches no table that a wildcard chooses: public.orders_2024 is a "
+            "partition of public.orders; name a table exactly to sync it",
+            id="only tables that are left out",
+        ),
+        pytest.param("orders,!*", "postgresql_table: every table that it names is excluded, too", id="nothing left"),
+        pytest.param(
+            "*.orders",
+            "public.orders, sales.orders have one destination table, orders: give "
+            "destination_bigquery_table={schema}_{table}, or a name for each in tables_file",
+            id="one destination",
+        ),
+    ],
+)
+def test_problems(text: str, problem: str) -> None:
+    assert problems(text) == [problem]
+
+
+def test_names_that_bigquery_refuses_are_reported_together() -> None:
+    collections = [CatalogTable(TableName("", name), "collection") for name in ("a.b", "ok", "c$d")]
+    chosen = RunConfig.from_parameters(
+        MONGODB | {"mongodb_collection": "*", "destination_bigquery_table": ""}
+    ).selection
+    assert chosen is not None
+    with pytest.raises(ConfigError) as caught:
+        chosen.choose(collections)
+    assert list(caught.value.problems) == [
+        f"{name}: destination_bigquery_table is '{name}': {reason}; name another for {name}, with several tables in "
+        "tables_file"
+        for name, reason in (
+            ("a.b", "give only the table; project and dataset have separate parameters"),
+            ("c$d", "partition decorators ($) and wildcards (*) are not table names"),
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "needed"),
+    [
+        pytest.param(TableName("public", "orders"), True, id="named"),
+        pytest.param(TableName("public", "order"), True, id="similar"),
+        pytest.param(TableName("sales", "x"), True, id="pattern"),
+        pytest.param(TableName("sales", "x_old"), False, id="excluded"),
+        pytest.param(TableName("hr", "people"), False, id="other"),
+    ],
+)
+def test_may_choose(name: TableName, needed: bool) -> None:
+    assert selection("orders,sales.*,!sales.*_old").may_choose(name) is needed
+
+
+def test_the_configuration_of_a_table() -> None:
+    (one,) = selection("orders", batch_size="500", fallback_days="1").choose(CATALOG)
+    assert one.table == CATALOG[2]
+    assert "batch_size" in one.given
+    assert "fallback_days" not in one.given
+    config = one.config({})
+    assert config.source.table == SourceTable("public", "orders")
+    assert config.source.host == "db.example.com"
+    assert config.destination.table_id == "my-project.production.orders"
+    assert config.batch_size == 500
+
+
+def test_implied_values_fill_only_what_nobody_gave() -> None:
+    (one,) = selection("orders", primary_key="order_id", smart_sync_lookback_seconds="60").choose(CATALOG)
+    config = one.config({"primary_key": "id", "enable_smart_sync": "true", "smart_sync_timestamp_column": "changed"})
+    assert config.primary_key == ("order_id",)
+    assert config.smart_sync is not None
+    assert config.smart_sync.timestamp_column == "changed"
+    assert config.smart_sync.lookback == timedelta(seconds=60)
+    assert config.warnings == ()
+
+
+def test_problems_of_a_table_begin_with_its_name() -> None:
+    (one,) = selection("orders", smart_sync_null_timestamps="include").choose(CATALOG)
+    with pytest.raises(ConfigError, match="orders: smart_sync_null_timestamps is 'include', and without"):
+        one.config({"enable_smart_sync": "true"})
