@@ -93,9 +93,10 @@ def build_pipeline(plan: RunPlan, options: PipelineOptions) -> beam.Pipeline:
     )
     targets = {number: rows_target(table) for number, table in tables.items()}
     staged = [files | "Stage" >> WriteStagedFiles(targets, plan.run.id), rows[FAILURES]]
-    letter_targets = {number: dead_letter_target(table) for number, table in tables.items() if table.dead_letters}
-    if letter_targets:
-        letters = rows[DEAD_LETTERS] | "DescribeDeadLetters" >> DescribeDeadLetters(plan)
+    with_letters = {number: table for number, table in tables.items() if table.dead_letters}
+    if with_letters:
+        letter_targets = {number: dead_letter_target(table) for number, table in with_letters.items()}
+        letters = rows[DEAD_LETTERS] | "DescribeDeadLetters" >> DescribeDeadLetters(with_letters)
         staged.append(letters | "StageDeadLetters" >> WriteStagedFiles(letter_targets, plan.run.id))
     staged | "Staged" >> beam.Flatten() | "Publish" >> PublishStagedFiles(plan)
     return pipeline

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from google.cloud import bigquery
 
@@ -22,6 +22,34 @@ def map_with_clients[Item, Result](
 
     Each thread has a client whose jobs run in `project`, because a client's connections are not for several threads.
     """
+    call = _with_client(function, project)
+    with ThreadPoolExecutor(min(THREADS, len(items)) or 1, thread_name_prefix="bigquery") as pool:
+        yield from pool.map(call, items)
+
+
+def each_with_client[Item, Result](
+    function: Callable[[bigquery.Client, Item], Result], items: Sequence[Item], project: str, threads: int
+) -> Iterator[tuple[Item, Result]]:
+    """Yield each item with its result, as soon as there is one; see `map_with_clients`.
+
+    Raises the first error; items that no thread has taken by then are dropped. One item takes no thread.
+    """
+    call = _with_client(function, project)
+    if len(items) == 1:
+        yield items[0], call(items[0])
+        return
+    pool = ThreadPoolExecutor(min(threads, len(items)) or 1, thread_name_prefix="bigquery")
+    try:
+        calls = {pool.submit(call, item): item for item in items}
+        for finished in as_completed(calls):
+            yield calls[finished], finished.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _with_client[Item, Result](
+    function: Callable[[bigquery.Client, Item], Result], project: str
+) -> Callable[[Item], Result]:
     local = threading.local()
 
     def call(item: Item) -> Result:
@@ -29,5 +57,4 @@ def map_with_clients[Item, Result](
             local.client = open_client(project)
         return function(local.client, item)
 
-    with ThreadPoolExecutor(min(THREADS, len(items)) or 1, thread_name_prefix="bigquery") as pool:
-        yield from pool.map(call, items)
+    return call

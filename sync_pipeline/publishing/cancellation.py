@@ -1,26 +1,26 @@
 """On SIGTERM or Ctrl-C a run in this process stops and deletes its staged files.
 
 Other threads could stage another file after the deletion. Only `exec` ends all threads in one step, so the process
-becomes this module's program, with the arguments of `main` below.
+becomes this module's program, with the arguments of `main` below. What to delete is its standard input, a file in
+memory: the arguments of a program are limited to 128 KiB each and 2 MiB in all, and a file on disk could stay behind.
 Dataflow sends its workers no signal: they stop, and the next run deletes what they leave.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator
-from itertools import batched
 from pathlib import Path
-from typing import NoReturn
+from typing import IO, NoReturn
 
-from sync_pipeline.bigquery_api.client import open_client
 from sync_pipeline.planning.plan import RunPlan
-from sync_pipeline.publishing.clean_up import remove
+from sync_pipeline.publishing.clean_up import remove_all
 from sync_pipeline.run_log import start_logging
 
 _LOGGER = logging.getLogger(__name__)
@@ -69,23 +69,26 @@ def _clean_up_instead(plan: RunPlan, received: signal.Signals) -> NoReturn:
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     package = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
-    staged = [text for table in plan.tables for text in (table.staging_folder, ",".join(table.temporary_table_ids))]
-    words = ["-m", __name__, received.name, plan.run.job_project, *staged]
+    staged = [(table.staging_folder, table.temporary_table_ids) for table in plan.tables]
+    file = os.memfd_create("staged")
+    with open(file, "w", closefd=False) as text:
+        json.dump(staged, text)
+    os.lseek(file, 0, os.SEEK_SET)
+    os.dup2(file, 0)
+    words = ["-m", __name__, received.name, plan.run.job_project]
     os.execve(sys.executable, [sys.executable, *words], {**os.environ, "PYTHONPATH": path})  # noqa: S606 - no shell
 
 
-def main(received: str, project: str, *staged: str) -> int:
+def main(staged: IO[str], received: str, project: str) -> int:
     """Delete what the run staged, and return the exit code of a process that the signal ended.
 
-    `staged`: for each table of the run a folder, and the ids of its tables, with commas between them.
+    `staged`: JSON, for each table of the run a folder and the ids of its tables.
     """
     start_logging()
     _LOGGER.warning("the run was told to end (%s): removing what it has staged; a job in BigQuery goes on", received)
-    client = open_client(project)
-    for folder, table_ids in batched(staged, 2, strict=True):
-        remove(client, folder, table_ids.split(","))
+    remove_all(project, json.load(staged))
     return 128 + signal.Signals[received]
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(main(sys.stdin, *sys.argv[1:]))

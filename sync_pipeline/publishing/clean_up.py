@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from apache_beam.io.filesystems import FileSystems
 from google.cloud import bigquery
 
 from sync_pipeline.bigquery_api.client import CLIENT_ERRORS, REQUEST_RETRY
+from sync_pipeline.bigquery_api.threads import THREADS, each_with_client
 from sync_pipeline.planning.plan import TableSync
 from sync_pipeline.planning.staging_names import FOLDER, NO_START, staging_table_id
 from sync_pipeline.publishing.cloud_storage import delete_staged_files
@@ -33,23 +34,27 @@ class RunFolder:
         start, name: see `TableSync.staging_start` and `TableSync.name`.
         updated_at: when Cloud Storage took the last file, by Google's clock as `TableSync.observed_at` is: a launcher's
             may be wrong, and must not make a running job's files look orphaned.
+        files: the URIs of its files.
     """
 
     uri: str
     start: str
     name: str
     updated_at: datetime
+    files: tuple[str, ...] = ()
 
 
-def clean_up(client: bigquery.Client, table: TableSync, *, destination_moved: bool) -> None:
+def clean_up(client: bigquery.Client, table: TableSync, table_ids: Iterable[str], *, destination_moved: bool) -> None:
     """Delete what this run staged, and what was staged by runs that can no longer publish.
 
-    A failure is logged, never raised: tables expire, and a later run tries to delete the files again.
+    A failure is logged, never raised: tables expire, and a later run tries to delete the files again. One request lists
+    the files of all runs.
 
     Args:
+        table_ids: the tables that this run may have created beside the destination.
         destination_moved: this run, or another from the same timestamp, has published rows.
     """
-    remove_staged(client, table)
+    is_clean = _remove_tables(client, table_ids)
     try:
         folders = _folders(table.staging_root)
     except Exception as error:  # noqa: BLE001 - as below
@@ -58,18 +63,30 @@ def clean_up(client: bigquery.Client, table: TableSync, *, destination_moved: bo
         )
         return
     for folder in folders:
-        is_orphaned = is_superseded(folder.start, table, destination_moved=destination_moved) or is_too_old(
-            folder, table
-        )
-        if folder.name != table.name and is_orphaned:
+        if folder.name == table.name:
+            is_clean &= _remove_files(folder)
+        elif is_superseded(folder.start, table, destination_moved=destination_moved) or is_too_old(folder, table):
             _LOGGER.info("removing the orphaned files of run %s", folder.name)
-            remove(client, folder.uri, [staging_table_id(table.config.destination, folder.name)])
+            _remove_tables(client, [staging_table_id(table.config.destination, folder.name)])
+            _remove_files(folder)
+    if is_clean:
+        _CLEAN_RUNS.add(table.name)
 
 
 def remove_staged(client: bigquery.Client, table: TableSync) -> None:
     """Delete the run's tables and files. A failure is logged, never raised."""
     if remove(client, table.staging_folder, table.temporary_table_ids):
         _CLEAN_RUNS.add(table.name)
+
+
+def remove_all(project: str, staged: Sequence[tuple[str, Sequence[str]]]) -> None:
+    """Do what `remove` does for several tables at once: `staged` has a folder, and the ids of its tables, for each.
+
+    Args:
+        project: the project that the requests to BigQuery run in.
+    """
+    for _ in each_with_client(lambda client, each: remove(client, *each), staged, project, THREADS):
+        continue
 
 
 def remove_staged_once(client: bigquery.Client, table: TableSync) -> None:
@@ -97,17 +114,16 @@ def is_superseded(start: str, table: TableSync, *, destination_moved: bool) -> b
 
 def _folders(root: str) -> list[RunFolder]:
     """Return the folder of each run that staged files under `root`."""
-    updated: dict[str, tuple[str, str, float]] = {}
+    folders: dict[str, RunFolder] = {}
     for entry in FileSystems.match([f"{root}**"])[0].metadata_list:
         match = FOLDER.match(entry.path.removeprefix(root))
         if match:
-            uri = f"{root}{match[0]}"
-            before = updated[uri][2] if uri in updated else 0.0
-            updated[uri] = (match["start"], match["run"], max(before, entry.last_updated_in_seconds))
-    return [
-        RunFolder(uri, start, name, datetime.fromtimestamp(seconds, UTC))
-        for uri, (start, name, seconds) in sorted(updated.items())
-    ]
+            uri, updated_at = f"{root}{match[0]}", datetime.fromtimestamp(entry.last_updated_in_seconds, UTC)
+            before = folders.get(uri, RunFolder(uri, match["start"], match["run"], updated_at))
+            folders[uri] = replace(
+                before, updated_at=max(before.updated_at, updated_at), files=(*before.files, entry.path)
+            )
+    return [folder for _, folder in sorted(folders.items())]
 
 
 def remove(client: bigquery.Client, folder: str, table_ids: Iterable[str]) -> bool:
@@ -116,12 +132,26 @@ def remove(client: bigquery.Client, folder: str, table_ids: Iterable[str]) -> bo
     A failure is logged, never raised.
     """
     # The tables before the files: the folder is what tells a later run that there may be tables.
-    removed = [_remove_table(client, table_id) for table_id in table_ids]
+    is_clean = _remove_tables(client, table_ids)
     try:
         delete_staged_files(folder)
     except Exception as error:  # noqa: BLE001 - Beam's file system raises TypeError and the like for a failed answer
         _LOGGER.warning("%s was not removed (%s)", folder, error.__class__.__name__)
         return False
+    return is_clean
+
+
+def _remove_files(folder: RunFolder) -> bool:
+    try:
+        FileSystems.delete(list(folder.files))
+    except Exception as error:  # noqa: BLE001 - as above
+        _LOGGER.warning("%s was not removed (%s)", folder.uri, error.__class__.__name__)
+        return False
+    return True
+
+
+def _remove_tables(client: bigquery.Client, table_ids: Iterable[str]) -> bool:
+    removed = [_remove_table(client, table_id) for table_id in table_ids]
     return all(removed)
 
 

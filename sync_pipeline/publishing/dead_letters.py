@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -20,8 +20,9 @@ import pyarrow as pa
 from sync_pipeline.auto_schema.ddl import new_table
 from sync_pipeline.auto_schema.table_options import encrypted
 from sync_pipeline.planning.dead_letter_table import DEAD_LETTER_LAYOUT, DEAD_LETTER_SCHEMA
-from sync_pipeline.planning.plan import RunPlan, TableSync
+from sync_pipeline.planning.plan import TableSync
 from sync_pipeline.publishing.jobs import PublishingJobs
+from sync_pipeline.publishing.pacing import wait_to_change
 from sync_pipeline.publishing.staged_files import StagedFiles
 from sync_pipeline.publishing.staging_target import StagingTarget
 from sync_pipeline.publishing.tables import create_table
@@ -33,6 +34,9 @@ from sync_pipeline.transforms.hashing import digest
 MAX_SOURCE_ROW_BYTES = 20 * 1024 * 1024
 MAX_REASON_CHARACTERS = 50_000
 MAX_NAMED_COLUMNS = 100
+
+# The dead letter tables that this process has created, each with the id of the run; the tables of a run may share one.
+_CREATED: set[tuple[str, str]] = set()
 
 
 def dead_letter_batch(letter: DeadLetter, table: TableSync) -> pa.RecordBatch:
@@ -124,18 +128,22 @@ def dead_letter_target(table: TableSync) -> StagingTarget:
 
 @dataclass
 class DescribeDeadLetters(beam.PTransform):
-    """Turn each `DeadLetter`, paired with its table's number, into a batch with `dead_letter_batch`."""
+    """Turn each `DeadLetter`, paired with its table's number, into a batch with `dead_letter_batch`.
 
-    plan: RunPlan
+    Attributes:
+        tables: those with a dead letter table, by number.
+    """
+
+    tables: Mapping[int, TableSync]
 
     def expand(self, letters: beam.PCollection) -> beam.PCollection:
         """Turn DeadLetters into RecordBatches."""
-        return letters | "DescribeDeadLetter" >> beam.Map(_described, self.plan)
+        return letters | "DescribeDeadLetter" >> beam.Map(_described, self.tables)
 
 
-def _described(element: tuple[int, DeadLetter], plan: RunPlan) -> tuple[int, pa.RecordBatch]:
+def _described(element: tuple[int, DeadLetter], tables: Mapping[int, TableSync]) -> tuple[int, pa.RecordBatch]:
     number, letter = element
-    return number, dead_letter_batch(letter, plan.tables[number])
+    return number, dead_letter_batch(letter, tables[number])
 
 
 def publish_dead_letters(jobs: PublishingJobs, letters: StagedFiles) -> None:
@@ -149,5 +157,10 @@ def publish_dead_letters(jobs: PublishingJobs, letters: StagedFiles) -> None:
     created = new_table(destination.table_id, DEAD_LETTER_SCHEMA, DEAD_LETTER_LAYOUT)
     if (days := config.dead_letter_expiration_days) is not None:
         created.time_partitioning.expiration_ms = int(timedelta(days=days) / timedelta(milliseconds=1))
-    create_table(jobs.client, encrypted(created, config.destination.kms_key), "dead letter table")
+    wanted = (jobs.table.run_id, destination.table_id)
+    if wanted not in _CREATED:
+        wait_to_change(destination.table_id)
+        create_table(jobs.client, encrypted(created, config.destination.kms_key), "dead letter table")
+        _CREATED.add(wanted)
+    wait_to_change(destination.table_id)
     jobs.append_files(destination.table_id, letters.files, "dead-letters", DEAD_LETTER_SCHEMA, destination.location)

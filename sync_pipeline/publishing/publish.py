@@ -1,7 +1,8 @@
 """Publishing: the staged files become rows of the destination, all of them or none.
 
 In this order: dead letters, the destination's table, the rows by one `Strategy`, their count, the report, the clean-up.
-With every strategy, readers of the table see all rows of the run at once.
+With every strategy, readers of the table see all rows of the run at once. Several tables are published side by side,
+and each fails alone.
 
 A runner may repeat the step after any prefix of itself: on another machine, after an attempt that was killed, or that
 only lost the answer to a request. So every job has an id by which the next attempt finds it, and nothing that another
@@ -15,15 +16,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 from google.cloud import bigquery
 
 from sync_pipeline.auto_schema.partitions import check_partitions
-from sync_pipeline.bigquery_api.client import open_client
 from sync_pipeline.bigquery_api.jobs import FinishedJob
 from sync_pipeline.bigquery_api.raised_errors import raised_error
+from sync_pipeline.bigquery_api.threads import each_with_client
 from sync_pipeline.errors import PublishError, SyncError, message_of
 from sync_pipeline.failures import Failure, combined_error, error_of
 from sync_pipeline.planning.plan import RunPlan, TableSync
@@ -31,12 +33,20 @@ from sync_pipeline.publishing.choose_strategy import choose_strategy
 from sync_pipeline.publishing.clean_up import clean_up
 from sync_pipeline.publishing.dead_letters import publish_dead_letters
 from sync_pipeline.publishing.jobs import PublishingJobs
-from sync_pipeline.publishing.report import SyncReport, report_of
+from sync_pipeline.publishing.report import SyncReport, report_of, total_of
 from sync_pipeline.publishing.staged_files import StagedFile, StagedFiles
-from sync_pipeline.publishing.strategy import Published
+from sync_pipeline.publishing.strategy import Published, Strategy
 from sync_pipeline.publishing.tables import prepare_destination
 
 _LOGGER = logging.getLogger(__name__)
+
+
+# A thread mostly waits for BigQuery's jobs. With answers of 100 ms and more, so many send less than 100 requests a
+# second for each method, and less than 300 at once. https://cloud.google.com/bigquery/quotas#api_request_quotas
+THREADS = 16
+
+# The outputs of the publishing step.
+_REPORTS, _ERRORS = "reports", "errors"
 
 
 @dataclass
@@ -44,7 +54,7 @@ class PublishStagedFiles(beam.PTransform):
     """Publish the `StagedFile`s of each table as `plan` says, and emit a `SyncReport` for each.
 
     Elements are pairs of a table's number and a value. A `Failure` among them ends its table: its staged files are
-    deleted, and nothing of it is published. When the other tables are published, the step raises an error.
+    deleted, and nothing of it is published. When the other tables are published, the run ends with an error.
     """
 
     plan: RunPlan
@@ -52,57 +62,112 @@ class PublishStagedFiles(beam.PTransform):
     def expand(self, staged: beam.PCollection) -> beam.PCollection:
         """Take files of rows, files of dead letters and failures."""
         # A side input: the one element waits for all of them, and is there even when there are none.
-        return (
+        outcomes = (
             staged.pipeline
-            | "Plan" >> beam.Create([self.plan], reshuffle=False)
-            | "PublishFiles" >> beam.ParDo(_PublishFilesFn(), beam.pvalue.AsList(staged))
+            | "Start" >> beam.Create([None], reshuffle=False)
+            | "PublishFiles"
+            >> beam.ParDo(_PublishFilesFn(self.plan), beam.pvalue.AsList(staged)).with_outputs(_ERRORS, main=_REPORTS)
         )
+        if _is_single(self.plan):
+            return outcomes[_REPORTS]
+        # The shuffle stores the error: a runner repeats the step that raises it, not the one that published the others.
+        outcomes[_ERRORS] | "KeepError" >> beam.Reshuffle() | "EndRun" >> beam.Map(_raise_error)
+        return outcomes[_REPORTS]
+
+
+def _is_single(plan: RunPlan) -> bool:
+    return len(plan.tables) == 1 and not plan.failed
+
+
+def _raise_error(failure: Failure) -> None:
+    raise failure.error
 
 
 class _PublishFilesFn(beam.DoFn):
-    def __init__(self) -> None:
+    def __init__(self, plan: RunPlan) -> None:
+        self._plan = plan
         self._rows_loaded = Metrics.counter(PublishStagedFiles, "rows_loaded")
         self._lag = Metrics.distribution(PublishStagedFiles, "interval_lag_seconds")
 
-    def process(self, plan: RunPlan, staged: Sequence[tuple[int, StagedFile | Failure]]) -> Iterator[SyncReport]:
+    def process(
+        self, _: None, staged: Sequence[tuple[int, StagedFile | Failure]]
+    ) -> Iterator[SyncReport | beam.pvalue.TaggedOutput]:
+        plan = self._plan
         elements: dict[int, list[StagedFile | Failure]] = {table.number: [] for table in plan.tables}
         for number, element in staged:
             elements[number].append(element)
-        errors: dict[str, SyncError] = {}
-        for table in plan.tables:
-            try:
-                report = _publish_table(table, elements[table.number])
-            except SyncError as error:
-                errors[table.table_id] = error
+        reports: list[SyncReport] = []
+        errors: dict[str, Exception] = {}
+        outcomes = each_with_client(partial(_outcome_of, elements), plan.tables, plan.run.job_project, THREADS)
+        # Counters belong to this thread.
+        for table, outcome in outcomes:
+            if isinstance(outcome, Exception):
+                errors[table.table_id] = outcome
+                if not _is_single(plan):
+                    _LOGGER.warning("%s failed: %s", table.table_id, _message(outcome))
                 continue
-            self._rows_loaded.inc(report.rows_loaded)
-            if report.lag_seconds is not None:
-                self._lag.update(int(report.lag_seconds))
-            _LOGGER.info("%s", report)
-            yield report
-        if errors:
-            raise _error_of_run(errors, len(plan.tables))
+            self._rows_loaded.inc(outcome.rows_loaded)
+            if outcome.lag_seconds is not None:
+                self._lag.update(int(outcome.lag_seconds))
+            _LOGGER.info("%s", outcome)
+            reports.append(outcome)
+            yield outcome
+        if not _is_single(plan):
+            _LOGGER.info("%s", total_of(plan, reports))
+        if errors or plan.failed:
+            error = _error_of_run(plan, errors)
+            # What another attempt of this step may mend is raised here.
+            if _is_single(plan) or not all(
+                isinstance(each, SyncError) and not each.is_transient for each in errors.values()
+            ):
+                raise error
+            assert isinstance(error, SyncError)
+            yield beam.pvalue.TaggedOutput(_ERRORS, Failure(error))
 
 
-def _publish_table(table: TableSync, elements: Sequence[StagedFile | Failure]) -> SyncReport:
-    client = open_client(table.run.job_project, table.location)
+def _outcome_of(
+    elements: Mapping[int, Sequence[StagedFile | Failure]], client: bigquery.Client, table: TableSync
+) -> SyncReport | Exception:
+    """Publish a table, and return its report or its error, of which the other tables know nothing."""
+    try:
+        return _publish_table(client, table, elements[table.number])
+    except Exception as error:  # noqa: BLE001 - `_error_of_run` decides what is raised
+        return error
+
+
+def _publish_table(client: bigquery.Client, table: TableSync, elements: Sequence[StagedFile | Failure]) -> SyncReport:
     failures = [element for element in elements if isinstance(element, Failure)]
     if failures:
-        clean_up(client, table, destination_moved=False)
+        clean_up(client, table, (), destination_moved=False)
         raise combined_error(failures)
     return publish(client, table, [element for element in elements if isinstance(element, StagedFile)])
 
 
-def _error_of_run(errors: Mapping[str, SyncError], tables: int) -> SyncError:
-    """Return the error of a run some of whose tables failed, by their ids: with several tables, a line for each.
+def _error_of_run(plan: RunPlan, errors: Mapping[str, Exception]) -> Exception:
+    """Return the error of a run some of whose tables failed: with several tables, their number and a line for each.
 
-    It is transient where one is: a retry finds the jobs of the tables that were published.
+    It is transient where one is: a retry finds the jobs of the tables that were published. An error that is not ours
+    goes first, with its traceback.
+
+    Args:
+        errors: by the id of the table, without those of planning.
     """
-    first = next((error for error in errors.values() if error.is_transient), next(iter(errors.values())))
-    if tables == 1:
-        return first
-    lines = [f"{table_id}: {'; '.join(message_of(error).split('\n'))}" for table_id, error in errors.items()]
-    return error_of(type(first), lines)
+    for unexpected in errors.values():
+        if not isinstance(unexpected, SyncError):
+            return unexpected
+    if _is_single(plan):
+        return next(iter(errors.values()))
+    failed = {table.name: table.error for table in plan.failed} | {
+        table.table_id: error for table in plan.tables if isinstance(error := errors.get(table.table_id), SyncError)
+    }
+    first = next((error for error in failed.values() if error.is_transient), next(iter(failed.values())))
+    lines = [f"{name}: {_message(error)}" for name, error in failed.items()]
+    count = len(plan.tables) + len(plan.failed)
+    return error_of(type(first), [f"{len(failed):,} of {count:,} tables failed", *lines])
+
+
+def _message(error: Exception) -> str:
+    return "; ".join(message_of(error).split("\n")) if isinstance(error, SyncError) else type(error).__name__
 
 
 def publish(client: bigquery.Client, table: TableSync, files: Sequence[StagedFile]) -> SyncReport:
@@ -116,41 +181,41 @@ def publish(client: bigquery.Client, table: TableSync, files: Sequence[StagedFil
     jobs = PublishingJobs(client, table)
     rows = StagedFiles([file for file in files if not file.is_dead_letters])
     dead_letters = StagedFiles([file for file in files if file.is_dead_letters])
+    strategy = choose_strategy(table, rows)(jobs, rows)
     try:
-        published = _publish_or_skip(jobs, rows, dead_letters)
+        published = _publish_or_skip(strategy, dead_letters)
         report = report_of(table, rows, dead_letters, published)
     except SyncError as error:
         if not error.is_transient:
-            clean_up(client, table, destination_moved=False)
+            clean_up(client, table, strategy.temporary_table_ids, destination_moved=False)
         raise
-    clean_up(client, table, destination_moved=bool(rows.rows or report.rows_loaded))
+    clean_up(client, table, strategy.temporary_table_ids, destination_moved=bool(rows.rows or report.rows_loaded))
     return report
 
 
-def _publish_or_skip(jobs: PublishingJobs, rows: StagedFiles, dead_letters: StagedFiles) -> Published:
+def _publish_or_skip(strategy: Strategy, dead_letters: StagedFiles) -> Published:
     """Publish all, or return the job of another run that has published the interval. Raises what `publish` raises."""
     try:
-        return _publish(jobs, rows, dead_letters)
+        return _publish(strategy, dead_letters)
     except PublishError as error:
         # An error that the statement raised with our own words, as the workers raise it when they read the rows.
         refusal = raised_error(str(error))
         if refusal is not None:
             raise refusal from None
         # A run that has loaded this interval may have deleted what this one staged.
-        concurrent_job = None if error.is_transient else jobs.concurrent_job()
+        concurrent_job = None if error.is_transient else strategy.jobs.concurrent_job()
         if concurrent_job is None:
             raise
         return Published(FinishedJob(concurrent_job, is_ours=False))
 
 
-def _publish(jobs: PublishingJobs, rows: StagedFiles, dead_letters: StagedFiles) -> Published:
-    table = jobs.table
+def _publish(strategy: Strategy, dead_letters: StagedFiles) -> Published:
+    jobs, table, rows = strategy.jobs, strategy.table, strategy.staged
     check_partitions(rows.partitions, table.schema, table.layout, table.max_partitions)
     # Before the rows: a run that fails in between reports these again, one that does not has lost none.
     if dead_letters.files:
         publish_dead_letters(jobs, dead_letters)
     prepare_destination(jobs)
-    strategy = choose_strategy(table, rows)(jobs, rows)
     strategy.prepare()
     published = strategy.publish()
     _check_count(table, rows, published)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from sync_pipeline.bigquery_api.job_records import RUN_LABEL
-from sync_pipeline.planning.plan import TableSync, WriteMode
+from sync_pipeline.planning.plan import RunPlan, TableSync, WriteMode
 from sync_pipeline.publishing.staged_files import StagedFiles
 from sync_pipeline.publishing.strategy import Published
 
@@ -24,6 +25,7 @@ class SyncReport:
         seconds: from the start of planning to the end of publishing.
         lag_seconds: from the end of the interval to the end of publishing, None without Smart Sync.
         outcome: one sentence.
+        is_unchanged: this run changed no row of the table: there was nothing new, or another run had loaded it.
     """
 
     run_id: str
@@ -36,6 +38,7 @@ class SyncReport:
     seconds: float
     lag_seconds: float | None
     outcome: str
+    is_unchanged: bool = False
 
     def __str__(self) -> str:
         values = {
@@ -49,7 +52,32 @@ class SyncReport:
             "seconds": f"{self.seconds:.1f}",
             "lag_seconds": "" if self.lag_seconds is None else f"{self.lag_seconds:.1f}",
         }
-        return f"sync report: {self.outcome}: " + " ".join(f"{name}={value}" for name, value in values.items())
+        return f"sync report: {self.outcome}: {_pairs(values)}"
+
+
+def _pairs(values: Mapping[str, object]) -> str:
+    return " ".join(f"{name}={value}" for name, value in values.items())
+
+
+def total_of(plan: RunPlan, reports: Sequence[SyncReport]) -> str:
+    """Return the line about all tables of a run, after the reports of those that did not fail."""
+    tables = len(plan.tables) + len(plan.failed)
+    unchanged = sum(report.is_unchanged for report in reports)
+    failed = tables - len(reports)
+    values = {
+        "run_id": plan.run.id,
+        "tables": tables,
+        "published": len(reports) - unchanged,
+        "unchanged": unchanged,
+        "failed": failed,
+        "rows_read": sum(report.rows_staged + report.dead_letters for report in reports),
+        "rows_loaded": sum(report.rows_loaded for report in reports),
+        "dead_letters": sum(report.dead_letters for report in reports),
+        "bytes_staged": sum(report.bytes_staged for report in reports),
+        "seconds": f"{(datetime.now(UTC) - plan.run.started_at).total_seconds():.1f}",
+    }
+    counts = (f"{len(reports) - unchanged:,} published", f"{unchanged:,} unchanged", f"{failed:,} failed")
+    return f"sync total: {tables:,} tables: {', '.join(counts)}: {_pairs(values)}"
 
 
 def report_of(table: TableSync, rows: StagedFiles, dead_letters: StagedFiles, published: Published) -> SyncReport:
@@ -66,6 +94,7 @@ def report_of(table: TableSync, rows: StagedFiles, dead_letters: StagedFiles, pu
         seconds=(now - table.run.started_at).total_seconds(),
         lag_seconds=(now - table.interval.end_moment).total_seconds() if table.interval else None,
         outcome=_outcome(table, rows, published),
+        is_unchanged=published.is_skipped or _found_nothing(table, rows, published),
     )
 
 
@@ -76,6 +105,12 @@ def _outcome(table: TableSync, rows: StagedFiles, published: Published) -> str:
         return outcome_of_nothing(table)
     verb = "merged" if table.write_mode is WriteMode.MERGE else "loaded"
     return f"{verb} {published.rows:,} rows into {table.table_id}"
+
+
+def _found_nothing(table: TableSync, rows: StagedFiles, published: Published) -> bool:
+    """Return whether the table is as it was; a new table, and one whose rows are replaced, never is."""
+    keeps_rows = table.write_mode in (WriteMode.APPEND, WriteMode.MERGE) and not table.creates_table
+    return keeps_rows and not (rows.rows or published.rows)
 
 
 def outcome_of_nothing(table: TableSync) -> str:

@@ -51,6 +51,11 @@ class Strategy(abc.ABC):
     def table(self) -> TableSync:
         return self.jobs.table
 
+    @property
+    def temporary_table_ids(self) -> tuple[str, ...]:
+        """The tables that publishing may create beside the destination, in this attempt or in another."""
+        return ()
+
     def prepare(self) -> None:
         """Bring the rows to where the publishing job finds them; files are there already. Raises PublishError."""
         return
@@ -62,6 +67,10 @@ class Strategy(abc.ABC):
 
 class QueryStrategy(Strategy):
     """Publishes by a query, from a staging table or straight from a source in BigQuery."""
+
+    @property
+    def temporary_table_ids(self) -> tuple[str, ...]:
+        return self.table.temporary_table_ids
 
     def prepare(self) -> None:
         """Load the files, if there are any, into the staging table. Raises PublishError."""

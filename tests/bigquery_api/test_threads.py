@@ -47,3 +47,38 @@ def test_an_error_is_raised(opened: list[str]) -> None:
 def test_nothing_to_do(opened: list[str]) -> None:
     assert list(threads.map_with_clients(lambda _, item: item, [], "p")) == []
     assert opened == []
+
+
+def test_what_is_finished_comes_first(opened: list[str]) -> None:
+    first_may_end = threading.Event()
+
+    def wait(_: bigquery.Client, item: int) -> int:
+        if item == 0:
+            assert first_may_end.wait(10)
+        return 2 * item
+
+    finished = []
+    for item, result in threads.each_with_client(wait, range(4), "p", 2):
+        finished.append((item, result))
+        if len(finished) == 3:
+            first_may_end.set()
+    assert finished[3] == (0, 0)
+    assert sorted(finished) == [(0, 0), (1, 2), (2, 4), (3, 6)]
+    assert len(opened) <= 2
+
+
+def test_an_error_keeps_the_rest_from_beginning(opened: list[str]) -> None:
+    begun = []
+
+    def fail(_: bigquery.Client, item: int) -> int:
+        begun.append(item)
+        raise ValueError(item)
+
+    with pytest.raises(ValueError, match=r"^\d+$"):
+        list(threads.each_with_client(fail, range(1000), "p", 2))
+    assert len(begun) < 1000
+
+
+def test_one_item_takes_no_thread(opened: list[str]) -> None:
+    idents = list(threads.each_with_client(lambda *_: threading.get_ident(), ["item"], "p", 16))
+    assert idents == [("item", threading.get_ident())]

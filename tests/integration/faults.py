@@ -28,6 +28,7 @@ from unittest import mock
 import pyarrow as pa
 import requests
 from apache_beam.io.filesystems import FileSystems
+from apache_beam.pvalue import TaggedOutput
 from google.api_core import exceptions
 from google.cloud import bigquery
 
@@ -38,7 +39,7 @@ from sync_pipeline.planning.dead_letter_table import DeadLetterTable
 from sync_pipeline.planning.plan import TableSync, WriteMode
 from sync_pipeline.planning.staging_names import new_run_id
 from sync_pipeline.publishing.dead_letters import dead_letter_batch, dead_letter_target
-from sync_pipeline.publishing.publish import publish
+from sync_pipeline.publishing.publish import _PublishFilesFn, publish
 from sync_pipeline.publishing.report import SyncReport
 from sync_pipeline.publishing.staged_files import StagedFile
 from sync_pipeline.publishing.staging import write_batches
@@ -47,7 +48,7 @@ from sync_pipeline.schema import REQUIRED, Field, Schema
 from sync_pipeline.smart_sync.interval import SyncInterval
 from sync_pipeline.sources.source import DeadLetter, Selection
 from tests.integration.kills import KilledError
-from tests.plans import INTERVAL, plan
+from tests.plans import INTERVAL, plan, run_plan
 
 ATTEMPTS = 4
 LOCATION = "US"
@@ -189,8 +190,54 @@ class Faults:
                 if attempt == 0 and len(calls) > number:
                     outcome.call = calls[number]
         self._judge(trial, report, errors, outcome)
+        if report is not None:
+            self._judge_later(trial, outcome)
         trial.remove()
         return outcome
+
+    def count_calls_of_run(self, cases: Sequence[Case]) -> int:
+        """Publish a run of several tables without a fault, and return how many calls that takes."""
+        calls: list[str] = []
+        trials = self._trials_of_run(cases)
+        with _intercepted(calls, None, None, in_pool=True):
+            reports, error = _publish_run(trials)
+        assert (len(reports), error) == (len(cases), None)
+        for trial in trials:
+            trial.remove()
+        return len(calls)
+
+    def play_run(self, cases: Sequence[Case], number: int, fault: Fault) -> Outcome:
+        """Do what `play` does for a run of several tables."""
+        trials = self._trials_of_run(cases)
+        outcome = Outcome(None)
+        errors: list[str] = []
+        for attempt in range(ATTEMPTS):
+            calls: list[str] = []
+            reports: list[SyncReport] = []
+            try:
+                with _intercepted(calls, number if attempt == 0 else None, fault, in_pool=True):
+                    reports, error = _publish_run(trials)
+                if error is None:
+                    break
+                errors.append(f"{type(error).__name__}: {error}")
+                if len(reports) != len(cases) - 1:
+                    outcome.violations.append(f"one table failed, and {len(reports)} were published: {error}")
+            except KilledError:
+                errors.append("killed")
+            if attempt == 0:
+                outcome.call = calls[number]
+        of_table = {report.table_id: report for report in reports}
+        for trial in trials:
+            self._judge(trial, of_table.get(trial.table_id), errors, outcome)
+            trial.remove()
+        return outcome
+
+    def _trials_of_run(self, cases: Sequence[Case]) -> list[_Trial]:
+        trials = [_Trial(self, case) for case in cases]
+        for trial, table in zip(trials, run_plan(*(trial.plan for trial in trials)).tables, strict=True):
+            trial.plan = table
+            trial.files = [] if trial.case.selected else trial.stage()
+        return trials
 
     def _judge(self, trial: _Trial, report: SyncReport | None, errors: list[str], outcome: Outcome) -> None:
         case, complete = trial.case, trial.case.after(trial.before, trial.case.rows)
@@ -206,9 +253,12 @@ class Faults:
             outcome.violations.append(f"the report's numbers are wrong: {report}")
         if case.with_dead_letters and trial.dead_letters() != 1:
             outcome.violations.append(f"{trial.dead_letters()} dead letters instead of one")
+
+    def _judge_later(self, trial: _Trial, outcome: Outcome) -> None:
+        found = trial.rows()
         later = trial.later(found)
         publish(self._client(), later.plan, later.files)
-        if later.rows() != case.after(found, LATER):
+        if later.rows() != trial.case.after(found, LATER):
             outcome.violations.append(f"the following run is wrong: {later.rows()}")
         if left := later.left_over():
             outcome.violations.append(f"left over after the following run: {left}")
@@ -229,7 +279,7 @@ class _Trial:
         if case.exists and not self.is_later:
             self._create()
         self.plan = self._plan()
-        self.files = [] if case.selected else self._stage()
+        self.files = [] if case.selected else self.stage()
 
     def later(self, now: Rows) -> _Trial:
         """Return the run that follows: it has published nothing yet."""
@@ -316,7 +366,7 @@ class _Trial:
     def _moment(self) -> datetime:
         return self._interval().end if self.case.smart else INTERVAL.end
 
-    def _stage(self) -> list[StagedFile]:
+    def stage(self) -> list[StagedFile]:
         values = [
             {"id": number, "name": name, "updated_at": self._moment(), "document": '{"a": 1}'}
             for number, name in self.case.rows
@@ -331,14 +381,35 @@ class _Trial:
         return files
 
 
+def _publish_run(trials: Sequence[_Trial]) -> tuple[list[SyncReport], SyncError | None]:
+    """Let the publishing step run once; return its reports, and the error that a runner would meet."""
+    step = _PublishFilesFn(run_plan(*(trial.plan for trial in trials)))
+    reports: list[SyncReport] = []
+    try:
+        for output in step.process(None, [(trial.plan.number, file) for trial in trials for file in trial.files]):
+            if isinstance(output, TaggedOutput):
+                return reports, output.value.error
+            reports.append(output)
+    except SyncError as error:
+        return reports, error
+    return reports, None
+
+
 @contextlib.contextmanager
-def _intercepted(calls: list[str], number: int | None, fault: Fault | None) -> Iterator[None]:
-    """Note the calls to Google's services in `calls`, and let call `number` fail by `fault`."""
+def _intercepted(calls: list[str], number: int | None, fault: Fault | None, *, in_pool: bool = False) -> Iterator[None]:
+    """Note the calls to Google's services in `calls`, and let call `number` fail by `fault`.
+
+    With `in_pool` these are the calls of the threads that publish several tables.
+    """
     send, thread = requests.Session.request, threading.current_thread()
 
-    def request(session: requests.Session, method: str, url: str, *arguments: Any, **options: Any) -> Any:
+    def is_ours() -> bool:
         # The client of Cloud Storage asks about the bucket on its own account, in another thread.
-        if threading.current_thread() is not thread:
+        current = threading.current_thread()
+        return current.name.startswith("bigquery") if in_pool else current is thread
+
+    def request(session: requests.Session, method: str, url: str, *arguments: Any, **options: Any) -> Any:
+        if not is_ours():
             return send(session, method, url, *arguments, **options)
         index = len(calls)
         calls.append(f"{method} {url.partition('//')[2].partition('/')[2].partition('?')[0]}")

@@ -66,7 +66,8 @@ def test_rows_outside_the_interval_travel_to_the_publishing_step(
     monkeypatch.setattr(publish, "combined_error", lambda found: arrived.extend(found) or combined_error(found))
     query = "SELECT * FROM items WHERE updated_at > '{start_timestamp}' OR '{end_timestamp}' > ''"
     asked: list[str] = []
-    delete = clean_up.delete_staged_files
+    listed, delete = clean_up._folders, clean_up.delete_staged_files
+    monkeypatch.setattr(clean_up, "_folders", lambda root: asked.append(root) or listed(root))
     monkeypatch.setattr(clean_up, "delete_staged_files", lambda folder: asked.append(folder) or delete(folder))
     syncing.smart(postgresql_base_query=query).refused("interval")
     assert len(arrived) == 1

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from google.cloud import bigquery
 
+from sync_pipeline.publishing import publish
 from tests.integration.faults import CASES, Fault, Faults
 
 
@@ -25,5 +26,22 @@ def test_a_call_that_fails_once_does_no_harm(faults: Faults, name: str) -> None:
     for number in range(faults.count_calls(case)):
         fault = kinds[(first + 3 * number) % len(kinds)]
         outcome = faults.play(case, number, fault)
+        violations += [f"{outcome.call}: {fault.value}: {violation}" for violation in outcome.violations]
+    assert violations == []
+
+
+@pytest.mark.timeout(600)
+def test_a_call_of_one_table_that_fails_once_does_not_publish_the_others_again(
+    faults: Faults, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One thread publishes, so that the calls of a run of three tables have an order; each of them meets one fault."""
+    monkeypatch.setattr(publish, "THREADS", 1)
+    cases = [CASES[name] for name in ("append, staged", "append of nothing", "append, selected")]
+    # The client itself repeats a request after the others.
+    kinds = [Fault.GIVEN_UP, Fault.GIVEN_UP_AFTER, Fault.KILLED, Fault.KILLED_AFTER]
+    violations = []
+    for number in range(faults.count_calls_of_run(cases)):
+        fault = kinds[number % len(kinds)]
+        outcome = faults.play_run(cases, number, fault)
         violations += [f"{outcome.call}: {fault.value}: {violation}" for violation in outcome.violations]
     assert violations == []

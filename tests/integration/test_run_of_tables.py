@@ -78,10 +78,14 @@ def test_a_table_fails_alone(tables: Syncing, monkeypatch: pytest.MonkeyPatch, f
     else:
         run = run_of_two(tables, monkeypatch, good, failing)
     failed, published = ("items", "orders") if fails_first else ("orders", "items")
-    (error,) = run.errors
+    count, error = run.errors
+    assert count == "1 of 2 tables failed"
     assert error.startswith(f"{tables.table_id(failed)}: column 'v'")
     assert run.exit_code == 2
     (report,) = reports(run)
+    assert [line.split(": ")[1:3] for line in run.log if line.startswith("sync total: ")] == [
+        ["2 tables", "1 published, 0 unchanged, 1 failed"]
+    ]
     assert f" rows into {tables.table_id(published)}: " in report
     assert tables.column(f"SELECT id FROM {failed}") == [7]
     assert len(tables.query(f"SELECT * FROM {published}")) == (2 if fails_first else 51)
@@ -92,7 +96,8 @@ def test_each_failed_table_has_a_line(tables: Syncing, monkeypatch: pytest.Monke
     tables.execute("UPDATE items SET v = 'none' WHERE id = 50")
     failing = {"transformation_config": NUMBERS}
     run = run_of_two(tables, monkeypatch, failing, failing)
-    assert [error.split(": ")[0] for error in run.errors] == [tables.table_id("items"), tables.table_id("orders")]
+    failed = [tables.table_id("items"), tables.table_id("orders")]
+    assert [error.split(": ")[0] for error in run.errors] == ["2 of 2 tables failed", *failed]
     assert (run.exit_code, reports(run)) == (2, [])
     assert tables.tables() == []
     assert tables.left_over() == []

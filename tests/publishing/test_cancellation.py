@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import signal
 import subprocess
@@ -11,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from sync_pipeline.planning.plan import WriteMode
-from sync_pipeline.publishing import cancellation
+from sync_pipeline.bigquery_api import threads
+from sync_pipeline.planning.plan import RunPlan, WriteMode
+from sync_pipeline.publishing import cancellation, clean_up
 from sync_pipeline.publishing.cancellation import cleanup_on_signal
 from tests.plans import plan, run_plan
 
@@ -46,26 +49,35 @@ def test_other_threads_ask_for_nothing() -> None:
     assert seen == [before]
 
 
+def many_tables(mode: WriteMode) -> RunPlan:
+    root = f"gs://bucket/{50_000 * 'x'}/"
+    names = [f"t{number}" for number in range(50)]
+    return run_plan(*(plan({"destination_bigquery_table": name}, write_mode=mode, staging_root=root) for name in names))
+
+
 @pytest.mark.parametrize(
     ("number", "mode"), [(signal.SIGTERM, WriteMode.APPEND), (signal.SIGINT, WriteMode.REPLACE)], ids=str
 )
 def test_the_cleaner_starts_from_anywhere_though_the_main_thread_is_busy(
     tmp_path: Path, number: signal.Signals, mode: WriteMode
 ) -> None:
-    """The main thread sits in a C function, as a driver does that waits for its server; the folder is another one."""
+    """The main thread sits in a C function, as a driver does that waits for its server; the folder is another one.
+
+    The names of the folders are longer than what the kernel takes as the arguments of a program.
+    """
     program = f"""
 import hashlib, sys
 sys.path.insert(0, {str(ROOT)!r})
-from sync_pipeline.planning.plan import WriteMode
+from sync_pipeline.planning.plan import RunPlan, WriteMode
 from sync_pipeline.publishing import cancellation
-from tests.plans import plan, run_plan
+from tests.publishing.test_cancellation import many_tables
 cancellation.__name__ = "cleaner"
-with cancellation.cleanup_on_signal(run_plan(plan(write_mode={mode!s}))):
+with cancellation.cleanup_on_signal(many_tables({mode!s})):
     print("ready", flush=True)
     hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)
 """
     (tmp_path / "cleaner.py").write_text(
-        "import signal, sys\nprint(sys.argv[1:], sorted(map(int, signal.pthread_sigmask(0, []))))\n"
+        "import signal, sys\nprint(sys.argv[1:], sorted(map(int, signal.pthread_sigmask(0, []))), sys.stdin.read())\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     with subprocess.Popen(
@@ -75,22 +87,20 @@ with cancellation.cleanup_on_signal(run_plan(plan(write_mode={mode!s}))):
         assert process.stdout.readline() == "ready\n"
         process.send_signal(number)
         told = process.stdout.read()
-    made = plan(write_mode=mode)
-    built = [made.replacement_table_id] if mode is WriteMode.REPLACE else []
-    tables = ",".join([*built, made.staging_table_id])
-    words = [number.name, made.run.job_project, made.staging_folder, tables]
-    assert told == f"{words} [2, 15]\n"
+    staged = [[table.staging_folder, list(table.temporary_table_ids)] for table in many_tables(mode).tables]
+    assert len(staged[0][1]) == (2 if mode is WriteMode.REPLACE else 1)
+    assert told == f"{[number.name, 'my-project']} [2, 15] {json.dumps(staged)}\n"
+    assert len(told) > 2 * 2**20
     assert process.returncode == 0
 
 
 def test_the_cleaner_removes_every_folder_and_table(monkeypatch: pytest.MonkeyPatch) -> None:
     removed = []
-    monkeypatch.setattr(cancellation, "open_client", lambda project: project)
-    monkeypatch.setattr(cancellation, "remove", lambda *told: removed.append(told))
-    code = cancellation.main(
-        "SIGINT", "p", "gs://b/1/", "p.d._replacement_1,p.d._staging_1", "gs://b/2/", "p.d._staging_2"
-    )
-    assert removed == [
+    monkeypatch.setattr(threads, "open_client", lambda project: project)
+    monkeypatch.setattr(clean_up, "remove", lambda *told: removed.append(told))
+    staged = '[["gs://b/1/", ["p.d._replacement_1", "p.d._staging_1"]], ["gs://b/2/", ["p.d._staging_2"]]]'
+    code = cancellation.main(io.StringIO(staged), "SIGINT", "p")
+    assert sorted(removed) == [
         ("p", "gs://b/1/", ["p.d._replacement_1", "p.d._staging_1"]),
         ("p", "gs://b/2/", ["p.d._staging_2"]),
     ]

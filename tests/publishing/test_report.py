@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
 from sync_pipeline.bigquery_api.jobs import FinishedJob
-from sync_pipeline.planning.plan import WriteMode
-from sync_pipeline.publishing.report import SyncReport, outcome_of_nothing, report_of
+from sync_pipeline.errors import SchemaError
+from sync_pipeline.planning.plan import FailedTable, WriteMode
+from sync_pipeline.publishing.report import SyncReport, outcome_of_nothing, report_of, total_of
 from sync_pipeline.publishing.staged_files import StagedFile, StagedFiles
 from sync_pipeline.publishing.strategy import Published
-from tests.plans import INTERVAL, plan
+from tests.plans import INTERVAL, plan, run_plan
 
 REPORT = SyncReport(
     run_id="r1",
@@ -79,3 +82,33 @@ def test_report_of(published: Published, outcome: str) -> None:
     assert (report.rows_staged, report.rows_loaded, report.dead_letters) == (3, published.rows, 1)
     assert report.bytes_staged == 100
     assert report.interval == str(INTERVAL)
+
+
+def test_the_total_of_a_run() -> None:
+    tables = [plan({"destination_bigquery_table": f"t{number}"}) for number in range(4)]
+    running = replace(run_plan(*tables), failed=(FailedTable("public.views", SchemaError("no")),))
+    unchanged = replace(REPORT, rows_staged=0, rows_loaded=0, dead_letters=0, bytes_staged=0, is_unchanged=True)
+    line = total_of(running, [REPORT, unchanged, REPORT])
+    assert re.sub("seconds=[0-9.]+$", "seconds=", line) == (
+        "sync total: 5 tables: 2 published, 1 unchanged, 2 failed: run_id=20250722T150000_0a1b2c3d tables=5 "
+        "published=2 unchanged=1 failed=2 rows_read=2014 rows_loaded=1996 dead_letters=14 bytes_staged=24690 seconds="
+    )
+
+
+@pytest.mark.parametrize(
+    ("mode", "creates", "rows", "published", "expected"),
+    [
+        pytest.param(WriteMode.APPEND, False, StagedFiles(), Published(None), True, id="nothing new"),
+        pytest.param(WriteMode.APPEND, True, StagedFiles(), Published(None), False, id="created empty"),
+        pytest.param(WriteMode.TRUNCATE, False, StagedFiles(), Published(None), False, id="emptied"),
+        pytest.param(WriteMode.MERGE, False, ROWS, Published(FinishedJob(THEIRS), 3), False, id="merged"),
+        pytest.param(
+            WriteMode.MERGE, False, ROWS, Published(FinishedJob(THEIRS, is_ours=False)), True, id="by another run"
+        ),
+    ],
+)
+def test_a_table_is_unchanged(
+    mode: WriteMode, creates: bool, rows: StagedFiles, published: Published, expected: bool
+) -> None:
+    report = report_of(plan(write_mode=mode, creates_table=creates), rows, StagedFiles(), published)
+    assert report.is_unchanged is expected
