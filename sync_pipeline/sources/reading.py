@@ -50,18 +50,43 @@ class ReadRows(beam.PTransform):
     def expand(self, splits: beam.PCollection) -> dict[str, beam.PCollection]:
         """Read splits, which have an `index` and a `count`, into RecordBatches, DeadLetters and Failures."""
         fns = {table: _ReadSplitFn(read, type(self)) for table, read in self.reads.items()}
-        read = beam.ParDo(ByTable(fns, self.run_id)).with_output_types(tuple[int, pa.RecordBatch])
+        read = beam.ParDo(_ReadByTable(fns, self.run_id)).with_output_types(tuple[int, pa.RecordBatch])
         outputs = splits | "ReadSplit" >> read.with_outputs(DEAD_LETTERS, FAILURES, main=BATCHES)
         return {name: outputs[name] for name in (BATCHES, DEAD_LETTERS, FAILURES)}
 
     def batches(self, splits: Iterable[Any], table: int = 0) -> Iterator[pa.RecordBatch | DeadLetter]:
         """Yield a table's rows in this process, without Beam, one split after the other. Raises all errors."""
-        for split in splits:
-            yield from _read(self.reads[table], split)
+        read = self.reads[table]
+        try:
+            for split in splits:
+                yield from _read(read, split)
+        finally:
+            read.reader.close_idle()
+
+
+class _ReadByTable(ByTable):
+    """Closes at the end of a bundle what its thread kept open from one split to the next."""
+
+    def __init__(self, fns: Mapping[int, _ReadSplitFn], run_id: str) -> None:
+        super().__init__(fns, run_id)
+        self._readers = [fn.reader for fn in fns.values()]
+
+    def finish_bundle(self) -> Iterator[Any]:
+        yield from super().finish_bundle()
+        self._close_idle()
+
+    def teardown(self) -> None:
+        self._close_idle()
+        super().teardown()
+
+    def _close_idle(self) -> None:
+        for reader in self._readers:
+            reader.close_idle()
 
 
 class _ReadSplitFn(beam.DoFn):
     def __init__(self, read: TableRead, transform: type[beam.PTransform]) -> None:
+        self.reader = read.reader
         self._read = read
         self._rows_read = Metrics.counter(transform, "rows_read")
         self._dead_letters = Metrics.counter(transform, "dead_letters")

@@ -214,6 +214,10 @@ class SplitReader(Protocol):
         SyncError.
         """
 
+    def close_idle(self) -> None:
+        """Close what the calling thread keeps open after a read, for the next one of any table of the same source."""
+        return
+
 
 @dataclass(frozen=True)
 class TableRead:

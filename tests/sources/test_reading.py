@@ -12,7 +12,7 @@ from apache_beam.testing.util import assert_that, equal_to
 from sync_pipeline.errors import RecordError
 from sync_pipeline.sources import reading
 from sync_pipeline.sources.reading import ReadRows, batches_and_dead_letters
-from sync_pipeline.sources.source import DEAD_LETTERS, DeadLetter, ReadSplit, TableRead
+from sync_pipeline.sources.source import DEAD_LETTERS, DeadLetter, ReadSplit, SplitReader, TableRead
 
 NOT_A_NUMBER, NOT_A_DATE = "column 'n' has an invalid value", "column 'd' has an invalid value"
 
@@ -97,7 +97,7 @@ def test_a_row_that_is_larger_than_bigquery_loads_does_not_fit(monkeypatch: pyte
     )
 
 
-class Reader:
+class Reader(SplitReader):
     rows = "lines"
     part = "page"
 

@@ -175,26 +175,32 @@ def connected(config: PostgresqlConfig, max_retries: int) -> Iterator[Connection
         SourceQueryError: the server rejected the connection; not retried.
     """
     with open_connection(config, max_retries) as connection:
-        _begin(connection)
+        begin(connection)
         yield connection
 
 
 @contextlib.contextmanager
 def open_connection(config: PostgresqlConfig, max_retries: int) -> Iterator[Connection]:
     """Open a connection as `connected` does, for several transactions; see `transaction`."""
-    connection = connect_with_retries(lambda: _connect(config), max_retries)
+    connection = opened(config, max_retries)
     try:
-        with translated_errors():
-            connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
         yield connection
     finally:
         connection.close()
 
 
+def opened(config: PostgresqlConfig, max_retries: int) -> Connection:
+    """Return a connection as `open_connection` yields it."""
+    connection = connect_with_retries(lambda: _connect(config), max_retries)
+    # Sends nothing: the settings are part of each BEGIN.
+    connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
+    return connection
+
+
 @contextlib.contextmanager
 def transaction(connection: Connection) -> Iterator[None]:
     """Begin a read-only transaction in UTC and roll it back at the end, also after an error."""
-    _begin(connection)
+    begin(connection)
     try:
         yield
     except BaseException:
@@ -206,7 +212,8 @@ def transaction(connection: Connection) -> Iterator[None]:
         connection.rollback()
 
 
-def _begin(connection: Connection) -> None:
+def begin(connection: Connection) -> None:
+    """Begin a read-only transaction in UTC."""
     with translated_errors(), connection.cursor() as cursor:
         # SET LOCAL instead of SET: a pooler passes the session on to its next client.
         cursor.execute("; ".join(f"SET LOCAL {name} = '{value}'" for name, value in SESSION_SETTINGS.items()))

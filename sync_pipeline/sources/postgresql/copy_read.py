@@ -14,7 +14,8 @@ from sync_pipeline.errors import SourceError
 from sync_pipeline.schema import Schema
 from sync_pipeline.sources.csv_batches import parse_rows, separate_rejected, split_rows
 from sync_pipeline.sources.postgresql.config import PostgresqlConfig
-from sync_pipeline.sources.postgresql.connection import connected, translated_errors
+from sync_pipeline.sources.postgresql.connection import translated_errors
+from sync_pipeline.sources.postgresql.idle_connections import close_idle, lent
 from sync_pipeline.sources.postgresql.texts import POSTGRESQL_TEXTS
 from sync_pipeline.sources.prefetch import prefetched
 from sync_pipeline.sources.reading import ReadRows
@@ -115,7 +116,7 @@ def _copied_chunks(connection: Connection, statement: str) -> Iterator[_Chunk]:
 
 @dataclass(frozen=True)
 class CopyReader(SplitReader):
-    """Reads a split by one COPY on one connection.
+    """Reads a split by one COPY. One connection serves the splits that a thread reads one after the other.
 
     Attributes:
         config: where PostgreSQL is.
@@ -130,10 +131,14 @@ class CopyReader(SplitReader):
     def read(self, split: ReadSplit) -> Generator[pa.Table | DeadLetter]:
         """Yield the rows of the split. Only connecting is retried."""
         with (
-            connected(self.config, self.max_retries) as connection,
+            lent(self.config, self.max_retries) as connection,
             contextlib.closing(copied_parts(connection, split.statement, self.schema)) as parts,
         ):
             yield from parts
+
+    def close_idle(self) -> None:
+        """Close this thread's connection."""
+        close_idle()
 
 
 class ReadFromPostgresql(ReadRows):
