@@ -12,12 +12,12 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from sync_pipeline.bigquery_api.own_tables import DEAD_LETTER_SCHEMA
 from sync_pipeline.launching.launch_file import KEYS as LAUNCH_KEYS
 from sync_pipeline.launching.launch_file import read_launch
 from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.parameters.table import BY_NAME
 from sync_pipeline.parameters.transformation_config import TransformationConfig
-from sync_pipeline.planning.dead_letter_table import DEAD_LETTER_SCHEMA
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")

@@ -38,8 +38,9 @@ from zetasql.types import (
 from sync_pipeline.auto_schema.ddl import add_columns_sql, create_table_sql, drop_not_null_sql, set_type_sql
 from sync_pipeline.auto_schema.evolution import WIDENINGS
 from sync_pipeline.auto_schema.layout import TableLayout
+from sync_pipeline.bigquery_api.own_tables import DEAD_LETTER_SCHEMA
 from sync_pipeline.googlesql import quoted
-from sync_pipeline.planning.dead_letter_table import DEAD_LETTER_LAYOUT, DEAD_LETTER_SCHEMA
+from sync_pipeline.planning.dead_letter_table import DEAD_LETTER_LAYOUT
 from sync_pipeline.planning.destination import ExistingTable
 from sync_pipeline.planning.latest_timestamp import Question, together_sql
 from sync_pipeline.planning.plan import TableSync, WriteMode

@@ -1,4 +1,4 @@
-"""The dead letter table: its columns, and its state at launch."""
+"""The dead letter table at launch."""
 
 from __future__ import annotations
 
@@ -9,22 +9,11 @@ from google.cloud import bigquery
 
 from sync_pipeline.auto_schema.layout import TableLayout
 from sync_pipeline.bigquery_api.client import REQUEST_RETRY, translated_errors
+from sync_pipeline.bigquery_api.own_tables import missing_dead_letter_columns
 from sync_pipeline.errors import SchemaError
 from sync_pipeline.parameters.identifiers import TableId
 from sync_pipeline.planning.destination import describe_dataset, location_of
-from sync_pipeline.schema import REQUIRED, Field, Schema
-
-DEAD_LETTER_SCHEMA = Schema(
-    (
-        Field("run_id", "STRING", REQUIRED, "the run that rejected the row"),
-        Field("failed_at", "TIMESTAMP", REQUIRED, "start of that run"),
-        Field("destination_table", "STRING", REQUIRED, "the destination of the row"),
-        Field("column_name", "STRING", REQUIRED, "the columns with invalid values, by their source names"),
-        Field("reason", "STRING", REQUIRED, "why the values are invalid"),
-        Field("source_row", "STRING", REQUIRED, "the row as JSON, each value as the source's text"),
-    )
-)
-
+from sync_pipeline.schema import Schema
 
 DEAD_LETTER_LAYOUT = TableLayout(partition_field="failed_at")
 
@@ -52,12 +41,7 @@ def describe_dead_letters(client: bigquery.Client, table: TableId) -> DeadLetter
             existing = Schema.from_bigquery(client.get_table(str(table), retry=REQUEST_RETRY).schema)
         except exceptions.NotFound:
             return DeadLetterTable(str(table), location, exists=False)
-    missing = [
-        f"{field.name} {field.type}"
-        for field in DEAD_LETTER_SCHEMA
-        if (there := existing.find(field.name)) is None or there.type_name != field.type_name
-    ]
-    if missing:
+    if missing := missing_dead_letter_columns(existing):
         raise SchemaError(
             f"dead_letter_table: {table} has no columns {', '.join(missing)}: name a table that does not exist, "
             "which the run then creates"

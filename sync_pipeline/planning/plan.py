@@ -13,6 +13,7 @@ from datetime import datetime
 from sync_pipeline.auto_schema.layout import TableLayout
 from sync_pipeline.auto_schema.partitions import MAX_PARTITIONS_PER_JOB, MAX_PARTITIONS_PER_TABLE
 from sync_pipeline.auto_schema.table_options import TableOptions
+from sync_pipeline.bigquery_api.own_tables import REPLACED, REPLACEMENT
 from sync_pipeline.errors import ConfigError, SyncError
 from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.parameters.transformation_config import TransformationConfig
@@ -178,12 +179,12 @@ class TableSync:
     @property
     def replacement_table_id(self) -> str:
         """The table that is built to replace the destination."""
-        return self._beside("_replacement")
+        return self._beside(REPLACEMENT)
 
     @property
     def replaced_table_id(self) -> str:
         """The temporary name of the destination during its replacement."""
-        return self._beside("_replaced")
+        return self._beside(REPLACED)
 
     @property
     def temporary_table_ids(self) -> tuple[str, ...]:

@@ -6,12 +6,9 @@ import re
 import uuid
 from datetime import datetime
 
+from sync_pipeline.bigquery_api.own_tables import STAGING, TABLE_NAME
 from sync_pipeline.parameters.config import DestinationConfig
 from sync_pipeline.smart_sync.interval import timestamp_text
-
-# The formats of `new_run_id` and of `TableSync.name`.
-RUN_ID = re.compile(r"(?P<began>[0-9]{8}T[0-9]{6})_[0-9a-f]{8}")
-TABLE_NAME = re.compile(rf"{RUN_ID.pattern}(_[1-9][0-9]*)?")
 
 # Replaces the timestamp in names of runs that do not depend on one.
 NO_START = "none"
@@ -49,4 +46,4 @@ def staging_table_id(destination: DestinationConfig, name: str) -> str:
 
     `name`: see `TableSync.name`.
     """
-    return f"{destination.project}.{destination.staging_dataset or destination.dataset}._staging_{name}"
+    return f"{destination.project}.{destination.staging_dataset or destination.dataset}.{STAGING}_{name}"

@@ -19,7 +19,8 @@ import pyarrow as pa
 
 from sync_pipeline.auto_schema.ddl import new_table
 from sync_pipeline.auto_schema.table_options import encrypted
-from sync_pipeline.planning.dead_letter_table import DEAD_LETTER_LAYOUT, DEAD_LETTER_SCHEMA
+from sync_pipeline.bigquery_api.own_tables import DEAD_LETTER_SCHEMA
+from sync_pipeline.planning.dead_letter_table import DEAD_LETTER_LAYOUT
 from sync_pipeline.planning.plan import TableSync
 from sync_pipeline.publishing.jobs import PublishingJobs
 from sync_pipeline.publishing.pacing import wait_to_change

@@ -18,12 +18,13 @@ from pymongo.monitoring import CommandListener
 
 from sync_pipeline.errors import SchemaError, SourceQueryError
 from sync_pipeline.parameters.config import SyncConfig
-from sync_pipeline.parameters.source_tables import CatalogTable
+from sync_pipeline.parameters.source_tables import CatalogTable, TableName
 from sync_pipeline.smart_sync.interval import StartOrigin, SyncInterval
 from sync_pipeline.sources import open_catalog, open_source
 from sync_pipeline.sources.catalog import SourceCatalog
 from sync_pipeline.sources.mongodb import connection
 from sync_pipeline.sources.mongodb.config import MongodbConfig
+from sync_pipeline.sources.mongodb.parameters import COLLECTION_SYNTAX
 from sync_pipeline.sources.source import ReadPlan, SourceDescription, SourceSession
 from tests.catalogs import Names, by_name, facts
 from tests.integration.mongodb_syncing import MongodbSyncing
@@ -53,7 +54,8 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> Commands:
 
 
 def config_of(syncing: MongodbSyncing, collection: str, **parameters: str) -> SyncConfig:
-    return SyncConfig.from_parameters(syncing.parameters(mongodb_collection=collection, **parameters))
+    written = COLLECTION_SYNTAX.written(TableName("", collection))
+    return SyncConfig.from_parameters(syncing.parameters(mongodb_collection=written, **parameters))
 
 
 @contextmanager
@@ -109,10 +111,10 @@ def test_kinds(mongodb_syncing: MongodbSyncing) -> None:
     assert list(tables) == sorted(tables)
     left_out = {name: table.left_out for name, table in tables.items() if table.left_out}
     assert left_out == {
-        "photos.chunks": "has the contents of GridFS files",
-        "system.buckets.series": "is a collection of the server itself",
-        "system.views": "is a collection of the server itself",
-        "view": "is a view",
+        "photos.chunks": "it has the contents of GridFS files: name it to load it",
+        "system.buckets.series": "it is a collection of the server itself",
+        "system.views": "it is a collection of the server itself",
+        "view": "it is a view, which computes its rows from other collections: name it to load it",
     }
     assert [name for name in own if not tables[name].key] == ["series", "view"]
     assert tables["orders"].key == ("_id",)

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from sync_pipeline.auto_schema.layout import TableLayout
+from sync_pipeline.bigquery_api.own_tables import TABLE_NAME, is_temporary
 from sync_pipeline.errors import ConfigError
 from sync_pipeline.planning.plan import TableSync, WriteMode
-from sync_pipeline.planning.staging_names import TABLE_NAME, new_run_id, staging_table_id
+from sync_pipeline.planning.staging_names import new_run_id, staging_table_id
 from sync_pipeline.schema import Field, Schema
 from sync_pipeline.smart_sync.bounds import TimestampBounds
 from sync_pipeline.smart_sync.interval import StartOrigin, SyncInterval
@@ -169,6 +170,9 @@ def test_the_first_table_is_named_by_the_run_alone() -> None:
     assert second.staging_folder.endswith("start=2025-07-22T130000.000000,run=20250722T150000_0a1b2c3d_1/")
     assert second.staging_table_id == "my-project.production._staging_20250722T150000_0a1b2c3d_1"
     assert all(re.fullmatch(TABLE_NAME, table.name) for table in (first, second))
+    for table in (first, second):
+        beside = (table.staging_table_id, table.replacement_table_id, table.replaced_table_id)
+        assert all(is_temporary(table_id.rpartition(".")[2]) for table_id in beside)
 
 
 def test_two_tables_of_a_run_have_different_destinations() -> None:

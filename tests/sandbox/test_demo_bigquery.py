@@ -19,7 +19,9 @@ def test_the_copy_reads_what_the_merge_has_written() -> None:
     parameters = demo_bigquery.copy_parameters(MERGED)
     assert parameters.pop("temp_location") == "gs://bucket/staging"
     config = SyncConfig.from_parameters(parameters)
-    assert config.source == BigquerySourceConfig("sandbox-project", "demo", "orders_now", None, "auto", None)
+    assert config.source == BigquerySourceConfig(
+        "sandbox-project", "demo", "orders_now", None, "auto", None, "sandbox-project"
+    )
     assert config.destination.table_id == "sandbox-project.demo.orders_copy"
     assert config.transformation.hash_fields == ("customer",)
     assert [warning.partition(" ")[0] for warning in config.warnings] == ["hash_fields"]

@@ -22,6 +22,7 @@ STORAGE_HOST_VARIABLE = "BIGQUERY_STORAGE_EMULATOR_HOST"
 
 JOBS_CREATE = "bigquery.jobs.create on the project {project} (roles/bigquery.jobUser)"
 TABLES_GET = "bigquery.tables.get on the table (roles/bigquery.dataViewer on its dataset)"
+TABLES_LIST = "bigquery.tables.list on the dataset (roles/bigquery.dataViewer)"
 TABLES_READ = "bigquery.tables.getData on the table (roles/bigquery.dataViewer on its dataset)"
 SESSIONS_CREATE = "bigquery.readsessions.create on the project {project} (roles/bigquery.readSessionUser)"
 

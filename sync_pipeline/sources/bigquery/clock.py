@@ -6,38 +6,56 @@ stays before the oldest running job that may write.
 
 from __future__ import annotations
 
-from datetime import UTC, timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from google.api_core import exceptions
 from google.cloud import bigquery
 
 from sync_pipeline.bigquery_api.client import REQUEST_RETRY
+from sync_pipeline.parameters.config import SmartSyncConfig
 from sync_pipeline.smart_sync.upper_bound import OpenTransaction, upper_bound
 from sync_pipeline.sources.bigquery.client import JOBS_CREATE, source_errors
 from sync_pipeline.sources.source import SourceClock
 
 
-def read_clock(
-    client: bigquery.Client, tables_project: str, *, settle: timedelta, max_hold: timedelta, looks_at_jobs: bool
-) -> SourceClock:
+@dataclass(frozen=True)
+class Observation:
+    """BigQuery's answers.
+
+    Attributes:
+        now: its clock, aware, in UTC.
+        writers: the jobs that ran and may add rows to tables.
+        warnings: what the list of jobs may lack.
+    """
+
+    now: datetime
+    writers: tuple[OpenTransaction, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def source_clock(self, smart_sync: SmartSyncConfig | None) -> SourceClock:
+        """Return the clock of a run. Without an interval it does not depend on running jobs."""
+        if smart_sync is None:
+            return SourceClock(self.now, upper_bound(self.now, (), settle=timedelta(), max_hold=timedelta()).end)
+        safe = upper_bound(self.now, self.writers, settle=smart_sync.settle, max_hold=smart_sync.max_hold)
+        return SourceClock(self.now, safe.end, risks=(*self.warnings, *safe.warnings))
+
+
+def read_clock(client: bigquery.Client, tables_project: str, *, looks_at_jobs: bool) -> Observation:
     """Read the clock, then list the running jobs.
 
     Args:
         tables_project: the project of the jobs to list. Jobs of other projects are not visible.
-        looks_at_jobs: False for a run without an interval, which does not depend on running jobs.
+        looks_at_jobs: False if no run has an interval.
     """
     with source_errors("ask BigQuery for its clock", JOBS_CREATE.format(project=client.project)):
         (row,) = client.query_and_wait("SELECT CURRENT_TIMESTAMP()", retry=REQUEST_RETRY)
     now = row[0].astimezone(UTC)
-    if not looks_at_jobs:
-        return SourceClock(now, upper_bound(now, (), settle=settle, max_hold=max_hold).end)
-    jobs, warnings = _running_jobs(client, tables_project)
-    safe = upper_bound(now, jobs, settle=settle, max_hold=max_hold)
-    return SourceClock(now, safe.end, risks=(*warnings, *safe.warnings))
+    return Observation(now, *_running_jobs(client, tables_project)) if looks_at_jobs else Observation(now)
 
 
-def _running_jobs(client: bigquery.Client, project: str) -> tuple[list[OpenTransaction], tuple[str, ...]]:
+def _running_jobs(client: bigquery.Client, project: str) -> tuple[tuple[OpenTransaction, ...], tuple[str, ...]]:
     """Return the running jobs that may write, and a warning if jobs are hidden."""
     with source_errors(f"list the jobs that run in {project}"):
         try:
@@ -48,9 +66,9 @@ def _running_jobs(client: bigquery.Client, project: str) -> tuple[list[OpenTrans
                 "grant bigquery.jobs.listAll on the project (roles/bigquery.resourceViewer), or use primary_key with "
                 "smart_sync_lookback_seconds"
             )
-            return [], (f"{hidden}: {remedy}",)
+            return (), (f"{hidden}: {remedy}",)
     writers = [job for job in jobs if may_write(job) and job.created is not None]
-    return [OpenTransaction(job.created.astimezone(UTC), f"the BigQuery job {job.job_id}") for job in writers], ()
+    return tuple(OpenTransaction(job.created.astimezone(UTC), f"the BigQuery job {job.job_id}") for job in writers), ()
 
 
 def may_write(job: Any) -> bool:

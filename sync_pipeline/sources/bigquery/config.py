@@ -19,6 +19,8 @@ class BigquerySourceConfig:
         dataset: with `query`, the default dataset for its unqualified names.
         read: `auto`, `storage_api` or `query`.
         maximum_bytes_billed: None for no limit.
+        job_project: the project of jobs and read sessions. For a table it is the destination's, because the job's
+            account may have only read access to the table.
     """
 
     project: str
@@ -27,16 +29,18 @@ class BigquerySourceConfig:
     query: str | None
     read: str
     maximum_bytes_billed: int | None
+    job_project: str
 
 
 def read_config(values: ParameterValues) -> BigquerySourceConfig:
     """Return the configuration of the source from the values of all parameters."""
-    table = values["source_bigquery_table"]
+    table, query = values["source_bigquery_table"], values["source_bigquery_query"]
     return BigquerySourceConfig(
         project=values["source_bigquery_project"],
         dataset=values["source_bigquery_dataset"],
         table=table.name if table else None,
-        query=values["source_bigquery_query"],
+        query=query,
         read=values["source_bigquery_read"],
         maximum_bytes_billed=values["maximum_bytes_billed"],
+        job_project=values["source_bigquery_project" if query else "destination_bigquery_project"],
     )

@@ -7,15 +7,19 @@ from dataclasses import dataclass, replace
 
 from google.api_core import exceptions
 from google.cloud import bigquery
+from google.cloud.bigquery.table import TableListItem
 
 from sync_pipeline.bigquery_api.client import REQUEST_RETRY, query_config
 from sync_pipeline.errors import SchemaError, SourceQueryError
 from sync_pipeline.googlesql import quoted
 from sync_pipeline.schema import ARROW_TYPES, INTERVAL, RANGE, STRUCT, Field, Schema
 from sync_pipeline.sources.access import check_names
-from sync_pipeline.sources.bigquery.client import JOBS_CREATE, TABLES_GET, TABLES_READ, source_errors
+from sync_pipeline.sources.bigquery.client import JOBS_CREATE, TABLES_GET, TABLES_LIST, TABLES_READ, source_errors
 from sync_pipeline.sources.bigquery.config import BigquerySourceConfig
 from sync_pipeline.suggestions import did_you_mean
+
+# The tables of a page of a listing; the service's own choice is smaller.
+_PAGE = 1000
 
 _KNOWN_TYPES = frozenset({*ARROW_TYPES, INTERVAL, RANGE, STRUCT})
 
@@ -44,6 +48,12 @@ def table_relation(client: bigquery.Client, source: BigquerySourceConfig) -> Rel
             table = client.get_table(table_id, retry=REQUEST_RETRY)
         except exceptions.NotFound:
             raise SourceQueryError(_missing(client, source)) from None
+    return relation_of(source, table)
+
+
+def relation_of(source: BigquerySourceConfig, table: bigquery.Table) -> Relation:
+    """Return the source's table by BigQuery's description. Raises SchemaError when it has invalid columns."""
+    table_id = f"{source.project}.{source.dataset}.{source.table}"
     return Relation(quoted(table_id), _described(table.schema), table.location, table)
 
 
@@ -71,21 +81,35 @@ def dry_run(client: bigquery.Client, source: BigquerySourceConfig, sql: str, act
         return client.query(sql, job_config=config, retry=REQUEST_RETRY, job_retry=None)
 
 
+def listed_tables(client: bigquery.Client, source: BigquerySourceConfig) -> list[TableListItem]:
+    """Return the tables of the source's dataset. Raises SourceError when it does not exist."""
+    dataset_id = f"{source.project}.{source.dataset}"
+    with source_errors(f"list the tables of {dataset_id}", TABLES_LIST):
+        try:
+            return list(client.list_tables(dataset_id, retry=REQUEST_RETRY, page_size=_PAGE))
+        except exceptions.NotFound:
+            raise SourceQueryError(_missing_dataset(client, source)) from None
+
+
 def _missing(client: bigquery.Client, source: BigquerySourceConfig) -> str:
     dataset_id = f"{source.project}.{source.dataset}"
     try:
         names = [table.table_id for table in client.list_tables(dataset_id, retry=REQUEST_RETRY, max_results=10_000)]
     except exceptions.NotFound:
-        try:
-            datasets = [dataset.dataset_id for dataset in client.list_datasets(source.project, retry=REQUEST_RETRY)]
-        except exceptions.GoogleAPICallError:
-            datasets = []
-        hint = did_you_mean(source.dataset or "", datasets)
-        return f"source_bigquery_dataset: the dataset {dataset_id} does not exist{hint}"
+        return _missing_dataset(client, source)
     except exceptions.GoogleAPICallError:
         names = []
     hint = did_you_mean(source.table or "", names)
     return f"source_bigquery_table: the table {dataset_id}.{source.table} does not exist{hint}"
+
+
+def _missing_dataset(client: bigquery.Client, source: BigquerySourceConfig) -> str:
+    try:
+        datasets = [dataset.dataset_id for dataset in client.list_datasets(source.project, retry=REQUEST_RETRY)]
+    except exceptions.GoogleAPICallError:
+        datasets = []
+    hint = did_you_mean(source.dataset or "", datasets)
+    return f"source_bigquery_dataset: the dataset {source.project}.{source.dataset} does not exist{hint}"
 
 
 def _described(fields: Sequence[bigquery.SchemaField]) -> Schema:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import timedelta
 
 from google.cloud import bigquery
 
@@ -14,7 +13,7 @@ from sync_pipeline.parameters.config import SmartSyncConfig, SyncConfig
 from sync_pipeline.schema import REQUIRED, Schema
 from sync_pipeline.smart_sync.interval import EARLIEST, SyncInterval, timestamp_text, zone_without_effect
 from sync_pipeline.smart_sync.wall_clock import ZONE_GIVEN, WallClock
-from sync_pipeline.sources.bigquery.clock import read_clock
+from sync_pipeline.sources.bigquery.clock import Observation, read_clock
 from sync_pipeline.sources.bigquery.config import QUERY_METHOD, STORAGE_METHOD, BigquerySourceConfig
 from sync_pipeline.sources.bigquery.queries import Filter, rows_sql
 from sync_pipeline.sources.bigquery.relation import Relation, dry_run, in_brackets, query_relation, table_relation
@@ -35,6 +34,8 @@ class BigquerySession:
     Attributes:
         query: the user's SELECT; None for a table.
         relation: the relation to read, described when the clock was read.
+        asks_for_costs: whether a dry run estimates what every read costs. Otherwise the estimate for a read of a whole
+            table is its size.
     """
 
     config: SyncConfig
@@ -43,17 +44,22 @@ class BigquerySession:
     clock: SourceClock
     query: IntervalQuery | None
     relation: Relation
+    asks_for_costs: bool = True
 
     def describe(self, interval: SyncInterval | None) -> SourceDescription:  # noqa: ARG002 - the same for every one
         """Return the columns of the table or query."""
         return SourceDescription(self.relation.schema)
 
     def plan_read(self, schema: Schema, interval: SyncInterval | None) -> ReadPlan:
-        """Return both read methods for the columns of `schema`. A dry run estimates the cost of the read."""
+        """Return both read methods for the columns of `schema`. An estimate tells what the read costs."""
         relation = self._relation_of(interval)
         where = self._filter(interval)
         sql = rows_sql(relation.sql, relation.schema, schema.names, where)
-        estimated = self._estimated_bytes(sql)
+        is_whole = schema.names == relation.schema.names and where.interval is None
+        estimated = self._table_bytes() if is_whole and not self.asks_for_costs else None
+        estimator = "its metadata says" if estimated is not None else "BigQuery's dry run estimates"
+        if estimated is None:
+            estimated = self._estimated_bytes(sql)
         selection = Selection(
             sql=sql,
             schema=Schema(tuple(relation.schema.field(name) for name in schema.names)),
@@ -75,7 +81,7 @@ class BigquerySession:
             splits=(read,),
             estimated_rows=self._rows(where),
             how=f"Storage Read API, {stored}{streams}{session_limit(estimated or 0)}",
-            costs=self._costs(estimated),
+            costs=self._costs(estimated, estimator),
             selection=selection,
             risks=self._earliest_risk(interval),
         )
@@ -149,12 +155,16 @@ class BigquerySession:
         estimated = job.total_bytes_processed
         return None if estimated is None else int(estimated)
 
-    def _costs(self, estimated: int | None) -> str:
+    def _table_bytes(self) -> int | None:
+        table = self.relation.table
+        return table.num_bytes if table is not None and table.table_type == "TABLE" else None
+
+    def _costs(self, estimated: int | None, estimator: str) -> str:
         limit = self.source.maximum_bytes_billed
         limited = "no maximum_bytes_billed is set" if limit is None else f"maximum_bytes_billed is {limit:,}"
         if estimated is None:
             return f"reading the source: BigQuery gives no estimate of the bytes; {limited}"
-        return f"reading the source: {estimated:,} bytes, as BigQuery's dry run estimates; {limited}"
+        return f"reading the source: {estimated:,} bytes, as {estimator}; {limited}"
 
     def _earliest_risk(self, interval: SyncInterval | None) -> tuple[str, ...]:
         if interval is None or not interval.is_everything or not self._fills_placeholders:
@@ -172,23 +182,22 @@ def begin_session(
         SourceError: BigQuery rejects or cannot answer a request.
         SchemaError: the relation has invalid columns.
     """
-    smart_sync = config.smart_sync
     # A statement that begins after this cannot write rows with an earlier timestamp.
-    clock = read_clock(
-        client,
-        source.project,
-        settle=smart_sync.settle if smart_sync else timedelta(),
-        max_hold=smart_sync.max_hold if smart_sync else timedelta(),
-        looks_at_jobs=smart_sync is not None,
-    )
-    text = query.at(clock.now) if query is not None else None
+    observed = read_clock(client, source.project, looks_at_jobs=config.smart_sync is not None)
+    text = query.at(observed.now) if query is not None else None
     relation = table_relation(client, source) if text is None else query_relation(client, source, text)
+    clock = shown_clock(observed, config.smart_sync, relation)
+    return BigquerySession(config, source, client, clock, query, relation)
+
+
+def shown_clock(observed: Observation, smart_sync: SmartSyncConfig | None, relation: Relation) -> SourceClock:
+    """Return the clock as the timestamps of the relation show it, with warnings about them."""
+    clock = observed.source_clock(smart_sync)
     if smart_sync is None:
-        return BigquerySession(config, source, client, clock, query, relation)
+        return clock
     wall_clock, zone_risks = _wall_clock(smart_sync, relation)
     risks = (*clock.risks, *_null_timestamps(smart_sync, relation), *zone_risks)
-    shown = replace(clock.as_shown_by(wall_clock), risks=risks)
-    return BigquerySession(config, source, client, shown, query, relation)
+    return replace(clock.as_shown_by(wall_clock), risks=risks)
 
 
 def _wall_clock(smart_sync: SmartSyncConfig, relation: Relation) -> tuple[WallClock | None, tuple[str, ...]]:

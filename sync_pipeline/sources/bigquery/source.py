@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,11 +10,13 @@ from typing import ClassVar
 
 from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.schema import Schema
+from sync_pipeline.sources.bigquery.catalog import BigqueryCatalog, read_catalog
 from sync_pipeline.sources.bigquery.client import open_source_client
 from sync_pipeline.sources.bigquery.config import BigquerySourceConfig
 from sync_pipeline.sources.bigquery.query_text import single_statement
 from sync_pipeline.sources.bigquery.session import BigquerySession, begin_session
 from sync_pipeline.sources.bigquery.storage_read import ReadFromBigquery, StreamReader
+from sync_pipeline.sources.catalog import Wanted
 from sync_pipeline.sources.interval_query import IntervalQuery
 
 
@@ -32,9 +35,7 @@ class BigquerySource:
         query = None
         if text:
             query = IntervalQuery(single_statement(text, "source_bigquery_query"), self.config.smart_sync)
-        # The project of the source's jobs and sessions: the job's account may have only read access to the table.
-        project = self.connection.project if query else self.config.destination.project
-        yield begin_session(self.config, self.connection, query, open_source_client(project))
+        yield begin_session(self.config, self.connection, query, open_source_client(self.connection.job_project))
 
     def reader(self, schema: Schema) -> StreamReader:
         """Return the reader of the splits into the columns of `schema`."""
@@ -45,3 +46,14 @@ def open_source(config: SyncConfig) -> BigquerySource:
     """Return the BigQuery source of a configuration, without opening a connection."""
     assert isinstance(config.source, BigquerySourceConfig)
     return BigquerySource(config, config.source)
+
+
+@contextmanager
+def open_catalog(
+    server: BigquerySourceConfig,
+    max_retries: int,  # noqa: ARG001 - a client retries each request
+    wanted: Wanted,
+) -> Iterator[BigqueryCatalog]:
+    """Read the clock, and describe the tables of the dataset. Raises SourceError."""
+    with contextlib.closing(open_source_client(server.job_project)) as client:
+        yield read_catalog(server, client, wanted)

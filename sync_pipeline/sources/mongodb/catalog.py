@@ -128,11 +128,11 @@ def _described(collection: _Collection, listed: Document, names: Collection[str]
 def _left_out(name: str, kind: CollectionKind, names: Collection[str]) -> str:
     """Return why a wildcard does not choose the collection; empty if it does."""
     if name.startswith(_OF_THE_SERVER):
-        return "is a collection of the server itself"
+        return "it is a collection of the server itself"
     if kind.name == "view":
-        return "is a view"
+        return "it is a view, which computes its rows from other collections: name it to load it"
     if name.endswith(".chunks") and f"{name.removesuffix('.chunks')}.files" in names:
-        return "has the contents of GridFS files"
+        return "it has the contents of GridFS files: name it to load it"
     return ""
 
 

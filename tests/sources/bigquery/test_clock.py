@@ -11,8 +11,11 @@ from google.api_core import exceptions
 from google.cloud.bigquery import TableReference
 
 from sync_pipeline.errors import SourceUnavailableError
-from sync_pipeline.sources.bigquery.clock import may_write, read_clock
+from sync_pipeline.parameters.config import SyncConfig
+from sync_pipeline.smart_sync.upper_bound import OpenTransaction
+from sync_pipeline.sources.bigquery.clock import Observation, may_write, read_clock
 from sync_pipeline.sources.source import SourceClock
+from tests.parameter_sets import BIGQUERY
 
 NOW = datetime(2024, 1, 1, 12, tzinfo=UTC)
 
@@ -47,9 +50,12 @@ class Client:
         return self.jobs
 
 
-def read(client: Client, **options: Any) -> SourceClock:
-    settings = {"settle": timedelta(seconds=1), "max_hold": timedelta(hours=1), "looks_at_jobs": True} | options
-    return read_clock(client, "tables-project", **settings)  # type: ignore[arg-type]
+def read(client: Client) -> SourceClock:
+    smart_sync = SyncConfig.from_parameters(
+        BIGQUERY
+        | {"enable_smart_sync": "true", "smart_sync_settle_seconds": "1", "smart_sync_max_hold_seconds": "3600"}
+    ).smart_sync
+    return read_clock(client, "tables-project", looks_at_jobs=True).source_clock(smart_sync)  # type: ignore[arg-type]
 
 
 def test_the_end_settles_behind_the_clock() -> None:
@@ -93,7 +99,12 @@ def test_any_other_failure_to_look_at_jobs_is_an_error() -> None:
 
 
 def test_without_an_interval_nobody_looks_at_jobs() -> None:
-    assert read(Client(refusal=exceptions.Forbidden("no")), looks_at_jobs=False).risks == ()
+    client: Any = Client(refusal=exceptions.Forbidden("no"))
+    assert read_clock(client, "tables-project", looks_at_jobs=False) == Observation(NOW)
+    assert Observation(NOW).source_clock(None) == SourceClock(NOW, NOW)
+    # A catalog has looked, for other tables.
+    observed = Observation(NOW, (OpenTransaction(NOW - timedelta(hours=1), "a job"),), ("jobs are hidden",))
+    assert observed.source_clock(None) == SourceClock(NOW, NOW)
 
 
 def table(table_id: str) -> TableReference:

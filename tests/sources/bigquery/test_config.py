@@ -7,7 +7,13 @@ from tests.parameter_sets import BIGQUERY, DESTINATION
 
 def test_table() -> None:
     expected = BigquerySourceConfig(
-        project="source-project", dataset="raw", table="events", query=None, read="auto", maximum_bytes_billed=None
+        project="source-project",
+        dataset="raw",
+        table="events",
+        query=None,
+        read="auto",
+        maximum_bytes_billed=None,
+        job_project="my-project",
     )
     assert SyncConfig.from_parameters(BIGQUERY).source == expected
 
@@ -19,5 +25,5 @@ def test_query_needs_no_table() -> None:
         "source_bigquery_query": "SELECT 1 AS x",
     }
     given |= {"source_bigquery_read": "query", "maximum_bytes_billed": "1000000"}
-    expected = BigquerySourceConfig("source-project", None, None, "SELECT 1 AS x", "query", 1_000_000)
+    expected = BigquerySourceConfig("source-project", None, None, "SELECT 1 AS x", "query", 1_000_000, "source-project")
     assert SyncConfig.from_parameters(given).source == expected

@@ -1,0 +1,127 @@
+"""The catalog of BigQuery: the tables of a dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from google.api_core import exceptions
+from google.cloud import bigquery
+from google.cloud.bigquery.table import TableListItem
+
+from sync_pipeline.bigquery_api.client import REQUEST_RETRY
+from sync_pipeline.bigquery_api.own_tables import is_temporary, missing_dead_letter_columns
+from sync_pipeline.bigquery_api.threads import map_with_clients
+from sync_pipeline.parameters.config import SyncConfig
+from sync_pipeline.parameters.source_tables import CatalogTable, TableName
+from sync_pipeline.schema import REPEATED, REQUIRED, TIMESTAMP_TYPES, Schema
+from sync_pipeline.sources.bigquery.client import TABLES_GET, source_errors
+from sync_pipeline.sources.bigquery.clock import Observation, read_clock
+from sync_pipeline.sources.bigquery.config import BigquerySourceConfig
+from sync_pipeline.sources.bigquery.relation import listed_tables, relation_of, table_relation
+from sync_pipeline.sources.bigquery.session import BigquerySession, shown_clock
+from sync_pipeline.sources.catalog import Wanted
+
+# By `type` of https://cloud.google.com/bigquery/docs/reference/rest/v2/tables.
+_KINDS = {
+    "TABLE": "table",
+    "VIEW": "view",
+    "MATERIALIZED_VIEW": "materialized view",
+    "EXTERNAL": "external table",
+    "SNAPSHOT": "snapshot",
+}
+_LEFT_OUT = {
+    "VIEW": "it is a view, which computes its rows from other tables: name it to load it",
+    "EXTERNAL": "it is an external table, whose rows are outside of BigQuery: name it to load it",
+    "SNAPSHOT": "it is a snapshot, an earlier state of another table: name it to load it",
+}
+_TEMPORARY = "it is a temporary table of a run"
+_DEAD_LETTERS = "it has the dead letters of runs: name it to load it"
+
+
+@dataclass(frozen=True)
+class BigqueryCatalog:
+    """The tables of a dataset.
+
+    Attributes:
+        client: its jobs run in `server.job_project`. Threads may share a client.
+            https://github.com/googleapis/python-bigquery/blob/main/docs/index.rst
+        tables: those that may be chosen, in the order of their names.
+        described: BigQuery's description of the tables that it describes.
+    """
+
+    server: BigquerySourceConfig
+    client: bigquery.Client
+    observed: Observation
+    tables: tuple[CatalogTable, ...]
+    described: Mapping[TableName, bigquery.Table]
+
+    def session(self, table: CatalogTable, config: SyncConfig) -> BigquerySession:
+        """Return the session that plans one table. Raises SourceError or SchemaError when it cannot be described."""
+        source = config.source
+        assert isinstance(source, BigquerySourceConfig)
+        known = self.described.get(table.name)
+        relation = table_relation(self.client, source) if known is None else relation_of(source, known)
+        clock = shown_clock(self.observed, config.smart_sync, relation)
+        return BigquerySession(config, source, self.client, clock, None, relation, asks_for_costs=False)
+
+
+def read_catalog(server: BigquerySourceConfig, client: bigquery.Client, wanted: Wanted) -> BigqueryCatalog:
+    """Read the clock, list the tables, and describe those that are wanted and that a wildcard may choose.
+
+    A listing has no columns. `INFORMATION_SCHEMA` has neither the modes nor the policy tags of nested columns, so each
+    table needs a request of its own; planning then needs no other for its columns.
+
+    Raises:
+        SourceError: BigQuery rejects or cannot answer a request.
+    """
+    observed = read_clock(client, server.project, looks_at_jobs=True)
+    listed = {
+        name: item
+        for item in sorted(listed_tables(client, server), key=lambda item: item.table_id)
+        if wanted.may_choose(name := TableName("", item.table_id))
+    }
+    tables = {name: _listed_table(item) for name, item in listed.items()}
+    names = [name for name, table in tables.items() if not table.left_out]
+
+    def describe(own: bigquery.Client, name: TableName) -> bigquery.Table | None:
+        table_id = f"{server.project}.{server.dataset}.{name.name}"
+        with source_errors(f"look at the table {table_id}", TABLES_GET):
+            try:
+                return own.get_table(table_id, retry=REQUEST_RETRY)
+            except exceptions.ClientError:
+                # It was just dropped, or may not be described. If it is chosen, its session raises the error.
+                return None
+
+    answers = zip(names, map_with_clients(describe, names, server.job_project), strict=True)
+    described = {name: answer for name, answer in answers if answer is not None}
+    tables |= {name: _described_table(tables[name], table) for name, table in described.items()}
+    return BigqueryCatalog(server, client, observed, tuple(tables.values()), described)
+
+
+def _listed_table(item: TableListItem) -> CatalogTable:
+    kind = item.table_type or "TABLE"
+    left_out = _TEMPORARY if is_temporary(item.table_id) else _LEFT_OUT.get(kind, "")
+    return CatalogTable(TableName("", item.table_id), _KINDS.get(kind, kind.lower()), left_out=left_out)
+
+
+def _described_table(listed: CatalogTable, table: bigquery.Table) -> CatalogTable:
+    """Return the table with its timestamps and its size.
+
+    It has no key: BigQuery does not enforce a declared one, and a merge by a key that repeats loses rows.
+    https://cloud.google.com/bigquery/docs/primary-foreign-keys
+    """
+    schema = Schema.from_bigquery(table.schema)
+    is_partitioned = table.time_partitioning is not None or table.range_partitioning is not None
+    return replace(
+        listed,
+        kind=f"partitioned {listed.kind}" if is_partitioned else listed.kind,
+        timestamps={
+            field.name: field.mode != REQUIRED
+            for field in schema
+            if field.type in TIMESTAMP_TYPES and field.mode != REPEATED
+        },
+        rows=table.num_rows,
+        size=table.num_bytes,
+        left_out="" if missing_dead_letter_columns(schema) else _DEAD_LETTERS,
+    )
