@@ -128,3 +128,18 @@ def combined_error(failures: Sequence[Failure]) -> SyncError:
 def error_of(kind: type[SyncError], messages: Sequence[str]) -> SyncError:
     """Return an error with several messages."""
     return ConfigError(messages) if kind is ConfigError else kind("\n".join(messages))
+
+
+def error_of_tables(errors: Mapping[str, SyncError], count: int) -> SyncError:
+    """Return the error of a run of `count` tables some of which failed: their number, and a line for each.
+
+    It is transient if one of them is.
+    """
+    first = next((error for error in errors.values() if error.is_transient), next(iter(errors.values())))
+    lines = [f"{name}: {on_one_line(error)}" for name, error in errors.items()]
+    return error_of(type(first), [f"{len(errors):,} of {count:,} tables failed", *lines])
+
+
+def on_one_line(error: SyncError) -> str:
+    """Return the error's message on one line."""
+    return "; ".join(message_of(error).split("\n"))

@@ -11,16 +11,17 @@ from datetime import UTC, datetime
 import apache_beam as beam
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions
 from apache_beam.runners.runner import PipelineResult
+from google.cloud import bigquery
 
 from sync_pipeline.bigquery_api.client import open_client
 from sync_pipeline.errors import ConfigError, SyncError, error_from_worker, message_of
-from sync_pipeline.failures import FAILURES
+from sync_pipeline.failures import FAILURES, error_of_tables
 from sync_pipeline.parameters.beam_options import complete_job_options, pipeline_options, runs_here, runs_on_dataflow
 from sync_pipeline.parameters.command_line import parse_command_line
-from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.parameters.run_config import RunConfig
 from sync_pipeline.planning.make_plan import make_plan
 from sync_pipeline.planning.plan import RunPlan, TableSync
+from sync_pipeline.planning.plan_selection import plan_selection
 from sync_pipeline.planning.plan_text import plan_lines, plan_page
 from sync_pipeline.planning.worker_count import choose_worker_count, parts_of
 from sync_pipeline.printable import printable
@@ -47,10 +48,7 @@ def main(argv: Sequence[str]) -> int:
     start_logging()
     try:
         command_line = parse_command_line(argv)
-        config = RunConfig.from_parameters(command_line.parameters)
-        if config.single is None:
-            raise ConfigError(["several tables: runs of the source's catalog are not planned yet; name a query"])
-        run(config.single, pipeline_options(command_line))
+        run(RunConfig.from_parameters(command_line.parameters), pipeline_options(command_line))
     except SyncError as error:
         return _failed(error)
     except RuntimeError as error:
@@ -117,7 +115,7 @@ def read_tables(tables: Collection[TableSync], run_id: str) -> beam.PTransform:
     return next(iter(sources.values())).transform(reads, run_id)
 
 
-def run(config: SyncConfig, options: PipelineOptions) -> PipelineResult | None:
+def run(config: RunConfig, options: PipelineOptions) -> PipelineResult | None:
     """Plan the run and start it. With `dry_run`, print the plan and start nothing.
 
     On Dataflow this returns when the job is submitted, so everything after the read is a step of the pipeline. On a
@@ -125,13 +123,15 @@ def run(config: SyncConfig, options: PipelineOptions) -> PipelineResult | None:
     """
     if runs_on_dataflow(options):
         complete_job_options(options, config, os.environ)
-    source = open_source(config)
     root = staging_root(options)
     check_staging(root)
-    client = open_client(config.destination.project)
-    plan = make_plan(config, source, client, root, datetime.now(UTC))
+    client = open_client(config.destination_project)
+    plan = plan_run(config, client, root)
     if config.dry_run:
         print(printable(plan_page(plan)))
+        if plan.failed:
+            errors = {table.name: table.error for table in plan.failed}
+            raise error_of_tables(errors, len(plan.tables) + len(plan.failed))
         return None
     lines = plan_lines(plan)
     if runs_on_dataflow(options) and (chosen := choose_worker_count(options, parts_of(plan))) is not None:
@@ -154,6 +154,15 @@ def run(config: SyncConfig, options: PipelineOptions) -> PipelineResult | None:
         for table in plan.tables:
             remove_staged_once(client, table)
         raise
+
+
+def plan_run(config: RunConfig, client: bigquery.Client, root: str) -> RunPlan:
+    """Return the plan of one sync, or of the tables that the parameters select. Raises SyncError."""
+    started_at = datetime.now(UTC)
+    if config.single is not None:
+        return make_plan(config.single, open_source(config.single), client, root, started_at)
+    assert config.selection is not None
+    return plan_selection(config, config.selection, client, root, started_at)
 
 
 def staging_root(options: PipelineOptions) -> str:

@@ -26,8 +26,8 @@ class CatalogTable:
         key: the columns of its primary key, in order; empty without one.
         timestamps: the columns by which Smart Sync could read it, and whether each may be NULL.
         rows, size: the catalog's estimates, in rows and in bytes; None if unknown.
-        left_out: why a wildcard does not choose it, worded to follow its name; empty if a wildcard chooses it. An exact
-            name always does.
+        left_out: why a wildcard does not choose it, and the remedy, worded to follow "NAME: "; empty if a wildcard
+            chooses it. An exact name always does.
     """
 
     name: TableName

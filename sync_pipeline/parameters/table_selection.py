@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from sync_pipeline.errors import ConfigError
 from sync_pipeline.parameters.config import SyncConfig
@@ -48,6 +49,10 @@ class ChosenTable:
         """The name of its destination table, in which fields stand for the names of the source's table."""
         given: str | None = self._values[_DESTINATION]
         return given or TABLE_FIELD
+
+    def value(self, name: str) -> Any:
+        """Return the value of a parameter: a given one, or the default."""
+        return self._values[name]
 
     def config(self, implied: Mapping[str, str]) -> SyncConfig:
         """Return the table's configuration.
@@ -108,6 +113,17 @@ class TableSelection:
         if problems:
             raise ConfigError(problems)
         return tuple(chosen)
+
+    def left_out(self, tables: Sequence[CatalogTable]) -> list[CatalogTable]:
+        """Return the tables that a wildcard matches and does not choose, because the catalog leaves them out."""
+        return [
+            table
+            for table in tables
+            if table.left_out
+            and not self._chooses(table)
+            and not self.file.excludes(table.name)
+            and any(patterns.matches(table.name) for _, patterns in self._lists)
+        ]
 
     @cached_property
     def _lists(self) -> list[tuple[str, TablePatterns]]:
@@ -190,8 +206,8 @@ class TableSelection:
                 elif not any(map(self._chooses, matched)) and all(table.left_out for table in matched):
                     first = self.tables.syntax.written(matched[0].name)
                     yield (
-                        f"{place} has {pattern.text}, which matches no table that a wildcard chooses: {first} "
-                        f"{matched[0].left_out}; name a table exactly to sync it"
+                        f"{place} has {pattern.text}, which matches no table that a wildcard chooses: {first}: "
+                        f"{matched[0].left_out}"
                     )
 
     @property

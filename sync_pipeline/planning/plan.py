@@ -255,7 +255,8 @@ class RunPlan:
 
     Attributes:
         tables: at least one; the number of each is its index.
-        failed: the tables that could not be planned; empty for a run of one table, which then has no plan.
+        failed: the tables that could not be planned; empty for a run of one sync, which then has no plan.
+        notes, risks: sentences and warnings about the run; those about a table are the table's.
 
     Raises:
         ConfigError: two tables have the same destination.
@@ -264,6 +265,8 @@ class RunPlan:
     run: Run
     tables: tuple[TableSync, ...]
     failed: tuple[FailedTable, ...] = ()
+    notes: tuple[str, ...] = ()
+    risks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if [table.number for table in self.tables] != list(range(len(self.tables))):

@@ -6,7 +6,7 @@ import textwrap
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from sync_pipeline.errors import message_of
+from sync_pipeline.failures import on_one_line as error_line
 from sync_pipeline.planning.merge_costs import size_text
 from sync_pipeline.planning.plan import RunPlan, TableSync
 from sync_pipeline.printable import on_one_line
@@ -24,14 +24,12 @@ def overview_lines(plan: RunPlan) -> list[str]:
         name, rows, size, mode, splits, destination, why = _cells(table)
         lines.append(f"plan: {name} to {destination}: {mode} ({why}), rows: {rows}, size: {size}, splits: {splits}")
     lines += [f"plan: failed: {line}" for line in _failures(plan)]
-    lines += [f"plan: note: {note}" for note in _of_tables(plan, [table.notes for table in plan.tables])]
-    return lines + [f"plan: risk: {risk}" for risk in _of_tables(plan, [table.risks for table in plan.tables])]
+    lines += [f"plan: note: {note}" for note in _notes(plan)]
+    return lines + [f"plan: risk: {risk}" for risk in _risks(plan)]
 
 
 def overview_page(plan: RunPlan) -> str:
     """Return the plan as a page; `dry_run=true` prints it."""
-    notes = _of_tables(plan, [table.notes for table in plan.tables])
-    risks = _of_tables(plan, [table.risks for table in plan.tables])
     connections = dict.fromkeys(table.transport for table in plan.tables if table.transport)
     sections = [
         (
@@ -40,8 +38,8 @@ def overview_page(plan: RunPlan) -> str:
         ),
         ("Tables", _aligned([_HEADERS, *map(_cells, plan.tables)])),
         *([("Failed", _listed(_failures(plan)))] if plan.failed else []),
-        ("Notes", _listed(notes) or "none"),
-        ("Risks", _listed(risks) or "none seen"),
+        ("Notes", _listed(_notes(plan)) or "none"),
+        ("Risks", _listed(_risks(plan)) or "none seen"),
     ]
     return "\n".join(f"{title}\n{textwrap.indent(text, '    ')}" for title, text in sections)
 
@@ -76,7 +74,15 @@ def _aligned(rows: Sequence[Sequence[str]]) -> str:
 
 
 def _failures(plan: RunPlan) -> list[str]:
-    return [f"{failed.name}: {'; '.join(message_of(failed.error).split('\n'))}" for failed in plan.failed]
+    return [f"{failed.name}: {error_line(failed.error)}" for failed in plan.failed]
+
+
+def _notes(plan: RunPlan) -> list[str]:
+    return [*plan.notes, *_of_tables(plan, [table.notes for table in plan.tables])]
+
+
+def _risks(plan: RunPlan) -> list[str]:
+    return [*plan.risks, *_of_tables(plan, [table.risks for table in plan.tables])]
 
 
 def _of_tables(plan: RunPlan, sentences: Iterable[Sequence[str]]) -> list[str]:

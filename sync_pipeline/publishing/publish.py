@@ -26,8 +26,8 @@ from sync_pipeline.auto_schema.partitions import check_partitions
 from sync_pipeline.bigquery_api.jobs import FinishedJob
 from sync_pipeline.bigquery_api.raised_errors import raised_error
 from sync_pipeline.bigquery_api.threads import each_with_client
-from sync_pipeline.errors import PublishError, SyncError, message_of
-from sync_pipeline.failures import Failure, combined_error, error_of
+from sync_pipeline.errors import PublishError, SyncError
+from sync_pipeline.failures import Failure, combined_error, error_of_tables, on_one_line
 from sync_pipeline.planning.plan import RunPlan, TableSync
 from sync_pipeline.publishing.choose_strategy import choose_strategy
 from sync_pipeline.publishing.clean_up import clean_up
@@ -160,14 +160,11 @@ def _error_of_run(plan: RunPlan, errors: Mapping[str, Exception]) -> Exception:
     failed = {table.name: table.error for table in plan.failed} | {
         table.table_id: error for table in plan.tables if isinstance(error := errors.get(table.table_id), SyncError)
     }
-    first = next((error for error in failed.values() if error.is_transient), next(iter(failed.values())))
-    lines = [f"{name}: {_message(error)}" for name, error in failed.items()]
-    count = len(plan.tables) + len(plan.failed)
-    return error_of(type(first), [f"{len(failed):,} of {count:,} tables failed", *lines])
+    return error_of_tables(failed, len(plan.tables) + len(plan.failed))
 
 
 def _message(error: Exception) -> str:
-    return "; ".join(message_of(error).split("\n")) if isinstance(error, SyncError) else type(error).__name__
+    return on_one_line(error) if isinstance(error, SyncError) else type(error).__name__
 
 
 def publish(client: bigquery.Client, table: TableSync, files: Sequence[StagedFile]) -> SyncReport:

@@ -12,6 +12,7 @@ from google.cloud import bigquery
 
 from sync_pipeline import pipeline
 from sync_pipeline.parameters.config import SyncConfig
+from sync_pipeline.parameters.run_config import RunConfig
 from sync_pipeline.planning.make_plan import make_plan
 from sync_pipeline.planning.plan import TableSync
 from sync_pipeline.sources import open_source
@@ -62,7 +63,7 @@ class BigquerySyncing(Syncing):
 
     def counters(self, **parameters: str | None) -> dict[str, int]:
         """Run, and return the counters of the workers by name."""
-        config = SyncConfig.from_parameters(self.parameters(**parameters))
+        config = RunConfig.from_parameters(self.parameters(**parameters))
         result = pipeline.run(config, PipelineOptions(temp_location=self.folder))
         assert result is not None
         return {metric.key.metric.name: metric.committed for metric in result.metrics().query()["counters"]}

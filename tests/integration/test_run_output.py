@@ -10,7 +10,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineResult
 
 from sync_pipeline import pipeline
-from sync_pipeline.parameters.config import SyncConfig
+from sync_pipeline.parameters.run_config import RunConfig
 from tests.integration.syncing import Syncing, finished
 
 RUN_ID = r"\d{8}T\d{6}_[0-9a-f]{8}"
@@ -157,7 +157,7 @@ def test_the_counters(syncing: Syncing) -> None:
     parameters = syncing.parameters(
         **SMART, postgresql_query=query, dead_letter_table=syncing.table_id("letters"), smart_sync_settle_seconds="0"
     )
-    result = pipeline.run(SyncConfig.from_parameters(parameters), PipelineOptions(temp_location=syncing.folder))
+    result = pipeline.run(RunConfig.from_parameters(parameters), PipelineOptions(temp_location=syncing.folder))
     assert result is not None
     found = counters(result)
     assert found.pop("WriteStagedFiles/bytes_staged") > 1000

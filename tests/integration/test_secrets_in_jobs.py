@@ -23,7 +23,7 @@ from sandbox.discovery import read_body
 from sync_pipeline import pipeline
 from sync_pipeline.errors import SyncError
 from sync_pipeline.parameters.beam_options import BEAM_NAMES, IMAGE_VARIABLE
-from sync_pipeline.parameters.config import SyncConfig
+from sync_pipeline.parameters.run_config import RunConfig
 from sync_pipeline.parameters.secrets import EMULATOR_VARIABLE
 from sync_pipeline.parameters.table import BY_NAME
 from tests.certificates import Authority, written
@@ -252,7 +252,7 @@ def test_plain_secret_is_in_the_graph_and_nowhere_else(
 
 def test_errors_do_not_tell_the_secret(syncing: Syncing, postgresql_user: Planted) -> None:
     wrong = f"{postgresql_user.value}-and-more"
-    config = SyncConfig.from_parameters(
+    config = RunConfig.from_parameters(
         syncing.parameters(**postgresql_user.given("postgresql_password", wrong), postgresql_query="SELECT 1 AS id")
     )
     with pytest.raises(SyncError) as caught:

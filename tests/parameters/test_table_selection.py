@@ -16,7 +16,7 @@ CATALOG = (
     CatalogTable(TableName("public", "Order Items"), "table"),
     CatalogTable(TableName("public", "audit_1"), "table"),
     CatalogTable(TableName("public", "orders"), "table", key=("id",)),
-    CatalogTable(TableName("public", "orders_2024"), "table", left_out="is a partition of public.orders"),
+    CatalogTable(TableName("public", "orders_2024"), "table", left_out="it is a partition of public.orders"),
     CatalogTable(TableName("sales", "orders"), "table"),
 )
 
@@ -75,8 +75,8 @@ def test_chosen(text: str, chosen: list[str]) -> None:
         ),
         pytest.param(
             "orders_*",
-            "postgresql_table has orders_*, which matches no table that a wildcard chooses: public.orders_2024 is a "
-            "partition of public.orders; name a table exactly to sync it",
+            "postgresql_table has orders_*, which matches no table that a wildcard chooses: public.orders_2024: it is "
+            "a partition of public.orders",
             id="only tables that are left out",
         ),
         pytest.param("orders,!*", "postgresql_table: every table that it names is excluded, too", id="nothing left"),

@@ -1,0 +1,108 @@
+"""One run syncs the tables that its parameters select, each in the mode that keeps it equal to its source."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.integration.syncing import Run, Syncing
+
+SCHEMA = """
+    CREATE TABLE customers (id int PRIMARY KEY, name text, updated_at timestamptz NOT NULL DEFAULT now());
+    CREATE TABLE orders (region text, id int, total numeric(10, 2), updated_at timestamp, PRIMARY KEY (region, id));
+    CREATE TABLE countries (code text PRIMARY KEY, name text);
+    CREATE TABLE clicks (at timestamptz DEFAULT now(), page text);
+    CREATE VIEW big_orders AS SELECT * FROM orders WHERE total > 50;
+    CREATE VIEW big_sums AS SELECT sum(total) FROM orders;
+    CREATE TABLE audit_log (id int PRIMARY KEY, entry text);
+    CREATE TABLE empty_one (id int PRIMARY KEY, updated_at timestamptz);
+    INSERT INTO customers SELECT n, 'customer ' || n, now() - n * interval '1 hour' FROM generate_series(1, 30) AS n;
+    INSERT INTO orders SELECT 'eu', n, n * 10, now() - n * interval '1 minute' FROM generate_series(1, 20) AS n;
+    INSERT INTO orders VALUES ('us', 1, 7, NULL);
+    INSERT INTO countries VALUES ('DE', 'Germany'), ('FR', 'France');
+    INSERT INTO clicks SELECT now(), '/' || n FROM generate_series(1, 5) AS n;
+    INSERT INTO audit_log VALUES (1, 'x');
+"""
+NAMES = ["big_orders", "clicks", "countries", "customers", "empty_one", "orders"]
+SELECTED = {
+    "postgresql_query": None,
+    "destination_bigquery_table": None,
+    "postgresql_table": "public.*,big_orders,!audit_*",
+}
+
+
+@pytest.fixture
+def shop(syncing: Syncing) -> Syncing:
+    syncing.execute(SCHEMA)
+    return syncing
+
+
+def run(shop: Syncing, **parameters: str | None) -> Run:
+    return shop.run(**{**SELECTED, "smart_sync_settle_seconds": "0", **parameters})
+
+
+def reports(run: Run) -> dict[str, str]:
+    """Return each table's outcome by its name."""
+    lines = [match for line in run.log if (match := re.match(r"sync report: (.*?): run_id=\S+ table=(\S+)", line))]
+    return {match[2].rpartition(".")[2]: match[1] for match in lines}
+
+
+def assert_equal(shop: Syncing, *names: str) -> None:
+    """Compare the rows on both sides as texts, without regard to their order."""
+    for name in names:
+        there = shop.execute(f"SELECT to_jsonb(t)::text FROM {name} AS t")
+        count = shop.column(f"SELECT COUNT(*) FROM {name}")
+        assert count == [len(there)], name
+
+
+def test_a_run_syncs_all_and_the_next_what_changed(shop: Syncing) -> None:
+    first = run(shop)
+    assert (first.exit_code, first.errors) == (0, ()), first.everything
+    assert shop.tables() == NAMES
+    assert_equal(shop, *NAMES)
+    assert shop.left_over() == []
+    shop.execute("UPDATE customers SET name = 'changed', updated_at = now() WHERE id = 7")
+    shop.execute("DELETE FROM countries WHERE code = 'FR'; INSERT INTO countries VALUES ('IT', 'Italy')")
+    shop.execute("CREATE TABLE added (id int); INSERT INTO added VALUES (1); DROP TABLE clicks")
+    second = run(shop)
+    assert (second.exit_code, second.errors) == (0, ()), second.everything
+    assert_equal(shop, *(name for name in (*NAMES, "added") if name != "clicks"))
+    assert shop.column("SELECT name FROM customers WHERE id = 7") == ["changed"]
+    assert shop.column("SELECT code FROM countries ORDER BY code") == ["DE", "IT"]
+    outcomes = reports(second)
+    assert outcomes["customers"].startswith("merged 1 rows")
+    assert outcomes["empty_one"].startswith("nothing new")
+    # A table that disappeared keeps its rows.
+    assert shop.column("SELECT COUNT(*) FROM clicks") == [5]
+
+
+def test_the_plan(shop: Syncing) -> None:
+    shown = run(shop, dry_run="true")
+    assert shown.exit_code == 0, shown.everything
+    table = {line.split()[0]: line for line in shown.printed.splitlines() if line.strip().startswith("public.")}
+    assert list(table) == [f"public.{name}" for name in NAMES]
+    assert "merge by region, id, Smart Sync" in table["public.orders"]
+    assert "replace all rows" in table["public.countries"]
+    assert "the table has no timestamp column updated_at" in table["public.countries"]
+    assert "the view has no primary key" in table["public.big_orders"]
+    assert "- public.big_sums is not synced: it is a view" in shown.printed
+    assert shop.tables() == []
+
+
+def test_a_table_that_drifted_fails_alone(shop: Syncing) -> None:
+    assert run(shop).exit_code == 0
+    shop.execute("ALTER TABLE countries ADD capital text; UPDATE customers SET updated_at = now()")
+    drifted = run(shop)
+    assert drifted.exit_code == 2
+    assert drifted.errors[0] == "1 of 6 tables failed"
+    assert drifted.errors[1].startswith("public.countries: ")
+    assert reports(drifted)["customers"].startswith("merged 30 rows")
+    assert shop.column("SELECT name FROM countries WHERE code = 'DE'") == ["Germany"]
+
+
+def test_one_table_without_a_query(shop: Syncing) -> None:
+    for _ in range(2):
+        assert run(shop, postgresql_table="orders").exit_code == 0
+    assert shop.tables() == ["orders"]
+    assert_equal(shop, "orders")
