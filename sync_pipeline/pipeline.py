@@ -19,6 +19,7 @@ from sync_pipeline.failures import FAILURES, error_of_tables
 from sync_pipeline.parameters.beam_options import complete_job_options, pipeline_options, runs_here, runs_on_dataflow
 from sync_pipeline.parameters.command_line import parse_command_line
 from sync_pipeline.parameters.run_config import RunConfig
+from sync_pipeline.planning.lanes import lanes_of
 from sync_pipeline.planning.make_plan import make_plan
 from sync_pipeline.planning.plan import RunPlan, TableSync
 from sync_pipeline.planning.plan_selection import plan_selection
@@ -77,12 +78,13 @@ def build_pipeline(plan: RunPlan, options: PipelineOptions) -> beam.Pipeline:
         # Queries move the rows, so the run reads and stages nothing.
         pipeline | "NoFiles" >> beam.Create([]) | "Publish" >> PublishStagedFiles(plan)
         return pipeline
-    splits = [(number, split) for number, table in tables.items() for split in table.read.splits]
-    elements = pipeline | "Splits" >> beam.Create(splits, reshuffle=False)
-    if len(splits) > 1:
-        # Without a reshuffle, Beam would read all splits on the worker that created the list.
-        elements |= "SpreadSplits" >> beam.Reshuffle()
-    rows = elements | "Read" >> read_tables(tables.values(), plan.run.id)
+    lanes = lanes_of(plan)
+    elements = pipeline | "Lanes" >> beam.Create(lanes, reshuffle=False)
+    if len(lanes) > 1:
+        # Without a reshuffle, Beam would read all lanes on the worker that created the list.
+        elements |= "SpreadLanes" >> beam.Reshuffle()
+    splits = elements | "TakeSplits" >> beam.FlatMap(lambda lane: lane.splits)
+    rows = splits | "Read" >> read_tables(tables.values(), plan.run.id)
     files = rows[BATCHES] | "Transform" >> ApplyTransformation(
         {
             number: Transformation(table.transformation, table.schema, table.config.hash_key)
@@ -108,6 +110,7 @@ def read_tables(tables: Collection[TableSync], run_id: str) -> beam.PTransform:
             sources[table.number].reader(table.read_schema),
             table.config.batch_size,
             keeps_dead_letters=table.dead_letters is not None,
+            table=table.table_id if len(tables) > 1 else "",
         )
         for table in tables
     }

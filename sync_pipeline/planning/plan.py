@@ -44,12 +44,14 @@ class Run:
         job_project: the project of the publishing jobs. Always the destination's, because job ids are unique only in a
             project. https://cloud.google.com/bigquery/docs/reference/rest/v2/JobReference
         staging_root: `gs://…/`, the folder of all staged files.
+        max_source_connections: how many connections to the source workers may open at once, to read several tables.
     """
 
     id: str
     started_at: datetime
     job_project: str
     staging_root: str
+    max_source_connections: int = 8
 
 
 @dataclass(frozen=True)

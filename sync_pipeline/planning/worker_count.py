@@ -1,7 +1,7 @@
 """Chooses the number of workers of a Dataflow job, if the caller does not.
 
 Dataflow's autoscaling depends on the size of the visible input. Here that is a list of statements, a few kilobytes for
-any number of rows, so it would start one worker. The launcher knows the number of read splits.
+any number of rows, so it would start one worker. The launcher knows how many parts are read at once.
 https://cloud.google.com/dataflow/docs/horizontal-autoscaling
 """
 
@@ -11,34 +11,30 @@ import re
 
 from apache_beam.options.pipeline_options import PipelineOptions, WorkerOptions
 
-from sync_pipeline.planning.plan import RunPlan, TableSync
+from sync_pipeline.planning.lanes import lanes_of
+from sync_pipeline.planning.plan import RunPlan
 
-# A split uses about one vCPU. More machines at the start might exceed a project's quota; autoscaling may add more, up
-# to the number of splits.
+# A read uses about one vCPU. More machines at the start might exceed a project's quota; autoscaling may add more, up
+# to the number of parallel reads.
 MOST_AT_THE_START = 10
 
 _VCPUS = re.compile(r"[a-z0-9]+-(?:custom|[a-z]+)-(\d+)(?:-.*)?|custom-(\d+)-.*")
 
 
 def parts_of(plan: RunPlan) -> int | None:
-    """Return the number of splits of the plan; None if only the workers can determine it."""
-    parts = [_parts_of(table) for table in plan.tables]
-    return None if None in parts else sum(part or 0 for part in parts)
-
-
-def _parts_of(table: TableSync) -> int | None:
-    if table.selection is not None:
-        return 1
-    if table.read.selection is not None:
-        # The number of streams is known only when the session is open.
-        return table.config.num_partitions
-    return len(table.read.splits)
+    """Return how many parts of the plan are read at once; None if only the workers can determine it."""
+    tables = [table for table in plan.tables if table.selection is None]
+    # The number of streams is known only when the session is open.
+    streams = [table.config.num_partitions for table in tables if table.read.selection is not None]
+    if streams:
+        return None if None in streams else sum(count or 0 for count in streams)
+    return len(lanes_of(plan)) or 1
 
 
 def choose_worker_count(options: PipelineOptions, parts: int | None) -> str | None:
     """Set the numbers of workers that the caller has not set; return a line for the plan, or None.
 
-    Never requests more vCPUs than splits, if the machine type shows its vCPUs.
+    Never requests more vCPUs than `parts`, if the machine type shows its vCPUs.
     """
     workers = options.view_as(WorkerOptions)
     if parts is None or (workers.num_workers and workers.max_num_workers):
@@ -49,7 +45,7 @@ def choose_worker_count(options: PipelineOptions, parts: int | None) -> str | No
     if not workers.num_workers:
         workers.num_workers = min(useful, workers.max_num_workers, MOST_AT_THE_START)
     counts = f"{workers.num_workers} at the start, at most {workers.max_num_workers}"
-    return f"plan: workers: {counts}, for {parts} read split(s)"
+    return f"plan: workers: {counts}, for {parts} parallel read(s)"
 
 
 def _vcpus(machine_type: str | None) -> int:

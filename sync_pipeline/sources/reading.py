@@ -92,7 +92,8 @@ class _ReadSplitFn(beam.DoFn):
         self._dead_letters = Metrics.counter(transform, "dead_letters")
 
     def process(self, split: Any) -> Iterator[pa.RecordBatch | beam.pvalue.TaggedOutput]:
-        progress = _Progress(f"{self._read.reader.part} {split.index} of {split.count}")
+        of_table = f"{self._read.table}, " if self._read.table else ""
+        progress = _Progress(f"{of_table}{self._read.reader.part} {split.index} of {split.count}")
         with contextlib.closing(_read(self._read, split)) as parts:
             for part in parts:
                 rows = 1 if isinstance(part, DeadLetter) else part.num_rows

@@ -226,11 +226,13 @@ class TableRead:
     Attributes:
         batch_size: maximum number of rows in a batch.
         keeps_dead_letters: emit an invalid row to the output `DEAD_LETTERS` instead of raising an error.
+        table: its name in the log; empty for the only table of a run.
     """
 
     reader: SplitReader
     batch_size: int
     keeps_dead_letters: bool = False
+    table: str = ""
 
 
 class SourceSession(Protocol):

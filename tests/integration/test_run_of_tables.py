@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import re
+import threading
+import time
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
+import apache_beam as beam
 import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
 from google.cloud import bigquery
 
 from sync_pipeline import pipeline
@@ -45,6 +50,17 @@ def run_of_two(syncing: Syncing, monkeypatch: pytest.MonkeyPatch, first: dict[st
     return syncing.run(**first)
 
 
+def run_of_many(syncing: Syncing, query: str, tables: int, connections: int) -> RunPlan:
+    """Return the plan of one run that reads a query into several tables."""
+    config = SyncConfig.from_parameters(syncing.parameters(postgresql_query=query))
+    root = f"{syncing.folder}/sync/"
+    (one,) = make_plan(config, open_source(config), syncing.client, root, datetime.now(UTC)).tables
+    run = replace(one.run, max_source_connections=connections)
+    names = [f"t{number}" for number in range(tables)]
+    configs = [replace(one.config, destination=replace(one.config.destination, table=name)) for name in names]
+    return RunPlan(run, tuple(replace(one, run=run, number=n, config=config) for n, config in enumerate(configs)))
+
+
 def reports(run: Run) -> list[str]:
     return [line for line in run.log if line.startswith("sync report: ")]
 
@@ -61,7 +77,41 @@ def test_both_tables_are_published(tables: Syncing, monkeypatch: pytest.MonkeyPa
     assert orders.startswith(f"sync report: merged 1 rows into {tables.table_id('orders')}: ")
     assert "rows_read=2 rows_loaded=1 dead_letters=1" in orders
     assert len(set(re.findall(r"run_id=(\S+)", "".join(reports(run))))) == 1
+    read = [line for line in run.log if line.startswith("read ")]
+    assert sorted(line.removeprefix("read ").split(": ")[0] for line in read) == [
+        f"{tables.table_id(name)}, split 1 of 1" for name in ("items", "orders")
+    ]
     assert tables.left_over() == []
+
+
+class Forget(beam.PTransform):
+    """Publishes nothing."""
+
+    def __init__(self, plan: RunPlan) -> None:
+        super().__init__()
+
+    def expand(self, staged: beam.PCollection) -> beam.PCollection:
+        return staged
+
+
+def test_tables_share_a_few_connections(syncing: Syncing, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though there are more threads than lanes, and reading a table takes long enough for all of them to begin."""
+    run = run_of_many(syncing, "SELECT pg_sleep(0.1)::text AS slept", tables=24, connections=3)
+    monkeypatch.setattr(pipeline, "PublishStagedFiles", Forget)
+    threads = ["--direct_num_workers=8", "--direct_running_mode=multi_threading"]
+    options = PipelineOptions(["--runner=FnApiRunner", *threads])
+    running = threading.Thread(target=lambda: pipeline.build_pipeline(run, options).run())
+    connections: list[set[int]] = []
+    running.start()
+    while running.is_alive():
+        rows = syncing.execute(
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        connections.append({pid for (pid,) in rows})
+        time.sleep(0.005)
+    assert max(map(len, connections)) == 3
+    assert len(set().union(*connections)) == 3
+    assert len(syncing.objects()) == 24
 
 
 @pytest.mark.parametrize("fails_first", [True, False])

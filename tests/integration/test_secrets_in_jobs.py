@@ -295,7 +295,7 @@ def test_job_is_one_that_dataflow_takes(launcher: Launcher, postgresql_user: Pla
     # The read has one part, which Dataflow cannot see.
     (pool,) = job.description["environment"]["workerPools"]  # type: ignore[index]
     assert (pool["numWorkers"], pool["autoscalingSettings"]["maxNumWorkers"]) == (1, 1)
-    assert "plan: workers: 1 at the start, at most 1, for 1 read split(s)" in job.said
+    assert "plan: workers: 1 at the start, at most 1, for 1 parallel read(s)" in job.said
 
 
 def test_workers_run_the_launchers_image_and_install_nothing(launcher: Launcher, postgresql_user: Planted) -> None:

@@ -32,7 +32,7 @@ def test_workers_follow_the_parts(given: str, parts: int, start: int, most: int)
     line = choose_worker_count(options, parts)
     workers = options.view_as(WorkerOptions)
     assert (workers.num_workers, workers.max_num_workers) == (start, most)
-    assert line == f"plan: workers: {start} at the start, at most {most}, for {parts} read split(s)"
+    assert line == f"plan: workers: {start} at the start, at most {most}, for {parts} parallel read(s)"
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,9 @@ def test_parts_of_a_plan() -> None:
     read = ReadPlan("SELECT 1", tuple(ReadSplit(n, 3, "SELECT 1") for n in (1, 2, 3)))
     three = replace(plan(), read=read)
     assert parts_of(run_plan(three)) == 3
-    assert parts_of(run_plan(three, plan({"destination_bigquery_table": "others"}))) == 4
+    others = [plan({"destination_bigquery_table": f"others{number}"}) for number in range(9)]
+    assert parts_of(run_plan(three, others[0])) == 4
+    assert parts_of(run_plan(three, *others)) == 8
     rows = Selection("SELECT 1", Schema(()), None, "my-project")
     in_bigquery = replace(plan(), read=replace(read, splits=read.splits[:1], selection=rows))
     assert parts_of(run_plan(in_bigquery)) is None
