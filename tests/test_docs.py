@@ -141,7 +141,7 @@ def test_the_launch_file_is_accepted() -> None:
 
 def test_every_example_and_every_pattern_of_a_schedule_is_accepted() -> None:
     files = re.findall(r"\]\(examples/([\w-]+\.yaml)\)", section("Schedule"))
-    assert set(files) == {path.name for path in (ROOT / "examples").iterdir()}
+    assert set(files) == {path.name for path in (ROOT / "examples").glob("*.yaml")}
     patterns = re.findall(
         r"^\| `([^`]+)` \| \w+.*\| .*\|$", section("Schedule").split("| `cron` | Runs")[1], re.MULTILINE
     )

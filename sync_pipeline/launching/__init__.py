@@ -2,6 +2,6 @@
 
     python -m sync_pipeline.launching orders.yaml
 
-`launch_file` reads and checks the file, with `yaml_text` for its syntax, `settings` for its machines and network, and
+`launch_file` reads and checks the file, with `settings` for its machines and network, and
 `schedule` for its schedule. `requests` builds the bodies for Google's REST APIs, `commands` builds the shell commands.
 """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,10 +10,10 @@ from typing import Any
 from sync_pipeline.errors import ConfigError
 from sync_pipeline.launching import settings
 from sync_pipeline.launching.schedule import Schedule, read_schedule
-from sync_pipeline.launching.yaml_text import read_yaml
+from sync_pipeline.parameters.file_values import content_of, text_of
 from sync_pipeline.parameters.identifiers import PROJECT_PATTERN
 from sync_pipeline.parameters.parameter import ParameterType
-from sync_pipeline.parameters.parsing import read_json_object
+from sync_pipeline.parameters.rows import TABLES_FILE
 from sync_pipeline.parameters.run_config import RunConfig
 from sync_pipeline.parameters.secrets import Secret
 from sync_pipeline.parameters.table import BY_NAME
@@ -73,7 +72,7 @@ def read_launch(text: str) -> Launch:
     Raises:
         ConfigError: the file has errors; holds all of them.
     """
-    content = _content_of(text)
+    content = content_of(text)
     if not isinstance(content, dict):
         raise ConfigError([f"this is not a launch file: it has to be a mapping with {', '.join(KEYS)}"])
     problems = [f"{key} is not known{did_you_mean(str(key), KEYS)}" for key in content if key not in KEYS]
@@ -136,14 +135,6 @@ def _launch_options(given: Mapping[str, Any], problems: list[str]) -> dict[str, 
     return options
 
 
-def _content_of(text: str) -> Any:
-    try:
-        # The YAML parser accepts most JSON, but rejects tabs and splits characters beyond 16 bits into surrogates.
-        return read_json_object(text)
-    except (ValueError, RecursionError):
-        return read_yaml(text)
-
-
 def _unsafe_places(value: Any, place: str = "") -> Iterator[str]:
     """Yield the path of each text with control characters, which would affect a terminal that shows the commands."""
     if isinstance(value, str) and UNSAFE.search(value):
@@ -171,7 +162,7 @@ def _mapping(content: Mapping[str, Any], key: str, problems: list[str]) -> dict[
 def _read_parameters(given: Mapping[str, Any], problems: list[str]) -> tuple[dict[str, str], tuple[str, ...]]:
     texts: dict[str, str] = {}
     for name, value in given.items():
-        text = _text_of(name, value)
+        text = text_of(name, value)
         if text is None:
             problems.append(f"parameters.{name} is not a text: put its value in quotes")
         elif text.strip():
@@ -185,24 +176,6 @@ def _read_parameters(given: Mapping[str, Any], problems: list[str]) -> tuple[dic
         return texts, ()
 
 
-def _text_of(name: str, value: Any) -> str | None:
-    """Return a YAML value as the text of a parameter, None if the text is ambiguous."""
-    kind = BY_NAME[name].type if name in BY_NAME else None
-    if isinstance(value, dict) and kind is ParameterType.JSON:
-        try:
-            return json.dumps(value)
-        except TypeError:
-            # YAML has dates, JSON does not.
-            return None
-    if isinstance(value, list) and kind is ParameterType.COLUMNS:
-        return ",".join(value) if all(isinstance(item, str) for item in value) else None
-    if isinstance(value, bool):
-        return str(value).lower()
-    if value is None or isinstance(value, int | str):
-        return "" if value is None else str(value)
-    return None
-
-
 def _launch_problems(name: str, text: str) -> Iterator[str]:
     """Yield the problems of a value that a local run accepts and a launched run must not have."""
     parameter = BY_NAME.get(name)
@@ -212,6 +185,11 @@ def _launch_problems(name: str, text: str) -> Iterator[str]:
         yield (
             f"{name} is not the name of a secret: Dataflow and Cloud Scheduler store a launch with its parameters; "
             "store the value in Secret Manager and give projects/PROJECT/secrets/SECRET/versions/VERSION"
+        )
+    if name == TABLES_FILE and not text.startswith("gs://"):
+        yield (
+            f"{TABLES_FILE} is {text!r}: the job cannot read files of this machine; upload it with gcloud storage "
+            "cp, and give gs://BUCKET/OBJECT"
         )
     if name == "dry_run" and text.strip().lower() == "true":
         yield (

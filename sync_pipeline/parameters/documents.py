@@ -1,6 +1,6 @@
-"""Generates `metadata.json` and the README's tables from the parameters.
+"""Generates `metadata.json`, the JSON Schema of `tables_file` and the README's tables from the parameters.
 
-python -m sync_pipeline.parameters.documents            writes both
+python -m sync_pipeline.parameters.documents            writes all three
 python -m sync_pipeline.parameters.documents --check    exits with 1 and prints one line per outdated file
 """
 
@@ -17,9 +17,10 @@ from sync_pipeline.parameters.declaration import declarations
 from sync_pipeline.parameters.identifiers import COLUMN_PATTERN, DATASET_PATTERN, KMS_KEY_PATTERN, PROJECT_PATTERN
 from sync_pipeline.parameters.parameter import ALWAYS, Parameter, ParameterType
 from sync_pipeline.parameters.table import HEADINGS, PARAMETERS
+from sync_pipeline.parameters.tables_file_schema import tables_file_schema
 
 ROOT = Path(__file__).parents[2]
-METADATA, README = "metadata.json", "README.md"
+METADATA, SCHEMA, README = "metadata.json", "tables-file.schema.json", "README.md"
 BEGIN, END = "<!-- parameters:begin -->", "<!-- parameters:end -->"
 
 # https://cloud.google.com/dataflow/docs/reference/rest/v1b3/TemplateMetadata#ParameterType
@@ -31,7 +32,9 @@ _PARAM_TYPES: Mapping[ParameterType, str] = {
 
 # POSIX tools, RE2 and browsers may read the patterns. In bracket expressions they treat brackets, backslashes and `^`
 # differently; a table's name cannot have these. The launched template checks these and non-ASCII characters.
-_TABLE_PATTERN = "[^!\"#$%&'()+*,./:;<=>?@`{|}~]+"
+_TABLE_CHARACTER = "[^!\"#$%&'()+*,./:;<=>?@`{|}~]"
+_TABLE_PATTERN = f"{_TABLE_CHARACTER}+"
+_DESTINATION_PATTERN = f"({_TABLE_CHARACTER}|[{{]schema[}}]|[{{]table[}}])+"
 
 # Patterns that Dataflow may check before a job starts, in POSIX extended syntax. A pattern rejects only texts that the
 # template rejects too. The launched template checks everything that a pattern cannot express.
@@ -40,7 +43,7 @@ _PATTERNS: Mapping[ParameterType, str] = {
     ParameterType.INTEGER: "[0-9]+",
     ParameterType.PROJECT: PROJECT_PATTERN,
     ParameterType.DATASET: DATASET_PATTERN,
-    ParameterType.TABLE: _TABLE_PATTERN,
+    ParameterType.TABLE: _DESTINATION_PATTERN,
     ParameterType.COLUMN: COLUMN_PATTERN,
     ParameterType.COLUMNS: f" *{COLUMN_PATTERN}( *, *{COLUMN_PATTERN})* *",
     ParameterType.KMS_KEY: KMS_KEY_PATTERN,
@@ -55,7 +58,7 @@ def metadata() -> str:
     """Return the text of `metadata.json` for `gcloud dataflow flex-template build --metadata-file`."""
     document = {
         "name": "Sync to BigQuery",
-        "description": "Syncs a PostgreSQL database, a MongoDB collection or a BigQuery table into a BigQuery table.",
+        "description": "Syncs tables of PostgreSQL, MongoDB or BigQuery into BigQuery tables.",
         "parameters": [_metadata_parameter(parameter) for parameter in PARAMETERS],
     }
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
@@ -89,6 +92,7 @@ def main(argv: Sequence[str], root: Path = ROOT) -> int:
 
 def _expected(root: Path) -> Iterator[tuple[Path, str]]:
     yield root / METADATA, metadata()
+    yield root / SCHEMA, json.dumps(tables_file_schema(), indent=2, ensure_ascii=False) + "\n"
     yield root / README, with_section(_text(root / README))
 
 
@@ -140,8 +144,8 @@ def _help_text(parameter: Parameter) -> str:
 def _table(heading: str) -> str:
     lines = [
         f"### {heading}\n",
-        "| Parameter | Type | Required | Default | Description | Example |",
-        "| --- | --- | --- | --- | --- | --- |",
+        "| Parameter | Type | Required | Default | By table | Description | Example |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for parameter in PARAMETERS:
         if parameter.group == heading:
@@ -150,6 +154,7 @@ def _table(heading: str) -> str:
                 _type_cell(parameter),
                 parameter.required_text[0].upper() + parameter.required_text[1:],
                 f"`{parameter.default}`" if parameter.default is not None else "",
+                "Yes" if parameter.by_table else "",
                 parameter.help,
                 _code(parameter.example),
             )

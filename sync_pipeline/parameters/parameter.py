@@ -143,6 +143,10 @@ class ParameterValues:
         names = self.malformed | {name} if malformed else self.malformed
         return replace(self, values={**self.values, name: value}, malformed=names)
 
+    def without(self, name: str) -> ParameterValues:
+        """Return these values as if one parameter, which has no default, were not given."""
+        return replace(self, values={**self.values, name: None}, given=self.given - {name})
+
     def with_given(self, values: Mapping[str, Any]) -> ParameterValues:
         """Return these values with others, which count as given even if they are the defaults."""
         return replace(self, values={**self.values, **values}, given=self.given | values.keys())

@@ -5,6 +5,7 @@ Names and defaults are a contract with every user of the template.
 
 from __future__ import annotations
 
+from sync_pipeline.parameters.files import parse_location
 from sync_pipeline.parameters.parameter import ALWAYS, Group, Parameter, ParameterType, when
 from sync_pipeline.registry import SOURCES
 
@@ -70,6 +71,7 @@ SHARED_PARAMETERS: tuple[Parameter, ...] = (
         ParameterType.TEXT,
         Group.CORE,
         example="gs://my-bucket/tables.yaml",
+        read=parse_location,
     ),
     Parameter(
         "enable_smart_sync",

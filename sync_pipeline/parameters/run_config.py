@@ -120,14 +120,15 @@ class RunConfig:
                 f"{TABLES_FILE} and {' and '.join(queries)} are both given: write the query as an entry of the file"
             )
         problems += checks.missing(values)
-        problems += _problems_of_tables(values, file, tables, named, problems)
+        common = values.without(tables.parameter)
+        problems += _problems_of_tables(common, file, tables, named, problems)
         if problems:
             raise ConfigError(problems)
         return cls(
             data_source=values["data_source"],
             single=None,
-            selection=TableSelection(tables, named, file, values),
-            source=source.read_config(values.with_value(tables.parameter, None)),
+            selection=TableSelection(tables, named, file, common),
+            source=source.read_config(common),
             destination_project=values["destination_bigquery_project"],
             destination_dataset=values["destination_bigquery_dataset"],
             max_retries=values["max_retries"],

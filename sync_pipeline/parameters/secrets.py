@@ -15,6 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sync_pipeline.errors import ConfigError, SourceUnavailableError
+from sync_pipeline.parameters.files import read_file
 
 if TYPE_CHECKING:
     from google.cloud.secretmanager import SecretManagerServiceClient
@@ -24,6 +25,8 @@ _NAME = re.compile("projects/[^/]+/(?:locations/([a-z0-9-]+)/)?secrets/[^/]+/ver
 EMULATOR_VARIABLE = "SECRET_MANAGER_EMULATOR_HOST"
 # The syntax of the shell.
 _VARIABLE = re.compile("env:([A-Za-z_][A-Za-z0-9_]*)")
+# Certificates and keys have a few thousand.
+_MAX_FILE_BYTES = 10_000_000
 NAME_FORM = "projects/PROJECT/secrets/SECRET/versions/VERSION"
 REGIONAL_NAME_FORM = "projects/PROJECT/locations/LOCATION/secrets/SECRET/versions/VERSION"
 
@@ -140,17 +143,7 @@ def _variable(parameter: str, name: str) -> str:
 
 
 def _file(parameter: str, location: str) -> str:
-    from apache_beam.io.filesystem import CompressionTypes
-    from apache_beam.io.filesystems import FileSystems
-
-    try:
-        with FileSystems.open(location, compression_type=CompressionTypes.UNCOMPRESSED) as file:
-            content: bytes = file.read()
-    except OSError as error:
-        kind = type(error).__name__
-        problem = f"{parameter}: {location} cannot be read ({kind}): check its name and permissions"
-        raise ConfigError([problem]) from None
-    return content.decode(errors="replace")
+    return read_file(parameter, location, _MAX_FILE_BYTES).decode(errors="replace")
 
 
 def _connect(location: str | None) -> SecretManagerServiceClient:

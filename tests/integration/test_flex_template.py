@@ -343,7 +343,7 @@ ALL_SETTINGS = {
 @pytest.fixture(scope="module")
 def launches() -> list[Launch]:
     """Launches with every setting, and with values that shells and gcloud have words of their own for."""
-    examples = [yaml.safe_load(path.read_text()) for path in sorted((ROOT / "examples").iterdir())]
+    examples = [yaml.safe_load(path.read_text()) for path in sorted((ROOT / "examples").glob("*.yaml"))]
     everywhere = examples[0] | {"environment": ALL_SETTINGS}
     by_region = examples[1] | {"environment": {"tempLocation": "gs://b/t", "workerRegion": "us-east1"}}
     by_region["parameters"] |= {"source_bigquery_query": "SELECT 'it''s', \"~^~\", `a`, $b, '\\n', ','\nFROM t -- END"}

@@ -289,11 +289,13 @@ def test_the_command_that_schedules_has_the_request_in_a_here_document() -> None
         pytest.param("enable_auto_schema", True, "true", id="true"),
         pytest.param("postgresql_port", 5433, "5433", id="number"),
         pytest.param("clustering_fields", ["id", "status"], "id,status", id="list"),
+        pytest.param("tables_file", "gs://my-bucket/tables.yaml", "gs://my-bucket/tables.yaml", id="tables file"),
         pytest.param("transformation_config", {"exclude_fields": ["a"]}, '{"exclude_fields": ["a"]}', id="JSON"),
     ],
 )
 def test_values_may_be_written_as_yaml_does(name: str, value: Any, text: str) -> None:
     changes = {name: value} | ({"enable_auto_schema": True} if name == "clustering_fields" else {})
+    changes |= {"postgresql_query": None} if name == "tables_file" else {}
     assert launch(**parameters(**changes)).parameters[name] == text
 
 
@@ -363,6 +365,12 @@ def test_a_list_of_columns_holds_texts() -> None:
     assert problems(**parameters(primary_key=["id", True])) == [
         "parameters.primary_key is not a text: put its value in quotes"
     ]
+
+
+def test_a_list_of_tables() -> None:
+    names = ["public.*", "!public.audit_*"]
+    changed = launch(**parameters(postgresql_query=None, destination_bigquery_table=None, postgresql_table=names))
+    assert changed.parameters["postgresql_table"] == "public.*,!public.audit_*"
 
 
 def test_parts_may_be_shared_by_anchors() -> None:
@@ -532,6 +540,12 @@ def test_nothing_is_not_sent() -> None:
             environment(additionalExperiments=["a\ud800"]),
             "environment.additionalExperiments has a control character: take it out",
             id="half a character",
+        ),
+        pytest.param(
+            parameters(postgresql_query=None, tables_file="tables.yaml"),
+            "tables_file is 'tables.yaml': the job cannot read files of this machine; upload it with gcloud storage "
+            "cp, and give gs://BUCKET/OBJECT",
+            id="tables file of this machine",
         ),
         pytest.param(
             {"schedule": "0 2 * * *"},

@@ -24,10 +24,11 @@ TEXTS = (
     *("", "0", "1", "5432", "65536", "-1", "1.5", "true", "FALSE", "True", "yes", "id", "id,status", "id, status , b"),
     *("a,b,c,d", "a,b,c,d,e", "a,,b", "_x", "1x", "x y", "a.b", "a:b", "a$1", "a*", "größe", "example.com:my-project"),
     *("my-project", "my-project-", "My-Project", "write_append", "postgres", "{}", "c" * 300, "d" * 1024),
+    *("{schema}_{table}", "{table}", "{tabel}", "{schema", "x{}"),
 )
 
 
-@pytest.mark.parametrize("name", ["metadata.json", "README.md"])
+@pytest.mark.parametrize("name", ["metadata.json", "tables-file.schema.json", "README.md"])
 def test_generated_file_is_up_to_date(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--check"]) in (0, 1)
     assert name not in capsys.readouterr().out
@@ -150,15 +151,15 @@ def test_readme_has_a_row_for_every_parameter() -> None:
 
 def test_readme_row() -> None:
     assert (
-        "| `fallback_days` | Integer, 1 to 36500 | No | `1` | Days that a first run reads if sync_all_on_empty_table "
-        "is false. | `7` |\n"
+        "| `fallback_days` | Integer, 1 to 36500 | No | `1` | Yes | Days that a first run reads if "
+        "sync_all_on_empty_table is false. | `7` |\n"
     ) in readme_tables()
 
 
 @pytest.mark.parametrize("line", readme_tables().splitlines())
-def test_readme_rows_have_six_cells(line: str) -> None:
+def test_readme_rows_have_seven_cells(line: str) -> None:
     if line.startswith("|"):
-        assert len(re.findall(r"(?<!\\)\|", line)) == 7
+        assert len(re.findall(r"(?<!\\)\|", line)) == 8
 
 
 def test_section_is_appended_to_a_readme_without_one() -> None:
@@ -175,6 +176,7 @@ def test_files_are_written_and_checked(tmp_path: Path, capsys: pytest.CaptureFix
     assert main(["--check"], root=tmp_path) == 1
     assert capsys.readouterr().out == (
         "metadata.json is not up to date: run python -m sync_pipeline.parameters.documents\n"
+        "tables-file.schema.json is not up to date: run python -m sync_pipeline.parameters.documents\n"
         "README.md is not up to date: run python -m sync_pipeline.parameters.documents\n"
     )
     assert main([], root=tmp_path) == 0

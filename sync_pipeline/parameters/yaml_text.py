@@ -1,4 +1,4 @@
-"""Strict YAML for launch files: rejects values that YAML 1.1 silently changes, and reports one clear error."""
+"""Strict YAML for users' files: rejects values that YAML 1.1 silently changes, and reports one clear error."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from sync_pipeline.errors import ConfigError
 
 _MERGE = "tag:yaml.org,2002:merge"
 
-# A launch file has a few hundred nodes. Nested aliases can expand a short text to billions.
+# A file with settings of a thousand tables has some ten thousand nodes. Nested aliases can expand a short text to
+# billions.
 _MAX_NODES = 100_000
 
 
