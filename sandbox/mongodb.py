@@ -4,6 +4,7 @@ Like a server in production it requires a password. It has two users: an adminis
 """
 
 import importlib.util
+import itertools
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -105,10 +106,12 @@ def create_users(process: Process, access: Access) -> None:
 
 def wait(process: Process, connection_string: str) -> None:
     """Wait until the server answers; raise SandboxError when it never does."""
+    # Short at first, because the driver itself checks for the server only twice a second; then longer, because a server
+    # that is ready may not answer in time on a busy machine.
+    patience = (min(0.05 * 1.2**attempt, 10) for attempt in itertools.count())
 
     def probe() -> None:
-        # Short, because the driver itself checks for the server only twice a second.
-        with connect(connection_string, patience=0.05) as client:
+        with connect(connection_string, next(patience)) as client:
             client["admin"].command("ping")
 
     wait_until_ready(process, probe)

@@ -18,7 +18,7 @@ import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import make_dsn, parse_dsn
 
-from sandbox.processes import Process, SandboxError, launch, log_tail, wait_for_exit, wait_until_ready
+from sandbox.processes import START_SECONDS, Process, SandboxError, launch, log_tail, wait_for_exit, wait_until_ready
 
 USERNAME = "postgres"
 DATABASE = "demo"
@@ -87,9 +87,11 @@ def prepare(folder: Path, port: int, password: str) -> Process:
         user=user,
     )
     try:
-        status = wait_for_exit(launch(initdb, detached=False), seconds=60)
+        status = wait_for_exit(launch(initdb, detached=False), START_SECONDS)
     finally:
         password_file.unlink()
+    if status is None:
+        raise SandboxError(f"PostgreSQL's initdb has not ended after {START_SECONDS:.0f} s; {log_tail(initdb.log)}")
     if status != 0:
         raise SandboxError(f"PostgreSQL's initdb failed; {log_tail(initdb.log)}")
     settings = [f"--{name.replace('_', '-')}={value}" for name, value in {**_SETTINGS, "port": str(port)}.items()]

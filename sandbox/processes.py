@@ -3,6 +3,7 @@
 import contextlib
 import os
 import random
+import re
 import signal
 import socket
 import sys
@@ -12,14 +13,24 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 ATTACHED = str(Path(__file__).with_name("attached.py"))
+# For a machine that is slow, busy with other things, and reads the programs from its disk for the first time. A server
+# that has ended is noticed at once.
+START_SECONDS = 110.0
 _LOG_LINES_SHOWN = 12
 # Below the range of ports for outgoing connections, so that no connection takes a port between our check and the
-# server's bind.
+# server's bind. Some systems have that range lower.
 _PORTS = range(20_000, 32_000)
+_PORT_TAKEN = re.compile("address already in use|failed to bind", re.IGNORECASE)
+# Each is bound to the name of a port in the kernel's list of abstract names, until this process ends.
+_reserved: list[socket.socket] = []
 
 
 class SandboxError(Exception):
     """A server of the sandbox cannot be started or used. The message is for the person at the terminal."""
+
+
+class PortTakenError(SandboxError):
+    """Another program took a server's port before the server did."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +48,16 @@ class Process:
 
 
 def free_port() -> int:
-    """Return an unused TCP port on 127.0.0.1. Raises SandboxError when there is none."""
-    for port in random.sample(_PORTS, 200):
+    """Return an unused TCP port on 127.0.0.1, which no other call gets while this process lives, in any process.
+
+    Raises:
+        SandboxError: there is none.
+    """
+    # A generator of its own: Hypothesis gives the common one the same state in every process.
+    for port in random.SystemRandom().sample(_PORTS, min(len(_PORTS), 200)):
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
+            _reserve(port)
             return port
     raise SandboxError("no free TCP port on 127.0.0.1")
 
@@ -95,10 +112,11 @@ def wait_for_exit(process: Process, seconds: float) -> int | None:
     return None
 
 
-def wait_until_ready(process: Process, probe: Callable[[], object], seconds: float = 60) -> None:
+def wait_until_ready(process: Process, probe: Callable[[], object], seconds: float = START_SECONDS) -> None:
     """Call `probe` until it returns without an exception.
 
     Raises:
+        PortTakenError: the process ends because its port is taken.
         SandboxError: the process ends or `seconds` pass; the message has the last lines of the log.
     """
     deadline = time.monotonic() + seconds
@@ -107,12 +125,15 @@ def wait_until_ready(process: Process, probe: Callable[[], object], seconds: flo
             probe()
         except Exception as error:  # noqa: BLE001 - any exception of a client means "not ready" until the deadline
             if not is_alive(process):
-                raise SandboxError(f"{process.name} ended while starting; {log_tail(process.log)}") from None
+                raise _ended(process) from None
             if time.monotonic() > deadline:
                 reason = f"{process.name} was not ready after {seconds:.0f} s ({error})"
                 raise SandboxError(f"{reason}; {log_tail(process.log)}") from None
             time.sleep(0.05)
         else:
+            # If its port was taken, another server answered.
+            if not is_alive(process):
+                raise _ended(process)
             return
 
 
@@ -136,6 +157,23 @@ def log_tail(log: Path) -> str:
         return f"its log {log} is empty"
     shown = "\n".join(f"  {line}" for line in lines[-_LOG_LINES_SHOWN:])
     return f"its log {log} ends with:\n{shown}"
+
+
+def _ended(process: Process) -> SandboxError:
+    taken = process.log.exists() and _PORT_TAKEN.search(process.log.read_text(errors="replace"))
+    kind = PortTakenError if taken else SandboxError
+    return kind(f"{process.name} ended while starting; {log_tail(process.log)}")
+
+
+def _reserve(port: int) -> None:
+    """Take the name of the port. Raises OSError if a living process has it: its server may not listen yet."""
+    name = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        name.bind(f"\0sandbox-port-{port}")
+    except OSError:
+        name.close()
+        raise
+    _reserved.append(name)
 
 
 def _signal_of_orphans(process: Process) -> signal.Signals:

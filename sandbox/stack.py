@@ -16,12 +16,13 @@ from psycopg2.extensions import parse_dsn
 
 from sandbox import bigquery, credentials, dataflow, mongodb, postgresql, storage
 from sandbox.endpoints import Endpoints
-from sandbox.processes import Process, SandboxError, free_port, is_alive, launch, stop
+from sandbox.processes import PortTakenError, Process, SandboxError, free_port, is_alive, launch, stop
 
 PROJECT = "sandbox-project"
 BUCKET = "sandbox-bucket"
 DATASET = "demo"
 _STATE = "state.json"
+_ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,14 @@ def start(folder: Path, *, detached: bool) -> Stack:
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / _STATE).exists():
         raise SandboxError(f"{folder} holds another sandbox already")
+    for _ in range(_ATTEMPTS - 1):
+        # A program that does not reserve its ports may take one of ours before our server does.
+        with contextlib.suppress(PortTakenError):
+            return _start(folder, detached=detached)
+    return _start(folder, detached=detached)
+
+
+def _start(folder: Path, *, detached: bool) -> Stack:
     started: list[Process] = []
 
     def launched(process: Process) -> Process:

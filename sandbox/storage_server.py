@@ -51,7 +51,8 @@ def main(port: str, folder: str, bucket: str) -> None:
     # The server handles one request at a time. With the default queue of five it resets connections of parallel
     # writers.
     http.server.HTTPServer.request_queue_size = 128
-    create_server("127.0.0.1", int(port), data_dir=folder, default_bucket=bucket).run()
+    # Its own `run` serves in a thread and waits for ever if the port is taken.
+    create_server("127.0.0.1", int(port), data_dir=folder, default_bucket=bucket)._api.run()
 
 
 if __name__ == "__main__":

@@ -24,24 +24,31 @@ from tests.integration.bigquery_syncing import BigquerySyncing
 from tests.integration.launching import HAS_GCLOUD, ROOT, Launching
 from tests.integration.mongodb_syncing import MongodbSyncing
 from tests.integration.syncing import Syncing
+from tests.session_end import end_session
 
 
 @pytest.fixture(scope="session")
-def endpoints(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoints]:
-    """Run the sandbox for the session, and point Google's clients in this process and its children to it."""
+def endpoints(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoints]:
+    """Run the sandbox for the session, and point Google's clients in this process and its children to it.
+
+    If it does not start, the run ends with the reason: every further test would fail by it.
+    """
     before = dict(os.environ)
     # Statements on a few rows take a third less time when they are not divided.
     os.environ["SANDBOX_BIGQUERY_THREADS"] = "1"
     folder: Path = tmp_path_factory.mktemp("sandbox")
+    problem = ""
     try:
         with sandbox.running(folder) as endpoints:
             os.environ.update(endpoints.environment())
             yield endpoints
     except sandbox.SandboxError as error:
-        pytest.exit(f"the sandbox does not start: {error}", returncode=3)
+        problem = f"the sandbox does not start: {error}"
     finally:
         os.environ.clear()
         os.environ.update(before)
+    if problem:
+        end_session(request, problem)
 
 
 @pytest.fixture(scope="session", autouse=True)
