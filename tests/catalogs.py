@@ -16,6 +16,9 @@ class Names:
     glob: str = "*"
 
     def may_choose(self, name: TableName) -> bool:
+        return self.matches(name)
+
+    def matches(self, name: TableName) -> bool:
         return fnmatchcase(str(name), self.glob)
 
 

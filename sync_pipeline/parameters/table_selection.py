@@ -91,9 +91,11 @@ class TableSelection:
 
         It needs those that may be chosen, and names similar to one that may not exist, for the error message.
         """
-        if self.file.excludes(name):
-            return False
-        return any(patterns.matches(name) for _, patterns in self._lists) or self._resembles(name)
+        return self.matches(name) or (not self.file.excludes(name) and self._resembles(name))
+
+    def matches(self, name: TableName) -> bool:
+        """Whether the user's names and wildcards include a table. Wildcards do not choose each that they match."""
+        return not self.file.excludes(name) and any(patterns.matches(name) for _, patterns in self._lists)
 
     def choose(self, tables: Sequence[CatalogTable]) -> tuple[ChosenTable, ...]:
         """Return the chosen ones of the source's tables, in their order, and then the file's queries.

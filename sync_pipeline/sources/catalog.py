@@ -14,7 +14,11 @@ from sync_pipeline.sources.source import SourceSession
 class Wanted(Protocol):
     """Tells which tables a run may choose, so that a catalog describes no others."""
 
-    def may_choose(self, name: TableName) -> bool: ...
+    def may_choose(self, name: TableName) -> bool:
+        """Whether to describe a table: one that matches, or has a name like one that may not exist."""
+
+    def matches(self, name: TableName) -> bool:
+        """Whether the user's names and wildcards include a table."""
 
 
 class SourceCatalog(Protocol):
@@ -31,7 +35,8 @@ class SourceCatalog(Protocol):
         """Return the session that plans one table, over the catalog's own connection.
 
         The number of requests of its methods does not grow with the number of tables, except for tables that are large
-        enough to be split. Threads may use the sessions of different tables at once.
+        enough to be split. Threads may use the sessions of different tables at once. Make all sessions before the first
+        describes its table, because they share requests.
 
         Args:
             table: one of `tables`.

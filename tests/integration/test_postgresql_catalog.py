@@ -18,9 +18,10 @@ from psycopg2.extensions import cursor as Cursor
 from sandbox import Endpoints
 from sync_pipeline.errors import SourceQueryError
 from sync_pipeline.parameters.config import SyncConfig
+from sync_pipeline.parameters.run_config import RunConfig
 from sync_pipeline.parameters.source_tables import CatalogTable, TableName
 from sync_pipeline.smart_sync.interval import StartOrigin, SyncInterval
-from sync_pipeline.sources.postgresql.source import open_catalog
+from sync_pipeline.sources.postgresql.source import open_catalog, open_source
 from sync_pipeline.sources.postgresql.table_session import PostgresqlCatalog
 from tests.integration.postgresql_reading import Reader, connect, execute, fresh_database, rows_of
 from tests.integration.reading import read_splits
@@ -68,6 +69,10 @@ SHOP = """
     CREATE SERVER elsewhere FOREIGN DATA WRAPPER nowhere;
     CREATE FOREIGN TABLE remote (id int) SERVER elsewhere;
 
+    CREATE TABLE spatial_ref_sys (id int PRIMARY KEY);
+    ALTER EXTENSION plpgsql ADD TABLE spatial_ref_sys;
+    CREATE TABLE closed (id int, PRIMARY KEY (id)) PARTITION BY LIST (id);
+    CREATE TABLE closed_1 PARTITION OF closed FOR VALUES IN (1);
     CREATE TABLE secrets (id int PRIMARY KEY);
     CREATE TABLE hidden.inside (id int PRIMARY KEY);
     CREATE TABLE some_rows (id int PRIMARY KEY);
@@ -82,9 +87,13 @@ class Wanted:
 
     schemas: frozenset[str] | None = None
     excluded: frozenset[str] = frozenset()
+    similar: frozenset[str] = frozenset()
 
     def may_choose(self, name: TableName) -> bool:
         return (self.schemas is None or name.schema in self.schemas) and str(name) not in self.excluded
+
+    def matches(self, name: TableName) -> bool:
+        return self.may_choose(name) and str(name) not in self.similar
 
 
 EVERYTHING = Wanted()
@@ -123,7 +132,7 @@ def shop(endpoints: Endpoints) -> Iterator[Shop]:
         execute(connection, f"CREATE ROLE {user} LOGIN PASSWORD 'shop'")
         execute(connection, f'GRANT USAGE ON SCHEMA public, "Sales.EU" TO {user}')
         execute(connection, f'GRANT SELECT ON ALL TABLES IN SCHEMA public, "Sales.EU", hidden TO {user}')
-        execute(connection, f"REVOKE SELECT ON secrets FROM {user}")
+        execute(connection, f"REVOKE SELECT ON secrets, closed FROM {user}")
         yield Shop(reader, connection, user)
         execute(connection, f"DROP OWNED BY {user}; DROP ROLE {user}")
 
@@ -138,6 +147,8 @@ def test_which_tables_a_wildcard_chooses(shop: Shop) -> None:
         "hidden.inside": "the user has no right to SELECT from it",
         "public.capitals": "",
         "public.cities": "",
+        "public.closed": "the user has no right to SELECT from it",
+        "public.closed_1": "",
         "public.empty_table": "",
         "public.events": "",
         "public.events_2024": "it is a partition, whose rows are read with public.events",
@@ -153,6 +164,7 @@ def test_which_tables_a_wildcard_chooses(shop: Shop) -> None:
         "public.remote": "it is a foreign table, which reads another server: name it to load it",
         "public.secrets": "the user has no right to SELECT from it",
         "public.some_rows": "",
+        "public.spatial_ref_sys": "it belongs to the extension plpgsql",
         "public.totals": "",
         "public.unlogged": "",
     }
@@ -196,6 +208,12 @@ def test_partitions_whose_table_is_not_chosen_are_chosen_themselves(shop: Shop) 
         "public.events_2024_2": "",
     }
     assert found["public.events_2024_1"].key == ("id", "day")
+
+
+def test_a_table_that_is_only_described_reads_no_partitions(shop: Shop) -> None:
+    found = shop.tables(Wanted(similar=frozenset({"public.events"})))
+    assert found["public.events_2024"].left_out == ""
+    assert found["public.events_2024_1"].left_out == "it is a partition, whose rows are read with public.events_2024"
 
 
 def test_an_unlogged_table_of_a_standby_is_left_out(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -283,6 +301,45 @@ def test_every_type_is_described_like_its_query(endpoints: Endpoints) -> None:
             statements = [plan.plan_read(description.schema, None).splits[0].statement for plan in (session, of_query)]
         assert [text.split("\nFROM")[0] for text in statements[:1]] == [statements[1].split("\nFROM")[0]]
         assert table.key == ("c2",)
+
+
+def test_tables_that_parameters_name_are_read_as_workers_read_them(shop: Shop) -> None:
+    parameters = {
+        "data_source": "postgresql",
+        "postgresql_host": shop.reader.endpoints.postgresql_host,
+        "postgresql_port": str(shop.reader.endpoints.postgresql_port),
+        "postgresql_database": shop.reader.database,
+        "postgresql_username": shop.user,
+        "postgresql_password": "shop",
+        "postgresql_table": "public.*,public.order_view,!public.closed*",
+        "destination_bigquery_project": shop.reader.endpoints.project,
+        "destination_bigquery_dataset": "d",
+        "max_retries": "0",
+    }
+    run = RunConfig.from_parameters(parameters)
+    assert run.selection is not None
+    counts = {}
+    with open_catalog(run.source, run.max_retries, run.selection) as catalog:
+        for chosen in run.selection.choose(catalog.tables):
+            assert chosen.table is not None
+            config = chosen.config({})
+            session = catalog.session(chosen.table, config)
+            schema = session.describe(None).schema
+            batches = read_splits(open_source(config), schema, session.plan_read(schema, None).splits)
+            counts[chosen.name] = sum(batch.num_rows for batch in batches)
+    assert counts == {
+        "public.capitals": 0,
+        "public.cities": 2,
+        "public.empty_table": 0,
+        "public.events": 300,
+        "public.float_key": 0,
+        "public.no_key": 0,
+        "public.order_view": 500,
+        "public.orders": 500,
+        "public.some_rows": 0,
+        "public.totals": 3,
+        "public.unlogged": 0,
+    }
 
 
 @contextmanager

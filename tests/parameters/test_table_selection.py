@@ -111,17 +111,18 @@ def test_names_that_bigquery_refuses_are_reported_together() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "needed"),
+    ("name", "needed", "matches"),
     [
-        pytest.param(TableName("public", "orders"), True, id="named"),
-        pytest.param(TableName("public", "order"), True, id="similar"),
-        pytest.param(TableName("sales", "x"), True, id="pattern"),
-        pytest.param(TableName("sales", "x_old"), False, id="excluded"),
-        pytest.param(TableName("hr", "people"), False, id="other"),
+        pytest.param(TableName("public", "orders"), True, True, id="named"),
+        pytest.param(TableName("public", "order"), True, False, id="similar"),
+        pytest.param(TableName("sales", "x"), True, True, id="pattern"),
+        pytest.param(TableName("sales", "x_old"), False, False, id="excluded"),
+        pytest.param(TableName("hr", "people"), False, False, id="other"),
     ],
 )
-def test_may_choose(name: TableName, needed: bool) -> None:
-    assert selection("orders,sales.*,!sales.*_old").may_choose(name) is needed
+def test_may_choose(name: TableName, needed: bool, matches: bool) -> None:
+    tables = selection("orders,sales.*,!sales.*_old")
+    assert (tables.may_choose(name), tables.matches(name)) == (needed, matches)
 
 
 def test_the_configuration_of_a_table() -> None:

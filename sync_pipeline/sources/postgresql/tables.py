@@ -1,13 +1,7 @@
 """The catalog's description of many tables, in a few statements.
 
-A table of the destination equals `SELECT * FROM` its table. What that means for wildcards:
-
-* They choose what stores rows: tables, partitioned tables, materialized views. A view computes its rows from tables
-  that are loaded already, at unknown cost, and a foreign table fetches them from another server: both must be named.
-* Rows of partitions are read with their table, and rows of inheritance children with their parent. A child with columns
-  of its own is chosen as well, because a read of its parent does not return these.
-* A primary key identifies rows, a unique index does not: its values may change, an e-mail address say, and a merge by
-  them would keep the old row.
+Only a primary key identifies rows: the values of a unique index may change, an e-mail address say, and a merge by them
+would keep the old row.
 """
 
 from __future__ import annotations
@@ -26,22 +20,8 @@ from sync_pipeline.sources.postgresql.catalog import DescribedType, described_ty
 from sync_pipeline.sources.postgresql.column_types import SourceColumn
 from sync_pipeline.sources.postgresql.connection import translated_errors
 from sync_pipeline.sources.postgresql.inheritance import Inheritance, read_inheritance
+from sync_pipeline.sources.postgresql.relations import KINDS, Relation, read_relations
 from sync_pipeline.sources.postgresql.table_sizes import TableSize, read_sizes, total
-
-# The temporary tables of other sessions cannot be read, and names that begin with pg_ are the system's.
-_RELATIONS_SQL = """
-    SELECT c.oid, n.nspname, c.relname, c.relkind, c.relpersistence = 'u', c.relispopulated,
-           coalesce(has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT'), false),
-           row_security_active(c.oid),
-           (SELECT e.extname FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
-            WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
-              AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'),
-           EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)
-    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.relpersistence <> 't'
-      AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%'
-    ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"
-"""
 
 _COLUMNS_SQL = """
     SELECT a.attrelid, a.attnum, a.attname, a.atttypid, a.atttypmod, col_description(a.attrelid, a.attnum)
@@ -68,14 +48,6 @@ _INDEXES_SQL = """
 """
 
 _DOMAINS_SQL = "SELECT oid, typbasetype, typtypmod FROM pg_type WHERE typtype = 'd'"
-
-_KINDS = {
-    "r": "table",
-    "p": "partitioned table",
-    "v": "view",
-    "m": "materialized view",
-    "f": "foreign table",
-}
 
 
 @dataclass(frozen=True)
@@ -112,40 +84,6 @@ class PostgresqlTable:
 
 
 @dataclass(frozen=True)
-class _Relation:
-    oid: int
-    schema: str
-    relation: str
-    kind: str
-    is_unlogged: bool
-    is_populated: bool
-    may_select: bool
-    hides_rows: bool
-    extension: str | None
-    has_columns: bool
-
-    @property
-    def name(self) -> TableName:
-        return TableName(self.schema, self.relation)
-
-    def why_left_out(self, *, is_standby: bool) -> str:
-        """Return why a wildcard does not choose it, whatever else is chosen; empty if it does."""
-        if not self.may_select:
-            return "the user has no right to SELECT from it"
-        if self.extension is not None:
-            return f"it belongs to the extension {self.extension}"
-        if self.kind == "v":
-            return "it is a view, which computes its rows from other tables: name it to load it"
-        if self.kind == "f":
-            return "it is a foreign table, which reads another server: name it to load it"
-        if not self.is_populated:
-            return "it is a materialized view without data: REFRESH it"
-        if self.is_unlogged and is_standby:
-            return "it is an unlogged table, whose rows a standby does not have"
-        return "" if self.has_columns else "it has no columns"
-
-
-@dataclass(frozen=True)
 class _Column:
     number: int
     name: str
@@ -162,72 +100,112 @@ def reference_of(name: TableName) -> str:
 def read_tables(connection: Connection, wanted: Wanted, *, is_standby: bool) -> tuple[PostgresqlTable, ...]:
     """Return the tables that may be chosen, in the order of their names."""
     with translated_errors(), connection.cursor() as cursor:
-        cursor.execute(_RELATIONS_SQL)
-        relations = [_Relation(*row) for row in cursor.fetchall()]
-        may_be_chosen = [relation for relation in relations if wanted.may_choose(relation.name)]
+        relations = read_relations(cursor)
+        chosen = [relation for relation in relations if wanted.may_choose(relation.name)]
+        oids = [relation.oid for relation in chosen]
         inheritance = read_inheritance(cursor)
-        return _described(cursor, relations, may_be_chosen, inheritance, is_standby=is_standby)
-
-
-def _described(
-    cursor: Any,
-    relations: Sequence[_Relation],
-    chosen: Sequence[_Relation],
-    inheritance: Inheritance,
-    *,
-    is_standby: bool,
-) -> tuple[PostgresqlTable, ...]:
-    oids = [relation.oid for relation in chosen]
-    members = {oid: inheritance.members(oid) for oid in oids}
-    columns, types = _columns(cursor, oids)
-    maybe_null = _maybe_null(cursor, members)
-    keys, indexed = _indexes(cursor, oids)
-    sizes = read_sizes(cursor, {member for of_table in members.values() for member in of_table})
-    names = {relation.oid: relation.name for relation in relations}
-    reasons = {relation.oid: relation.why_left_out(is_standby=is_standby) for relation in chosen}
-    known = {oid: {column.name for column in of_table} for oid, of_table in columns.items()}
-    partitioned = {relation.oid for relation in relations if relation.kind == "p"}
-    tables = []
-    for relation in chosen:
-        oid = relation.oid
-        described = [
-            types[column.type_oid].column(column.name, *digits_of(column.type_oid, column.modifier))
-            for column in columns.get(oid, ())
-        ]
-        by_number = {column.number: column.name for column in columns.get(oid, ())}
-        never_null = frozenset(by_number.values()) - maybe_null.get(oid, frozenset())
-        key = tuple(by_number[number] for number in keys.get(oid, ()))
-        children = tuple(str(names[child]) for child in inheritance.inheriting(oid) if child in names)
-        size = _size(relation, [member for member in members[oid] if member not in partitioned], sizes)
-        tables.append(
-            PostgresqlTable(
-                listed=CatalogTable(
-                    relation.name,
-                    "partition" if oid in inheritance.partitions else _KINDS[relation.kind],
-                    key=() if children or not _can_merge(key, described) else key,
-                    timestamps={
-                        column.name: column.name not in never_null
-                        for column in described
-                        if not column.is_array and column.type.bigquery in TIMESTAMP_TYPES
-                    },
-                    rows=size.rows,
-                    size=size.size,
-                    left_out=reasons[oid] or _read_with(oid, inheritance, reasons, known, names),
-                ),
-                oid=oid,
-                columns=tuple(described),
-                numbers=tuple(by_number),
-                comments={column.name: column.comment for column in columns.get(oid, ())},
-                never_null=never_null,
-                key=key,
-                children=children,
-                indexed=frozenset(by_number[number] for number in indexed.get(oid, ()) if number in by_number),
-                computes_rows=relation.kind in ("v", "f"),
-                may_select=relation.may_select,
-                hides_rows=relation.hides_rows,
-            )
+        members = {oid: inheritance.members(oid) for oid in oids}
+        columns, types = _columns(cursor, oids)
+        keys, indexed = _indexes(cursor, oids)
+        found = _Found(
+            relations={relation.oid: relation for relation in relations},
+            reasons={relation.oid: relation.why_left_out(is_standby=is_standby) for relation in chosen},
+            matched=frozenset(relation.oid for relation in chosen if wanted.matches(relation.name)),
+            inheritance=inheritance,
+            columns=columns,
+            types=types,
+            maybe_null=_maybe_null(cursor, members),
+            keys=keys,
+            indexed=indexed,
+            sizes=read_sizes(cursor, {member for of_table in members.values() for member in of_table}),
         )
-    return tuple(tables)
+    return tuple(found.table(relation) for relation in chosen)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What the statements returned, by oid.
+
+    Attributes:
+        relations: all tables of the database.
+        reasons: why a wildcard does not choose a table, for each that may be chosen.
+        matched: those of them that the user's names and wildcards include.
+        keys: the numbers of the primary key's columns, in order.
+        indexed: the numbers of columns that indexes sort by.
+    """
+
+    relations: Mapping[int, Relation]
+    reasons: Mapping[int, str]
+    matched: Collection[int]
+    inheritance: Inheritance
+    columns: Mapping[int, Sequence[_Column]]
+    types: Mapping[int, DescribedType]
+    maybe_null: Mapping[int, Collection[str]]
+    keys: Mapping[int, Sequence[int]]
+    indexed: Mapping[int, Collection[int]]
+    sizes: Mapping[int, TableSize]
+
+    def table(self, relation: Relation) -> PostgresqlTable:
+        oid = relation.oid
+        columns = tuple(self._source_column(column) for column in self.columns.get(oid, ()))
+        names = {column.number: column.name for column in self.columns.get(oid, ())}
+        never_null = frozenset(names.values()) - frozenset(self.maybe_null.get(oid, ()))
+        key = tuple(names[number] for number in self.keys.get(oid, ()))
+        heirs = [self.relations[heir] for heir in self.inheritance.inheriting(oid) if heir in self.relations]
+        size = self._size(relation)
+        listed = CatalogTable(
+            relation.name,
+            "partition" if oid in self.inheritance.partitions else KINDS[relation.kind],
+            key=() if heirs or not _can_merge(key, columns) else key,
+            timestamps={
+                column.name: column.name not in never_null
+                for column in columns
+                if not column.is_array and column.type.bigquery in TIMESTAMP_TYPES
+            },
+            rows=size.rows,
+            size=size.size,
+            left_out=self.reasons[oid] or self._read_with(oid),
+        )
+        return PostgresqlTable(
+            listed,
+            oid,
+            columns,
+            numbers=tuple(names),
+            comments={column.name: column.comment for column in self.columns.get(oid, ())},
+            never_null=never_null,
+            key=key,
+            children=tuple(str(heir.name) for heir in heirs),
+            indexed=frozenset(names[number] for number in self.indexed.get(oid, ()) if number in names),
+            computes_rows=relation.kind in ("v", "f"),
+            may_select=relation.may_select,
+            hides_rows=relation.hides_rows,
+        )
+
+    def _source_column(self, column: _Column) -> SourceColumn:
+        return self.types[column.type_oid].column(column.name, *digits_of(column.type_oid, column.modifier))
+
+    def _size(self, relation: Relation) -> TableSize:
+        if relation.kind == "v":
+            return TableSize(None, None)
+        members = self.inheritance.members(relation.oid)
+        stored = [oid for oid in members if oid not in self.relations or self.relations[oid].kind != "p"]
+        return total([self.sizes.get(oid) for oid in stored])
+
+    def _read_with(self, oid: int) -> str:
+        """Return that a wildcard chooses a table whose rows include this one's; empty if there is none."""
+        own = self._names(oid)
+        choosing = [
+            ancestor
+            for ancestor in self.inheritance.ancestors(oid)
+            if ancestor in self.matched and not self.reasons[ancestor] and own <= self._names(ancestor)
+        ]
+        if not choosing:
+            return ""
+        kind = "a partition" if oid in self.inheritance.partitions else "an inheritance child"
+        return f"it is {kind}, whose rows are read with {self.relations[choosing[-1]].name}"
+
+    def _names(self, oid: int) -> set[str]:
+        return {column.name for column in self.columns.get(oid, ())}
 
 
 def _columns(cursor: Any, oids: Sequence[int]) -> tuple[dict[int, list[_Column]], Mapping[int, DescribedType]]:
@@ -266,37 +244,7 @@ def _indexes(cursor: Any, oids: Sequence[int]) -> tuple[dict[int, list[int]], di
     return keys, indexed
 
 
-def _size(relation: _Relation, members: Sequence[int], sizes: Mapping[int, TableSize]) -> TableSize:
-    if relation.kind == "v":
-        return TableSize(None, None)
-    return total([sizes.get(member) for member in members])
-
-
 def _can_merge(key: Collection[str], columns: Sequence[SourceColumn]) -> bool:
     """Whether BigQuery can compare all columns of the key."""
     fields = [column.field() for column in columns if column.name in key]
     return all(field.type in KEY_TYPES and field.mode != REPEATED for field in fields)
-
-
-def _read_with(
-    oid: int,
-    inheritance: Inheritance,
-    reasons: Mapping[int, str],
-    columns: Mapping[int, Collection[str]],
-    names: Mapping[int, TableName],
-) -> str:
-    """Return that a wildcard chooses a table that this one's rows are read with; empty if there is none.
-
-    Args:
-        reasons: why a wildcard does not choose a table, for each that may be chosen.
-    """
-    own = set(columns.get(oid, ()))
-    choosing = [
-        ancestor
-        for ancestor in inheritance.ancestors(oid)
-        if reasons.get(ancestor) == "" and own <= set(columns.get(ancestor, ()))
-    ]
-    if not choosing:
-        return ""
-    kind = "a partition" if oid in inheritance.partitions else "an inheritance child"
-    return f"it is {kind}, whose rows are read with {names[choosing[-1]]}"

@@ -11,7 +11,7 @@ from sync_pipeline.errors import SourceQueryError
 from sync_pipeline.sources.postgresql import repeatable
 from sync_pipeline.sources.postgresql.repeatable import scanned_relations, why_not_splittable
 from sync_pipeline.sources.postgresql.split_points import ReadStatement, where
-from sync_pipeline.sources.postgresql.splits import ranges
+from sync_pipeline.sources.postgresql.splits import SPLIT_BYTES, ranges, small_read
 
 
 class Catalog:
@@ -120,3 +120,31 @@ def test_reads_only(steps: list[dict[str, Any]], expected: bool) -> None:
 
 def test_the_error_is_one_of_the_source() -> None:
     assert SourceQueryError("x").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("rows", "size", "num_partitions", "reason"),
+    [
+        pytest.param(100, 2**20, None, "one is enough for about 100 rows, 1 MiB", id="small"),
+        pytest.param(None, 2**20, None, "one is enough for 1 MiB", id="never analysed"),
+        pytest.param(10**9, 2 * SPLIT_BYTES, None, None, id="large"),
+        pytest.param(100, None, None, None, id="unknown size"),
+        pytest.param(10**9, 10**12, 1, "from num_partitions", id="one is asked for"),
+        pytest.param(1999, 10**12, 8, "one is enough for about 1,999 rows, 953,674 MiB", id="few rows"),
+        pytest.param(2000, 0, 8, None, id="enough rows for two"),
+        pytest.param(None, 0, 8, None, id="unknown rows"),
+    ],
+)
+def test_a_small_table_is_read_by_one_statement(
+    rows: int | None, size: int | None, num_partitions: int | None, reason: str | None
+) -> None:
+    read = small_read(ReadStatement("*", "t AS q"), rows, size, num_partitions)
+    assert (read.reason if read else None) == reason
+    if read is not None:
+        assert (read.statements, read.estimated_rows) == (("SELECT *\nFROM t AS q",), rows)
+
+
+def test_how_many_rows_of_a_table_fulfil_a_condition_is_unknown() -> None:
+    read = small_read(ReadStatement("*", "t AS q", ("n > 1",)), 100, 0, None)
+    assert read is not None
+    assert read.estimated_rows is None
