@@ -20,7 +20,6 @@ from apache_beam.options.pipeline_options import (
 
 from sync_pipeline.errors import ConfigError
 from sync_pipeline.parameters.command_line import LAUNCHER_FLAGS, CommandLine
-from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.parameters.run_config import RunConfig
 from sync_pipeline.parameters.secrets import NAME_FORM, secrets_in
 from sync_pipeline.parameters.table import PARAMETERS
@@ -82,9 +81,7 @@ def runs_on_dataflow(options: PipelineOptions) -> bool:
     return "dataflow" in (options.view_as(StandardOptions).runner or "").lower()
 
 
-def complete_job_options(
-    options: PipelineOptions, config: SyncConfig | RunConfig, environment: Mapping[str, str]
-) -> None:
+def complete_job_options(options: PipelineOptions, config: RunConfig, environment: Mapping[str, str]) -> None:
     """Set the workers' image of a Dataflow job, which is the image of this process, and its labels.
 
     Keeps an image and labels that the caller has set.
@@ -96,7 +93,7 @@ def complete_job_options(
     problems = [
         f"{secret.parameter} is env:{secret.variable}, but Dataflow's workers do not have this variable: store the "
         f"secret in Secret Manager and pass {NAME_FORM}"
-        for secret in secrets_in(config)
+        for secret in dict.fromkeys(secrets_in(config))
         if secret.variable is not None
     ]
     if problems:
@@ -115,21 +112,15 @@ def complete_job_options(
     cloud.labels = [f"{key}={value}" for key, value in dataflow_labels(config).items()] + list(cloud.labels or [])
 
 
-def dataflow_labels(config: SyncConfig | RunConfig) -> dict[str, str]:
-    """Return the labels that identify jobs and their costs: source and destination; with several tables its dataset."""
-    if isinstance(config, RunConfig) and config.single is not None:
-        config = config.single
-    if isinstance(config, RunConfig):
-        project, dataset, table = config.destination_project, config.destination_dataset, {}
-    else:
-        project, dataset = config.destination.project, config.destination.dataset
-        table = {"destination_table": config.destination.table}
+def dataflow_labels(config: RunConfig) -> dict[str, str]:
+    """Return the labels that identify jobs and their costs: source and destination; of several tables, the dataset."""
     labels = {
         "data_source": config.data_source,
-        "destination_project": project,
-        "destination_dataset": dataset,
-        **table,
+        "destination_project": config.destination_project,
+        "destination_dataset": config.destination_dataset,
     }
+    if config.single is not None:
+        labels["destination_table"] = config.single.destination.table
     return {key: _label(value) for key, value in labels.items()}
 
 

@@ -24,8 +24,8 @@ from sync_pipeline.suggestions import closest_match
 _DESTINATION = DESTINATION[-1]
 # A message names so many tables.
 _SHOWN = 5
-# With more names, looking for similar ones would take seconds.
-_MAX_COMPARED = 100
+# With more names, looking for similar ones among thousands would take seconds.
+_MAX_COMPARED = 20
 
 
 @dataclass(frozen=True)

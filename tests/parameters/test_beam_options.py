@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import logging
 
 import apache_beam as beam
@@ -29,10 +28,8 @@ from sync_pipeline.parameters.beam_options import (
     runs_on_dataflow,
 )
 from sync_pipeline.parameters.command_line import LAUNCHER_FLAGS, CommandLine, parse_command_line
-from sync_pipeline.parameters.config import SyncConfig
-from sync_pipeline.parameters.secrets import Secret
+from sync_pipeline.parameters.run_config import RunConfig
 from sync_pipeline.parameters.table import PARAMETERS
-from sync_pipeline.sources.postgresql.config import PostgresqlConfig
 
 SECRETS = {
     "postgresql_password": "hunter2",
@@ -141,8 +138,8 @@ def test_our_own_options_do_not_count_as_beams() -> None:
 IMAGE = "us-central1-docker.pkg.dev/my-project/sync/sync-to-bigquery:1.0.0"
 
 
-def config(dataset: str = "analytics", table: str = "orders") -> SyncConfig:
-    return SyncConfig.from_parameters(
+def config(dataset: str = "analytics", table: str = "orders", **parameters: str) -> RunConfig:
+    return RunConfig.from_parameters(
         {
             "data_source": "postgresql",
             "postgresql_host": "h",
@@ -154,6 +151,7 @@ def config(dataset: str = "analytics", table: str = "orders") -> SyncConfig:
             "destination_bigquery_dataset": dataset,
             "destination_bigquery_table": table,
         }
+        | parameters
     )
 
 
@@ -188,11 +186,15 @@ def test_image_of_the_workers(arguments: list[str], environment: dict[str, str],
     assert options.view_as(WorkerOptions).sdk_container_image == image
 
 
-def test_secret_of_this_environment_is_refused() -> None:
-    in_environment = Secret("postgresql_password", "env:PASSWORD")
-    given = config()
-    assert isinstance(given.source, PostgresqlConfig)
-    given = dataclasses.replace(given, source=dataclasses.replace(given.source, password=in_environment))
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        pytest.param({}, id="query"),
+        pytest.param({"postgresql_query": "", "postgresql_table": "*", "destination_bigquery_table": ""}, id="tables"),
+    ],
+)
+def test_secret_of_this_environment_is_refused(parameters: dict[str, str]) -> None:
+    given = config(postgresql_password="env:PASSWORD", **parameters)
     with pytest.raises(ConfigError) as caught:
         complete_job_options(PipelineOptions([]), given, {IMAGE_VARIABLE: IMAGE})
     assert str(caught.value) == (
@@ -232,6 +234,15 @@ def test_labels_of_the_job() -> None:
         "destination_project": "example_com_my-project",
         "destination_dataset": "analytics_eu",
         "destination_table": "gr__e_und-mehr",
+    }
+
+
+def test_labels_of_a_job_with_several_tables() -> None:
+    tables = {"postgresql_query": "", "postgresql_table": "*", "destination_bigquery_table": ""}
+    assert dataflow_labels(config(**tables)) == {
+        "data_source": "postgresql",
+        "destination_project": "example_com_my-project",
+        "destination_dataset": "analytics",
     }
 
 
