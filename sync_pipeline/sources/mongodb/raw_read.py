@@ -14,7 +14,8 @@ from sync_pipeline.errors import SourceUnavailableError
 from sync_pipeline.sources.mongodb.bson_batches import DocumentColumns, read_documents
 from sync_pipeline.sources.mongodb.bson_scan import Documents, MalformedBsonError
 from sync_pipeline.sources.mongodb.config import MongodbConfig
-from sync_pipeline.sources.mongodb.connection import Document, connected, translated_errors
+from sync_pipeline.sources.mongodb.connection import Document, translated_errors
+from sync_pipeline.sources.mongodb.idle_clients import close_idle, lent
 from sync_pipeline.sources.mongodb.splits import Find
 from sync_pipeline.sources.prefetch import prefetched
 from sync_pipeline.sources.reading import ReadRows
@@ -62,7 +63,7 @@ def _raw_batches(collection: Collection[Document], config: MongodbConfig, find: 
 
 @dataclass(frozen=True)
 class FindReader(SplitReader):
-    """Reads a split with one find on one connection.
+    """Reads a split with one find. One client serves the splits that a thread reads one after the other.
 
     Attributes:
         config: the connection parameters.
@@ -80,10 +81,14 @@ class FindReader(SplitReader):
         """Yield the documents of the split. Only connecting is retried."""
         find = Find.from_statement(split.statement)
         with (
-            connected(self.config, self.max_retries) as collection,
+            lent(self.config, self.max_retries) as collection,
             contextlib.closing(found_parts(collection, self.config, find, self.columns)) as parts,
         ):
             yield from parts
+
+    def close_idle(self) -> None:
+        """Close this thread's client."""
+        close_idle()
 
 
 class ReadFromMongodb(ReadRows):
