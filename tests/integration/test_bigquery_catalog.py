@@ -16,8 +16,9 @@ from google.cloud import bigquery
 from google.cloud.bigquery._http import Connection
 
 from sync_pipeline.bigquery_api.own_tables import DEAD_LETTER_SCHEMA
-from sync_pipeline.errors import SourceQueryError
+from sync_pipeline.errors import ConfigError, SourceQueryError
 from sync_pipeline.parameters.config import SyncConfig
+from sync_pipeline.parameters.run_config import RunConfig
 from sync_pipeline.parameters.source_tables import CatalogTable
 from sync_pipeline.smart_sync.interval import StartOrigin, SyncInterval
 from sync_pipeline.sources import open_catalog, open_source
@@ -149,6 +150,42 @@ def test_sessions_find_what_a_client_of_their_own_finds(bigquery_syncing: Bigque
                 selection = replace(found_read.selection, estimated_bytes=read.selection.estimated_bytes)
                 assert selection == read.selection
                 assert [replace(split, selection=selection) for split in found_read.splits] == list(read.splits)  # type: ignore[call-arg]
+
+
+def test_a_selection(bigquery_syncing: BigquerySyncing) -> None:
+    for name in ("orders", "order lines", "audit", f"_staging_{RUN}"):
+        bigquery_syncing.at_source(f"CREATE TABLE `{name}` (id INT64)")
+    bigquery_syncing.at_source(f"CREATE VIEW seen AS SELECT * FROM {bigquery_syncing.source}.orders")
+    parameters = {"source_bigquery_table": "*,seen,!audit", "destination_bigquery_table": "of_{table}"}
+    run = RunConfig.from_parameters(bigquery_syncing.parameters(**parameters))
+    assert run.selection is not None
+    found = {}
+    with open_catalog(run.data_source, run.source, run.max_retries, run.selection) as catalog:
+        for chosen in run.selection.choose(catalog.tables):
+            assert chosen.table is not None
+            config = chosen.config({"write_disposition": "WRITE_TRUNCATE"})
+            _, read = planned(catalog.session(chosen.table, config), config)
+            assert read.selection is not None
+            found[config.destination.table] = read.selection.sql.split("`")[-2]
+    source = f"{bigquery_syncing.endpoints.project}.{bigquery_syncing.source}"
+    names = ("order lines", "orders", "seen")
+    assert found == {f"of_{name}": f"{source}.{name}" for name in names}
+
+
+def test_copies_beside_their_sources_are_not_copied_again(bigquery_syncing: BigquerySyncing) -> None:
+    for name in ("orders", "copy_orders", "a_copy_of"):
+        bigquery_syncing.at_source(f"CREATE TABLE {name} (id INT64)")
+    parameters = {"source_bigquery_table": "*", "destination_bigquery_dataset": bigquery_syncing.source}
+    with pytest.raises(ConfigError, match=r"^source_bigquery_table is the destination table itself: name another$"):
+        RunConfig.from_parameters(bigquery_syncing.parameters(destination_bigquery_table="{table}", **parameters))
+    run = RunConfig.from_parameters(
+        bigquery_syncing.parameters(destination_bigquery_table="copy_{table}", **parameters)
+    )
+    assert run.selection is not None
+    with open_catalog(run.data_source, run.source, run.max_retries, run.selection) as catalog:
+        assert [chosen.name for chosen in run.selection.choose(catalog.tables)] == ["a_copy_of", "orders"]
+        left_out = by_name(catalog.tables)["copy_orders"].left_out
+    assert left_out == "it has the name of a destination, copy_{table}: name it to load it"
 
 
 def test_requests(bigquery_syncing: BigquerySyncing, requests: Counter[str]) -> None:

@@ -18,6 +18,7 @@ from pymongo.monitoring import CommandListener
 
 from sync_pipeline.errors import SchemaError, SourceQueryError
 from sync_pipeline.parameters.config import SyncConfig
+from sync_pipeline.parameters.run_config import RunConfig
 from sync_pipeline.parameters.source_tables import CatalogTable, TableName
 from sync_pipeline.smart_sync.interval import StartOrigin, SyncInterval
 from sync_pipeline.sources import open_catalog, open_source
@@ -195,6 +196,26 @@ def test_sessions_find_what_a_connection_of_their_own_finds(mongodb_syncing: Mon
                 assert len(read.splits) == len(alone[1].splits)
                 assert together.clock.now <= alone_clock.now
                 assert (together.clock.transport, together.clock.risks) == (alone_clock.transport, alone_clock.risks)
+
+
+def test_a_selection(mongodb_syncing: MongodbSyncing) -> None:
+    for name in ("orders", "order lines", "straße", "audit"):
+        mongodb_syncing.mongodb[name].insert_one({"_id": 1, "updated_at": LONG_AGO})
+    mongodb_syncing.mongodb.create_collection("view", viewOn="orders", pipeline=[])
+    mongodb_syncing.mongodb.create_collection("view 2", viewOn="orders", pipeline=[])
+    parameters = {"mongodb_collection": "*,view,!audit", "destination_bigquery_table": "of_{table}"}
+    run = RunConfig.from_parameters(mongodb_syncing.parameters(**parameters))
+    assert run.selection is not None
+    found = {}
+    with open_catalog(run.data_source, run.source, run.max_retries, run.selection) as catalog:
+        for chosen in run.selection.choose(catalog.tables):
+            assert chosen.table is not None
+            implied = {"enable_smart_sync": "true", "smart_sync_null_timestamps": "include"} if chosen.table.key else {}
+            config = chosen.config(implied)
+            description, _ = planned(catalog.session(chosen.table, config))
+            found[config.destination.table] = description.schema.names
+    names = ("_id", "updated_at")
+    assert found == {"of_order lines": names, "of_orders": names, "of_straße": names, "of_view": names}
 
 
 def test_requests(mongodb_syncing: MongodbSyncing, commands: Commands) -> None:

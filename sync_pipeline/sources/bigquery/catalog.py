@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -13,6 +14,7 @@ from sync_pipeline.bigquery_api.client import REQUEST_RETRY
 from sync_pipeline.bigquery_api.own_tables import is_temporary, missing_dead_letter_columns
 from sync_pipeline.bigquery_api.threads import map_with_clients
 from sync_pipeline.parameters.config import SyncConfig
+from sync_pipeline.parameters.destination_names import TABLE_FIELD
 from sync_pipeline.parameters.source_tables import CatalogTable, TableName
 from sync_pipeline.schema import REPEATED, REQUIRED, TIMESTAMP_TYPES, Schema
 from sync_pipeline.sources.bigquery.client import TABLES_GET, source_errors
@@ -81,7 +83,7 @@ def read_catalog(server: BigquerySourceConfig, client: bigquery.Client, wanted: 
         for item in sorted(listed_tables(client, server), key=lambda item: item.table_id)
         if wanted.may_choose(name := TableName("", item.table_id))
     }
-    tables = {name: _listed_table(item) for name, item in listed.items()}
+    tables = {name: _listed_table(item, server.destinations) for name, item in listed.items()}
     names = [name for name, table in tables.items() if not table.left_out]
 
     def describe(own: bigquery.Client, name: TableName) -> bigquery.Table | None:
@@ -99,10 +101,20 @@ def read_catalog(server: BigquerySourceConfig, client: bigquery.Client, wanted: 
     return BigqueryCatalog(server, client, observed, tuple(tables.values()), described)
 
 
-def _listed_table(item: TableListItem) -> CatalogTable:
+def _listed_table(item: TableListItem, destinations: str | None) -> CatalogTable:
     kind = item.table_type or "TABLE"
-    left_out = _TEMPORARY if is_temporary(item.table_id) else _LEFT_OUT.get(kind, "")
+    left_out = _LEFT_OUT.get(kind, "")
+    if is_temporary(item.table_id):
+        left_out = _TEMPORARY
+    elif destinations and _is_destination(item.table_id, destinations):
+        # Otherwise each run would copy the copies of the one before.
+        left_out = f"it has the name of a destination, {destinations}: name it to load it"
     return CatalogTable(TableName("", item.table_id), _KINDS.get(kind, kind.lower()), left_out=left_out)
+
+
+def _is_destination(table_id: str, destinations: str) -> bool:
+    parts = map(re.escape, destinations.split(TABLE_FIELD))
+    return re.fullmatch(".+".join(parts), table_id, re.DOTALL) is not None
 
 
 def _described_table(listed: CatalogTable, table: bigquery.Table) -> CatalogTable:

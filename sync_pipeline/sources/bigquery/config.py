@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sync_pipeline.parameters.destination_names import has_fields
 from sync_pipeline.parameters.parameter import ParameterValues
+from sync_pipeline.parameters.rows import DESTINATION
+
+_DATASET = ("source_bigquery_project", "source_bigquery_dataset")
 
 # The values of `source_bigquery_read`.
 AUTO_METHOD, STORAGE_METHOD, QUERY_METHOD = "auto", "storage_api", "query"
@@ -21,6 +25,8 @@ class BigquerySourceConfig:
         maximum_bytes_billed: None for no limit.
         job_project: the project of jobs and read sessions. For a table it is the destination's, because the job's
             account may have only read access to the table.
+        destinations: how destination tables are named after the tables of the source, such as `copy_{table}`, if they
+            are in the same dataset; else None.
     """
 
     project: str
@@ -30,11 +36,14 @@ class BigquerySourceConfig:
     read: str
     maximum_bytes_billed: int | None
     job_project: str
+    destinations: str | None = None
 
 
 def read_config(values: ParameterValues) -> BigquerySourceConfig:
     """Return the configuration of the source from the values of all parameters."""
     table, query = values["source_bigquery_table"], values["source_bigquery_query"]
+    named = values[DESTINATION[2]]
+    is_same_dataset = [values[name] for name in _DATASET] == [values[name] for name in DESTINATION[:2]]
     return BigquerySourceConfig(
         project=values["source_bigquery_project"],
         dataset=values["source_bigquery_dataset"],
@@ -42,5 +51,6 @@ def read_config(values: ParameterValues) -> BigquerySourceConfig:
         query=query,
         read=values["source_bigquery_read"],
         maximum_bytes_billed=values["maximum_bytes_billed"],
+        destinations=named if is_same_dataset and named and has_fields(named) else None,
         job_project=values["source_bigquery_project" if query else "destination_bigquery_project"],
     )
