@@ -60,6 +60,7 @@ class PostgresqlTable:
         never_null: columns that are NULL in no row that a read of the table returns.
         key: the primary key's columns, in order. Rows of `children` may repeat it.
         children: the names of inheritance children at any depth.
+        relations: how many tables a read of it locks: it and all its partitions and children.
         indexed: columns by which a B-tree index sorts.
         computes_rows: whether the server computes the rows, or fetches them from elsewhere.
     """
@@ -72,6 +73,7 @@ class PostgresqlTable:
     never_null: frozenset[str]
     key: tuple[str, ...]
     children: tuple[str, ...]
+    relations: int
     indexed: frozenset[str]
     computes_rows: bool
     may_select: bool
@@ -175,6 +177,7 @@ class _Found:
             never_null=never_null,
             key=key,
             children=tuple(str(heir.name) for heir in heirs),
+            relations=len(self.inheritance.members(oid)),
             indexed=frozenset(names[number] for number in self.indexed.get(oid, ()) if number in names),
             computes_rows=relation.kind in ("v", "f"),
             may_select=relation.may_select,

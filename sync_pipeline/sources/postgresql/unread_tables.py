@@ -14,9 +14,10 @@ from sync_pipeline.sources.postgresql.shared_connection import SharedConnection
 from sync_pipeline.sources.postgresql.tables import PostgresqlTable
 from sync_pipeline.sources.postgresql.unread import Timestamps, count_statement, counted_risks, unread_rows
 
-# What one statement may read, in tables and in bytes of those that no index helps with, and its time. A table beyond
-# `_SMALL_BYTES` without an index is asked about alone, by `unread_rows`, which estimates the cost first.
-_BATCH_TABLES = 100
+# What one statement may read, in tables with their partitions (it locks them all, and a server has a limited number of
+# locks) and in bytes of those that no index helps with, and its time. A table beyond `_SMALL_BYTES` without an index is
+# asked about alone, by `unread_rows`, which estimates the cost first.
+_BATCH_RELATIONS = 100
 _BATCH_BYTES = 256 * 2**20
 _SMALL_BYTES = 32 * 2**20
 _BATCH_MILLISECONDS = 10_000
@@ -66,15 +67,16 @@ class UnreadTables:
 
 def _batches(waiting: dict[Timestamps, PostgresqlTable]) -> Iterator[list[Timestamps]]:
     batch: list[Timestamps] = []
-    size = 0
+    relations = size = 0
     for timestamps, table in waiting.items():
         cost = _bytes_to_read(table, timestamps.column)
-        if cost is None or cost > _SMALL_BYTES:
+        if cost is None or cost > _SMALL_BYTES or table.relations > _BATCH_RELATIONS:
             continue
-        if len(batch) == _BATCH_TABLES or size + cost > _BATCH_BYTES:
+        if relations + table.relations > _BATCH_RELATIONS or size + cost > _BATCH_BYTES:
             yield batch
-            batch, size = [], 0
+            batch, relations, size = [], 0, 0
         batch.append(timestamps)
+        relations += table.relations
         size += cost
     if batch:
         yield batch
