@@ -131,15 +131,19 @@ def test_dates_by_which_smart_sync_could_read(mongodb_syncing: MongodbSyncing) -
     database["mixed"].insert_many([{"_id": 1, **date}, {"_id": 2, "updated_at": "2020"}, {"_id": 3}])
     database["lists"].insert_one({"_id": 1, "updated_at": [LONG_AGO]})
     database["path"].insert_many([{"_id": 1, "meta": date}, {"_id": 2}])
+    deep = {"at": LONG_AGO, "c": {"too deep": LONG_AGO}, "": 1, "$n": 1}
+    database["deep"].insert_one({"_id": 1, "a": {"b": deep, "empty": {}}, "": {"": 2}, "x.y": 1})
     database["lists in path"].insert_one({"_id": 1, "meta": [date]})
+    database["some lists in path"].insert_many([{"_id": 1, "meta": [date]}, {"_id": 2, "meta": date}])
     database.create_collection("empty")
     # Only what is written now counts.
     database["new"].insert_many([{"_id": 0, "updated_at": 5}, *({"_id": number, **date} for number in range(1, 101))])
     database["long"].insert_many([{"_id": number, **date} for number in range(1, 101)])
     database["long"].insert_one({"_id": 101, "updated_at": 5})
-    tables = tables_of(mongodb_syncing, smart_sync_timestamp_column="meta.updated_at")
+    tables = tables_of(mongodb_syncing)
     assert facts(tables.values(), lambda table: table.timestamps) == {
         "dates": {"updated_at": True},
+        "deep": {"a.b.at": True},
         "empty": {},
         "lists": {},
         "lists in path": {},
@@ -148,6 +152,7 @@ def test_dates_by_which_smart_sync_could_read(mongodb_syncing: MongodbSyncing) -
         "new": {"updated_at": True},
         "path": {"meta.updated_at": True},
         "some": {"updated_at": True},
+        "some lists in path": {},
     }
 
 

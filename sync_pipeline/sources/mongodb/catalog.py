@@ -32,8 +32,8 @@ from sync_pipeline.sources.mongodb.schema_scan import (
 from sync_pipeline.sources.mongodb.session import ANSWER_SECONDS, MongodbSession
 from sync_pipeline.sources.mongodb.transport import resolved
 
-# How many documents of a collection show its fields, and the time limit of a request for one collection.
-LOOK_DOCUMENTS, LOOK_MILLISECONDS = 100, 3_000
+# How many documents of a collection show its fields, in how many levels of objects, and the time limit of a request.
+LOOK_DOCUMENTS, LOOK_DEPTH, LOOK_MILLISECONDS = 100, 2, 3_000
 
 # Requests for different collections at once, each on a connection of its own.
 THREADS = 8
@@ -41,6 +41,31 @@ THREADS = 8
 # Collections that the server keeps: its own, and the state of Queryable Encryption.
 # https://www.mongodb.com/docs/manual/core/queryable-encryption/fundamentals/manage-collections/
 _OF_THE_SERVER = ("system.", "enxcol_.")
+
+# Replaces each object in a document by its fields, under their paths.
+_MEMBERS = {
+    "$map": {
+        "input": {"$objectToArray": "$$this.v"},
+        "as": "member",
+        "in": {"k": {"$concat": ["$$this.k", ".", "$$member.k"]}, "v": "$$member.v"},
+    }
+}
+_WITH_PATHS = {
+    "$replaceWith": {
+        "$arrayToObject": {
+            "$reduce": {
+                "input": {"$objectToArray": "$$ROOT"},
+                "initialValue": [],
+                "in": {
+                    "$concatArrays": [
+                        "$$value",
+                        {"$cond": [{"$eq": [{"$type": "$$this.v"}, "object"]}, _MEMBERS, ["$$this"]]},
+                    ]
+                },
+            }
+        }
+    }
+}
 
 _Collection = pymongo.collection.Collection[Document]
 
@@ -98,20 +123,20 @@ def read_catalog(server: MongodbConfig, database: Database[Document], wanted: Wa
     names = [name for text in sorted(visible) if wanted.may_choose(name := TableName("", text))]
 
     def describe(name: TableName) -> _Entry:
-        return _described(database[name.name], visible[name.name], visible, server.timestamp_field)
+        return _described(database[name.name], visible[name.name], visible)
 
     with ThreadPoolExecutor(THREADS, thread_name_prefix="mongodb") as pool:
         entries = dict(zip(names, pool.map(describe, names), strict=True))
     return MongodbCatalog(database, resolved(server), clock, entries)
 
 
-def _described(collection: _Collection, listed: Document, names: Collection[str], timestamp_field: str) -> _Entry:
+def _described(collection: _Collection, listed: Document, names: Collection[str]) -> _Entry:
     kind = collection_kind(listed)
     left_out = _left_out(collection.name, kind, names)
     size, timestamps = None, {}
     if not left_out:
         size = _size(collection, kind)
-        timestamps = dict.fromkeys(_date_fields(collection, kind, timestamp_field), True)
+        timestamps = dict.fromkeys(_date_fields(collection, kind), True)
     table = CatalogTable(
         TableName("", collection.name),
         _kind_text(kind, listed.get("options", {})),
@@ -168,19 +193,18 @@ def _size(collection: _Collection, kind: CollectionKind) -> CollectionSize | Non
     return CollectionSize(int(found[0]["documents"]), int(found[0]["bytes"])) if found else None
 
 
-def _date_fields(collection: _Collection, kind: CollectionKind, path: str) -> list[str]:
-    """Return the top-level fields, and the path to a field if it is one, whose values are dates or missing.
+def _date_fields(collection: _Collection, kind: CollectionKind) -> list[str]:
+    """Return the fields, and the paths to fields in objects, whose values are dates or missing.
 
     Looks at the documents with the largest `_id`: those with an ObjectId are the newest, and show what is written now.
     """
-    look: list[Mapping[str, Any]] = [{"$limit": LOOK_DOCUMENTS}]
+    look: list[Mapping[str, Any]] = [{"$limit": LOOK_DOCUMENTS}, *[_WITH_PATHS] * LOOK_DEPTH]
     if kind.name == "collection":
         look.insert(0, {"$sort": {ID: -1}})
     try:
-        types = dict(field_types(collection, look, {}, milliseconds=LOOK_MILLISECONDS))
-        if "." in path:
-            look.append({"$project": {ID: 0, "value": f"${path}"}})
-            types[path] = field_types(collection, look, {}, milliseconds=LOOK_MILLISECONDS).get("value", NO_VALUE)
+        types = field_types(collection, look, {}, milliseconds=LOOK_MILLISECONDS)
     except (OperationFailure, *TIME_IS_UP):
         return []
-    return [name for name, found in types.items() if found - NO_VALUE == {"date"}]
+    # No interval contains fields inside arrays.
+    arrays = tuple(f"{name}." for name, found in types.items() if "array" in found)
+    return [name for name, found in types.items() if found - NO_VALUE == {"date"} and not name.startswith(arrays)]
