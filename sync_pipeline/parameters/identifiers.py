@@ -136,6 +136,20 @@ def sanitised_column(name: str, taken: Collection[str] = ()) -> str:
     return candidate
 
 
+def column_name(name: str) -> str:
+    """Return the column of a field: its own name, or a similar one if BigQuery does not allow it.
+
+    Depends only on the name, so that a field always has the same column.
+    """
+    if check_column(name) is None:
+        return name
+    readable = sanitised_column(name)
+    if readable == "column":
+        # The name has no allowed character, for example in another script.
+        readable = f"field_{name.encode(errors='replace').hex()}"[:MAX_COLUMN_LENGTH]
+    return readable
+
+
 def parse_source_table(text: str) -> SourceTable:
     """Parse `schema.table` or `table`. Folds unquoted parts to lower case, as PostgreSQL does.
 

@@ -24,6 +24,8 @@ class CatalogTable:
     Attributes:
         kind: the source's word for it, such as `table`, `view`, `partitioned table` or `collection`.
         key: the columns of its primary key, in order; empty without one.
+        columns: the names of its columns; empty if they are unknown, or if the source gives them names that BigQuery
+            allows.
         timestamps: the columns by which Smart Sync could read it, and whether each may be NULL.
         rows, size: the catalog's estimates, in rows and in bytes; None if unknown.
         left_out: why a wildcard does not choose it, and the remedy, worded to follow "NAME: "; empty if a wildcard
@@ -33,6 +35,7 @@ class CatalogTable:
     name: TableName
     kind: str
     key: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
     timestamps: Mapping[str, bool] = field(default_factory=dict)
     rows: int | None = None
     size: int | None = None

@@ -19,6 +19,7 @@ from sync_pipeline.parameters.config import DestinationConfig, SyncConfig
 from sync_pipeline.parameters.declaration import declared
 from sync_pipeline.parameters.run_config import RunConfig
 from sync_pipeline.parameters.table_selection import ChosenTable, TableSelection
+from sync_pipeline.planning.column_names import with_allowed_names
 from sync_pipeline.planning.destination import (
     DestinationDataset,
     DestinationDescription,
@@ -51,6 +52,7 @@ class _Table:
     session: SourceSession
     size: int | None = None
     mode_reason: str = ""
+    notes: tuple[str, ...] = ()
 
 
 class _Attempts:
@@ -134,8 +136,8 @@ def _configured(
             smart_sync=chosen.value("enable_smart_sync") if "enable_smart_sync" in chosen.given else None,
             has_own_key=source.has_own_key,
         )
-        config = chosen.config(mode.implied)
-        return _Table(chosen.name, config, catalog.session(chosen.table, config), chosen.table.size, mode.reason)
+        config, notes = with_allowed_names(chosen.config(mode.implied), chosen.table.columns)
+        return _Table(chosen.name, config, catalog.session(chosen.table, config), chosen.table.size, mode.reason, notes)
 
     tables = []
     for chosen in selection.choose(catalog.tables):
@@ -154,7 +156,9 @@ def _starts(client: bigquery.Client, tables: list[_Table], attempts: _Attempts) 
         if table.name in latest:
             config, clock, destination = table.config, table.session.clock, destinations[table.name]
             interval = plan_interval(config, clock, destination, latest[table.name])
-            start = TableStart(config, clock, destination, interval, table.name, table.size, table.mode_reason)
+            start = TableStart(
+                config, clock, destination, interval, table.name, table.size, table.mode_reason, table.notes
+            )
             starts.append((table, start))
     return starts
 

@@ -30,6 +30,7 @@ class TableStart:
 
     Attributes:
         source_table, source_bytes, mode_reason: see `TableSync`.
+        notes: sentences for the plan about these decisions.
     """
 
     config: SyncConfig
@@ -39,6 +40,7 @@ class TableStart:
     source_table: str = ""
     source_bytes: int | None = None
     mode_reason: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ def plan_table(
     existing = destination.table.schema if destination.table is not None else None
     return replace(
         plan,
-        notes=(*columns.notes, *bucket_notes),
+        notes=(*start.notes, *columns.notes, *bucket_notes),
         risks=(*_risks(decisions), *staging_risks(plan, existing)),
     )
 

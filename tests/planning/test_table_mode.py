@@ -51,7 +51,7 @@ def mode(table: CatalogTable, *given: str, column: str = "updated_at", smart_syn
         ),
         pytest.param(
             mode_of(
-                CatalogTable(TableName("", "users"), "collection", ("_id",), {"updated_at": True}),
+                CatalogTable(TableName("", "users"), "collection", ("_id",), timestamps={"updated_at": True}),
                 (),
                 "updated_at",
                 smart_sync=None,

@@ -128,6 +128,7 @@ def _described_table(listed: CatalogTable, table: bigquery.Table) -> CatalogTabl
     return replace(
         listed,
         kind=f"partitioned {listed.kind}" if is_partitioned else listed.kind,
+        columns=schema.names,
         timestamps={
             field.name: field.mode != REQUIRED
             for field in schema

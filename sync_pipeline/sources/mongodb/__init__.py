@@ -6,8 +6,8 @@ Launch: `source.py`, `session.py` (clock, inferred columns, splits). Workers: `r
 from __future__ import annotations
 
 from sync_pipeline.parameters.declaration import SourceDeclaration, SourceTables
+from sync_pipeline.parameters.identifiers import column_name
 from sync_pipeline.sources.mongodb.checks import comparisons, contradictions, warnings
-from sync_pipeline.sources.mongodb.column_names import column_name
 from sync_pipeline.sources.mongodb.config import read_config
 from sync_pipeline.sources.mongodb.parameters import COLLECTION_SYNTAX, PARAMETERS
 

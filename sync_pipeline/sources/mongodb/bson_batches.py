@@ -14,6 +14,7 @@ import orjson
 import pyarrow as pa
 from bson.errors import InvalidBSON
 
+from sync_pipeline.parameters.identifiers import column_name
 from sync_pipeline.parameters.secrets import Secret
 from sync_pipeline.schema import REQUIRED, Field, Schema
 from sync_pipeline.sources.mongodb import bson_scan as codes
@@ -22,7 +23,6 @@ from sync_pipeline.sources.mongodb.bson_edits import edited
 from sync_pipeline.sources.mongodb.bson_scan import Documents, Elements, take_apart, take_extents_apart
 from sync_pipeline.sources.mongodb.bson_types import BSON_TYPES, DOCUMENT, ID
 from sync_pipeline.sources.mongodb.bson_values import LIMITS, RejectedValueError
-from sync_pipeline.sources.mongodb.column_names import column_name
 from sync_pipeline.sources.mongodb.to_json import DECODING, id_text, json_bytes, plain_text
 from sync_pipeline.sources.source import DeadLetter
 from sync_pipeline.transforms.rejected_values import invalid_value, null_value

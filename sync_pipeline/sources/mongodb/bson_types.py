@@ -18,9 +18,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from sync_pipeline.parameters.identifiers import column_name
 from sync_pipeline.schema import KEY_TYPES, Field
 from sync_pipeline.sources.mongodb import bson_scan as bson
-from sync_pipeline.sources.mongodb.column_names import column_name
 
 ID = "_id"
 DOCUMENT = "document"

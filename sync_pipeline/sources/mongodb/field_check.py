@@ -13,8 +13,8 @@ import pymongo.collection
 from pymongo.errors import OperationFailure
 
 from sync_pipeline.errors import SchemaError
+from sync_pipeline.parameters.identifiers import column_name
 from sync_pipeline.parameters.transformation_config import TransformationConfig
-from sync_pipeline.sources.mongodb.column_names import column_name
 from sync_pipeline.sources.mongodb.connection import TIME_IS_UP, Document
 from sync_pipeline.sources.mongodb.filters import Filter, both
 from sync_pipeline.sources.mongodb.index_operators import for_aggregation

@@ -15,9 +15,9 @@ from typing import Any
 from bson.decimal128 import Decimal128
 
 from sync_pipeline.errors import ConfigError
+from sync_pipeline.parameters.identifiers import column_name
 from sync_pipeline.parameters.transformation_config import TransformationConfig
 from sync_pipeline.sources.mongodb.bson_types import DOCUMENT, ID
-from sync_pipeline.sources.mongodb.column_names import column_name
 from sync_pipeline.sources.mongodb.filters import Filter
 
 

@@ -159,6 +159,7 @@ class _Found:
             relation.name,
             "partition" if oid in self.inheritance.partitions else KINDS[relation.kind],
             key=() if heirs or not _can_merge(key, columns) else key,
+            columns=tuple(column.name for column in columns),
             timestamps={
                 column.name: column.name not in never_null
                 for column in columns

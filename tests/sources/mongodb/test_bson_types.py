@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sync_pipeline.parameters.identifiers import check_column
 from sync_pipeline.schema import ARROW_TYPES, KEY_TYPES
 from sync_pipeline.sources.mongodb.bson_types import BSON_TYPES, column, id_type, joined_type
-from sync_pipeline.sources.mongodb.column_names import column_name
 
 
 @pytest.mark.parametrize(
@@ -64,24 +62,3 @@ def test_every_type_has_a_column_type() -> None:
 def test_column() -> None:
     field = column("a b", {"string", "int"})
     assert (field.name, field.type, field.source_type) == ("a_b", "JSON", "int or string")
-
-
-@pytest.mark.parametrize(
-    ("key", "name"),
-    [
-        pytest.param("name", "name", id="allowed"),
-        pytest.param("_id", "_id", id="_id"),
-        pytest.param("a.b", "a_b", id="dot"),
-        pytest.param("$a", "a", id="dollar"),
-        pytest.param("a b", "a_b", id="space"),
-        pytest.param("größe", "grosse", id="umlaut"),
-        pytest.param("1st", "c_1st", id="digit"),
-        pytest.param("", "field_", id="empty"),
-        pytest.param("日本", "field_e697a5e69cac", id="other script"),
-        pytest.param("_TABLE_x", "TABLE_x", id="kept by BigQuery"),
-        pytest.param("x" * 400, "x" * 290, id="too long"),
-    ],
-)
-def test_column_names(key: str, name: str) -> None:
-    assert column_name(key) == name
-    assert check_column(column_name(key)) is None
