@@ -11,19 +11,18 @@ from sync_pipeline.parameters import checks
 from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.parameters.declaration import SourceDeclaration, SourceTables, declared
 from sync_pipeline.parameters.parameter import ParameterValues
-from sync_pipeline.parameters.parsing import read_value, read_values, shown
+from sync_pipeline.parameters.parsing import read_values, shown
 from sync_pipeline.parameters.rows import TABLES_FILE
 from sync_pipeline.parameters.secrets import Secret
-from sync_pipeline.parameters.table import BY_NAME
 from sync_pipeline.parameters.table_patterns import TablePatterns
 from sync_pipeline.parameters.table_selection import TableSelection
 from sync_pipeline.parameters.tables_file import TablesFile, read_tables_file
 from sync_pipeline.parameters.transformation_config import TransformationConfig
 
 # What a table may imply. Before the tables are known, only what is wrong with each of these is an error.
-_POSSIBLY_IMPLIED: tuple[Mapping[str, str], ...] = (
+_POSSIBLY_IMPLIED: tuple[Mapping[str, Any], ...] = (
     {},
-    {"enable_smart_sync": "true", "primary_key": "id"},
+    {"enable_smart_sync": True, "primary_key": ("id",)},
     {"write_disposition": "WRITE_TRUNCATE"},
 )
 
@@ -179,8 +178,8 @@ def _problems_of(
         given = {**given, tables.parameter: patterns if patterns.literal is not None else _any_table(tables)}
     layered = values.with_given(given)
     found: list[tuple[str, ...]] = []
-    for texts in _POSSIBLY_IMPLIED if patterns is not None else ({},):
-        implied = {name: read_value(BY_NAME[name], text) for name, text in texts.items() if name not in layered.given}
+    for possible in _POSSIBLY_IMPLIED if patterns is not None else ({},):
+        implied = {name: value for name, value in possible.items() if name not in layered.given}
         try:
             SyncConfig.from_values(layered.with_given(implied), about=frozenset())
         except ConfigError as error:

@@ -13,10 +13,8 @@ from sync_pipeline.parameters.declaration import SourceTables
 from sync_pipeline.parameters.destination_names import SCHEMA_FIELD, TABLE_FIELD, destination_name
 from sync_pipeline.parameters.one_table import destination_problems
 from sync_pipeline.parameters.parameter import ParameterValues
-from sync_pipeline.parameters.parsing import read_value
 from sync_pipeline.parameters.rows import DESTINATION, TABLES_FILE
 from sync_pipeline.parameters.source_tables import CatalogTable, TableName
-from sync_pipeline.parameters.table import BY_NAME
 from sync_pipeline.parameters.table_patterns import TablePattern, TablePatterns
 from sync_pipeline.parameters.tables_file import TableEntry, TablesFile
 from sync_pipeline.suggestions import closest_match
@@ -54,16 +52,16 @@ class ChosenTable:
         """Return the value of a parameter: a given one, or the default."""
         return self._values[name]
 
-    def config(self, implied: Mapping[str, str]) -> SyncConfig:
+    def config(self, implied: Mapping[str, Any]) -> SyncConfig:
         """Return the table's configuration.
 
         Args:
-            implied: texts of parameters, used for those that are not given.
+            implied: values of parameters, used for those that are not given.
 
         Raises:
             ConfigError: parameters are invalid. Each problem begins with the table's name.
         """
-        values = {name: read_value(BY_NAME[name], text) for name, text in implied.items() if name not in self.given}
+        values = {name: value for name, value in implied.items() if name not in self.given}
         try:
             return SyncConfig.from_values(self._values.with_given(values), about=self._own)
         except ConfigError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from sync_pipeline.parameters.source_tables import CatalogTable
 
@@ -16,12 +17,12 @@ class TableMode:
     """The mode of a table.
 
     Attributes:
-        implied: texts of the parameters that make the mode; a given value takes precedence.
+        implied: the values of the parameters that make the mode; a given value takes precedence.
         reason: why, worded for the plan.
     """
 
     reason: str
-    implied: Mapping[str, str] = field(default_factory=dict)
+    implied: Mapping[str, Any] = field(default_factory=dict)
 
 
 def mode_of(
@@ -58,10 +59,10 @@ def mode_of(
 def _smart_sync(
     table: CatalogTable, given: Collection[str], timestamp_column: str, *, has_own_key: bool, was_given: bool
 ) -> TableMode:
-    implied = {"enable_smart_sync": "true"}
+    implied: dict[str, Any] = {"enable_smart_sync": True}
     is_merged = "primary_key" in given or has_own_key or bool(table.key)
     if table.key and not has_own_key:
-        implied["primary_key"] = ",".join(table.key)
+        implied["primary_key"] = table.key
     if is_merged and table.timestamps.get(timestamp_column):
         # Rows without a timestamp are read again by each run, because no interval contains them.
         implied["smart_sync_null_timestamps"] = "include"

@@ -215,7 +215,7 @@ def test_a_selection(mongodb_syncing: MongodbSyncing) -> None:
     with open_catalog(run.data_source, run.source, run.max_retries, run.selection) as catalog:
         for chosen in run.selection.choose(catalog.tables):
             assert chosen.table is not None
-            implied = {"enable_smart_sync": "true", "smart_sync_null_timestamps": "include"} if chosen.table.key else {}
+            implied = {"enable_smart_sync": True, "smart_sync_null_timestamps": "include"} if chosen.table.key else {}
             config = chosen.config(implied)
             description, _ = planned(catalog.session(chosen.table, config))
             found[config.destination.table] = description.schema.names

@@ -139,7 +139,7 @@ def test_the_configuration_of_a_table() -> None:
 
 def test_implied_values_fill_only_what_nobody_gave() -> None:
     (one,) = selection("orders", primary_key="order_id", smart_sync_lookback_seconds="60").choose(CATALOG)
-    config = one.config({"primary_key": "id", "enable_smart_sync": "true", "smart_sync_timestamp_column": "changed"})
+    config = one.config({"primary_key": ("id",), "enable_smart_sync": True, "smart_sync_timestamp_column": "changed"})
     assert config.primary_key == ("order_id",)
     assert config.smart_sync is not None
     assert config.smart_sync.timestamp_column == "changed"
@@ -150,4 +150,4 @@ def test_implied_values_fill_only_what_nobody_gave() -> None:
 def test_problems_of_a_table_begin_with_its_name() -> None:
     (one,) = selection("orders", smart_sync_null_timestamps="include").choose(CATALOG)
     with pytest.raises(ConfigError, match="orders: smart_sync_null_timestamps is 'include', and without"):
-        one.config({"enable_smart_sync": "true"})
+        one.config({"enable_smart_sync": True})

@@ -104,7 +104,7 @@ def test_a_default_in_an_entry_is_given(path: Path) -> None:
     (one,) = chosen(run(path, text, RUN | {"create_disposition": "CREATE_IF_NEEDED"})).values()
     assert {"write_disposition", "enable_smart_sync"} <= one.given
     assert "create_disposition" not in one.given
-    config = one.config({"write_disposition": "WRITE_TRUNCATE", "enable_smart_sync": "true", "primary_key": "id"})
+    config = one.config({"write_disposition": "WRITE_TRUNCATE", "enable_smart_sync": True, "primary_key": ("id",)})
     assert config.destination.write_disposition == "WRITE_APPEND"
     assert config.smart_sync is None
     assert config.primary_key == ("id",)

@@ -9,7 +9,7 @@ NAME = TableName("public", "orders")
 KEYED = CatalogTable(NAME, "table", key=("region", "id"), timestamps={"updated_at": False, "seen_at": True})
 KEYLESS = CatalogTable(NAME, "table", timestamps={"updated_at": False})
 UNTIMED = CatalogTable(NAME, "table", key=("id",))
-MERGE = {"enable_smart_sync": "true", "primary_key": "region,id"}
+MERGE = {"enable_smart_sync": True, "primary_key": ("region", "id")}
 REPLACE = {"write_disposition": "WRITE_TRUNCATE"}
 
 
@@ -36,7 +36,7 @@ def mode(table: CatalogTable, *given: str, column: str = "updated_at", smart_syn
         pytest.param(mode(UNTIMED, "primary_key"), TableMode("primary_key is given"), id="told to merge all rows"),
         pytest.param(
             mode(KEYLESS, "primary_key"),
-            TableMode("key primary_key, timestamps updated_at", {"enable_smart_sync": "true"}),
+            TableMode("key primary_key, timestamps updated_at", {"enable_smart_sync": True}),
             id="told the key",
         ),
         pytest.param(
@@ -46,7 +46,7 @@ def mode(table: CatalogTable, *given: str, column: str = "updated_at", smart_syn
         ),
         pytest.param(
             mode(KEYLESS, "enable_smart_sync", smart_sync=True),
-            TableMode("enable_smart_sync is given", {"enable_smart_sync": "true"}),
+            TableMode("enable_smart_sync is given", {"enable_smart_sync": True}),
             id="told to append the increment",
         ),
         pytest.param(
@@ -59,7 +59,7 @@ def mode(table: CatalogTable, *given: str, column: str = "updated_at", smart_syn
             ),
             TableMode(
                 "key _id, timestamps updated_at",
-                {"enable_smart_sync": "true", "smart_sync_null_timestamps": "include"},
+                {"enable_smart_sync": True, "smart_sync_null_timestamps": "include"},
             ),
             id="a source with a key of its own",
         ),
