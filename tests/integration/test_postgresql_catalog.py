@@ -46,6 +46,7 @@ SHOP = """
     CREATE TABLE no_columns ();
     CREATE TABLE no_key (id int UNIQUE NOT NULL, at timestamptz NOT NULL);
     CREATE TABLE float_key (id float8 PRIMARY KEY);
+    CREATE TABLE spaced_key ("Order Id" int PRIMARY KEY, updated_at timestamptz NOT NULL);
     CREATE UNLOGGED TABLE unlogged (id int PRIMARY KEY);
 
     CREATE TABLE events (id int, day date NOT NULL, at timestamptz NOT NULL, PRIMARY KEY (id, day))
@@ -164,6 +165,7 @@ def test_which_tables_a_wildcard_chooses(shop: Shop) -> None:
         "public.remote": "it is a foreign table, which reads another server: name it to load it",
         "public.secrets": "the user has no right to SELECT from it",
         "public.some_rows": "",
+        "public.spaced_key": "",
         "public.spatial_ref_sys": "it belongs to the extension plpgsql",
         "public.totals": "",
         "public.unlogged": "",
@@ -194,6 +196,7 @@ def test_what_is_known_of_a_table(shop: Shop) -> None:
         pytest.param("no_key", id="the values of a unique index may change"),
         pytest.param("cities", id="children may repeat the key"),
         pytest.param("float_key", id="BigQuery cannot compare it"),
+        pytest.param("spaced_key", id="its name would be another in BigQuery"),
         pytest.param("capitals", id="a child has none of its own"),
     ],
 )
@@ -255,6 +258,7 @@ def test_hidden_rows_and_repeated_keys_are_risks(shop: Shop) -> None:
         "capitals",
         "empty_table",
         "float_key",
+        "spaced_key",
         "order_view",
         "totals",
         "unlogged",
@@ -337,6 +341,7 @@ def test_tables_that_parameters_name_are_read_as_workers_read_them(shop: Shop) -
         "public.order_view": 500,
         "public.orders": 500,
         "public.some_rows": 0,
+        "public.spaced_key": 0,
         "public.totals": 3,
         "public.unlogged": 0,
     }

@@ -156,14 +156,16 @@ def cut(
         return Cut(whole, "; ".join(dict.fromkeys(reasons)), rows)
 
 
-def small_read(statement: ReadStatement, rows: int | None, size: int | None, num_partitions: int | None) -> Cut | None:
+def small_read(
+    statement: ReadStatement, rows: int | None, size: int | None, num_partitions: int | None, *, reads_all: bool
+) -> Cut | None:
     """Return the read of a table as one statement if `cut` would not split it, without asking the server; else None.
 
     Args:
         rows, size: estimates for the whole table, in rows and bytes; None if unknown.
+        reads_all: whether the statement reads about all rows; otherwise their number is unknown.
     """
-    # The statement may read fewer rows.
-    estimated_rows = None if statement.conditions else rows
+    estimated_rows = rows if reads_all else None
     if num_partitions == 1:
         return Cut((statement.where(),), "from num_partitions", estimated_rows)
     is_small = rows is not None and rows < 2 * MIN_SPLIT_ROWS

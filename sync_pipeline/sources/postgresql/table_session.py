@@ -89,7 +89,8 @@ class TableSession:
         assert isinstance(self.config.source, PostgresqlConfig)
         asked_for = self.config.source.partition_column
         if not table.computes_rows and asked_for is None:
-            small = small_read(statement, listed.rows, listed.size, self.config.num_partitions)
+            reads_all = interval is None or interval.is_everything
+            small = small_read(statement, listed.rows, listed.size, self.config.num_partitions, reads_all=reads_all)
             if small is not None:
                 return small
         smart_sync = self.config.smart_sync

@@ -12,7 +12,7 @@ from typing import Any
 
 from psycopg2.extensions import connection as Connection
 
-from sync_pipeline.parameters.identifiers import SourceTable
+from sync_pipeline.parameters.identifiers import SourceTable, check_column
 from sync_pipeline.parameters.source_tables import CatalogTable, TableName
 from sync_pipeline.schema import KEY_TYPES, REPEATED, TIMESTAMP_TYPES
 from sync_pipeline.sources.catalog import Wanted
@@ -249,6 +249,8 @@ def _indexes(cursor: Any, oids: Sequence[int]) -> tuple[dict[int, list[int]], di
 
 
 def _can_merge(key: Collection[str], columns: Sequence[SourceColumn]) -> bool:
-    """Whether BigQuery can compare all columns of the key."""
+    """Whether BigQuery can compare all columns of the key, and they can be named as `primary_key`."""
     fields = [column.field() for column in columns if column.name in key]
-    return all(field.type in KEY_TYPES and field.mode != REPEATED for field in fields)
+    return all(
+        field.type in KEY_TYPES and field.mode != REPEATED and check_column(field.name) is None for field in fields
+    )

@@ -138,13 +138,13 @@ def test_the_error_is_one_of_the_source() -> None:
 def test_a_small_table_is_read_by_one_statement(
     rows: int | None, size: int | None, num_partitions: int | None, reason: str | None
 ) -> None:
-    read = small_read(ReadStatement("*", "t AS q"), rows, size, num_partitions)
+    read = small_read(ReadStatement("*", "t AS q"), rows, size, num_partitions, reads_all=True)
     assert (read.reason if read else None) == reason
     if read is not None:
         assert (read.statements, read.estimated_rows) == (("SELECT *\nFROM t AS q",), rows)
 
 
-def test_how_many_rows_of_a_table_fulfil_a_condition_is_unknown() -> None:
-    read = small_read(ReadStatement("*", "t AS q", ("n > 1",)), 100, 0, None)
+def test_how_many_rows_an_interval_has_is_unknown() -> None:
+    read = small_read(ReadStatement("*", "t AS q", ("n > 1",)), 100, 0, None, reads_all=False)
     assert read is not None
     assert read.estimated_rows is None
