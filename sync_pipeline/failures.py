@@ -103,6 +103,13 @@ class ByTable(beam.DoFn):
         return _FAILED.setdefault((self._run_id, table), Failure(error))
 
 
+def raise_if_failed(run_id: str, table: int) -> None:
+    """Raise the final error of a table that failed in this process; a step that goes on for long asks in between."""
+    failure = _FAILED.get((run_id, table))
+    if failure is not None:
+        raise failure.error
+
+
 def _generator(fn: beam.DoFn, element: Any) -> Generator[Any]:
     yield from fn.process(element) or ()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 
 import apache_beam as beam
@@ -30,11 +30,14 @@ from sync_pipeline.publishing.cancellation import cleanup_on_signal
 from sync_pipeline.publishing.clean_up import remove_staged_once
 from sync_pipeline.publishing.cloud_storage import check_staging
 from sync_pipeline.publishing.dead_letters import DescribeDeadLetters, dead_letter_target
+from sync_pipeline.publishing.finished_splits import FinishedSplits, manifest_folder
 from sync_pipeline.publishing.publish import PublishStagedFiles
+from sync_pipeline.publishing.stage_splits import StageSplits
 from sync_pipeline.publishing.staging import WriteStagedFiles
 from sync_pipeline.publishing.staging_target import rows_target
 from sync_pipeline.run_log import show_own_lines_only, start_logging
 from sync_pipeline.sources import open_source
+from sync_pipeline.sources.reading import ReadRows
 from sync_pipeline.sources.source import BATCHES, DEAD_LETTERS, TableRead
 from sync_pipeline.transforms.batches import ApplyTransformation, Transformation
 
@@ -84,7 +87,20 @@ def build_pipeline(plan: RunPlan, options: PipelineOptions) -> beam.Pipeline:
         # Without a reshuffle, Beam would read all lanes on the worker that created the list.
         elements |= "SpreadLanes" >> beam.Reshuffle()
     splits = elements | "TakeSplits" >> beam.FlatMap(lambda lane: lane.splits)
-    rows = splits | "Read" >> read_tables(tables.values(), plan.run.id)
+    read = read_tables(tables.values(), plan.run.id)
+    if any(len(lane.splits) > 1 for lane in lanes):
+        # Nothing is attempted again in this process.
+        finished = None if runs_here(options) else FinishedSplits(manifest_folder(plan))
+        staged = splits | "StageSplits" >> StageSplits(read, tables, finished)
+    else:
+        staged = stage_in_steps(splits, read, tables)
+    staged | "Publish" >> PublishStagedFiles(plan)
+    return pipeline
+
+
+def stage_in_steps(splits: beam.PCollection, read: ReadRows, tables: Mapping[int, TableSync]) -> beam.PCollection:
+    """Read, transform and stage splits, in a step each; return the files and failures."""
+    rows = splits | "Read" >> read
     files = rows[BATCHES] | "Transform" >> ApplyTransformation(
         {
             number: Transformation(table.transformation, table.schema, table.config.hash_key)
@@ -92,17 +108,16 @@ def build_pipeline(plan: RunPlan, options: PipelineOptions) -> beam.Pipeline:
         }
     )
     targets = {number: rows_target(table) for number, table in tables.items()}
-    staged = [files | "Stage" >> WriteStagedFiles(targets, plan.run.id), rows[FAILURES]]
+    staged = [files | "Stage" >> WriteStagedFiles(targets, read.run_id), rows[FAILURES]]
     with_letters = {number: table for number, table in tables.items() if table.dead_letters}
     if with_letters:
         letter_targets = {number: dead_letter_target(table) for number, table in with_letters.items()}
         letters = rows[DEAD_LETTERS] | "DescribeDeadLetters" >> DescribeDeadLetters(with_letters)
-        staged.append(letters | "StageDeadLetters" >> WriteStagedFiles(letter_targets, plan.run.id))
-    staged | "Staged" >> beam.Flatten() | "Publish" >> PublishStagedFiles(plan)
-    return pipeline
+        staged.append(letters | "StageDeadLetters" >> WriteStagedFiles(letter_targets, read.run_id))
+    return staged | "Staged" >> beam.Flatten()
 
 
-def read_tables(tables: Collection[TableSync], run_id: str) -> beam.PTransform:
+def read_tables(tables: Collection[TableSync], run_id: str) -> ReadRows:
     """Return the transform that reads the splits of tables into batches, dead letters and failures."""
     sources = {table.number: open_source(table.config) for table in tables}
     reads = {
@@ -115,7 +130,9 @@ def read_tables(tables: Collection[TableSync], run_id: str) -> beam.PTransform:
         for table in tables
     }
     # All tables of a run have the same source.
-    return next(iter(sources.values())).transform(reads, run_id)
+    read = next(iter(sources.values())).transform(reads, run_id)
+    assert isinstance(read, ReadRows), "every source derives its transform from it"
+    return read
 
 
 def run(config: RunConfig, options: PipelineOptions) -> PipelineResult | None:

@@ -39,11 +39,11 @@ def write_batches(batches: Iterable[pa.RecordBatch], target: StagingTarget) -> l
         SchemaError, SourceQueryError: rows exceed the target's limits.
         PublishError: rows cannot be written.
     """
-    write = _WriteParquetFn(target)
+    write = WriteParquetFn(target)
     write.start_bundle()
     try:
         files = [file for batch in batches for file in write.process(batch)]
-        return [*files, *(windowed.value for windowed in write.finish_bundle())]
+        return [*files, *write.finished()]
     finally:
         write.teardown()
 
@@ -65,14 +65,14 @@ class WriteStagedFiles(beam.PTransform):
 
     def expand(self, batches: beam.PCollection) -> beam.PCollection:
         """Turn RecordBatches into StagedFiles and Failures."""
-        fns = {table: _WriteParquetFn(target) for table, target in self.targets.items()}
+        fns = {table: WriteParquetFn(target) for table, target in self.targets.items()}
         write = beam.ParDo(ByTable(fns, self.run_id))
         written = batches | "WriteParquet" >> write.with_outputs(FAILURES, main=_FILES)
         return (written[_FILES], written[FAILURES]) | "FilesAndFailures" >> beam.Flatten()
 
 
-class _WriteParquetFn(beam.DoFn):
-    """Writes the batches of one bundle to as few files as their size allows."""
+class WriteParquetFn(beam.DoFn):
+    """Writes the batches of one bundle to as few files as their size allows, and counts the files."""
 
     def __init__(self, target: StagingTarget) -> None:
         self._target = target
@@ -93,20 +93,29 @@ class _WriteParquetFn(beam.DoFn):
             yield self._finished()
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
+        window = GlobalWindow()
+        for staged in self.finished():
+            yield WindowedValue(staged, window.max_timestamp(), [window])
+
+    def finished(self) -> Iterator[StagedFile]:
+        """Close the file that is being written, if there is one, and yield it. Raises what `ParquetFile.close` does."""
         if self._file is not None:
-            window = GlobalWindow()
-            yield WindowedValue(self._finished(), window.max_timestamp(), [window])
+            yield self._finished()
 
     def teardown(self) -> None:
         if self._file is not None:
             self._file.abandon()
             self._file = None
 
+    def count(self, staged: StagedFile) -> None:
+        """Count a file of this step."""
+        self._rows_staged.inc(staged.rows)
+        self._bytes_staged.inc(staged.size)
+
     def _finished(self) -> StagedFile:
         assert self._file is not None
         staged = self._file.close()
         self._file = None
-        self._rows_staged.inc(staged.rows)
-        self._bytes_staged.inc(staged.size)
+        self.count(staged)
         _LOGGER.info("staged %s rows, %.1f MiB: %s", f"{staged.rows:,}", staged.size / 2**20, staged.uri)
         return staged

@@ -49,10 +49,15 @@ class ReadRows(beam.PTransform):
 
     def expand(self, splits: beam.PCollection) -> dict[str, beam.PCollection]:
         """Read splits, which have an `index` and a `count`, into RecordBatches, DeadLetters and Failures."""
-        fns = {table: _ReadSplitFn(read, type(self)) for table, read in self.reads.items()}
-        read = beam.ParDo(_ReadByTable(fns, self.run_id)).with_output_types(tuple[int, pa.RecordBatch])
+        read = beam.ParDo(ReadByTable(self.fns, self.reads.values(), self.run_id))
+        read = read.with_output_types(tuple[int, pa.RecordBatch])
         outputs = splits | "ReadSplit" >> read.with_outputs(DEAD_LETTERS, FAILURES, main=BATCHES)
         return {name: outputs[name] for name in (BATCHES, DEAD_LETTERS, FAILURES)}
+
+    @property
+    def fns(self) -> dict[int, ReadSplitFn]:
+        """The DoFns that read the splits of each table, by number."""
+        return {table: ReadSplitFn(read, type(self)) for table, read in self.reads.items()}
 
     def batches(self, splits: Iterable[Any], table: int = 0) -> Iterator[pa.RecordBatch | DeadLetter]:
         """Yield a table's rows in this process, without Beam, one split after the other. Raises all errors."""
@@ -64,12 +69,15 @@ class ReadRows(beam.PTransform):
             read.reader.close_idle()
 
 
-class _ReadByTable(ByTable):
-    """Closes at the end of a bundle what its thread kept open from one split to the next."""
+class ReadByTable(ByTable):
+    """Closes at the end of a bundle what its thread kept open from one split to the next.
 
-    def __init__(self, fns: Mapping[int, _ReadSplitFn], run_id: str) -> None:
+    `reads`: whose readers the DoFns use.
+    """
+
+    def __init__(self, fns: Mapping[int, beam.DoFn], reads: Iterable[TableRead], run_id: str) -> None:
         super().__init__(fns, run_id)
-        self._readers = [fn.reader for fn in fns.values()]
+        self._readers = [read.reader for read in reads]
 
     def finish_bundle(self) -> Iterator[Any]:
         yield from super().finish_bundle()
@@ -84,27 +92,34 @@ class _ReadByTable(ByTable):
             reader.close_idle()
 
 
-class _ReadSplitFn(beam.DoFn):
+class ReadSplitFn(beam.DoFn):
+    """Reads the splits of one table into batches, and dead letters to the output `DEAD_LETTERS`.
+
+    `transform`: the namespace of the counters.
+    """
+
     def __init__(self, read: TableRead, transform: type[beam.PTransform]) -> None:
-        self.reader = read.reader
         self._read = read
         self._rows_read = Metrics.counter(transform, "rows_read")
         self._dead_letters = Metrics.counter(transform, "dead_letters")
 
-    def process(self, split: Any) -> Iterator[pa.RecordBatch | beam.pvalue.TaggedOutput]:
+    def process(self, split: Any) -> Generator[pa.RecordBatch | beam.pvalue.TaggedOutput]:
+        """Read a split. Raises SyncError."""
         of_table = f"{self._read.table}, " if self._read.table else ""
         progress = _Progress(f"{of_table}{self._read.reader.part} {split.index} of {split.count}")
         with contextlib.closing(_read(self._read, split)) as parts:
             for part in parts:
+                letters = 1 if isinstance(part, DeadLetter) else 0
                 rows = 1 if isinstance(part, DeadLetter) else part.num_rows
-                self._rows_read.inc(rows)
+                self.count(rows, letters)
                 progress.add(rows)
-                if isinstance(part, DeadLetter):
-                    self._dead_letters.inc()
-                    yield beam.pvalue.TaggedOutput(DEAD_LETTERS, part)
-                else:
-                    yield part
+                yield beam.pvalue.TaggedOutput(DEAD_LETTERS, part) if isinstance(part, DeadLetter) else part
         progress.finish()
+
+    def count(self, rows: int, dead_letters: int) -> None:
+        """Count rows that were read, `dead_letters` of them invalid."""
+        self._rows_read.inc(rows)
+        self._dead_letters.inc(dead_letters)
 
 
 def _read(read: TableRead, split: Any) -> Generator[pa.RecordBatch | DeadLetter]:

@@ -16,7 +16,7 @@ from sync_pipeline.auto_schema.layout import TableLayout
 from sync_pipeline.errors import SchemaError, SourceQueryError
 from sync_pipeline.publishing import parquet_file, staging
 from sync_pipeline.publishing.staged_files import StagedFile
-from sync_pipeline.publishing.staging import WriteStagedFiles, _WriteParquetFn, write_batches
+from sync_pipeline.publishing.staging import WriteParquetFn, WriteStagedFiles, write_batches
 from sync_pipeline.publishing.staging_target import StagingTarget
 from sync_pipeline.schema import REPEATED, REQUIRED, Field, Schema
 from sync_pipeline.smart_sync.bounds import TimestampBounds
@@ -149,7 +149,7 @@ def test_a_bundle_without_batches_writes_nothing(tmp_path: Path) -> None:
 
 @ABANDONS
 def test_a_bundle_that_failed_leaves_nothing_to_the_next(tmp_path: Path) -> None:
-    write = _WriteParquetFn(StagingTarget(folder(tmp_path), SCHEMA, TableLayout()))
+    write = WriteParquetFn(StagingTarget(folder(tmp_path), SCHEMA, TableLayout()))
     write.start_bundle()
     list(write.process(batch(1)))
     write.start_bundle()
@@ -202,7 +202,7 @@ def test_a_staged_file_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture)
 @ABANDONS
 def test_what_a_row_group_meets_ends_the_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parquet_file, "ROW_GROUP_BYTES", 1)
-    write = _WriteParquetFn(StagingTarget(folder(tmp_path), SCHEMA, TableLayout(), BOUNDS))
+    write = WriteParquetFn(StagingTarget(folder(tmp_path), SCHEMA, TableLayout(), BOUNDS))
     write.start_bundle()
     # Its row lies outside the bounds, which is found out beside.
     assert list(write.process(batch(1))) == []
