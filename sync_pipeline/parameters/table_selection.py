@@ -239,3 +239,9 @@ class TableSelection:
                     f"{listed} have one destination table, {destination}: give {_DESTINATION}={remedy}, or a name for "
                     f"each in {TABLES_FILE}"
                 )
+        dataset = [self.values[name] for name in DESTINATION[:-1]]
+        for one in chosen:
+            letters = one.value("dead_letter_table")
+            names = by_destination.get(letters.table, []) if letters else []
+            if letters and [letters.project, letters.dataset] == dataset and names and one.name not in names:
+                yield f"{one.name}: dead_letter_table is the destination table of {names[0]}: name another"

@@ -92,6 +92,14 @@ def test_problems(text: str, problem: str) -> None:
     assert problems(text) == [problem]
 
 
+def test_dead_letters_in_the_destination_of_another_table() -> None:
+    given = {"dead_letter_table": "my-project.production.orders"}
+    assert problems("orders,audit_1", **given) == [
+        "public.audit_1: dead_letter_table is the destination table of public.orders: name another"
+    ]
+    assert names("audit_1", **given) == ["public.audit_1"]
+
+
 def test_names_that_bigquery_refuses_are_reported_together() -> None:
     collections = [CatalogTable(TableName("", name), "collection") for name in ("a.b", "ok", "c$d")]
     chosen = RunConfig.from_parameters(
@@ -145,6 +153,11 @@ def test_implied_values_fill_only_what_nobody_gave() -> None:
     assert config.smart_sync.timestamp_column == "changed"
     assert config.smart_sync.lookback == timedelta(seconds=60)
     assert config.warnings == ()
+
+
+def test_an_implied_key_has_the_names_of_the_source() -> None:
+    (one,) = selection("orders").choose(CATALOG)
+    assert one.config({"primary_key": ("Order Id", "a,b")}).primary_key == ("Order Id", "a,b")
 
 
 def test_problems_of_a_table_begin_with_its_name() -> None:

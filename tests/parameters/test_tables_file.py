@@ -1,15 +1,23 @@
 from __future__ import annotations
 
+import contextlib
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sync_pipeline.errors import ConfigError
 from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.parameters.identifiers import SourceTable, TableId
 from sync_pipeline.parameters.run_config import RunConfig
 from sync_pipeline.parameters.source_tables import CatalogTable, TableName
+from sync_pipeline.parameters.table import BY_NAME
 from sync_pipeline.parameters.table_selection import ChosenTable
+from tests.fuzz_cases import TEXTS, cases
 from tests.parameter_sets import BIGQUERY, MONGODB, POSTGRESQL, WITH_NULLS
 
 RUN = POSTGRESQL | {"postgresql_query": "", "destination_bigquery_table": ""}
@@ -298,14 +306,6 @@ def test_files_that_cannot_be_read(path: Path, content: bytes | None, problem: s
     assert caught.value.problems == (problem.replace("PATH", str(path)),)
 
 
-@pytest.mark.parametrize("location", ["s3://bucket/tables.yaml", "gs://bucket", "gs://"])
-def test_locations_that_are_none(location: str) -> None:
-    with pytest.raises(
-        ConfigError, match=f"tables_file is '{location}': write gs://BUCKET/OBJECT, or the path of a file"
-    ):
-        RunConfig.from_parameters(RUN | {"tables_file": location})
-
-
 def test_tables_of_a_file_must_exist(path: Path) -> None:
     config = run(path, "tables: [{postgresql_table: 'ordrs'}, {postgresql_table: 'x_*'}]")
     with pytest.raises(ConfigError) as caught:
@@ -343,3 +343,44 @@ def test_a_file_that_is_not_read() -> None:
 
 def test_no_value_of_a_file_is_in_an_error_about_its_syntax(path: Path) -> None:
     assert "hunter3" not in problems(path, "tables: [{postgresql_table: 'hunter3")[0]
+
+
+def test_a_file_may_be_json(path: Path) -> None:
+    (config,) = configs(run(path, '{"tables":\t[{"postgresql_table": "orders", "primary_key": ["id"]}]}')).values()
+    assert config.primary_key == ("id",)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        pytest.param("primary_key: no", id="truth value"),
+        pytest.param("smart_sync_timestamp_column: 12:30", id="number of base 60"),
+        pytest.param("batch_size: 0100", id="octal number"),
+    ],
+)
+def test_texts_that_yaml_would_change_are_refused(path: Path, written: str) -> None:
+    (problem,) = problems(path, f"tables:\n  - postgresql_table: orders\n    {written}")
+    assert re.match(r"tables_file: line 3, column \d+, may be a text or a (number|truth value): ", problem)
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXTS | st.dates(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS | st.integers(), inner, max_size=3),
+    max_leaves=6,
+)
+ENTRIES = st.dictionaries(st.sampled_from(sorted(BY_NAME)) | TEXTS, VALUES, max_size=4)
+
+
+@cases(0.25)
+@given(
+    content=st.fixed_dictionaries(
+        {}, optional={"defaults": ENTRIES | VALUES, "tables": st.lists(ENTRIES, max_size=3) | VALUES, "x": VALUES}
+    ),
+    source=st.sampled_from(
+        [RUN, COLLECTIONS, BIGQUERY | {"source_bigquery_table": "*", "destination_bigquery_table": ""}]
+    ),
+)
+def test_any_file_is_read_or_refused(tmp_path: Path, content: dict[str, Any], source: dict[str, str]) -> None:
+    text = yaml.safe_dump(content, allow_unicode=True)
+    with contextlib.suppress(ConfigError):
+        run(tmp_path / "tables.yaml", text.encode(errors="replace").decode(), source)
