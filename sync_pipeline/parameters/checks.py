@@ -84,11 +84,12 @@ def warnings(values: ParameterValues, transformation: TransformationConfig) -> I
     yield from _hash_warnings(values, [transformation])
 
 
-def run_warnings(values: ParameterValues, transformations: Sequence[TransformationConfig]) -> Iterator[str]:
-    """Yield the `warnings` that hold for all tables of a run, whose transformations are these."""
+def run_warnings(values: ParameterValues, transformations: Sequence[TransformationConfig] | None) -> Iterator[str]:
+    """Yield the `warnings` that hold for all tables of a run, whose transformations are these; None if unknown."""
     yield from _of_other_sources(values)
     yield from _plain_secrets(values)
-    yield from _hash_warnings(values, transformations)
+    if transformations is not None:
+        yield from _hash_warnings(values, transformations)
 
 
 def table_warnings(values: ParameterValues) -> Iterator[str]:

@@ -59,8 +59,8 @@ class RunConfig:
         Reads `tables_file`. An empty text means that the parameter is not given.
 
         Args:
-            reads_file: whether to read `tables_file`; otherwise it counts as empty, so that the rest can be checked
-                where the file cannot be read.
+            reads_file: whether to read `tables_file`. Where it cannot be read, the rest can be checked without: all but
+                what the file may change.
 
         Raises:
             ConfigError: parameters or the file are invalid; holds all problems.
@@ -105,6 +105,7 @@ class RunConfig:
     ) -> RunConfig:
         named: TablePatterns | None = values[tables.parameter]
         file = TablesFile()
+        is_complete = reads_file or TABLES_FILE not in values.given
         if TABLES_FILE in values.given and reads_file:
             file, found = read_tables_file(values[TABLES_FILE], values["data_source"])
             problems += found
@@ -120,7 +121,8 @@ class RunConfig:
             )
         problems += checks.missing(values)
         common = values.without(tables.parameter)
-        problems += _problems_of_tables(common, file, tables, named, problems)
+        if is_complete:
+            problems += _problems_of_tables(common, file, tables, named, problems)
         if problems:
             raise ConfigError(problems)
         return cls(
@@ -133,7 +135,7 @@ class RunConfig:
             max_retries=values["max_retries"],
             max_source_connections=values["max_source_connections"],
             dry_run=values["dry_run"],
-            warnings=tuple(checks.run_warnings(values, _transformations(values, file))),
+            warnings=tuple(checks.run_warnings(values, _transformations(values, file) if is_complete else None)),
             hash_key=values["hash_key"],
         )
 

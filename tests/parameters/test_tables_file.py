@@ -333,12 +333,12 @@ def test_two_destinations_of_one_name(path: Path) -> None:
 
 
 def test_a_file_that_is_not_read() -> None:
-    config = RunConfig.from_parameters(RUN | {"tables_file": "gs://bucket/tables.yaml"}, reads_file=False)
-    assert config.selection is not None
+    given = RUN | {"tables_file": "gs://bucket/tables.yaml", "hash_key": "projects/p/secrets/s/versions/1"}
+    # The file may change these.
+    given |= {"enable_smart_sync": "true", "write_disposition": "WRITE_TRUNCATE"}
+    assert RunConfig.from_parameters(given, reads_file=False).warnings == ()
     with pytest.raises(ConfigError, match="postgresql_host is missing"):
-        RunConfig.from_parameters(
-            RUN | {"tables_file": "gs://bucket/tables.yaml", "postgresql_host": ""}, reads_file=False
-        )
+        RunConfig.from_parameters(given | {"postgresql_host": ""}, reads_file=False)
 
 
 def test_no_value_of_a_file_is_in_an_error_about_its_syntax(path: Path) -> None:
