@@ -23,7 +23,8 @@ class CatalogTable:
 
     Attributes:
         kind: the source's word for it, such as `table`, `view`, `partitioned table` or `collection`.
-        key: the columns of its primary key, in order; empty without one.
+        key: the columns of its primary key, in order; empty without one, or if rows cannot be merged by it.
+        why_no_key: why rows cannot be merged by its primary key, as a sentence; empty if they can, or without one.
         columns: the names of its columns; empty if they are unknown, or if the source gives them names that BigQuery
             allows.
         timestamps: the columns by which Smart Sync could read it, and whether each may be NULL.
@@ -40,3 +41,4 @@ class CatalogTable:
     rows: int | None = None
     size: int | None = None
     left_out: str = ""
+    why_no_key: str = ""

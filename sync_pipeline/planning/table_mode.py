@@ -50,7 +50,7 @@ def mode_of(
     if smart_sync is False:
         reason = "enable_smart_sync is false"
     elif not key:
-        reason = f"the {table.kind} has no primary key"
+        reason = table.why_no_key or f"the {table.kind} has no primary key"
     else:
         reason = f"the {table.kind} has no timestamp column {timestamp_column}"
     return TableMode(reason, {"write_disposition": "WRITE_TRUNCATE"})

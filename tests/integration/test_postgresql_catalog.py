@@ -191,17 +191,22 @@ def test_what_is_known_of_a_table(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize(
-    "name",
+    ("name", "reason"),
     [
-        pytest.param("no_key", id="the values of a unique index may change"),
-        pytest.param("cities", id="children may repeat the key"),
-        pytest.param("float_key", id="BigQuery cannot compare it"),
-        pytest.param("spaced_key", id="its name would be another in BigQuery"),
-        pytest.param("capitals", id="a child has none of its own"),
+        pytest.param("no_key", "", id="the values of a unique index may change"),
+        pytest.param("cities", "its inheritance children may repeat the primary key", id="children"),
+        pytest.param("float_key", "BigQuery cannot compare id (double precision) of the primary key", id="type"),
+        pytest.param("capitals", "", id="a child has none of its own"),
     ],
 )
-def test_without_a_key(shop: Shop, name: str) -> None:
-    assert shop.tables()[f"public.{name}"].key == ()
+def test_without_a_key(shop: Shop, name: str, reason: str) -> None:
+    table = shop.tables()[f"public.{name}"]
+    assert (table.key, table.why_no_key) == ((), reason)
+
+
+def test_a_key_that_bigquery_names_otherwise(shop: Shop) -> None:
+    table = shop.tables()["public.spaced_key"]
+    assert (table.key, table.columns) == (("Order Id",), ("Order Id", "updated_at"))
 
 
 def test_partitions_whose_table_is_not_chosen_are_chosen_themselves(shop: Shop) -> None:

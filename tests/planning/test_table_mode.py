@@ -30,6 +30,11 @@ def mode(table: CatalogTable, *given: str, column: str = "updated_at", smart_syn
         pytest.param(
             mode(UNTIMED), TableMode("the table has no timestamp column updated_at", REPLACE), id="no timestamp"
         ),
+        pytest.param(
+            mode(CatalogTable(NAME, "table", why_no_key="children repeat it")),
+            TableMode("children repeat it", REPLACE),
+            id="a key that repeats",
+        ),
         pytest.param(mode(CatalogTable(NAME, "view")), TableMode("the view has no primary key", REPLACE), id="neither"),
         pytest.param(mode(KEYED, "write_disposition"), TableMode("as given"), id="told how to write"),
         pytest.param(mode(KEYED, "delete_existing_table"), TableMode("as given"), id="told to replace the table"),

@@ -12,7 +12,7 @@ from typing import Any
 
 from psycopg2.extensions import connection as Connection
 
-from sync_pipeline.parameters.identifiers import SourceTable, check_column
+from sync_pipeline.parameters.identifiers import SourceTable
 from sync_pipeline.parameters.source_tables import CatalogTable, TableName
 from sync_pipeline.schema import KEY_TYPES, REPEATED, TIMESTAMP_TYPES
 from sync_pipeline.sources.catalog import Wanted
@@ -154,11 +154,13 @@ class _Found:
         never_null = frozenset(names.values()) - frozenset(self.maybe_null.get(oid, ()))
         key = tuple(names[number] for number in self.keys.get(oid, ()))
         heirs = [self.relations[heir] for heir in self.inheritance.inheriting(oid) if heir in self.relations]
+        why_no_merge = _why_no_merge(key, columns, heirs)
         size = self._size(relation)
         listed = CatalogTable(
             relation.name,
             "partition" if oid in self.inheritance.partitions else KINDS[relation.kind],
-            key=() if heirs or not _can_merge(key, columns) else key,
+            key=() if why_no_merge else key,
+            why_no_key=why_no_merge,
             columns=tuple(column.name for column in columns),
             timestamps={
                 column.name: column.name not in never_null
@@ -248,9 +250,16 @@ def _indexes(cursor: Any, oids: Sequence[int]) -> tuple[dict[int, list[int]], di
     return keys, indexed
 
 
-def _can_merge(key: Collection[str], columns: Sequence[SourceColumn]) -> bool:
-    """Whether BigQuery can compare all columns of the key, and they can be named as `primary_key`."""
+def _why_no_merge(key: Collection[str], columns: Sequence[SourceColumn], heirs: Sequence[Relation]) -> str:
+    """Return why rows cannot be merged by the primary key, as a sentence; empty if they can, or without a key."""
+    if not key:
+        return ""
+    if heirs:
+        return "its inheritance children may repeat the primary key"
     fields = [column.field() for column in columns if column.name in key]
-    return all(
-        field.type in KEY_TYPES and field.mode != REPEATED and check_column(field.name) is None for field in fields
-    )
+    wrong = [
+        f"{field.name} ({field.source_type})"
+        for field in fields
+        if field.type not in KEY_TYPES or field.mode == REPEATED
+    ]
+    return f"BigQuery cannot compare {', '.join(wrong)} of the primary key" if wrong else ""
