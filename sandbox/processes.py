@@ -21,8 +21,6 @@ _LOG_LINES_SHOWN = 12
 # server's bind. Some systems have that range lower.
 _PORTS = range(20_000, 32_000)
 _PORT_TAKEN = re.compile("address already in use|failed to bind", re.IGNORECASE)
-# Each is bound to the name of a port in the kernel's list of abstract names, until this process ends.
-_reserved: list[socket.socket] = []
 
 
 class SandboxError(Exception):
@@ -166,14 +164,18 @@ def _ended(process: Process) -> SandboxError:
 
 
 def _reserve(port: int) -> None:
-    """Take the name of the port. Raises OSError if a living process has it: its server may not listen yet."""
+    """Take the name of the port in the kernel's list of abstract names, until this process ends.
+
+    Raises:
+        OSError: a living process has it; its server may not listen yet.
+    """
     name = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     try:
         name.bind(f"\0sandbox-port-{port}")
     except OSError:
         name.close()
         raise
-    _reserved.append(name)
+    name.detach()  # the file descriptor stays open
 
 
 def _signal_of_orphans(process: Process) -> signal.Signals:

@@ -28,6 +28,13 @@ def is_impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def no_server(is_impatient: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a test that finds no server, and so waits the whole time."""
+    monkeypatch.setattr(connection_module, "CONNECT_TIMEOUT_SECONDS", 1)
+    monkeypatch.setattr(connection_module, "_REASON_SECONDS", 0.5)
+
+
+@pytest.fixture
 def syncing(mongodb_syncing: MongodbSyncing) -> MongodbSyncing:
     mongodb_syncing.insert({"_id": 1, "n": 1})
     return mongodb_syncing
@@ -113,6 +120,7 @@ def test_user_of_one_collection(syncing: MongodbSyncing, stranger: str) -> None:
     syncing.mongodb.command("dropRole", "finder")
 
 
+@pytest.mark.usefixtures("no_server")
 def test_unreachable_server(syncing: MongodbSyncing) -> None:
     port = free_port()
     error = failure(syncing, mongodb_port=str(port), max_retries="2")
@@ -123,6 +131,7 @@ def test_unreachable_server(syncing: MongodbSyncing) -> None:
     assert (type(error), str(error)) == (SourceUnavailableError, message)
 
 
+@pytest.mark.usefixtures("no_server")
 def test_unknown_host(syncing: MongodbSyncing) -> None:
     error = failure(syncing, mongodb_host="no-such-host.invalid")
     assert isinstance(error, SourceError)
@@ -130,12 +139,14 @@ def test_unknown_host(syncing: MongodbSyncing) -> None:
     assert "check mongodb_host" in str(error)
 
 
+@pytest.mark.usefixtures("no_server")
 def test_tls_to_a_server_without_it(syncing: MongodbSyncing) -> None:
     error = failure(syncing, **uri(syncing.endpoints, options="?tls=true"))
     assert isinstance(error, SourceError)
     assert "TLS" in str(error) or "SSL" in str(error)
 
 
+@pytest.mark.usefixtures("no_server")
 def test_wrong_replica_set(syncing: MongodbSyncing) -> None:
     error = failure(syncing, **uri(syncing.endpoints, options="?replicaSet=wrong"))
     assert isinstance(error, SourceQueryError)

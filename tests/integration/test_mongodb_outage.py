@@ -35,7 +35,8 @@ class Clock:
 @pytest.fixture(autouse=True)
 def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look for a server for three seconds instead of ten."""
-    monkeypatch.setattr("sync_pipeline.sources.mongodb.connection.SELECTION_SECONDS", 3)
+    for limit in ("SELECTION_SECONDS", "CONNECT_TIMEOUT_SECONDS"):
+        monkeypatch.setattr(f"sync_pipeline.sources.mongodb.connection.{limit}", 3)
 
 
 @pytest.fixture

@@ -377,7 +377,8 @@ def test_mongodb(
 def test_mongodb_server_is_refused(
     tmp_path: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch, sign: Callable[[Authority], Pair], remedy: str
 ) -> None:
-    monkeypatch.setattr(of_mongodb, "SELECTION_SECONDS", 1)
+    for limit in ("SELECTION_SECONDS", "CONNECT_TIMEOUT_SECONDS"):
+        monkeypatch.setattr(of_mongodb, limit, 1)
     authority = Authority()
     with tls_servers.handshakes(sign(authority), tmp_path, is_postgresql=False) as port:
         error = refused(mongodb_config(port, tmp_path, authority))
@@ -402,7 +403,8 @@ def test_mongodb_client_is_refused(
     monkeypatch: pytest.MonkeyPatch,
     choose: Callable[[TlsServer], Pair | None],
 ) -> None:
-    monkeypatch.setattr(of_mongodb, "SELECTION_SECONDS", 1)
+    for limit in ("SELECTION_SECONDS", "CONNECT_TIMEOUT_SECONDS"):
+        monkeypatch.setattr(of_mongodb, limit, 1)
     pair = choose(mongodb_server)
     key = Secret("mongodb_tls_certificate_key", pair.both) if pair is not None else None
     error = refused(mongodb_config(mongodb_server.port, tmp_path, mongodb_server.authority, tls_certificate_key=key))
