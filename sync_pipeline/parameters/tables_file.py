@@ -97,7 +97,8 @@ class _Reading:
 
     def file(self, content: Any) -> TablesFile:
         if not isinstance(content, dict):
-            self.problems.append("it has to be a mapping with defaults and tables")
+            found = "it is empty" if content is None else "it is another YAML value"
+            self.problems.append(f"{found}: write a mapping with defaults and tables")
             return TablesFile()
         for key in content:
             if key not in _KEYS:

@@ -159,8 +159,8 @@ def test_one_literal_collection_with_a_file_is_looked_up(path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        pytest.param("", "it has to be a mapping with defaults and tables", id="empty"),
-        pytest.param("- a", "it has to be a mapping with defaults and tables", id="list"),
+        pytest.param("# nothing", "it is empty: write a mapping with defaults and tables", id="empty"),
+        pytest.param("- a", "it is another YAML value: write a mapping with defaults and tables", id="list"),
         pytest.param(
             "a: [", "this is not YAML: expected the node content, but found '<stream end>' (line 1, column 5)"
         ),
