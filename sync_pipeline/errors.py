@@ -6,6 +6,7 @@
     │   ├── SourceUnavailableError    transient: connecting is retried up to `max_retries`
     │   └── SourceQueryError          final: the source rejected the request
     ├── SchemaError                   a column cannot be mapped, used for partitioning or clustering, or reconciled
+    │   └── EmptySourceError          without rows the source has no columns, and there is no table yet
     ├── RecordError                   a value is invalid for its column; names column and type, never the value
     └── PublishError                  BigQuery or Cloud Storage rejected a request, or the row count differs
         ├── PublishUnavailableError   transient: BigQuery or Cloud Storage did not answer, or was unable to do it
@@ -67,6 +68,10 @@ class SchemaError(SyncError):
     """A column cannot be mapped to BigQuery, or the destination table does not match."""
 
     exit_code = 2
+
+
+class EmptySourceError(SchemaError):
+    """A source whose rows tell its columns has no rows, so that its table cannot be created yet."""
 
 
 class RecordError(SyncError):

@@ -30,6 +30,7 @@ def test_the_tree() -> None:
         "SourceUnavailableError": "SourceError",
         "SourceQueryError": "SourceError",
         "SchemaError": "SyncError",
+        "EmptySourceError": "SchemaError",
         "RecordError": "SyncError",
         "PublishError": "SyncError",
         "PublishUnavailableError": "PublishError",

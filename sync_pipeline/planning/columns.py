@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from sync_pipeline.auto_schema.evolution import Differences, compare
 from sync_pipeline.auto_schema.layout import TableLayout, chosen_layout, layout_notes
 from sync_pipeline.auto_schema.table_limits import check_columns
-from sync_pipeline.errors import SchemaError
+from sync_pipeline.errors import EmptySourceError, SchemaError
 from sync_pipeline.parameters.config import SmartSyncConfig, SyncConfig
 from sync_pipeline.parameters.declaration import declared
 from sync_pipeline.parameters.transformation_config import TransformationConfig
@@ -92,7 +92,7 @@ def _incoming(config: SyncConfig, description: SourceDescription, destination: D
         existing = Schema(()) if destination.kept_table is None else destination.kept_table.schema
         source = schemaless_schema(description, existing, transformation)
         if not len(source):
-            raise SchemaError(description.nothing_seen)
+            raise _nothing_seen(description, destination)
     read = read_schema(source, transformation, has_dynamic_schema=description.has_dynamic_schema)
     chosen_key = choose_key(config, description, read)
     schema = transform_schema(read, transformation)
@@ -102,6 +102,16 @@ def _incoming(config: SyncConfig, description: SourceDescription, destination: D
     check_columns(schema, declared(config.data_source).too_many_columns)
     return _Incoming(
         description, transformation, read, schema, names, key, chosen_key.notes, layout, tuple(layout_remarks)
+    )
+
+
+def _nothing_seen(description: SourceDescription, destination: DestinationDescription) -> SchemaError:
+    if description.nothing_seen:
+        return SchemaError(description.nothing_seen)
+    # A table that exists may have rows that the source no longer has.
+    kind = EmptySourceError if destination.table is None else SchemaError
+    return kind(
+        "the source has no rows for this run, so the columns of the table are unknown: run again when there are some"
     )
 
 

@@ -14,7 +14,7 @@ from datetime import datetime
 from google.cloud import bigquery
 
 from sync_pipeline.bigquery_api.threads import map_with_clients
-from sync_pipeline.errors import ConfigError, PublishError, SchemaError, SourceQueryError
+from sync_pipeline.errors import ConfigError, EmptySourceError, PublishError, SchemaError, SourceQueryError
 from sync_pipeline.parameters.config import DestinationConfig, SyncConfig
 from sync_pipeline.parameters.declaration import declared
 from sync_pipeline.parameters.run_config import RunConfig
@@ -56,10 +56,16 @@ class _Table:
 
 
 class _Attempts:
-    """Calls functions for tables, and keeps the errors: those of single tables, and those of parameters."""
+    """Calls functions for tables, and keeps the errors: those of single tables, and those of parameters.
+
+    Attributes:
+        failed: the tables that failed, by name.
+        empty: the tables without rows and columns, which are not synced yet; by name.
+    """
 
     def __init__(self) -> None:
         self.failed: dict[str, FailedTable] = {}
+        self.empty: dict[str, EmptySourceError] = {}
         self._problems: list[str] = []
 
     def result[Result](self, name: str, function: Callable[[], Result]) -> Result | None:
@@ -69,6 +75,8 @@ class _Attempts:
         except ConfigError as error:
             prefix = f"{name}: "
             self._problems += [text if text.startswith(prefix) else f"{prefix}{text}" for text in error.problems]
+        except EmptySourceError as error:
+            self.empty[name] = error
         except _OF_A_TABLE as error:
             self.failed[name] = FailedTable(name, error)
         return None
@@ -109,10 +117,11 @@ def plan_selection(
     attempts.check()
     failed = tuple(attempts.failed.values())
     if not planned:
-        raise failed[0].error
+        raise failed[0].error if failed else next(iter(attempts.empty.values()))
     numbered = tuple(replace(table, number=number) for number, table in enumerate(planned))
-    notes = tuple(f"{table.name} is not synced: {table.left_out}" for table in left_out)
-    return RunPlan(run, numbered, failed, notes, config.warnings)
+    notes = [f"{table.name} is not synced: {table.left_out}" for table in left_out]
+    notes += [f"{name} is not synced: {error}" for name, error in attempts.empty.items()]
+    return RunPlan(run, numbered, failed, tuple(notes), config.warnings)
 
 
 def _configured(

@@ -37,9 +37,10 @@ def mode_of(
         given: the parameters with an explicit value for the table.
         timestamp_column: the column of Smart Sync, with the source's name.
         smart_sync: the given `enable_smart_sync`, None if it is not given.
-        has_own_key: whether the source has a key for every table, by which Smart Sync merges.
+        has_own_key: whether Smart Sync merges by the source's own key if no primary_key is given. One that the catalog
+            does not tell may repeat, so the table does not imply a merge by it.
     """
-    key = "primary_key" in given or has_own_key or bool(table.key)
+    key = "primary_key" in given or bool(table.key)
     has_timestamp = timestamp_column in table.timestamps
     if _DECIDING & set(given):
         return TableMode("as given")

@@ -61,7 +61,7 @@ class SourceDescription:
             reads the destination's other columns and checks each value, so an existing column keeps its type.
         transformation: the remaining transformation of columns, for a source that selects and hashes fields itself,
             because names of fields and columns may differ.
-        nothing_seen: if no column is known, the reason and the remedy.
+        nothing_seen: if no column is known, the reason and the remedy; empty if there are no rows.
     """
 
     schema: Schema
@@ -71,9 +71,7 @@ class SourceDescription:
     default_primary_key: tuple[str, ...] = ()
     has_dynamic_schema: bool = False
     transformation: TransformationConfig | None = None
-    nothing_seen: str = (
-        "the source has no rows for this run, so the columns of the table are unknown: run again when there are some"
-    )
+    nothing_seen: str = ""
 
 
 class RecordBatchCoder(beam.coders.Coder):

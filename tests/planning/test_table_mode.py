@@ -68,6 +68,17 @@ def mode(table: CatalogTable, *given: str, column: str = "updated_at", smart_syn
             ),
             id="a source with a key of its own",
         ),
+        pytest.param(
+            mode_of(
+                CatalogTable(TableName("", "clicks"), "time series", (), {"updated_at": True}),
+                (),
+                "updated_at",
+                smart_sync=None,
+                has_own_key=True,
+            ),
+            TableMode("the time series has no primary key", REPLACE),
+            id="a table of it that may repeat the key",
+        ),
     ],
 )
 def test_mode(found: TableMode, expected: TableMode) -> None:

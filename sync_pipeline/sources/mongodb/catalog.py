@@ -14,6 +14,7 @@ from pymongo.errors import OperationFailure
 from pymongo.read_concern import ReadConcern
 
 from sync_pipeline.parameters.config import SyncConfig
+from sync_pipeline.parameters.identifiers import column_name
 from sync_pipeline.parameters.source_tables import CatalogTable, TableName
 from sync_pipeline.sources.catalog import Wanted
 from sync_pipeline.sources.mongodb.bson_types import ID, NO_VALUE
@@ -41,6 +42,9 @@ THREADS = 8
 # Collections that the server keeps: its own, and the state of Queryable Encryption.
 # https://www.mongodb.com/docs/manual/core/queryable-encryption/fundamentals/manage-collections/
 _OF_THE_SERVER = ("system.", "enxcol_.")
+
+# The two collections of a bucket. https://www.mongodb.com/docs/manual/core/gridfs/#gridfs-collections
+_GRIDFS = ("files", "chunks")
 
 # Replaces each object in a document by its fields, under their paths.
 _MEMBERS = {
@@ -120,7 +124,8 @@ def read_catalog(server: MongodbConfig, database: Database[Document], wanted: Wa
         clock = read_clock(database)
         visible = visible_collections(database)
         check_database(database, visible)
-    names = [name for text in sorted(visible) if wanted.may_choose(name := TableName("", text))]
+    texts = (text for text in sorted(visible) if not text.startswith(_OF_THE_SERVER))
+    names = [name for text in texts if wanted.may_choose(name := TableName("", text))]
 
     def describe(name: TableName) -> _Entry:
         return _described(database[name.name], visible[name.name], visible)
@@ -136,7 +141,7 @@ def _described(collection: _Collection, listed: Document, names: Collection[str]
     size, timestamps = None, {}
     if not left_out:
         size = _size(collection, kind)
-        timestamps = dict.fromkeys(_date_fields(collection, kind), True)
+        timestamps = {column_name(path): True for path in _date_fields(collection, kind)}
     table = CatalogTable(
         TableName("", collection.name),
         _kind_text(kind, listed.get("options", {})),
@@ -152,13 +157,16 @@ def _described(collection: _Collection, listed: Document, names: Collection[str]
 
 def _left_out(name: str, kind: CollectionKind, names: Collection[str]) -> str:
     """Return why a wildcard does not choose the collection; empty if it does."""
-    if name.startswith(_OF_THE_SERVER):
-        return "it is a collection of the server itself"
     if kind.name == "view":
         return "it is a view, which computes its rows from other collections: name it to load it"
-    if name.endswith(".chunks") and f"{name.removesuffix('.chunks')}.files" in names:
-        return "it has the contents of GridFS files: name it to load it"
+    if _is_of_gridfs(name, names):
+        return "it is a part of GridFS, which stores files: name it to load it"
     return ""
+
+
+def _is_of_gridfs(name: str, names: Collection[str]) -> bool:
+    bucket, _, part = name.rpartition(".")
+    return part in _GRIDFS and all(f"{bucket}.{each}" in names for each in _GRIDFS)
 
 
 def _kind_text(kind: CollectionKind, options: Mapping[str, Any]) -> str:
