@@ -171,8 +171,7 @@ def run(config: RunConfig, options: PipelineOptions) -> PipelineResult | None:
         return result
     except BaseException:
         # Nothing retries the steps of this process, so delete the staged files now. A failure to delete is only logged.
-        for table in plan.tables:
-            remove_staged_once(client, table)
+        remove_staged_once(plan.tables)
         raise
 
 

@@ -89,10 +89,15 @@ def remove_all(project: str, staged: Sequence[tuple[str, Sequence[str]]]) -> Non
         continue
 
 
-def remove_staged_once(client: bigquery.Client, table: TableSync) -> None:
-    """Do what `remove_staged` does, unless it already succeeded for this table of the run in this process."""
-    if table.name not in _CLEAN_RUNS:
-        remove_staged(client, table)
+def remove_staged_once(tables: Sequence[TableSync]) -> None:
+    """Do what `remove_staged` does for the tables of a run, except for those for which it already has, in this process.
+
+    Raises:
+        PublishError: there are no credentials.
+    """
+    left = [table for table in tables if table.name not in _CLEAN_RUNS]
+    for _ in each_with_client(remove_staged, left, tables[0].run.job_project, THREADS):
+        continue
 
 
 def is_too_old(folder: RunFolder, table: TableSync) -> bool:

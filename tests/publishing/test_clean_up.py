@@ -1,19 +1,23 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from sync_pipeline.bigquery_api import threads
 from sync_pipeline.planning.plan import WriteMode
 from sync_pipeline.planning.staging_names import FOLDER
-from sync_pipeline.publishing.clean_up import RunFolder, _folders, is_superseded, is_too_old
-from tests.plans import INTERVAL, moment, plan
+from sync_pipeline.publishing import clean_up
+from sync_pipeline.publishing.clean_up import RunFolder, _folders, is_superseded, is_too_old, remove_staged_once
+from tests.plans import INTERVAL, moment, plan, run_plan
 
 OWN = "2025-07-22T130000.000000"
 PLAN = plan(interval=INTERVAL)
+RUN_ID = "20250722T150000_c1ea4ed0"
 
 
 @pytest.mark.parametrize(
@@ -108,3 +112,22 @@ def test_a_folder_tells_what_it_was_named_by(latest: object) -> None:
 )
 def test_what_is_no_folder_of_a_run(path: str) -> None:
     assert FOLDER.match(path) is None
+
+
+def test_tables_that_are_clean_are_not_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"t{number}" for number in range(30)]
+    tables = run_plan(*(plan({"destination_bigquery_table": name}, run_id=RUN_ID) for name in names)).tables
+    asked: list[str] = []
+
+    def remove(client: object, folder: str, table_ids: Sequence[str]) -> bool:
+        asked.append(folder)
+        # One of them fails the first time.
+        return folder != tables[7].staging_folder or len(asked) > 30
+
+    monkeypatch.setattr(threads, "open_client", lambda _: object())
+    monkeypatch.setattr(clean_up, "remove", remove)
+    remove_staged_once(tables)
+    assert sorted(asked) == sorted(table.staging_folder for table in tables)
+    remove_staged_once(tables)
+    remove_staged_once(tables)
+    assert asked[30:] == [tables[7].staging_folder]
