@@ -70,7 +70,7 @@ class ReadRows(beam.PTransform):
 
 
 class ReadByTable(ByTable):
-    """Closes at the end of a bundle what its thread kept open from one split to the next.
+    """Closes what its thread kept open from one split to the next: at the end of a bundle, or when the bundle fails.
 
     `reads`: whose readers the DoFns use.
     """
@@ -78,6 +78,14 @@ class ReadByTable(ByTable):
     def __init__(self, fns: Mapping[int, beam.DoFn], reads: Iterable[TableRead], run_id: str) -> None:
         super().__init__(fns, run_id)
         self._readers = [read.reader for read in reads]
+
+    def process(self, element: tuple[int, Any]) -> Iterator[Any]:
+        try:
+            yield from super().process(element)
+        except BaseException:
+            # A bundle that fails is not finished, and may be repeated by another thread.
+            self._close_idle()
+            raise
 
     def finish_bundle(self) -> Iterator[Any]:
         yield from super().finish_bundle()

@@ -15,6 +15,7 @@ from sync_pipeline.errors import RecordError, SourceQueryError
 from sync_pipeline.schema import Field, Schema
 from sync_pipeline.sources.postgresql import connection as connecting
 from sync_pipeline.sources.postgresql.copy_read import CopyReader
+from sync_pipeline.sources.reading import ReadByTable
 from sync_pipeline.sources.source import BATCHES, ReadSplit, TableRead
 from tests.integration.postgresql_reading import Reader, execute, fresh_database, rows_of, sessions
 from tests.integration.reading import read_splits
@@ -131,6 +132,27 @@ def test_a_run_leaves_no_connection(server: tuple[Reader, Connection], monkeypat
         _ = read[BATCHES] | beam.Map(lambda batch: None)
     assert len(opened) == 1
     assert_closed(reader, connection)
+
+
+class ReadAndFail(beam.DoFn):
+    """A read whose rows cannot be stored."""
+
+    def __init__(self, reader: CopyReader) -> None:
+        self._reader = reader
+
+    def process(self, _: object) -> Iterator[int]:
+        yield read(self._reader)
+        raise OSError
+
+
+def test_a_failed_bundle_leaves_no_connection(server: tuple[Reader, Connection]) -> None:
+    reader = server[0].source("SELECT 1").reader(PROCESS)
+    bundle = ReadByTable({0: ReadAndFail(reader)}, [TableRead(reader, 10)], "")
+    outputs = bundle.process((0, None))
+    next(outputs)
+    with pytest.raises(OSError):  # noqa: PT011 - it has no message
+        next(outputs)
+    assert_closed(*server)
 
 
 @pytest.mark.parametrize("statement", [ONE_PROCESS, "SELECT 'x' AS pid"], ids=["read", "failed"])
