@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from sync_pipeline.auto_schema.layout import TableLayout
-from sync_pipeline.errors import SchemaError
+from sync_pipeline.errors import EmptySourceError, SchemaError
 from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.planning.columns import TableColumns, plan_columns
 from sync_pipeline.planning.destination import DestinationDescription, ExistingTable
@@ -73,8 +74,16 @@ def test_columns_have_the_names_of_the_destination() -> None:
 def test_columns_nobody_has_seen_are_those_of_the_table() -> None:
     source = SourceDescription(Schema((Field("id", "STRING"),)), has_dynamic_schema=True)
     assert shown(columns(source=source).read) == "id NUMERIC NOT NULL, name STRING, updated_at TIMESTAMP"
-    with pytest.raises(SchemaError, match="the source has no rows for this run"):
-        columns(source=SourceDescription(Schema(()), has_dynamic_schema=True), table=None)
+    empty = SourceDescription(Schema(()), has_dynamic_schema=True)
+    with pytest.raises(EmptySourceError, match="the source has no rows for this run"):
+        columns(source=empty, table=None)
+    with pytest.raises(SchemaError, match=r"^too few were looked at$") as caught:
+        columns(source=replace(empty, nothing_seen="too few were looked at"), table=None)
+    assert not isinstance(caught.value, EmptySourceError)
+    # Rows that the source no longer has are still in the table.
+    with pytest.raises(SchemaError, match="the source has no rows for this run") as caught:
+        columns(source=empty, is_replaced=True)
+    assert not isinstance(caught.value, EmptySourceError)
 
 
 @pytest.mark.parametrize(
