@@ -98,7 +98,7 @@ def plan_selection(
         PublishError: BigQuery rejected a request about all tables.
         SyncError: no table can be planned; the error of the first.
     """
-    run = Run(new_run_id(started_at), started_at, client.project, staging_root)
+    run = Run(new_run_id(started_at), started_at, client.project, staging_root, config.max_source_connections)
     lookups, attempts = Lookups(client, run), _Attempts()
     with contextlib.ExitStack() as stack:
         catalog = stack.enter_context(open_catalog(config.data_source, config.source, config.max_retries, selection))

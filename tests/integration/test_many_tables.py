@@ -6,6 +6,8 @@ import re
 
 import pytest
 
+from sync_pipeline import pipeline
+from sync_pipeline.planning.lanes import Lane, lanes_of
 from tests.integration.syncing import Run, Syncing
 
 SCHEMA = """
@@ -56,7 +58,8 @@ def assert_equal(shop: Syncing, *names: str) -> None:
         assert count == [len(there)], name
 
 
-def test_a_run_syncs_all_and_the_next_what_changed(shop: Syncing) -> None:
+def test_a_run_syncs_all_and_the_next_what_changed(shop: Syncing, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second run reads all tables over one connection."""
     first = run(shop)
     assert (first.exit_code, first.errors) == (0, ()), first.everything
     assert shop.tables() == NAMES
@@ -65,7 +68,10 @@ def test_a_run_syncs_all_and_the_next_what_changed(shop: Syncing) -> None:
     shop.execute("UPDATE customers SET name = 'changed', updated_at = now() WHERE id = 7")
     shop.execute("DELETE FROM countries WHERE code = 'FR'; INSERT INTO countries VALUES ('IT', 'Italy')")
     shop.execute("CREATE TABLE added (id int); INSERT INTO added VALUES (1); DROP TABLE clicks")
-    second = run(shop)
+    lanes: list[Lane] = []
+    monkeypatch.setattr(pipeline, "lanes_of", lambda plan: lanes.extend(lanes_of(plan)) or lanes)
+    second = run(shop, max_source_connections="1")
+    assert [len(lane.splits) for lane in lanes] == [6]
     assert (second.exit_code, second.errors) == (0, ()), second.everything
     assert_equal(shop, *(name for name in (*NAMES, "added") if name != "clicks"))
     assert shop.column("SELECT name FROM customers WHERE id = 7") == ["changed"]
