@@ -21,6 +21,7 @@ from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.parameters.run_config import RunConfig
 from sync_pipeline.parameters.source_tables import CatalogTable, TableName
 from sync_pipeline.smart_sync.interval import StartOrigin, SyncInterval
+from sync_pipeline.sources.postgresql.relations import GRANT
 from sync_pipeline.sources.postgresql.source import open_catalog, open_source
 from sync_pipeline.sources.postgresql.table_session import PostgresqlCatalog
 from tests.integration.postgresql_reading import Reader, connect, execute, fresh_database, rows_of
@@ -145,10 +146,10 @@ def test_which_tables_a_wildcard_chooses(shop: Shop) -> None:
     other.close()
     assert {name: table.left_out for name, table in found.items()} == {
         'Sales.EU.Größe "x".y': "",
-        "hidden.inside": "the user has no right to SELECT from it",
+        "hidden.inside": f"the user has no right to SELECT from it: {GRANT}",
         "public.capitals": "",
         "public.cities": "",
-        "public.closed": "the user has no right to SELECT from it",
+        "public.closed": f"the user has no right to SELECT from it: {GRANT}",
         "public.closed_1": "",
         "public.empty_table": "",
         "public.events": "",
@@ -163,10 +164,10 @@ def test_which_tables_a_wildcard_chooses(shop: Shop) -> None:
         "public.orders": "",
         "public.ports": "it is an inheritance child, whose rows are read with public.cities",
         "public.remote": "it is a foreign table, which reads another server: name it to load it",
-        "public.secrets": "the user has no right to SELECT from it",
+        "public.secrets": f"the user has no right to SELECT from it: {GRANT}",
         "public.some_rows": "",
         "public.spaced_key": "",
-        "public.spatial_ref_sys": "it belongs to the extension plpgsql",
+        "public.spatial_ref_sys": "it belongs to the extension plpgsql: name it to load it",
         "public.totals": "",
         "public.unlogged": "",
     }
@@ -227,7 +228,10 @@ def test_a_table_that_is_only_described_reads_no_partitions(shop: Shop) -> None:
 def test_an_unlogged_table_of_a_standby_is_left_out(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sync_pipeline.sources.postgresql.clock._STANDBY_SQL", "SELECT true, now()")
     found = shop.tables()
-    assert found["public.unlogged"].left_out == "it is an unlogged table, whose rows a standby does not have"
+    assert (
+        found["public.unlogged"].left_out
+        == "it is an unlogged table, whose rows a standby does not have: read the primary"
+    )
     assert found["public.orders"].left_out == ""
 
 

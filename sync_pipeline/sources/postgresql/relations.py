@@ -30,6 +30,9 @@ _RELATIONS_SQL = """
     ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"
 """
 
+# The remedy if the user may not read a table.
+GRANT = "GRANT SELECT on it, and USAGE on its schema"
+
 # The words for pg_class.relkind.
 KINDS = {
     "r": "table",
@@ -69,9 +72,9 @@ class Relation:
     def why_left_out(self, *, is_standby: bool) -> str:
         """Return why a wildcard does not choose it, whatever else is chosen; empty if it does."""
         if not self.may_select:
-            return "the user has no right to SELECT from it"
+            return f"the user has no right to SELECT from it: {GRANT}"
         if self.extension is not None:
-            return f"it belongs to the extension {self.extension}"
+            return f"it belongs to the extension {self.extension}: name it to load it"
         if self.kind == "v":
             return "it is a view, which computes its rows from other tables: name it to load it"
         if self.kind == "f":
@@ -79,7 +82,7 @@ class Relation:
         if not self.is_populated:
             return "it is a materialized view without data: REFRESH it"
         if self.is_unlogged and is_standby:
-            return "it is an unlogged table, whose rows a standby does not have"
+            return "it is an unlogged table, whose rows a standby does not have: read the primary"
         return "" if self.has_columns else "it has no columns"
 
 

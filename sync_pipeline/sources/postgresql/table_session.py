@@ -19,6 +19,7 @@ from sync_pipeline.sources.postgresql.catalog import QUERY_ALIAS
 from sync_pipeline.sources.postgresql.clock import ObservedClock
 from sync_pipeline.sources.postgresql.column_types import SourceColumn, quoted_identifier
 from sync_pipeline.sources.postgresql.config import PostgresqlConfig
+from sync_pipeline.sources.postgresql.relations import GRANT
 from sync_pipeline.sources.postgresql.repeated_keys import child_table_risk
 from sync_pipeline.sources.postgresql.row_policies import row_policy_risk
 from sync_pipeline.sources.postgresql.session import clock_of
@@ -149,9 +150,7 @@ class PostgresqlCatalog:
         """
         found = self._by_name[table.name]
         if not found.may_select:
-            raise SourceQueryError(
-                f"the user has no right to SELECT from {found.reference}: GRANT SELECT on it, and USAGE on its schema"
-            )
+            raise SourceQueryError(f"the user has no right to SELECT from {found.reference}: {GRANT}")
         smart_sync = config.smart_sync
         column = _timestamp_column(found, smart_sync)
         wall_clock: WallClock | None = None
