@@ -1,10 +1,8 @@
-"""One run copies the tables of a dataset, and the next what changed in it."""
+"""One run copies the tables of a dataset, and the next what changed in it, by either read method."""
 
 from __future__ import annotations
 
-import pytest
-
-from tests.integration.bigquery_syncing import WAYS, BigquerySyncing
+from tests.integration.bigquery_syncing import BigquerySyncing
 from tests.integration.syncing import Run
 
 
@@ -13,9 +11,8 @@ def run(syncing: BigquerySyncing, **parameters: str | None) -> Run:
     return syncing.run(**{**selected, "smart_sync_settle_seconds": "0", **parameters})
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_a_dataset(bigquery_syncing: BigquerySyncing, way: str) -> None:
-    syncing = bigquery_syncing.by(way)
+def test_a_dataset(bigquery_syncing: BigquerySyncing) -> None:
+    syncing = bigquery_syncing.by("query")
     change = syncing.at_source
     change("CREATE TABLE orders (id INT64, updated_at TIMESTAMP) AS SELECT 1, TIMESTAMP '2024-01-01 00:00:00+00'")
     change("CREATE TABLE nested (id INT64, s STRUCT<a INT64>) AS SELECT 1, STRUCT(2 AS a)")
@@ -30,7 +27,7 @@ def test_a_dataset(bigquery_syncing: BigquerySyncing, way: str) -> None:
     change("DELETE FROM nested WHERE TRUE")
     change("INSERT INTO audit VALUES (1)")
     change("CREATE TABLE added (id INT64) AS SELECT 1")
-    second = run(syncing)
+    second = run(syncing.by("storage_api"))
     assert (second.exit_code, second.errors) == (0, ()), second.everything
     assert syncing.query("SELECT id, updated_at IS NULL FROM orders ORDER BY 1, 2") == [
         (1, False),

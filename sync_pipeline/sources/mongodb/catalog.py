@@ -20,7 +20,7 @@ from sync_pipeline.sources.catalog import Wanted
 from sync_pipeline.sources.mongodb.bson_types import ID, NO_VALUE
 from sync_pipeline.sources.mongodb.clock import ServerClock, read_clock
 from sync_pipeline.sources.mongodb.config import MongodbConfig
-from sync_pipeline.sources.mongodb.connection import TIME_IS_UP, Document
+from sync_pipeline.sources.mongodb.connection import MAX_CONNECTIONS, TIME_IS_UP, Document
 from sync_pipeline.sources.mongodb.document_query import DocumentQuery
 from sync_pipeline.sources.mongodb.schema_scan import (
     CollectionKind,
@@ -35,9 +35,6 @@ from sync_pipeline.sources.mongodb.transport import resolved
 
 # How many documents of a collection show its fields, in how many levels of objects, and the time limit of a request.
 LOOK_DOCUMENTS, LOOK_DEPTH, LOOK_MILLISECONDS = 100, 2, 3_000
-
-# Requests for different collections at once, each on a connection of its own.
-THREADS = 8
 
 # Collections that the server keeps: its own, and the state of Queryable Encryption.
 # https://www.mongodb.com/docs/manual/core/queryable-encryption/fundamentals/manage-collections/
@@ -130,7 +127,7 @@ def read_catalog(server: MongodbConfig, database: Database[Document], wanted: Wa
     def describe(name: TableName) -> _Entry:
         return _described(database[name.name], visible[name.name], visible)
 
-    with ThreadPoolExecutor(THREADS, thread_name_prefix="mongodb") as pool:
+    with ThreadPoolExecutor(MAX_CONNECTIONS, thread_name_prefix="mongodb") as pool:
         entries = dict(zip(names, pool.map(describe, names), strict=True))
     return MongodbCatalog(database, resolved(server), clock, entries)
 

@@ -26,6 +26,8 @@ APPLICATION_NAME = "sync-to-bigquery"
 # Timeout of one attempt to find a server, or a suitable member of a replica set.
 SELECTION_SECONDS = 10
 CONNECT_TIMEOUT_SECONDS = 10
+# Connections of a client, which the threads of planning share; a read uses one.
+MAX_CONNECTIONS = 8
 # After this time the driver's error contains the reason why it found no server.
 _REASON_SECONDS = 1
 
@@ -205,6 +207,7 @@ def _open_client(config: MongodbConfig, answer_seconds: float | None) -> pymongo
         "serverSelectionTimeoutMS": SELECTION_SECONDS * 1000,
         "connectTimeoutMS": CONNECT_TIMEOUT_SECONDS * 1000,
         "appname": APPLICATION_NAME,
+        "maxPoolSize": MAX_CONNECTIONS,
     }
     if answer_seconds is not None:
         defaults["socketTimeoutMS"] = int(answer_seconds * 1000)
