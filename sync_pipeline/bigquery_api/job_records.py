@@ -29,6 +29,9 @@ TRANSIENT_REASONS = frozenset(
 # https://cloud.google.com/bigquery/docs/transactions#transaction_concurrency
 _OVERTAKEN = "due to concurrent update"
 
+# The reason for which a load job that only fills empty tables fails.
+_NOT_EMPTY = "duplicate"
+
 # The label that says which run a job belongs to.
 RUN_LABEL = "sync_run"
 
@@ -61,6 +64,8 @@ def job_error(job: Any, action: str, location: str, meanings: Sequence[Meaning])
     _, kind, remedy = meaning_of(job.exception(), meanings)
     if not issubclass(kind, PublishError):
         return kind(f"{message}: {remedy}")
+    if (job.error_result or {}).get("reason") == _NOT_EMPTY:
+        message += ": it has rows that were written after the plan: run the job again"
     return (PublishUnavailableError if is_transient(job) else PublishError)(f"{message}; nothing was published")
 
 

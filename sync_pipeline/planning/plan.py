@@ -87,6 +87,7 @@ class TableSync:
         merge_costs: a sentence on the cost of a merge, else empty.
         options: options of the existing table that a replacement takes over.
         transport: the encryption of the connection to the source; empty for connections of Google's clients.
+        has_distinct_keys: whether the rows that the run reads have each key of the merge once.
         source_table: the table's name at the source, or the name of a query; empty in a run of one sync.
         source_bytes: the source's estimate of the table's size; None if unknown.
         mode_reason: why the table is synced in its mode; empty if the parameters say so.
@@ -121,6 +122,7 @@ class TableSync:
     loads_all_columns: bool
     changes_layout: bool
     ignores_case: bool
+    has_distinct_keys: bool = False
     source_table: str = ""
     source_bytes: int | None = None
     mode_reason: str = ""
@@ -205,10 +207,20 @@ class TableSync:
         A load job that replaces all rows must load all columns, and each of its partitions counts towards the limit of
         30,000 modifications per day. https://cloud.google.com/bigquery/quotas#partitioned_tables
         """
-        if self.schema.rebuilt_columns or self.write_mode in (WriteMode.MERGE, WriteMode.REPLACE):
+        if self.schema.rebuilt_columns or self.write_mode is WriteMode.REPLACE:
             return True
+        if self.write_mode is WriteMode.MERGE:
+            return not self.is_first_load
         is_partial = not self.loads_all_columns or self.layout.partition_field is not None
         return self.write_mode is WriteMode.TRUNCATE and not self.creates_table and is_partial
+
+    @property
+    def is_first_load(self) -> bool:
+        """Whether a merge has nothing to merge with: the table is new, and the rows have each key once.
+
+        Other first runs must be kept from the table by the shared job id.
+        """
+        return self.creates_table and self.has_distinct_keys and self.publish_id is not None
 
     @property
     def max_partitions(self) -> int:

@@ -21,6 +21,7 @@ from sync_pipeline.planning.plan import Run, TableSync
 from sync_pipeline.planning.read_method import ReadMethod, choose_read_method
 from sync_pipeline.planning.writing import PlannedWriting, plan_writing
 from sync_pipeline.sources.source import ReadPlan, SourceClock, SourceDescription, SourceSession
+from sync_pipeline.transforms.batches import destination_name
 from sync_pipeline.transforms.hashing import key_risks
 
 
@@ -64,6 +65,25 @@ class _Decisions:
     @property
     def has_hash_key(self) -> bool:
         return self.config.hash_key is not None and bool(self.columns.transformation.hash_fields)
+
+    @property
+    def has_distinct_keys(self) -> bool:
+        """Whether the rows have each key once: the key is the source's own, and one statement reads all rows.
+
+        Several statements see the table at different times, so they may read two versions of a row.
+        """
+        description, transformation = self.description, self.columns.transformation
+        key = tuple(destination_name(name, transformation) for name in description.primary_key)
+        is_own_key = bool(key) and set(key) == set(self.columns.primary_key) and description.single_table
+        return (
+            is_own_key
+            and len(self.read.splits) == 1
+            and not set(description.primary_key) & set(transformation.hash_fields)
+            and all(
+                self.columns.read.field(name).type == description.schema.field(name).type
+                for name in description.primary_key
+            )
+        )
 
     @property
     def dataset_locations(self) -> set[str]:
@@ -159,6 +179,7 @@ def _plan(decisions: _Decisions, method: ReadMethod, run: Run, number: int) -> T
         loads_all_columns=writing.loads_all_columns,
         changes_layout=writing.changes_layout,
         ignores_case=destination.ignores_case,
+        has_distinct_keys=decisions.has_distinct_keys,
         source_table=decisions.start.source_table,
         source_bytes=decisions.start.source_bytes,
         mode_reason=decisions.start.mode_reason,

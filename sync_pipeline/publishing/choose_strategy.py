@@ -23,7 +23,7 @@ def choose_strategy(table: TableSync, staged: StagedFiles) -> type[Strategy]:
         case WriteMode.APPEND:
             return LoadFiles if _one_load_job_can(table, staged) else InsertRows
         case WriteMode.MERGE:
-            return MergeRows
+            return LoadFiles if table.is_first_load and _one_load_job_can(table, staged) else MergeRows
         case WriteMode.TRUNCATE:
             return LoadFiles if _one_load_job_can(table, staged) else RefillTable
         case WriteMode.REPLACE:

@@ -6,14 +6,20 @@ from sync_pipeline.planning.plan import WriteMode
 from sync_pipeline.publishing.jobs import PUBLISH
 from sync_pipeline.publishing.strategy import Published, Strategy
 
+_DISPOSITIONS = {
+    WriteMode.APPEND: "WRITE_APPEND",
+    # It keeps the table's constraints, descriptions and row policies; WRITE_TRUNCATE drops them.
+    WriteMode.TRUNCATE: "WRITE_TRUNCATE_DATA",
+    # Rows that somebody else has written meanwhile may have the same keys; BigQuery then refuses the job.
+    WriteMode.MERGE: "WRITE_EMPTY",
+}
+
 
 class LoadFiles(Strategy):
-    """Append the files to the destination, or replace all of its rows by them."""
+    """Append the files to the destination, replace all of its rows by them, or be the first to merge them."""
 
     def publish(self) -> Published:
         """Run the load job. Raises PublishError."""
-        # TRUNCATE_DATA keeps the table's constraints, descriptions and row policies; TRUNCATE drops them.
-        is_refilled = self.table.write_mode is WriteMode.TRUNCATE
-        disposition = "WRITE_TRUNCATE_DATA" if is_refilled else "WRITE_APPEND"
+        disposition = _DISPOSITIONS[self.table.write_mode]
         finished = self.jobs.load(self.table.table_id, self.staged.files, disposition, PUBLISH)
         return Published.by(finished, lambda: int(finished.job.output_rows or 0))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 
 from sync_pipeline import pipeline
 from sync_pipeline.planning.lanes import Lane, lanes_of
+from sync_pipeline.planning.plan import RunPlan
 from tests.integration.syncing import Run, Syncing
 
 SCHEMA = """
@@ -111,4 +113,26 @@ def test_one_table_without_a_query(shop: Syncing) -> None:
     for _ in range(2):
         assert run(shop, postgresql_table="orders").exit_code == 0
     assert shop.tables() == ["orders"]
+    assert_equal(shop, "orders")
+
+
+def test_a_first_merge_is_a_load_unless_somebody_else_has_written(
+    shop: Syncing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each key comes once from the source, so there is nothing to merge with, which a load job checks by itself."""
+    assert "merge by region, id: one load job" in run(shop, postgresql_table="orders", dry_run="true").printed
+    plan_selection = pipeline.plan_selection
+
+    def overtaken(*arguments: Any) -> RunPlan:
+        plan = plan_selection(*arguments)
+        shop.query("CREATE TABLE orders (region STRING, id INT64, total NUMERIC, updated_at DATETIME)")
+        shop.query("INSERT INTO orders (region, id) VALUES ('eu', 1)")
+        return plan
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "plan_selection", overtaken)
+        failed = run(shop, postgresql_table="orders")
+    failed.refused("orders (job ", "it has rows that were written after the plan: run the job again", exit_code=1)
+    assert shop.query("SELECT region, id FROM orders") == [("eu", 1)]
+    assert run(shop, postgresql_table="orders", schema_evolution="add").exit_code == 0
     assert_equal(shop, "orders")

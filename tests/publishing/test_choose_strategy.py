@@ -16,7 +16,7 @@ from sync_pipeline.publishing.staged_files import StagedFile, StagedFiles
 from sync_pipeline.publishing.strategy import KeepTable, Strategy
 from sync_pipeline.schema import Field, Schema
 from sync_pipeline.sources.source import Selection
-from tests.plans import USERS, plan
+from tests.plans import INTERVAL, USERS, plan
 
 APPEND, MERGE, TRUNCATE, REPLACE = WriteMode.APPEND, WriteMode.MERGE, WriteMode.TRUNCATE, WriteMode.REPLACE
 NONE = StagedFiles()
@@ -26,6 +26,7 @@ SPREAD = StagedFiles([StagedFile("gs://b/1", 3, 100, frozenset(map(str, range(4_
 WITH_JSON: dict[str, Any] = {"schema": Schema((*USERS, Field("document", "JSON")))}
 SELECTED: dict[str, Any] = {"selection": Selection("SELECT 1", USERS, "US", "p")}
 NEW: dict[str, Any] = {"creates_table": True}
+FIRST: dict[str, Any] = {**NEW, "has_distinct_keys": True, "interval": INTERVAL}
 
 
 @pytest.mark.parametrize(
@@ -39,6 +40,10 @@ NEW: dict[str, Any] = {"creates_table": True}
         pytest.param(APPEND, {}, NONE, KeepTable, id="append of nothing"),
         pytest.param(MERGE, {}, ONE, MergeRows, id="merge"),
         pytest.param(MERGE, SELECTED, NONE, MergeRows, id="merge, selected"),
+        pytest.param(MERGE, FIRST, ONE, LoadFiles, id="merge into a new table, each key once"),
+        pytest.param(MERGE, FIRST | WITH_JSON, ONE, MergeRows, id="merge into a new table, JSON"),
+        pytest.param(MERGE, {**FIRST, "interval": None}, ONE, MergeRows, id="merge into a new table, no shared job id"),
+        pytest.param(MERGE, {**FIRST, "has_distinct_keys": False}, ONE, MergeRows, id="merge of repeated keys"),
         pytest.param(MERGE, {}, NONE, KeepTable, id="merge of nothing"),
         pytest.param(TRUNCATE, {}, ONE, LoadFiles, id="truncate"),
         pytest.param(TRUNCATE, WITH_JSON, ONE, RefillTable, id="truncate, JSON"),
