@@ -343,7 +343,8 @@ SHARED_PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "num_partitions",
         "Read splits",
-        "Maximum number of splits that are read in parallel. By default the source's size decides.",
+        "Maximum number of splits of a read; max_source_connections limits how many are read at once. By default the "
+        "source's size decides.",
         ParameterType.INTEGER,
         Group.ADDITIONAL,
         example="8",
@@ -354,7 +355,7 @@ SHARED_PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "max_source_connections",
         "Connections to the source",
-        "Maximum number of connections that the workers open at once to read several tables.",
+        "Maximum number of connections to the database that all workers together open at once.",
         ParameterType.INTEGER,
         Group.ADDITIONAL,
         example="16",

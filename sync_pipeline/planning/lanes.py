@@ -27,11 +27,10 @@ class Lane:
 def lanes_of(plan: RunPlan) -> list[Lane]:
     """Return the lanes of the tables that workers read.
 
-    A run of one table has a lane for each split, as its `num_partitions` says. So have tables in BigQuery, whose reads
-    open no connection to a database.
+    Tables in BigQuery, whose reads open no connection to a database, have a lane for each split.
     """
     tables = [table for table in plan.tables if table.selection is None]
-    if len(tables) == 1 or any(table.read.selection is not None for table in tables):
+    if any(table.read.selection is not None for table in tables):
         return [Lane(((table.number, split),)) for table in tables for split in table.read.splits]
     sizes = split_sizes(tables)
     splits = [(sizes[table.number], table.number, split) for table in tables for split in table.read.splits]

@@ -48,9 +48,10 @@ def test_properties_of_lanes(seed: int) -> None:
     assert max(loads) - min(loads) <= max(sizes)
 
 
-def test_one_table_has_a_lane_for_each_split() -> None:
-    lanes = lanes_of(running(table(20), connections=8))
-    assert [[split.index for _, split in lane.splits] for lane in lanes] == [[index] for index in range(1, 21)]
+def test_the_splits_of_one_table_share_the_connections_too() -> None:
+    lanes = lanes_of(running(table(10), connections=8))
+    indexes = [[split.index for _, split in lane.splits] for lane in lanes]
+    assert indexes == [[1, 9], [2, 10], [3], [4], [5], [6], [7], [8]]
 
 
 def test_many_tables_share_the_connections() -> None:
