@@ -10,11 +10,12 @@ from datetime import UTC, datetime, timedelta
 from apache_beam.io.filesystems import FileSystems
 from google.cloud import bigquery
 
-from sync_pipeline.bigquery_api.client import CLIENT_ERRORS, REQUEST_RETRY
+from sync_pipeline.bigquery_api.client import CLIENT_ERRORS, REQUEST_RETRY, open_client
 from sync_pipeline.bigquery_api.threads import THREADS, each_with_client
 from sync_pipeline.planning.plan import TableSync
 from sync_pipeline.planning.staging_names import FOLDER, NO_START, staging_table_id
 from sync_pipeline.publishing.cloud_storage import delete_staged_files
+from sync_pipeline.publishing.pacing import wait_to_delete
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -73,31 +74,46 @@ def clean_up(client: bigquery.Client, table: TableSync, table_ids: Iterable[str]
         _CLEAN_RUNS.add(table.name)
 
 
-def remove_staged(client: bigquery.Client, table: TableSync) -> None:
-    """Delete the run's tables and files. A failure is logged, never raised."""
-    if remove(client, table.staging_folder, table.temporary_table_ids):
-        _CLEAN_RUNS.add(table.name)
-
-
-def remove_all(project: str, staged: Sequence[tuple[str, Sequence[str]]]) -> None:
-    """Do what `remove` does for several tables at once: `staged` has a folder, and the ids of its tables, for each.
-
-    Args:
-        project: the project that the requests to BigQuery run in.
-    """
-    for _ in each_with_client(lambda client, each: remove(client, *each), staged, project, THREADS):
-        continue
-
-
 def remove_staged_once(tables: Sequence[TableSync]) -> None:
-    """Do what `remove_staged` does for the tables of a run, except for those for which it already has, in this process.
+    """Delete what the run staged of each table, except of those that are clean already, in this process.
+
+    A failure to delete is logged.
 
     Raises:
         PublishError: there are no credentials.
     """
-    left = [table for table in tables if table.name not in _CLEAN_RUNS]
-    for _ in each_with_client(remove_staged, left, tables[0].run.job_project, THREADS):
-        continue
+    left = {table.staging_folder: table for table in tables if table.name not in _CLEAN_RUNS}
+    staged = [(folder, table.temporary_table_ids) for folder, table in left.items()]
+    _CLEAN_RUNS.update(left[folder].name for folder in remove_all(tables[0].run.job_project, staged))
+
+
+def remove_all(project: str, staged: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
+    """Do what `remove` does for several tables at once; return the folders of which nothing is left.
+
+    Args:
+        project: the project that the requests to BigQuery run in.
+        staged: for each table a folder, and the ids of its tables.
+
+    Raises:
+        PublishError: there are no credentials.
+    """
+    if len(staged) > 1:
+        there = _existing([table_id for _, table_ids in staged for table_id in table_ids], project)
+        staged = [(folder, [table_id for table_id in table_ids if table_id in there]) for folder, table_ids in staged]
+    removed = each_with_client(lambda client, each: remove(client, *each), staged, project, THREADS)
+    return [folder for (folder, _), is_clean in removed if is_clean]
+
+
+def _existing(table_ids: Sequence[str], project: str) -> set[str]:
+    """Return the tables that exist, by a request for each dataset, and all tables of one that cannot be listed."""
+    client = open_client(project)
+    found: set[str] = set()
+    for dataset in {table_id.rpartition(".")[0] for table_id in table_ids}:
+        try:
+            found.update(f"{dataset}.{table.table_id}" for table in client.list_tables(dataset, retry=REQUEST_RETRY))
+        except CLIENT_ERRORS:
+            found.update(table_id for table_id in table_ids if table_id.rpartition(".")[0] == dataset)
+    return found & set(table_ids)
 
 
 def is_too_old(folder: RunFolder, table: TableSync) -> bool:
@@ -161,6 +177,7 @@ def _remove_tables(client: bigquery.Client, table_ids: Iterable[str]) -> bool:
 
 
 def _remove_table(client: bigquery.Client, table_id: str) -> bool:
+    wait_to_delete()
     try:
         client.delete_table(table_id, not_found_ok=True, retry=REQUEST_RETRY)
     except CLIENT_ERRORS as error:

@@ -11,6 +11,7 @@ from sync_pipeline.auto_schema.ddl import new_table
 from sync_pipeline.auto_schema.table_options import encrypted
 from sync_pipeline.bigquery_api.client import REQUEST_RETRY, translated_errors
 from sync_pipeline.publishing.jobs import PublishingJobs
+from sync_pipeline.publishing.pacing import wait_to_create
 from sync_pipeline.publishing.staged_files import StagedFiles
 
 # A table that is staged or built expires by itself: later than a load job may run, and a query job may wait.
@@ -48,5 +49,6 @@ def fill_staging_table(jobs: PublishingJobs, staged: StagedFiles) -> None:
 
 def create_table(client: bigquery.Client, table: bigquery.Table, kind: str) -> None:
     """Create the table unless it exists; `kind` is its name in messages. Raises PublishError."""
+    wait_to_create()
     with translated_errors(f"create the {kind} {table.project}.{table.dataset_id}.{table.table_id}"):
         client.create_table(table, exists_ok=True, retry=REQUEST_RETRY)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -96,6 +97,9 @@ with cancellation.cleanup_on_signal(many_tables({mode!s})):
 
 def test_the_cleaner_removes_every_folder_and_table(monkeypatch: pytest.MonkeyPatch) -> None:
     removed = []
+    existing = [SimpleNamespace(table_id=name) for name in ("_replacement_1", "_staging_1", "_staging_2", "_staging_3")]
+    client = SimpleNamespace(list_tables=lambda dataset, retry: existing)
+    monkeypatch.setattr(clean_up, "open_client", lambda project: client)
     monkeypatch.setattr(threads, "open_client", lambda project: project)
     monkeypatch.setattr(clean_up, "remove", lambda *told: removed.append(told))
     staged = '[["gs://b/1/", ["p.d._replacement_1", "p.d._staging_1"]], ["gs://b/2/", ["p.d._staging_2"]]]'

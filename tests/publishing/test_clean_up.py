@@ -5,14 +5,23 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from google.api_core.exceptions import Forbidden
 
 from sync_pipeline.bigquery_api import threads
 from sync_pipeline.planning.plan import WriteMode
 from sync_pipeline.planning.staging_names import FOLDER
 from sync_pipeline.publishing import clean_up
-from sync_pipeline.publishing.clean_up import RunFolder, _folders, is_superseded, is_too_old, remove_staged_once
+from sync_pipeline.publishing.clean_up import (
+    RunFolder,
+    _folders,
+    is_superseded,
+    is_too_old,
+    remove_all,
+    remove_staged_once,
+)
 from tests.plans import INTERVAL, moment, plan, run_plan
 
 OWN = "2025-07-22T130000.000000"
@@ -121,13 +130,32 @@ def test_tables_that_are_clean_are_not_asked_again(tmp_path: Path, monkeypatch: 
 
     def remove(client: object, folder: str, table_ids: Sequence[str]) -> bool:
         asked.append(folder)
+        assert list(table_ids) == there.get(folder, [])
         # One of them fails the first time.
         return folder != tables[7].staging_folder or len(asked) > 30
 
+    # Only one table was created.
+    there = {tables[3].staging_folder: [tables[3].staging_table_id]}
+    staging = SimpleNamespace(table_id=tables[3].staging_table_id.rpartition(".")[2])
+    client = SimpleNamespace(list_tables=lambda dataset, retry: [staging, SimpleNamespace(table_id="other")])
+    monkeypatch.setattr(clean_up, "open_client", lambda _: client)
     monkeypatch.setattr(threads, "open_client", lambda _: object())
     monkeypatch.setattr(clean_up, "remove", remove)
     remove_staged_once(tables)
     assert sorted(asked) == sorted(table.staging_folder for table in tables)
+    there = {tables[7].staging_folder: [tables[7].staging_table_id]}
     remove_staged_once(tables)
     remove_staged_once(tables)
     assert asked[30:] == [tables[7].staging_folder]
+
+
+def test_tables_of_a_dataset_that_cannot_be_listed_are_all_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(dataset: str, retry: object) -> list[object]:
+        raise Forbidden("no")
+
+    removed: list[Sequence[str]] = []
+    monkeypatch.setattr(clean_up, "open_client", lambda _: SimpleNamespace(list_tables=refuse))
+    monkeypatch.setattr(threads, "open_client", lambda _: object())
+    monkeypatch.setattr(clean_up, "remove", lambda client, folder, table_ids: bool(removed.append(table_ids)))
+    assert remove_all("p", [("gs://b/1/", ["p.d.1"]), ("gs://b/2/", ["p.d.2"])]) == []
+    assert sorted(removed) == [["p.d.1"], ["p.d.2"]]

@@ -15,7 +15,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def test_five_changes_begin_in_any_ten_seconds(waits: list[float]) -> None:
-    pace = pacing.Pace()
+    pace = pacing.Pace(5, 10)
     for _ in range(12):
         pace.wait()
     assert waits == [0, 0, 0, 0, 0, 10, 0, 0, 0, 0, 10, 0]
