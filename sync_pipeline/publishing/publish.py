@@ -97,14 +97,14 @@ class _PublishFilesFn(beam.DoFn):
         for number, element in staged:
             elements[number].append(element)
         reports: list[SyncReport] = []
-        errors: dict[str, Exception] = {}
+        errors: dict[int, Exception] = {}
         outcomes = each_with_client(partial(_outcome_of, elements), plan.tables, plan.run.job_project, THREADS)
         # Counters belong to this thread.
         for table, outcome in outcomes:
             if isinstance(outcome, Exception):
-                errors[table.table_id] = outcome
+                errors[table.number] = outcome
                 if not _is_single(plan):
-                    _LOGGER.warning("%s failed: %s", table.table_id, _message(outcome))
+                    _LOGGER.warning("%s failed: %s", _name(table), _message(outcome))
                 continue
             self._rows_loaded.inc(outcome.rows_loaded)
             if outcome.lag_seconds is not None:
@@ -143,14 +143,14 @@ def _publish_table(client: bigquery.Client, table: TableSync, elements: Sequence
     return publish(client, table, [element for element in elements if isinstance(element, StagedFile)])
 
 
-def _error_of_run(plan: RunPlan, errors: Mapping[str, Exception]) -> Exception:
+def _error_of_run(plan: RunPlan, errors: Mapping[int, Exception]) -> Exception:
     """Return the error of a run some of whose tables failed: with several tables, their number and a line for each.
 
     It is transient where one is: a retry finds the jobs of the tables that were published. An error that is not ours
     goes first, with its traceback.
 
     Args:
-        errors: by the id of the table, without those of planning.
+        errors: by the number of the table, without those of planning.
     """
     for unexpected in errors.values():
         if not isinstance(unexpected, SyncError):
@@ -158,9 +158,14 @@ def _error_of_run(plan: RunPlan, errors: Mapping[str, Exception]) -> Exception:
     if _is_single(plan):
         return next(iter(errors.values()))
     failed = {table.name: table.error for table in plan.failed} | {
-        table.table_id: error for table in plan.tables if isinstance(error := errors.get(table.table_id), SyncError)
+        _name(table): error for table in plan.tables if isinstance(error := errors.get(table.number), SyncError)
     }
     return error_of_tables(failed, len(plan.tables) + len(plan.failed))
+
+
+def _name(table: TableSync) -> str:
+    """Return the source's name of the table, as planning has it in its errors."""
+    return table.source_table or table.table_id
 
 
 def _message(error: Exception) -> str:

@@ -6,11 +6,13 @@ import re
 from typing import Any
 
 import pytest
+from psycopg2 import sql
 
 from sync_pipeline import pipeline
 from sync_pipeline.planning.lanes import Lane, lanes_of
 from sync_pipeline.planning.plan import RunPlan
 from tests.integration.syncing import Run, Syncing
+from tests.integration.table_values import bigquery_rows, postgresql_rows
 
 SCHEMA = """
     CREATE TABLE customers (id int PRIMARY KEY, name text, updated_at timestamptz NOT NULL DEFAULT now());
@@ -53,11 +55,12 @@ def reports(run: Run) -> dict[str, str]:
 
 
 def assert_equal(shop: Syncing, *names: str) -> None:
-    """Compare the rows on both sides as texts, without regard to their order."""
+    """Compare all values on both sides."""
+    assert shop.postgresql is not None
     for name in names:
-        there = shop.execute(f"SELECT to_jsonb(t)::text FROM {name} AS t")
-        count = shop.column(f"SELECT COUNT(*) FROM {name}")
-        assert count == [len(there)], name
+        table = shop.table(name)
+        there = postgresql_rows(shop.postgresql, sql.Identifier(name), table.schema)
+        assert bigquery_rows(shop.client.list_rows(table)) == there, name
 
 
 def test_a_run_syncs_all_and_the_next_what_changed(shop: Syncing, monkeypatch: pytest.MonkeyPatch) -> None:
