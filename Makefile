@@ -103,6 +103,10 @@ bench: install $(PEERS)/.installed ## Compare reading PostgreSQL with its limit 
 bench-memory: install ## Measure the memory of a sync
 	@$(PYTHON) -m benchmarks.memory $(ARGS)
 
+.PHONY: bench-tables
+bench-tables: install $(PEERS)/.installed ## Compare a run of many tables with a run a table, and with dlt
+	@$(PYTHON) -m benchmarks.tables $(ARGS)
+
 .PHONY: bench-mongodb
 bench-mongodb: install $(INGESTR)/.installed ## Compare reading MongoDB with its limit and two peers
 	@$(PYTHON) -m benchmarks.mongodb $(ARGS)

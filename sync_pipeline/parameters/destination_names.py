@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from sync_pipeline.parameters.identifiers import check_table
+from sync_pipeline.parameters.identifiers import check_table, sanitised_table
 from sync_pipeline.parameters.source_tables import TableName
 from sync_pipeline.suggestions import did_you_mean
 
@@ -28,7 +28,10 @@ def has_fields(template: str) -> bool:
 
 
 def destination_name(template: str, table: TableName) -> str:
-    """Return the name of the destination table of a source's table."""
-    names = {SCHEMA_FIELD: table.schema, TABLE_FIELD: table.name}
+    """Return the name of the destination table of a source's table.
+
+    An underscore replaces each character of the source's names that BigQuery does not allow.
+    """
+    names = {SCHEMA_FIELD: sanitised_table(table.schema), TABLE_FIELD: sanitised_table(table.name)}
     # In one pass, because a name may have braces itself.
     return _BRACES.sub(lambda found: names[found[0]], template)

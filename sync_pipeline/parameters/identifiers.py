@@ -104,6 +104,11 @@ def check_table(name: str) -> str | None:
     return None
 
 
+def sanitised_table(name: str) -> str:
+    """Return `name` with an underscore for each character that BigQuery does not allow in the name of a table."""
+    return "".join(character if _allowed_in_table(character) else "_" for character in name)
+
+
 def check_column(name: str) -> str | None:
     """Return what is wrong with a column's name, worded to follow it, or None."""
     if len(name) > MAX_COLUMN_LENGTH:

@@ -57,9 +57,9 @@ def test_the_destination(parameters: dict[str, str], name: str) -> None:
             id="schema of a collection",
         ),
         pytest.param(
-            MONGODB | {"destination_bigquery_table": "", "mongodb_collection": "fs.files"},
-            "destination_bigquery_table is 'fs.files': give only the table; project and dataset have separate "
-            "parameters; name another for fs.files, with several tables in tables_file",
+            MONGODB | {"destination_bigquery_table": "", "mongodb_collection": "f" * 1025},
+            f"destination_bigquery_table is '{'f' * 97}...': a table name has at most 1,024 bytes in UTF-8; name "
+            f"another for {'f' * 1025}, with several tables in tables_file",
             id="no name for BigQuery",
         ),
         pytest.param(
