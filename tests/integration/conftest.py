@@ -1,8 +1,10 @@
 """The sandbox for tests that talk to real servers: started once per run, with fresh names for every test."""
 
+import contextlib
 import json
 import os
 import shutil
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,11 +22,15 @@ from pymongo.database import Database
 import sandbox
 from sandbox import Endpoints, mongodb, mongodb_replica_set
 from sandbox.mongodb_replica_set import ReplicaSet
+from tests.integration.beam_caches import beam_caches
 from tests.integration.bigquery_syncing import BigquerySyncing
 from tests.integration.launching import HAS_GCLOUD, ROOT, Launching
 from tests.integration.mongodb_syncing import MongodbSyncing
 from tests.integration.syncing import Syncing
 from tests.session_end import end_session
+
+# Free memory for a worker's tables; a container may have as little as 64 MB for all its programs.
+_MEMORY_BYTES = 4 << 30
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +45,7 @@ def endpoints(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     folder: Path = tmp_path_factory.mktemp("sandbox")
     problem = ""
     try:
-        with sandbox.running(folder) as endpoints:
+        with _in_memory(folder / "bigquery"), sandbox.running(folder) as endpoints:
             os.environ.update(endpoints.environment())
             yield endpoints
     except sandbox.SandboxError as error:
@@ -51,12 +57,21 @@ def endpoints(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
         end_session(request, problem)
 
 
+@contextlib.contextmanager
+def _in_memory(folder: Path) -> Iterator[None]:
+    """Let `folder` be a link to one in memory, where there is enough: the emulator writes each commit to the disk."""
+    memory = Path("/dev/shm")
+    if not memory.is_dir() or not os.access(memory, os.W_OK) or shutil.disk_usage(memory).free < _MEMORY_BYTES:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="sandbox-", dir=memory, ignore_cleanup_errors=True) as data:
+        folder.symlink_to(data)
+        yield
+
+
 @pytest.fixture(scope="session", autouse=True)
-def _width_of_the_terminal() -> Iterator[None]:
-    """Beam parses its options anew for each step of a graph, and argparse asks for each how wide the terminal is."""
-    size = shutil.get_terminal_size()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shutil, "get_terminal_size", lambda *_: size)
+def _beam_caches() -> Iterator[None]:
+    with beam_caches():
         yield
 
 

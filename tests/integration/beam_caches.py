@@ -1,0 +1,69 @@
+"""Caches of what Beam computes anew for each step of a graph, always with the same result."""
+
+import contextlib
+import copy
+import shutil
+from argparse import Namespace
+from collections.abc import Iterator
+from types import MethodType
+from typing import Any
+
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.transforms import userstate
+from apache_beam.transforms.core import CallableWrapperDoFn, DoFn
+
+
+@contextlib.contextmanager
+def beam_caches() -> Iterator[None]:
+    """Let Beam remember the flags that it has parsed, and the states and timers of the classes it has looked at."""
+    with pytest.MonkeyPatch.context() as patch:
+        # argparse asks for each option how wide the terminal is.
+        size = shutil.get_terminal_size()
+        patch.setattr(shutil, "get_terminal_size", lambda *_: size)
+        patch.setattr(PipelineOptions, "view_as", _remembering_flags(PipelineOptions.view_as))
+        patch.setattr(userstate, "get_dofn_specs", _remembering_classes(userstate.get_dofn_specs))
+        yield
+
+
+def _remembering_flags(view_as: Any) -> Any:
+    """Unpatched: for each view of the options, a parser is built from all options of a class, and parses all flags."""
+    parsed: dict[tuple[type, tuple[str, ...]], dict[str, Any]] = {}
+
+    def view(self: Any, cls: type[PipelineOptions]) -> Any:
+        if self._flags is None or cls.__init__ is not PipelineOptions.__init__:
+            return view_as(self, cls)
+        key = (cls, tuple(self._flags))
+        if key not in parsed:
+            made = view_as(self, cls)
+            parsed[key] = copy.deepcopy(vars(cls(self._flags)._visible_options))
+            return made
+        made = cls.__new__(cls)
+        values = copy.deepcopy(parsed[key])
+        for name, value in (("_flags", self._flags), ("_visible_options", Namespace(**values))):
+            object.__setattr__(made, name, value)
+        for name, value in values.items():
+            self._all_options.setdefault(name, value)
+        object.__setattr__(made, "_all_options", self._all_options)
+        return made
+
+    return view
+
+
+def _remembering_classes(get_dofn_specs: Any) -> Any:
+    """Unpatched: the signatures of all methods are inspected, several times for each step."""
+    found: dict[type[DoFn], tuple[set[Any], set[Any]]] = {}
+
+    def specs(dofn: DoFn) -> tuple[set[Any], set[Any]]:
+        cls = type(dofn)
+        # The answer is the class's, unless a method was given to the instance. The class of a plain function has none
+        # of its own: Beam looks at methods only.
+        is_of_class = cls is CallableWrapperDoFn or cls._process_argspec_fn is DoFn._process_argspec_fn
+        if not is_of_class or any(isinstance(value, MethodType) for value in vars(dofn).values()):
+            return get_dofn_specs(dofn)  # type: ignore[no-any-return]
+        if cls not in found:
+            found[cls] = get_dofn_specs(dofn)
+        states, timers = found[cls]
+        return set(states), set(timers)
+
+    return specs
