@@ -56,8 +56,8 @@ STEPS = {
     "load job begun": Step("google.cloud.bigquery.Client.load_table_from_uri", is_meant=_is_publishing),
     "merge begun": Step("google.cloud.bigquery.Client.query", is_meant=_is_publishing),
     "published": Step("sync_pipeline.publishing.publish.clean_up", is_done=False),
-    "staging table removed": Step("sync_pipeline.publishing.clean_up.delete_staged_files", is_done=False),
-    "files removed": Step("sync_pipeline.publishing.clean_up.delete_staged_files"),
+    "staging table removed": Step("sync_pipeline.publishing.clean_up._remove_files", is_done=False),
+    "files removed": Step("sync_pipeline.publishing.clean_up._remove_files"),
 }
 
 

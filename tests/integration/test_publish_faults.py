@@ -36,7 +36,7 @@ def test_a_call_of_one_table_that_fails_once_does_not_publish_the_others_again(
 ) -> None:
     """One thread publishes, so that the calls of a run of three tables have an order; each of them meets one fault."""
     monkeypatch.setattr(publish, "THREADS", 1)
-    cases = [CASES[name] for name in ("append, staged", "append of nothing", "append, selected")]
+    cases = [CASES[name] for name in ("append, loaded, without Smart Sync", "append of nothing", "append, selected")]
     # The client itself repeats a request after the others.
     kinds = [Fault.GIVEN_UP, Fault.GIVEN_UP_AFTER, Fault.KILLED, Fault.KILLED_AFTER]
     violations = []
