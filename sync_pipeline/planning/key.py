@@ -60,7 +60,7 @@ def key_columns(given: tuple[str, ...], schema: Schema, destination_names: Mappi
     for name_given in given:
         name = name_given if name_given in schema else destination_names.get(name_given, name_given)
         if name not in schema:
-            problems.append(f"the query has no column {name_given}{did_you_mean(name_given, schema.names)}")
+            problems.append(f"there is no column {name_given}{did_you_mean(name_given, schema.names)}")
             continue
         field = schema.field(name)
         if field.mode == REPEATED or field.type not in KEY_TYPES:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from dataclasses import replace
 
 from sync_pipeline.auto_schema.ddl import create_table_sql
 from sync_pipeline.planning.plan import RunPlan, TableSync, WriteMode
@@ -12,16 +13,22 @@ from sync_pipeline.printable import on_one_line
 
 def plan_lines(plan: RunPlan) -> list[str]:
     """Return the plan as single lines for the log: a few for one table, else a line per table."""
-    return overview_lines(plan) if _has_several(plan) else table_lines(plan.tables[0])
+    return overview_lines(plan) if _has_several(plan) else table_lines(_only_table(plan))
 
 
 def plan_page(plan: RunPlan) -> str:
     """Return the plan as a page; `dry_run=true` prints it. Only one table is shown with its query and columns."""
-    return overview_page(plan) if _has_several(plan) else table_page(plan.tables[0])
+    return overview_page(plan) if _has_several(plan) else table_page(_only_table(plan))
 
 
 def _has_several(plan: RunPlan) -> bool:
     return len(plan.tables) + len(plan.failed) > 1
+
+
+def _only_table(plan: RunPlan) -> TableSync:
+    """Return the only table, with the notes and warnings about the run."""
+    [table] = plan.tables
+    return replace(table, notes=(*plan.notes, *table.notes), risks=(*plan.risks, *table.risks))
 
 
 def table_lines(table: TableSync) -> list[str]:
@@ -118,7 +125,8 @@ def _publishing(table: TableSync) -> str:
         how += "; the layout changes, so a new table is built and renamed: for a moment the table does not exist"
     key = f" by {', '.join(table.primary_key)}" if table.primary_key else ""
     letters = f"; rejected rows go to {table.dead_letters.table_id}" if table.dead_letters else ""
-    return f"{table.write_mode.value}{key}: {how}{letters}"
+    why = f" ({table.mode_reason})" if table.mode_reason else ""
+    return f"{table.write_mode.value}{key}{why}: {how}{letters}"
 
 
 def _column_table(table: TableSync) -> str:

@@ -123,7 +123,10 @@ def test_a_first_merge_is_a_load_unless_somebody_else_has_written(
     shop: Syncing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each key comes once from the source, so there is nothing to merge with, which a load job checks by itself."""
-    assert "merge by region, id: one load job" in run(shop, postgresql_table="orders", dry_run="true").printed
+    assert (
+        "merge by region, id (key region, id, timestamps updated_at): one load job"
+        in run(shop, postgresql_table="orders", dry_run="true").printed
+    )
     plan_selection = pipeline.plan_selection
 
     def overtaken(*arguments: Any) -> RunPlan:

@@ -142,15 +142,13 @@ def test_a_renamed_key(syncing: Syncing, given: str) -> None:
 
 def test_an_unknown_key_is_refused_with_the_nearest_name(syncing: Syncing) -> None:
     syncing.execute("CREATE TABLE items (order_id int, updated_at timestamptz)")
-    syncing.smart(primary_key="orderid").refused("primary_key: the query has no column orderid; did you mean order_id?")
+    syncing.smart(primary_key="orderid").refused("primary_key: there is no column orderid; did you mean order_id?")
 
 
 def test_a_key_that_is_left_out_is_refused(syncing: Syncing) -> None:
     syncing.execute(ITEMS)
     leaving_out = '{"exclude_fields": ["id"]}'
-    syncing.smart(primary_key="id", transformation_config=leaving_out).refused(
-        "primary_key: the query has no column id"
-    )
+    syncing.smart(primary_key="id", transformation_config=leaving_out).refused("primary_key: there is no column id")
 
 
 def test_a_lookback_picks_up_a_late_row_and_adds_nothing_twice(syncing: Syncing) -> None:

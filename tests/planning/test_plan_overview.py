@@ -77,3 +77,16 @@ def test_names_beyond_five_are_counted() -> None:
         plan({"destination_bigquery_table": f"t{n}"}, source_table=f"t{n}", risks=("a standby",)) for n in range(7)
     ]
     assert "plan: risk: t0, t1, t2, t3, t4 and 2 more: a standby" in plan_lines(run_plan(ORDERS, *tables))
+
+
+def test_a_run_of_one_table_has_the_warnings_of_the_run() -> None:
+    alone = replace(run_plan(ORDERS), notes=("a view is left out",), risks=("a password in plain text",))
+    lines = plan_lines(alone)
+    assert "plan: note: a view is left out" in lines
+    assert lines[-3:] == [
+        "plan: risk: a password in plain text",
+        "plan: risk: the server is a standby",
+        "plan: risk: only of orders",
+    ]
+    assert "merge by id (key id, timestamps updated_at): " in lines[0]
+    assert "- a password in plain text" in plan_page(alone)
