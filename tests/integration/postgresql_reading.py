@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
+from unittest import mock
 
 import psycopg2
 import pyarrow as pa
@@ -112,6 +113,21 @@ def execute(connection: Connection, statement: str, values: Any = None) -> list[
         cursor.execute(statement, values)
         rows: list[tuple[Any, ...]] = cursor.fetchall() if cursor.description else []
     return rows
+
+
+@contextlib.contextmanager
+def counted_statements() -> Iterator[list[str]]:
+    """Collect the statements that are sent."""
+    sent: list[str] = []
+
+    class Counting(psycopg2.extensions.cursor):
+        def execute(self, statement: Any, values: Any = None) -> None:
+            sent.append(statement)
+            super().execute(statement, values)
+
+    connecting = psycopg2.connect
+    with mock.patch.object(psycopg2, "connect", lambda **given: connecting(**given, cursor_factory=Counting)):
+        yield sent
 
 
 def everything_said(error: BaseException) -> str:

@@ -8,12 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from unittest import mock
 
-import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection
-from psycopg2.extensions import cursor as Cursor
 
 from sandbox import Endpoints
 from sync_pipeline.errors import SourceQueryError
@@ -24,7 +21,7 @@ from sync_pipeline.smart_sync.interval import StartOrigin, SyncInterval
 from sync_pipeline.sources.postgresql.relations import GRANT
 from sync_pipeline.sources.postgresql.source import open_catalog, open_source
 from sync_pipeline.sources.postgresql.table_session import PostgresqlCatalog
-from tests.integration.postgresql_reading import Reader, connect, execute, fresh_database, rows_of
+from tests.integration.postgresql_reading import Reader, connect, counted_statements, execute, fresh_database, rows_of
 from tests.integration.reading import read_splits
 from tests.integration.test_postgresql_types import FAMILIES, OWN_TYPES
 from tests.source_questions import described
@@ -354,21 +351,6 @@ def test_tables_that_parameters_name_are_read_as_workers_read_them(shop: Shop) -
         "public.totals": 3,
         "public.unlogged": 0,
     }
-
-
-@contextmanager
-def counted_statements() -> Iterator[list[str]]:
-    """Collect the statements that are sent."""
-    sent: list[str] = []
-
-    class Counting(Cursor):
-        def execute(self, statement: Any, values: Any = None) -> None:
-            sent.append(statement)
-            super().execute(statement, values)
-
-    connecting = psycopg2.connect
-    with mock.patch.object(psycopg2, "connect", lambda **given: connecting(**given, cursor_factory=Counting)):
-        yield sent
 
 
 INTERVAL = SyncInterval(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+from collections.abc import Mapping
 
 import pytest
 
@@ -14,6 +15,13 @@ from tests.integration.syncing import Syncing
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["tests.integration.crash_driver"])
 
+SMART = {"enable_smart_sync": "true", "smart_sync_settle_seconds": "0"}
+ALL_TABLES: dict[str, str | None] = {
+    "postgresql_query": None,
+    "postgresql_table": "*.*",
+    "destination_bigquery_table": None,
+    "smart_sync_settle_seconds": "0",
+}
 APPEND: dict[str, str] = {}
 MERGE = {"primary_key": "id"}
 DEAD_LETTERS = "SELECT DISTINCT JSON_VALUE(source_row, '$.id') FROM dead_letters ORDER BY 1"
@@ -22,6 +30,8 @@ DEAD_LETTERS = "SELECT DISTINCT JSON_VALUE(source_row, '$.id') FROM dead_letters
 FIRST = ["planned", "reading", "file staged", "dead letters loaded", "table created"]
 CLEANING = ["published", "staging table removed", "files removed"]
 LATER_APPEND = ["planned", "file staged", "dead letters loaded", "table altered", "load job begun", *CLEANING]
+# Steps of a run of several tables: the others may be at any step then.
+OF_TABLES = ["file staged", "staging table created", "staging table loaded", "merge begun", "published", "files removed"]
 LATER_MERGE = [*LATER_APPEND[:4], "staging table created", "staging table loaded", "merge begun", *CLEANING]
 
 
@@ -40,7 +50,7 @@ def parameters(syncing: Syncing) -> dict[str, str]:
 def test_a_first_run_that_is_killed_is_made_good_by_the_next(
     syncing: Syncing, parameters: dict[str, str], step: str, mode: dict[str, str]
 ) -> None:
-    kill(syncing, step, {**parameters, **mode})
+    kill(syncing, step, {**SMART, **parameters, **mode})
     syncing.smart(**parameters, **mode).succeeded()
     assert syncing.query("SELECT id, amount FROM items ORDER BY id") == [(1, 10), (2, 20)]
     assert syncing.column(DEAD_LETTERS) == ["3"]
@@ -61,7 +71,7 @@ def test_a_later_run_that_is_killed_is_made_good_by_the_next(
     syncing.execute("ALTER TABLE items ADD COLUMN note text")
     syncing.execute("INSERT INTO items VALUES (4, 40, now(), 'new'), (5, 'NaN', now(), 'new')")
     syncing.execute("UPDATE items SET amount = 21, note = 'changed', updated_at = now() WHERE id = 2")
-    kill(syncing, step, {**parameters, **mode})
+    kill(syncing, step, {**SMART, **parameters, **mode})
     syncing.smart(**parameters, **mode).succeeded()
     expected = [(1, 10, None), (2, 20, None), (2, 21, "changed"), (4, 40, "new")]
     if mode is MERGE:
@@ -76,9 +86,39 @@ def test_every_step_is_one_of_a_run() -> None:
     assert {*FIRST, *LATER_APPEND, *LATER_MERGE} == crash_driver.STEPS.keys() - of_other_sources
 
 
-def kill(syncing: Syncing, step: str, parameters: dict[str, str]) -> None:
+def test_each_table_of_a_killed_run_is_as_before_or_complete(syncing: Syncing) -> None:
+    rows = {"merged": 5, "replaced": 3, "with_json": 2}
+    syncing.execute(
+        """
+        CREATE TABLE merged (id int PRIMARY KEY, state int, updated_at timestamptz);
+        CREATE TABLE replaced (id int, state int);
+        CREATE TABLE with_json (id int, state int, body jsonb DEFAULT '{}');
+        INSERT INTO merged SELECT n, 0, now() FROM generate_series(1, 5) AS n;
+        INSERT INTO replaced SELECT n, 0 FROM generate_series(1, 3) AS n;
+        INSERT INTO with_json SELECT n, 0 FROM generate_series(1, 2) AS n;
+        """
+    )
+    assert syncing.run(**ALL_TABLES).exit_code == 0
+    before = dict.fromkeys(rows, 0)
+    for state, step in enumerate(OF_TABLES, 1):
+        for table in rows:
+            syncing.execute(f"UPDATE {table} SET state = {state}")
+        syncing.execute("UPDATE merged SET updated_at = now()")
+        kill(syncing, step, ALL_TABLES)
+        for table, count in rows.items():
+            ((found, found_rows),) = syncing.query(f"SELECT state, COUNT(*) FROM {table} GROUP BY state")
+            assert found in (before[table], state), f"{table}, killed at {step}"
+            assert found_rows == count
+            before[table] = found
+    assert syncing.run(**ALL_TABLES).exit_code == 0
+    for table in rows:
+        assert syncing.column(f"SELECT DISTINCT state FROM {table}") == [len(OF_TABLES)]
+    assert syncing.left_over() == []
+
+
+def kill(syncing: Syncing, step: str, parameters: Mapping[str, str | None]) -> None:
     """Kill a run at `step`; a staging table that it leaves goes away by itself, should no later run find it."""
-    argv = syncing.argv(enable_smart_sync="true", smart_sync_settle_seconds="0", **parameters)
+    argv = syncing.argv(**parameters)
     process = PROCESSES.Process(target=crash_driver.main, args=(step, argv))
     process.start()
     process.join(60)
