@@ -31,7 +31,14 @@ FIRST = ["planned", "reading", "file staged", "dead letters loaded", "table crea
 CLEANING = ["published", "staging table removed", "files removed"]
 LATER_APPEND = ["planned", "file staged", "dead letters loaded", "table altered", "load job begun", *CLEANING]
 # Steps of a run of several tables: the others may be at any step then.
-OF_TABLES = ["file staged", "staging table created", "staging table loaded", "merge begun", "published", "files removed"]
+OF_TABLES = [
+    "file staged",
+    "staging table created",
+    "staging table loaded",
+    "merge begun",
+    "published",
+    "files removed",
+]
 LATER_MERGE = [*LATER_APPEND[:4], "staging table created", "staging table loaded", "merge begun", *CLEANING]
 
 
@@ -113,7 +120,8 @@ def test_each_table_of_a_killed_run_is_as_before_or_complete(syncing: Syncing) -
     assert syncing.run(**ALL_TABLES).exit_code == 0
     for table in rows:
         assert syncing.column(f"SELECT DISTINCT state FROM {table}") == [len(OF_TABLES)]
-    assert syncing.left_over() == []
+    # Which of the runs that replace all rows are still running is not known: their files stay for some days.
+    assert [path for path in syncing.objects() if ".merged-" in path] == []
 
 
 def kill(syncing: Syncing, step: str, parameters: Mapping[str, str | None]) -> None:
