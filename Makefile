@@ -28,6 +28,7 @@ LOCK = $(UV_RUN) pip compile --quiet --python-version $(PYTHON_VERSION) --python
 WITHOUT_LIST = 2>&1 | sed -u '/^ [+~-] /d'
 SERVERS := tests/integration tests/sandbox tests/deployment
 ARGS ?=
+PROCESSES ?= auto
 HISTORIES ?= 5000
 CASES ?= 20000
 
@@ -40,13 +41,13 @@ demo: install ## Run the product against real servers on this machine
 	@$(PYTHON) -m sandbox.demo $(ARGS)
 
 .PHONY: test
-test: install ## Run the tests; ARGS="-k name" chooses, ARGS=-n0 uses one process
-	@$(PYTHON) -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal $(ARGS)
+test: install ## Run the tests; ARGS="-k name" chooses, PROCESSES=3 uses so many, by default one per core
+	@$(PYTHON) -m pytest --numprocesses=$(PROCESSES) --maxprocesses=4 --dist=worksteal $(ARGS)
 
 # Tests that start no server and run no deployment program.
 .PHONY: test-fast
 test-fast: install ## Run the tests that need no server, in about a minute
-	@$(PYTHON) -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal $(SERVERS:%=--ignore=%) $(ARGS)
+	@$(PYTHON) -m pytest --numprocesses=$(PROCESSES) --maxprocesses=4 --dist=worksteal $(SERVERS:%=--ignore=%) $(ARGS)
 
 .PHONY: check
 check: install ## Check format, lint, types, layers, Dockerfile and generated files

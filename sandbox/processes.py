@@ -135,11 +135,18 @@ def wait_until_ready(process: Process, probe: Callable[[], object], seconds: flo
             return
 
 
+def signal_to_stop(process: Process) -> bool:
+    """Send the process its stop signal; return whether it was there."""
+    is_there = is_alive(process)
+    if is_there:
+        os.kill(process.pid, process.stop_signal)
+    return is_there
+
+
 def stop(process: Process, seconds: float = 10) -> None:
     """Stop the process with its stop signal, after `seconds` with SIGKILL. Does nothing if the process has ended."""
-    if not is_alive(process):
+    if not signal_to_stop(process):
         return
-    os.kill(process.pid, process.stop_signal)
     deadline = time.monotonic() + seconds
     while is_alive(process):
         if time.monotonic() > deadline:

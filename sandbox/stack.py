@@ -6,7 +6,7 @@ import os
 import secrets
 import shutil
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from psycopg2.extensions import parse_dsn
 
 from sandbox import bigquery, credentials, dataflow, mongodb, postgresql, storage
 from sandbox.endpoints import Endpoints
-from sandbox.processes import PortTakenError, Process, SandboxError, free_port, is_alive, launch, stop
+from sandbox.processes import PortTakenError, Process, SandboxError, free_port, is_alive, launch, signal_to_stop, stop
 
 PROJECT = "sandbox-project"
 BUCKET = "sandbox-bucket"
@@ -235,9 +235,12 @@ def _parsed(dsn: str) -> dict[str, str]:
         raise SandboxError("SANDBOX_POSTGRESQL_DSN is not a libpq connection string or URL") from None
 
 
-def _stop(folder: Path, processes: Iterable[Process]) -> None:
+def _stop(folder: Path, processes: Sequence[Process]) -> None:
     for process in processes:
-        stop(process)
+        signal_to_stop(process)
+    for process in processes:
+        # The data goes as well, so nobody waits for a server that tidies up.
+        stop(process, seconds=3)
     postgresql.remove(folder)
     for name in ("mongodb", "bigquery", "storage", "gcloud"):
         shutil.rmtree(folder / name, ignore_errors=True)

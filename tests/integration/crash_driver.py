@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from sync_pipeline import pipeline
+from tests.integration.beam_caches import beam_caches
 
 
 def _always(*_arguments: Any, **_options: Any) -> bool:
@@ -64,7 +65,8 @@ STEPS = {
 def main(step: str, argv: Sequence[str]) -> None:
     """Run the product's `main` with `argv`, and end at `step`; a run that does not reach it ends with its exit code."""
     _die_at(STEPS[step])
-    sys.exit(pipeline.main(argv))
+    with beam_caches():
+        sys.exit(pipeline.main(argv))
 
 
 def _die_at(step: Step) -> None:
