@@ -16,11 +16,13 @@ from sync_pipeline.bigquery_api.own_tables import DEAD_LETTER_SCHEMA
 from sync_pipeline.launching.launch_file import KEYS as LAUNCH_KEYS
 from sync_pipeline.launching.launch_file import read_launch
 from sync_pipeline.parameters.config import SyncConfig
+from sync_pipeline.parameters.run_config import RunConfig
 from sync_pipeline.parameters.table import BY_NAME
 from sync_pipeline.parameters.transformation_config import TransformationConfig
+from tests.parameter_sets import POSTGRESQL
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")
+DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "docs/many-tables.md")
 FOLDERS = ("sync_pipeline", "sandbox", "benchmarks", "tests")
 
 # Files that a reader is told to make.
@@ -71,8 +73,9 @@ def test_links_lead_somewhere(name: str) -> None:
             assert urlsplit(target).hostname in HOSTS, target
             continue
         path, _, anchor = target.partition("#")
-        assert (ROOT / path).exists(), target
-        assert not anchor or anchor in anchors(read(path or name)), target
+        found = (ROOT / name).parent / path if path else ROOT / name
+        assert found.exists(), target
+        assert not anchor or anchor in anchors(found.read_text(encoding="utf-8")), target
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
@@ -137,6 +140,16 @@ def test_the_launch_file_is_accepted() -> None:
     table = section("Schedule").split("| Key | Holds |")[1].split("\n\n")[0]
     keys = {key for cell in re.findall(r"^\| (`.*?`) \|", table, re.MULTILINE) for key in re.findall(r"`(\w+)`", cell)}
     assert keys == set(LAUNCH_KEYS)
+
+
+def test_the_tables_file_is_accepted(tmp_path: Path) -> None:
+    (text,) = re.findall(r"```yaml\n(.*?)```", read("docs/many-tables.md"), re.DOTALL)
+    file = tmp_path / "tables.yaml"
+    file.write_text(text, encoding="utf-8")
+    parameters = {name: value for name, value in POSTGRESQL.items() if name != "postgresql_query"}
+    config = RunConfig.from_parameters({**parameters, "destination_bigquery_table": "", "tables_file": str(file)})
+    assert config.selection is not None
+    assert config.warnings == ()
 
 
 def test_every_example_and_every_pattern_of_a_schedule_is_accepted() -> None:

@@ -13,11 +13,9 @@ from tests.integration.table_values import Rows, bigquery_rows, postgresql_rows
 
 DATABASE = Path(__file__).with_name("whole_database.sql")
 
-# What differs by table: a name that no table of BigQuery may have, and timestamps of another name.
+# What differs by table: timestamps of another name.
 TABLES = """
 tables:
-  - postgresql_table: shop."odd.name"
-    destination_bigquery_table: shop_odd_name
   - postgresql_table: crm.leads
     smart_sync_timestamp_column: updatedAt
 """
