@@ -190,9 +190,9 @@ class Faults:
             finally:
                 if attempt == 0 and len(calls) > number:
                     outcome.call = calls[number]
-        self._judge(trial, report, errors, outcome)
+        found = self._judge(trial, report, errors, outcome)
         if report is not None:
-            self._judge_later(trial, outcome)
+            self._judge_later(trial, found, outcome)
         trial.remove()
         return outcome
 
@@ -240,27 +240,28 @@ class Faults:
             trial.files = [] if trial.case.selected else trial.stage()
         return trials
 
-    def _judge(self, trial: _Trial, report: SyncReport | None, errors: list[str], outcome: Outcome) -> None:
+    def _judge(self, trial: _Trial, report: SyncReport | None, errors: list[str], outcome: Outcome) -> Rows:
+        """Add what is wrong to `outcome`, and return the rows of the destination."""
         case, complete = trial.case, trial.case.after(trial.before, trial.case.rows)
         found = trial.rows()
         if found not in (trial.before, complete):
             outcome.violations.append(f"the destination is neither as before nor complete: {found}; {errors}")
         if report is None:
             outcome.violations.append(f"no attempt of {ATTEMPTS} got through: {errors}")
-            return
+            return found
         if found != complete:
             outcome.violations.append(f"reported as done and not complete: {found}; {report}")
         if (report.rows_loaded, report.rows_staged) != (len(case.rows), 0 if case.selected else len(case.rows)):
             outcome.violations.append(f"the report's numbers are wrong: {report}")
         if case.with_dead_letters and trial.dead_letters() != 1:
             outcome.violations.append(f"{trial.dead_letters()} dead letters instead of one")
+        return found
 
-    def _judge_later(self, trial: _Trial, outcome: Outcome) -> None:
-        found = trial.rows()
+    def _judge_later(self, trial: _Trial, found: Rows, outcome: Outcome) -> None:
         later = trial.later(found)
         publish(self._client(), later.plan, later.files)
-        if later.rows() != trial.case.after(found, LATER):
-            outcome.violations.append(f"the following run is wrong: {later.rows()}")
+        if (rows := later.rows()) != trial.case.after(found, LATER):
+            outcome.violations.append(f"the following run is wrong: {rows}")
         if left := later.left_over():
             outcome.violations.append(f"left over after the following run: {left}")
 
@@ -305,7 +306,7 @@ class _Trial:
 
     def remove(self) -> None:
         """Drop the tables: each one more makes all calls of the emulator slower."""
-        for name in (self.table_id, f"{self.table_id}_lost"):
+        for name in (self.table_id, f"{self.table_id}_lost") if self.case.with_dead_letters else (self.table_id,):
             self.faults.client.delete_table(name, not_found_ok=True)
 
     @property
