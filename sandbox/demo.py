@@ -1,7 +1,8 @@
 """The demo, `make demo`: a table of orders in PostgreSQL is synced to BigQuery, changed, and synced again.
 
 The demo does this for two tables: one keeps every version of an order, the other one row per order. The second table is
-then synced from BigQuery to BigQuery. At the end documents in MongoDB are synced in the same way.
+then synced from BigQuery to BigQuery. Then documents in MongoDB are synced in the same way, and at the end a whole
+database, by one command.
 
 The servers are the sandbox's. `main.py` starts like a template launch, and the demo shows its output while it runs.
 """
@@ -25,7 +26,7 @@ from pymongo.errors import PyMongoError
 from rich.console import Console
 
 import sandbox
-from sandbox import demo_bigquery, demo_documents, demo_orders, demo_run, demo_screen
+from sandbox import demo_bigquery, demo_documents, demo_orders, demo_run, demo_screen, demo_tables
 from sandbox.demo_run import Report
 from sandbox.demo_steps import SETTLE_SECONDS, Demo, DemoError, expect, expect_equal, reported, run, step, sync
 from sandbox.endpoints import Endpoints
@@ -98,9 +99,11 @@ def play(demo: Demo) -> None:
     show_equality(merging)
     copy = show_copy(merging)
     fifth, sixth = demo_documents.play(demo)
+    seventh, eighth = demo_tables.play(demo)
     demo_screen.title(demo.console, "In one table")
     reports = {"append 1": first, "append 2": second, "merge 1": third, "merge 2": fourth}
     reports |= {"BigQuery": copy, "MongoDB 1": fifth, "MongoDB 2": sixth}
+    reports |= {"database 1": seventh, "database 2": eighth}
     demo.console.print(demo_screen.summary(reports))
     demo.console.print("Time runs from the plan to the publication, without the start of Python.")
 

@@ -17,6 +17,7 @@ TABLE = "orders"
 MERGED_TABLE = "orders_now"
 
 _REPORT = re.compile(r"sync report: (?P<outcome>.*?): (?P<numbers>\w+=.*)")
+_TOTAL = re.compile(r"sync total: (?P<outcome>.*): (?P<numbers>run_id=.*)")
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,19 @@ class Report:
 
 def find_report(log: str) -> Report | None:
     """Return the run's report, None if it ended before reporting."""
-    found = _REPORT.search(log)
+    return _report(_REPORT.search(log))
+
+
+def find_total(log: str) -> Report | None:
+    """Return the total of a run of several tables, which has no interval; None if it ended before."""
+    return _report(_TOTAL.search(log))
+
+
+def _report(found: re.Match[str] | None) -> Report | None:
     if found is None:
         return None
     numbers = dict(re.findall(r"(\w+)=(.*?)(?= \w+=|$)", found["numbers"]))
-    bounds = re.fullmatch(r"\((.*),(.*)\]", numbers["interval"])
+    bounds = re.fullmatch(r"\((.*),(.*)\]", numbers.get("interval", ""))
     return Report(
         outcome=found["outcome"],
         interval=(bounds[1].replace("T", " "), bounds[2].replace("T", " ")) if bounds else None,

@@ -99,10 +99,10 @@ def layout_line(described: bigquery.Table) -> str:
     return ", ".join(parts) or "neither partitioned nor clustered"
 
 
-def comparison_table(comparisons: Iterable[Comparison], source: str = "PostgreSQL") -> Table:
-    """Return the fingerprints of each column side by side."""
+def comparison_table(comparisons: Iterable[Comparison], source: str = "PostgreSQL", compared: str = "Column") -> Table:
+    """Return the fingerprints of each column, or of what else is `compared`, side by side."""
     table = _table()
-    for name in ("Column", source, "BigQuery", ""):
+    for name in (compared, source, "BigQuery", ""):
         table.add_column(name, no_wrap=True)
     for comparison in comparisons:
         verdict = Text("equal", style="green") if comparison.is_equal else Text("different", style="bold red")

@@ -16,7 +16,7 @@ from psycopg2.extensions import connection as Connection
 from rich.console import Console
 
 import sandbox
-from sandbox import demo, demo_documents, demo_orders, demo_run, demo_screen, mongodb
+from sandbox import demo, demo_documents, demo_orders, demo_run, demo_screen, demo_tables, mongodb
 from sandbox.demo_orders import Comparison
 from sandbox.demo_run import Report
 
@@ -260,6 +260,21 @@ def test_documents_are_merged_and_one_different_value_is_found(
         tickets.insert_one(tickets.find_one({}, {"_id": 0}))
         with pytest.raises(demo.DemoError, match=r"^MongoDB and BigQuery differ in _id"):
             demo_documents.show_equality(documents, tickets)
+
+
+def test_a_whole_database_is_synced_twice_and_one_different_value_is_found(
+    orders: tuple[demo.Demo, io.StringIO],
+) -> None:
+    prepared, screen = orders
+    first, second = demo_tables.play(prepared)
+    assert first.outcome == "12 tables: 12 published, 0 unchanged, 0 failed"
+    assert second.outcome == "13 tables: 11 published, 2 unchanged, 0 failed"
+    assert "demo_company.open_orders is not synced: it is a view" in screen.getvalue()
+    assert "All values of all 13 tables are equal" in screen.getvalue()
+    with _rolled_back(prepared.connection) as cursor:
+        cursor.execute("UPDATE demo_company.products SET weight = weight + 1e-12 WHERE sku = md5('7')::uuid")
+        with pytest.raises(demo.DemoError, match=r"^PostgreSQL and BigQuery differ in products$"):
+            demo_tables.compared(prepared, demo_tables.TABLES)
 
 
 def test_any_number_of_orders_will_do(orders: tuple[demo.Demo, io.StringIO]) -> None:
