@@ -18,7 +18,7 @@ def choose_strategy(table: TableSync, staged: StagedFiles) -> type[Strategy]:
     """Return the strategy that publishes `staged`, or the rows of the table's selection."""
     mode = table.write_mode
     if table.selection is None and not staged.rows and mode is not WriteMode.REPLACE:
-        return EmptyTable if mode is WriteMode.TRUNCATE and not table.creates_table else KeepTable
+        return EmptyTable if mode is WriteMode.TRUNCATE else KeepTable
     match mode:
         case WriteMode.APPEND:
             return LoadFiles if _one_load_job_can(table, staged) else InsertRows

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sync_pipeline.bigquery_api.client import rows_in_table
 from sync_pipeline.googlesql import quoted
 from sync_pipeline.planning.plan import TableSync
 from sync_pipeline.publishing.insert import insert_statements
@@ -24,7 +25,9 @@ class EmptyTable(Strategy):
 
     def publish(self) -> Published:
         """Run the statement of `truncate_sql`. Raises PublishError."""
-        self.jobs.query(truncate_sql(self.table), "truncate")
+        # Another run may have created the table since this one was planned, and filled it.
+        if not self.table.creates_table or rows_in_table(self.jobs.client, self.table.table_id):
+            self.jobs.query(truncate_sql(self.table), "truncate")
         return Published(None)
 
 

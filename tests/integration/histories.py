@@ -16,25 +16,12 @@ from __future__ import annotations
 
 import contextlib
 import enum
-import functools
 import itertools
-import time
-import uuid
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
-from unittest import mock
 
-import psycopg2
-from apache_beam.io.gcp.gcsfilesystem import GCSFileSystem
-from apache_beam.io.gcp.gcsio import GcsIO
-from google.cloud import bigquery
-from psycopg2.extensions import connection as Connection
-from psycopg2.extensions import make_dsn
-
-from sandbox import Endpoints
 from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.planning.make_plan import make_plan
 from sync_pipeline.planning.plan import TableSync
@@ -44,6 +31,17 @@ from sync_pipeline.publishing.staged_files import StagedFile
 from sync_pipeline.publishing.staging import write_batches
 from sync_pipeline.publishing.staging_target import rows_target
 from sync_pipeline.sources import open_source
+from tests.integration.history_sites import (
+    Row,
+    Site,
+    Stamp,
+    ViolationError,
+    check,
+    check_keys,
+    check_present,
+    check_versions,
+    execute,
+)
 from tests.integration.kills import DyingClient, KilledError
 from tests.integration.reading import read_rows
 
@@ -66,17 +64,6 @@ class Mode(enum.Enum):
 
     APPEND = ()
     MERGE = (("primary_key", "id"), ("smart_sync_null_timestamps", "include"))
-
-
-class Stamp(enum.Enum):
-    """What a write puts into `updated_at`; the value is its SQL."""
-
-    NOW = "now()"
-    NULL = "NULL"
-    FUTURE = "TIMESTAMPTZ '2099-01-01 00:00:00+00'"
-
-    def __repr__(self) -> str:
-        return str(self)
 
 
 @dataclass(frozen=True)
@@ -175,10 +162,6 @@ def sync(run: int = 0) -> tuple[Operation, ...]:
     return Plan(run), Stage(run), Publish(run)
 
 
-class ViolationError(AssertionError):
-    """The destination is not what it must be."""
-
-
 @dataclass
 class _Run:
     plan: TableSync
@@ -186,49 +169,14 @@ class _Run:
 
 
 @dataclass
-class _Transaction:
-    connection: Connection
-    state: str = "none"
-    gid: str = ""
-
-
-@dataclass
-class World:
+class World(Site):
     """One source table and one dataset, used again and again: each history begins with both empty."""
 
-    endpoints: Endpoints
-    client: bigquery.Client
-    connection: Connection
-    database: str
-    dataset: str
-    staging: str
-    transactions: dict[int, _Transaction] = field(default_factory=dict)
-    numbers: Iterator[int] = field(default_factory=itertools.count)
-
-    @classmethod
-    @contextlib.contextmanager
-    def opened(cls, endpoints: Endpoints, client: bigquery.Client) -> Iterator[World]:
-        name = f"histories_{uuid.uuid4().hex[:12]}"
-        administrator = _connected(endpoints, endpoints.postgresql_database)
-        _execute(administrator, f"CREATE DATABASE {name} TEMPLATE template0")
-        client.create_dataset(name)
-        connection = _connected(endpoints, name)
-        world = cls(endpoints, client, connection, name, name, f"gs://{endpoints.bucket}/{name}")
-        try:
-            _execute(
-                connection,
-                "CREATE TABLE source (id int PRIMARY KEY, version int NOT NULL, note text, updated_at timestamptz)",
-            )
-            with _without_repeated_questions(client):
-                yield world
-        finally:
-            world.end_transactions("ROLLBACK")
-            for transaction in world.transactions.values():
-                transaction.connection.close()
-            connection.close()
-            _execute(administrator, f"DROP DATABASE {name} WITH (FORCE)")
-            administrator.close()
-            client.delete_dataset(name, delete_contents=True)
+    def prepare(self) -> None:
+        execute(
+            self.connection,
+            "CREATE TABLE source (id int PRIMARY KEY, version int NOT NULL, note text, updated_at timestamptz)",
+        )
 
     def config(self, mode: Mode, table: str) -> SyncConfig:
         endpoints = self.endpoints
@@ -247,15 +195,6 @@ class World:
             }
         )
 
-    def transaction(self, number: int) -> _Transaction:
-        if number not in self.transactions:
-            self.transactions[number] = _Transaction(_connected(self.endpoints, self.database))
-        return self.transactions[number]
-
-    def end_transactions(self, verb: str) -> None:
-        for transaction in self.transactions.values():
-            end(transaction, verb)
-
     def play(self, history: Iterable[Operation], mode: Mode) -> int:
         """Play a history from empty tables to its last run, and return how many rows were compared.
 
@@ -266,23 +205,14 @@ class World:
             for operation in history:
                 played.do(operation)
             self.end_transactions("COMMIT")
-            self._wait_until_quiet()
+            self.wait_until_quiet()
             return played.finish()
         finally:
             self.end_transactions("ROLLBACK")
             self._empty(played)
 
-    def _wait_until_quiet(self) -> None:
-        # A session that was just closed counts as open until its process has ended.
-        while _execute(
-            self.connection,
-            "SELECT FROM pg_stat_activity WHERE datname = current_database() AND xact_start IS NOT NULL "
-            "AND backend_type = 'client backend' AND pid <> pg_backend_pid()",
-        ):
-            time.sleep(0.001)
-
     def _empty(self, played: _Played) -> None:
-        _execute(self.connection, "TRUNCATE source")
+        execute(self.connection, "TRUNCATE source")
         self.client.delete_table(played.config.destination.table_id, not_found_ok=True)
         if played.has_left_overs:
             for table in self.client.list_tables(self.dataset):
@@ -322,13 +252,13 @@ class _Played:
             case SetBack():
                 self._update("updated_at > now()", Stamp.NOW, None)
             case Begin(transaction):
-                begin(self.world.transaction(transaction))
+                self.world.transaction(transaction).begin()
             case Prepare(transaction):
-                prepare(self.world.transaction(transaction))
+                self.world.transaction(transaction).prepare()
             case Commit(transaction):
-                end(self.world.transaction(transaction), "COMMIT")
+                self.world.transaction(transaction).end("COMMIT")
             case Rollback(transaction):
-                end(self.world.transaction(transaction), "ROLLBACK")
+                self.world.transaction(transaction).end("ROLLBACK")
             case Spoil(row, stamp):
                 self._spoil(row, stamp)
             case Plan(run, launcher_clock):
@@ -340,14 +270,14 @@ class _Played:
 
     def finish(self) -> int:
         """Make the last run, and compare."""
-        (earliest_end,) = _execute(self.world.connection, "SELECT clock_timestamp()")[0]
+        (earliest_end,) = execute(self.world.connection, "SELECT clock_timestamp()")[0]
         plan = self._plan(-1, datetime(2025, 7, 22, tzinfo=UTC))
         assert plan.interval is not None
         if plan.interval.end < earliest_end:
             raise ViolationError(f"with nobody about the end is {plan.interval.end}, before {earliest_end}")
         self._stage(-1, None)
         self._publish(-1, None)
-        source = _execute(self.world.connection, "SELECT id, version, note, updated_at FROM source")
+        source = execute(self.world.connection, "SELECT id, version, note, updated_at FROM source")
         rows = self.world.client.query_and_wait(
             f"SELECT id, version, note, updated_at FROM `{self.config.destination.table_id}` WHERE id > 0"
         )
@@ -356,44 +286,34 @@ class _Played:
             return self._compare_merged(source, destination, plan.interval.end)
         return self._compare_appended(source, destination, plan.interval.end)
 
-    def _compare_merged(self, source: Sequence[_Row], destination: Sequence[_Row], end: datetime) -> int:
-        _check(not (repeated := _repeated(row[0] for row in destination)), f"keys more than once: {repeated}")
-        there = {row[0]: row for row in destination}
-        unknown = there.keys() - {row[0] for row in source}
-        _check(not unknown, f"keys that the source does not have: {unknown}")
+    def _compare_merged(self, source: Sequence[Row], destination: Sequence[Row], end: datetime) -> int:
+        check_keys(destination, (row[0] for row in source))
         expected = [row for row in source if row[3] is None or row[3] <= end]
         # A row that somebody else changed is right again when the source has changed since.
         expected = [row for row in expected if row[1] > self._spoilt.get(row[0], 0)]
-        wrong = [(row, there.get(row[0])) for row in expected if there.get(row[0]) != row]
-        _check(not wrong, _differences(wrong))
+        check_present(expected, destination, identity=1)
         return len(expected)
 
-    def _compare_appended(self, source: Sequence[_Row], destination: Sequence[_Row], end: datetime) -> int:
+    def _compare_appended(self, source: Sequence[Row], destination: Sequence[Row], end: datetime) -> int:
         # What somebody else wrote is nobody's version.
         destination = [row for row in destination if row[1] > 0]
-        _check(not (repeated := _repeated(row[:2] for row in destination)), f"versions more than once: {repeated}")
-        there = {row[:2]: row for row in destination}
+        check_versions(destination)
         late = [row for row in destination if row[3] is None or row[3] > end]
-        _check(not late, f"rows that no interval contains: {late}")
+        check(not late, f"rows that no interval contains: {late}")
         expected = [row for row in source if row[3] is not None and row[3] <= end]
         expected = [row for row in expected if row[1] > self._spoilt.get(row[0], 0)]
-        wrong = [(row, there.get(row[:2])) for row in expected if there.get(row[:2]) != row]
-        _check(not wrong, _differences(wrong))
+        check_present(expected, destination, identity=2)
         return len(expected)
 
     def _id(self, row: int) -> int:
         return 1 + row % self._rows if self._rows else 0
 
     def _write(self, statement: str, transaction: int | None, **values: Any) -> None:
-        connection = self.world.connection
-        if transaction is not None:
-            open_transaction = self.world.transaction(transaction)
-            if open_transaction.state == "prepared":
-                return
-            begin(open_transaction)
-            connection = open_transaction.connection
+        connection = self.world.writer(transaction)
+        if connection is None:
+            return
         version = next(self._versions)
-        _execute(connection, statement, {**values, "version": version, "note": f"note {version}"})
+        execute(connection, statement, {**values, "version": version, "note": f"note {version}"})
 
     def _update(self, which: str, stamp: Stamp, transaction: int | None, **values: Any) -> None:
         # Nobody waits for a lock: the one who holds it is played by the same thread.
@@ -445,77 +365,3 @@ class _Played:
         self.has_left_overs = True
         with contextlib.suppress(KilledError):
             publish(DyingClient(self.world.client, calls), run.plan, run.files)  # type: ignore[arg-type]
-
-
-_Row = tuple[Any, ...]
-
-
-def begin(transaction: _Transaction) -> None:
-    if transaction.state == "none":
-        _execute(transaction.connection, "BEGIN")
-        transaction.state = "open"
-
-
-def prepare(transaction: _Transaction) -> None:
-    if transaction.state == "open":
-        transaction.gid = uuid.uuid4().hex
-        _execute(transaction.connection, f"PREPARE TRANSACTION '{transaction.gid}'")
-        transaction.state = "prepared"
-
-
-def end(transaction: _Transaction, verb: str) -> None:
-    if transaction.state == "open":
-        _execute(transaction.connection, verb)
-    if transaction.state == "prepared":
-        _execute(transaction.connection, f"{verb} PREPARED '{transaction.gid}'")
-    transaction.state = "none"
-
-
-def _connected(endpoints: Endpoints, database: str) -> Connection:
-    connection = psycopg2.connect(make_dsn(endpoints.postgresql_dsn, dbname=database))
-    connection.autocommit = True
-    return connection
-
-
-def _execute(connection: Connection, statement: str, values: Mapping[str, Any] | None = None) -> list[_Row]:
-    with connection.cursor() as cursor:
-        cursor.execute(statement, values)
-        return cursor.fetchall() if cursor.description is not None else []
-
-
-@contextlib.contextmanager
-def _without_repeated_questions(client: bigquery.Client) -> Iterator[None]:
-    """Leave out of a run what is the same each time and takes half of its time: on a server of one's own it may."""
-    storage = GcsIO()
-    with (
-        # BigQuery's clock is this machine's, and a dataset stays what it is.
-        mock.patch("sync_pipeline.planning.destination.bigquery_clock", _clock),
-        mock.patch.object(client, "get_dataset", functools.cache(client.get_dataset)),
-        # Beam makes a client for every call, which then looks at the bucket.
-        mock.patch.object(GCSFileSystem, "_gcsIO", return_value=storage),
-    ):
-        yield
-
-
-def _clock(client: bigquery.Client, location: str) -> datetime:
-    now = datetime.now(UTC)
-    # BigQuery tells milliseconds.
-    return now - timedelta(microseconds=now.microsecond % 1000)
-
-
-def _repeated(values: Iterable[Any]) -> list[Any]:
-    return [value for value, count in Counter(values).items() if count > 1]
-
-
-def _check(holds: bool, problem: str) -> None:
-    if not holds:
-        raise ViolationError(problem)
-
-
-def _differences(wrong: Iterable[tuple[_Row, _Row | None]]) -> str:
-    lines = (f"source {_shown(row)}, destination {_shown(there)}" for row, there in wrong)
-    return "rows that differ:\n" + "\n".join(lines)
-
-
-def _shown(row: _Row | None) -> str:
-    return "has none" if row is None else f"id={row[0]} version={row[1]} updated_at={row[3]}"

@@ -19,17 +19,17 @@ from tests.integration.histories import (
     SetBack,
     Spoil,
     Stage,
-    Stamp,
     Update,
     UpdateAll,
 )
+from tests.integration.history_sites import Stamp
 
 MOST_ACTORS = 5
 MOST_CALLS = 7
 
 _ROWS = st.integers(0, 5)
 _STAMPS = st.sampled_from((Stamp.NOW, Stamp.NOW, Stamp.NOW, Stamp.NULL, Stamp.FUTURE))
-_CLOCKS = st.datetimes(datetime(1970, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - they get one
+CLOCKS = st.datetimes(datetime(1970, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - they get one
 
 # What one actor does: a tuple of operations is done at one go, between two of them others may have their turn.
 Turn = tuple[Operation, ...]
@@ -67,10 +67,10 @@ def _session(draw: st.DrawFn, number: int) -> Script:
 @st.composite
 def _run(draw: st.DrawFn, number: int) -> Script:
     """Runs that are finished, or abandoned or killed at some step, or published twice, or two of them at once."""
-    plan, stage, publish = Plan(number, draw(_CLOCKS)), Stage(number), Publish(number)
+    plan, stage, publish = Plan(number, draw(CLOCKS)), Stage(number), Publish(number)
     concurrent_job = number + MOST_ACTORS
     rival_plan, rival_stage, rival_publish = (
-        Plan(concurrent_job, draw(_CLOCKS)),
+        Plan(concurrent_job, draw(CLOCKS)),
         Stage(concurrent_job),
         Publish(concurrent_job),
     )

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest import mock
 
@@ -15,13 +15,21 @@ import pyarrow.parquet
 from apache_beam.io.filesystems import FileSystems
 from google.cloud import bigquery
 
+from sync_pipeline.errors import SyncError
 from sync_pipeline.planning.plan import TableSync
-from sync_pipeline.publishing import merge
+from sync_pipeline.publishing import merge, publish
+from sync_pipeline.publishing.report import SyncReport
+from sync_pipeline.publishing.stage_splits import StageSplitFn
+from sync_pipeline.publishing.staged_files import StagedFile, StagedFiles
+from sync_pipeline.publishing.strategy import Published, Strategy
 from sync_pipeline.smart_sync.bounds import TimestampBounds
 from sync_pipeline.smart_sync.interval import SyncInterval
 from sync_pipeline.smart_sync.upper_bound import UpperBound
 from sync_pipeline.sources.interval_query import IntervalQuery
 from sync_pipeline.sources.postgresql import clock
+from sync_pipeline.sources.source import ReadSplit
+
+_LATE = datetime(2098, 1, 1, tzinfo=UTC)
 
 
 def without_commit_safe_end() -> AbstractContextManager[Any]:
@@ -45,7 +53,7 @@ def without_shared_job_id() -> AbstractContextManager[Any]:
     shared = TableSync.publish_id
 
     def own(plan: TableSync) -> str | None:
-        return None if shared.__get__(plan) is None else f"sync-{plan.run_id}-publish"
+        return None if shared.__get__(plan) is None else f"sync-{plan.name}-publish"
 
     return mock.patch.object(TableSync, "publish_id", property(own))
 
@@ -98,12 +106,105 @@ def with_a_lost_file_and_no_count() -> AbstractContextManager[Any]:
     return mock.patch.object(bigquery.Client, "load_table_from_uri", losing)
 
 
+@contextlib.contextmanager
+def with_a_late_clock() -> Iterator[None]:
+    """The end is read after the rows: those count as well that came after the open transactions were looked at."""
+    condition = IntervalQuery.condition
+
+    def endless(query: IntervalQuery, interval: SyncInterval | None) -> str:
+        return re.sub(r"<= '[^']*'", f"<= '{_LATE}'", condition(query, interval))
+
+    def without_end(plan: TableSync) -> TimestampBounds | None:
+        bounds = _bounds.__get__(plan)
+        return bounds and replace(bounds, until=_LATE)
+
+    with (
+        mock.patch.object(IntervalQuery, "condition", endless),
+        mock.patch.object(TableSync, "bounds", property(without_end)),
+    ):
+        yield
+
+
+def with_early_clean_up() -> AbstractContextManager[Any]:
+    """What is staged is removed after every error, though another attempt may need it."""
+    publish_or_skip = publish._publish_or_skip
+
+    def cleaning(strategy: Strategy, dead_letters: StagedFiles) -> Published:
+        try:
+            return publish_or_skip(strategy, dead_letters)
+        except SyncError:
+            jobs = strategy.jobs
+            publish.clean_up(jobs.client, jobs.table, strategy.temporary_table_ids, destination_moved=False)
+            raise
+
+    return mock.patch.object(publish, "_publish_or_skip", cleaning)
+
+
+def without_clean_up() -> AbstractContextManager[Any]:
+    """What is staged is never removed."""
+    return mock.patch.object(publish, "clean_up")
+
+
+def with_failed_tables_published() -> AbstractContextManager[Any]:
+    """What is staged of a table is published, though not all of it could be read."""
+
+    def publish_table(client: bigquery.Client, table: TableSync, elements: Sequence[Any]) -> SyncReport:
+        return publish.publish(client, table, [element for element in elements if isinstance(element, StagedFile)])
+
+    return mock.patch.object(publish, "_publish_table", publish_table)
+
+
+def with_one_failure_for_all() -> AbstractContextManager[Any]:
+    """The first table that fails ends the publishing of the others."""
+
+    def outcome_of(elements: Mapping[int, Sequence[Any]], client: bigquery.Client, table: TableSync) -> SyncReport:
+        return publish._publish_table(client, table, elements[table.number])
+
+    return mock.patch.object(publish, "_outcome_of", outcome_of)
+
+
+def with_early_manifests() -> AbstractContextManager[Any]:
+    """A split counts as staged when its read begins."""
+    staged = StageSplitFn._staged
+
+    def early(fn: StageSplitFn, split: ReadSplit) -> list[StagedFile]:
+        if fn._finished is not None:
+            fn._finished.keep(fn._table, split, [])
+        return staged(fn, split)
+
+    return mock.patch.object(StageSplitFn, "_staged", early)
+
+
+def with_half_a_failure() -> AbstractContextManager[Any]:
+    """A table's failure counts only if none of its splits could be read."""
+    publish_table = publish._publish_table
+
+    def lenient(client: bigquery.Client, table: TableSync, elements: Sequence[Any]) -> SyncReport:
+        files = [element for element in elements if isinstance(element, StagedFile)]
+        return publish_table(client, table, files or elements)
+
+    return mock.patch.object(publish, "_publish_table", lenient)
+
+
 # Those whose absence random histories can show.
 REMOVABLE: Mapping[str, Callable[[], AbstractContextManager[Any]]] = {
     "commit-safe-end": without_commit_safe_end,
     "open-transactions": with_writers_only,
     "shared-job-id": without_shared_job_id,
     "excluded-start": with_start_included,
+}
+
+# Those whose absence random histories of several tables can show.
+REMOVABLE_OF_TABLES: Mapping[str, Callable[[], AbstractContextManager[Any]]] = {
+    **REMOVABLE,
+    "count": with_a_lost_file_and_no_count,
+    "late-clock": with_a_late_clock,
+    "clean-up-after-success": with_early_clean_up,
+    "clean-up": without_clean_up,
+    "failed-tables": with_failed_tables_published,
+    "failed-splits": with_half_a_failure,
+    "alone": with_one_failure_for_all,
+    "manifests": with_early_manifests,
 }
 
 

@@ -1,7 +1,7 @@
 """Many more random histories than the tests play: `make soak HISTORIES=5000`.
 
-A violation is printed with its history, cut down, and the search goes on. With `--without NAME` one protection is
-removed, and the search ends at the first history that shows it.
+A violation is printed with its history, cut down, and the search goes on. With `--tables` the runs are those of several
+tables. With `--without NAME` one protection is removed, and the search ends at the first history that shows it.
 """
 
 from __future__ import annotations
@@ -14,18 +14,24 @@ import random
 import sys
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from google.cloud import bigquery
 from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
 
 import sandbox
 from sync_pipeline.errors import PublishError
-from tests.integration.histories import Mode, Operation, ViolationError, World
+from tests.integration.histories import Mode, World
+from tests.integration.history_sites import ViolationError
 from tests.integration.history_strategies import histories
-from tests.integration.protections import REMOVABLE
+from tests.integration.protections import REMOVABLE, REMOVABLE_OF_TABLES
+from tests.integration.table_histories import TableWorld
+from tests.integration.table_history_strategies import table_histories
 
 # Histories of one seed; then the modes change.
 ROUND = 50
@@ -43,14 +49,27 @@ class Tally:
         return f"{self.histories:,} histories, {self.rows:,} rows compared, {self.violations:,} violations"
 
 
+@dataclass(frozen=True)
+class Search:
+    """Histories of one kind. `play` plays one, and returns how many rows were compared."""
+
+    name: str
+    histories: st.SearchStrategy[list[Any]]
+    play: Callable[[list[Any]], int]
+
+
 def main(argv: Sequence[str]) -> int:
     """Play histories and return 0 when none was violated."""
     parser = argparse.ArgumentParser(prog="python -m tests.integration.soak", description=__doc__)
     parser.add_argument("--histories", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=random.randrange(2**32), help="of the first round; printed")
     parser.add_argument("--mode", choices=[mode.name.lower() for mode in Mode], help="only this one")
-    parser.add_argument("--without", choices=REMOVABLE, help="the protection to remove")
+    parser.add_argument("--tables", action="store_true", help="runs of several tables")
+    parser.add_argument("--without", choices=REMOVABLE_OF_TABLES, help="the protection to remove")
     options = parser.parse_args(argv)
+    removable = REMOVABLE_OF_TABLES if options.tables else REMOVABLE
+    if options.without and options.without not in removable:
+        parser.error(f"--without {options.without} needs --tables")
     modes = [Mode[options.mode.upper()]] if options.mode else list(Mode)
     print(f"seed {options.seed}")
     warnings.simplefilter("ignore")
@@ -60,14 +79,13 @@ def main(argv: Sequence[str]) -> int:
         endpoints = stack.enter_context(sandbox.running(Path(stack.enter_context(tempfile.TemporaryDirectory()))))
         os.environ.update(endpoints.environment())
         client = stack.enter_context(contextlib.closing(bigquery.Client(project=endpoints.project)))
-        world = stack.enter_context(World.opened(endpoints, client))
+        searches = _searches(stack, endpoints, client, modes, with_tables=options.tables)
         if options.without:
-            stack.enter_context(REMOVABLE[options.without]())
+            stack.enter_context(removable[options.without]())
         for number, first in enumerate(range(0, options.histories, ROUND)):
             count = min(ROUND, options.histories - first)
-            play_round(
-                world, modes[number % len(modes)], options.seed + number, count, tally, shrink=not options.without
-            )
+            search = searches[number % len(searches)]
+            play_round(search, options.seed + number, count, tally, shrink=not options.without)
             if options.without and tally.violations:
                 break
             print(tally, flush=True)
@@ -75,7 +93,21 @@ def main(argv: Sequence[str]) -> int:
     return 1 if tally.violations else 0
 
 
-def play_round(world: World, mode: Mode, first_seed: int, count: int, tally: Tally, *, shrink: bool) -> None:
+def _searches(
+    stack: contextlib.ExitStack,
+    endpoints: sandbox.Endpoints,
+    client: bigquery.Client,
+    modes: Sequence[Mode],
+    *,
+    with_tables: bool,
+) -> list[Search]:
+    if with_tables:
+        return [Search("tables", table_histories(), stack.enter_context(TableWorld.opened(endpoints, client)).play)]
+    world = stack.enter_context(World.opened(endpoints, client))
+    return [Search(mode.name, histories(), partial(world.play, mode=mode)) for mode in modes]
+
+
+def play_round(search: Search, first_seed: int, count: int, tally: Tally, *, shrink: bool) -> None:
     """Play `count` histories of one seed; fewer when one goes wrong, which is then cut down and printed."""
     is_cutting = False
 
@@ -88,12 +120,12 @@ def play_round(world: World, mode: Mode, first_seed: int, count: int, tally: Tal
         suppress_health_check=list(HealthCheck),
         report_multiple_bugs=False,
     )
-    @given(history=histories())
-    def play(history: Sequence[Operation]) -> None:
+    @given(history=search.histories)
+    def play(history: list[Any]) -> None:
         nonlocal is_cutting
         tally.histories += not is_cutting
         try:
-            tally.rows += world.play(history, mode)
+            tally.rows += search.play(history)
         except PublishError:
             # Without a protection a run may also fail, and say so: that is no violation.
             if shrink:
@@ -107,7 +139,7 @@ def play_round(world: World, mode: Mode, first_seed: int, count: int, tally: Tal
         play()
     except (ViolationError, PublishError) as error:
         tally.violations += 1
-        print(f"seed {first_seed}, {mode.name}: {error}", *getattr(error, "__notes__", ()), sep="\n")
+        print(f"seed {first_seed}, {search.name}: {error}", *getattr(error, "__notes__", ()), sep="\n")
 
 
 if __name__ == "__main__":

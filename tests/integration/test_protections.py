@@ -22,12 +22,11 @@ from tests.integration.histories import (
     Publish,
     Spoil,
     Stage,
-    Stamp,
     Update,
-    ViolationError,
     World,
     sync,
 )
+from tests.integration.history_sites import Stamp, ViolationError
 
 # Publishing ends with these calls: the run is killed before it tidies up.
 LOADED, MERGED = 3, 4
