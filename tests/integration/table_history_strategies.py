@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.integration.histories import Begin, Commit, Prepare, Rollback
 from tests.integration.history_sites import Stamp
 from tests.integration.history_strategies import CLOCKS
-from tests.integration.table_histories import (
+from tests.integration.table_operations import (
     PUBLISH_TROUBLES,
     READ_TROUBLES,
     TABLES,

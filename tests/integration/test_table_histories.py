@@ -17,7 +17,9 @@ from sandbox import Endpoints
 from tests.integration import protections
 from tests.integration.histories import Begin, Commit
 from tests.integration.history_sites import ViolationError
-from tests.integration.table_histories import (
+from tests.integration.table_histories import TableWorld
+from tests.integration.table_history_strategies import table_histories
+from tests.integration.table_operations import (
     Break,
     Damage,
     Insert,
@@ -25,12 +27,10 @@ from tests.integration.table_histories import (
     Plan,
     Publish,
     Stage,
-    TableWorld,
     Trouble,
     Truncate,
     sync,
 )
-from tests.integration.table_history_strategies import table_histories
 
 
 @pytest.fixture(scope="module")
