@@ -4,6 +4,7 @@
     ├── ConfigError                   parameters, or what they name, are wrong: a bucket, a dataset, a secret
     ├── SourceError
     │   ├── SourceUnavailableError    transient: connecting is retried up to `max_retries`
+    │   │   └── SourceBusyError       only one table cannot be read now
     │   └── SourceQueryError          final: the source rejected the request
     ├── SchemaError                   a column cannot be mapped, used for partitioning or clustering, or reconciled
     │   └── EmptySourceError          without rows the source has no columns, and there is no table yet
@@ -56,6 +57,10 @@ class SourceUnavailableError(SourceError):
     """The source could not be reached, or the connection was lost. The same run may succeed later."""
 
     is_transient = True
+
+
+class SourceBusyError(SourceUnavailableError):
+    """A table of the source cannot be read now, for example because it is locked. Other tables can be read."""
 
 
 class SourceQueryError(SourceError):

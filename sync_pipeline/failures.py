@@ -16,7 +16,7 @@ import apache_beam as beam
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
-from sync_pipeline.errors import ConfigError, SyncError, message_of
+from sync_pipeline.errors import ConfigError, SourceBusyError, SourceError, SyncError, message_of
 
 # The tag of the output for failures.
 FAILURES = "failures"
@@ -37,7 +37,8 @@ class ByTable(beam.DoFn):
     """Runs one DoFn per table, on elements that are pairs of a table's number and a value.
 
     Emits the DoFn's outputs as such pairs. A final error ends only its own table: it is emitted as a `Failure` to the
-    output `FAILURES`. Other errors are raised; without a `run_id`, all errors are.
+    output `FAILURES`, as is that of a busy table where there are others. Other errors are raised; without a `run_id`,
+    all errors are.
 
     The DoFn of a table finishes its bundle when a value of another table arrives, so that two of them never hold rows
     at once.
@@ -98,6 +99,9 @@ class ByTable(beam.DoFn):
             yield beam.pvalue.TaggedOutput(FAILURES, (table, self._failure(error, table)))
 
     def _failure(self, error: SyncError, table: int) -> Failure:
+        if isinstance(error, SourceBusyError) and self._run_id and len(self._fns) > 1:
+            # Another attempt might have to wait as long, and would end the run of all tables.
+            error = SourceError(message_of(error))
         if error.is_transient or not self._run_id:
             raise error
         return _FAILED.setdefault((self._run_id, table), Failure(error))

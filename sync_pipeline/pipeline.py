@@ -179,7 +179,8 @@ def plan_run(config: RunConfig, client: bigquery.Client, root: str) -> RunPlan:
     """Return the plan of one sync, or of the tables that the parameters select. Raises SyncError."""
     started_at = datetime.now(UTC)
     if config.single is not None:
-        return make_plan(config.single, open_source(config.single), client, root, started_at)
+        source = open_source(config.single)
+        return make_plan(config.single, source, client, root, started_at, config.max_source_connections)
     assert config.selection is not None
     return plan_selection(config, config.selection, client, root, started_at)
 

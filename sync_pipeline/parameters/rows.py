@@ -353,6 +353,19 @@ SHARED_PARAMETERS: tuple[Parameter, ...] = (
         by_table=True,
     ),
     Parameter(
+        "table_mode",
+        "Mode of chosen tables",
+        "How tables that a list, a wildcard, postgresql_table or tables_file chooses are kept equal to their source: "
+        "auto merges by Smart Sync if a table has a primary key and the timestamp column, and else replaces all rows; "
+        "replace replaces all rows; append adds all rows of each run, or with enable_smart_sync those of its interval.",
+        ParameterType.CHOICE,
+        Group.ADDITIONAL,
+        example="append",
+        default="auto",
+        choices=("auto", "replace", "append"),
+        by_table=True,
+    ),
+    Parameter(
         "max_source_connections",
         "Connections to the source",
         "Maximum number of connections to the database that all workers together open at once.",

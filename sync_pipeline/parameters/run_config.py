@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sync_pipeline.errors import ConfigError
 from sync_pipeline.parameters import checks
 from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.parameters.declaration import SourceDeclaration, SourceTables, declared
-from sync_pipeline.parameters.parameter import ParameterValues
+from sync_pipeline.parameters.parameter import ParameterValues, ignored
 from sync_pipeline.parameters.parsing import read_values, shown
 from sync_pipeline.parameters.rows import TABLES_FILE
 from sync_pipeline.parameters.secrets import Secret
@@ -79,6 +79,9 @@ class RunConfig:
 
     @classmethod
     def _of_one(cls, single: SyncConfig, values: ParameterValues) -> RunConfig:
+        if "table_mode" in values.given:
+            warning = ignored(["table_mode"], "the run syncs one query or table")
+            single = replace(single, warnings=(*single.warnings, warning))
         return cls(
             data_source=single.data_source,
             single=single,

@@ -69,6 +69,19 @@ class ChosenTable:
 
 
 @dataclass(frozen=True)
+class Choice:
+    """The tables that a run syncs.
+
+    Attributes:
+        failed: errors by the names of tables and patterns: they have no table at the source, or a destination that
+            cannot be.
+    """
+
+    tables: tuple[ChosenTable, ...]
+    failed: Mapping[str, ConfigError]
+
+
+@dataclass(frozen=True)
 class TableSelection:
     """The tables that a run syncs, before the source's catalog is read.
 
@@ -95,24 +108,25 @@ class TableSelection:
         """Whether the user's names and wildcards include a table. Wildcards do not choose each that they match."""
         return not self.file.excludes(name) and any(patterns.matches(name) for _, patterns in self._lists)
 
-    def choose(self, tables: Sequence[CatalogTable]) -> tuple[ChosenTable, ...]:
+    def choose(self, tables: Sequence[CatalogTable]) -> Choice:
         """Return the chosen ones of the source's tables, in their order, and then the file's queries.
 
         Wildcards choose no tables that the catalog leaves out.
 
         Raises:
-            ConfigError: a name or pattern has no table, or the name of a destination is not allowed or not unique.
-                Holds all problems.
+            ConfigError: nothing is left to sync. Holds all problems.
         """
         chosen = [self._chosen_table(table) for table in tables if self._chooses(table)]
         if self.named is None:
             chosen += [self._chosen_query(entry) for entry in self.file.entries if entry.patterns is None]
-        problems = [*self._unmatched(tables), *self._destination_problems(chosen)]
-        if not chosen and not problems:
-            problems.append(f"{self._place}: every table that it names is excluded, too")
-        if problems:
-            raise ConfigError(problems)
-        return tuple(chosen)
+        problems: dict[str, list[str]] = {}
+        for name, problem in (*self._unmatched(tables), *self._destination_problems(chosen)):
+            problems.setdefault(name, []).append(problem)
+        kept = tuple(one for one in chosen if one.name not in problems)
+        if not kept:
+            found = list(dict.fromkeys(problem for several in problems.values() for problem in several))
+            raise ConfigError(found or [f"{self._place}: every table that it names is excluded, too"])
+        return Choice(kept, {name: ConfigError(found) for name, found in problems.items()})
 
     def left_out(self, tables: Sequence[CatalogTable]) -> list[CatalogTable]:
         """Return the tables that a wildcard matches and does not choose, because the catalog leaves them out."""
@@ -181,7 +195,7 @@ class TableSelection:
 
     def _chosen_query(self, entry: TableEntry) -> ChosenTable:
         values = {**self.file.defaults, **entry.values}
-        return self._chosen(str(values[_DESTINATION]), None, values, entry.values)
+        return self._chosen(f"query into {values[_DESTINATION]}", None, values, entry.values)
 
     def _chosen(
         self, name: str, table: CatalogTable | None, values: Mapping[str, object], own: Mapping[str, object]
@@ -189,12 +203,12 @@ class TableSelection:
         layered = self.values.with_given(values)
         return ChosenTable(name, table, layered.given, layered, frozenset(own))
 
-    def _unmatched(self, tables: Sequence[CatalogTable]) -> Iterator[str]:
-        """Yield a sentence for each name and pattern without a table."""
+    def _unmatched(self, tables: Sequence[CatalogTable]) -> Iterator[tuple[str, str]]:
+        """Yield each name and pattern without a table, with a sentence about it."""
         existing = {table.name for table in tables}
         for place, pattern, name in self._literals:
             if name not in existing:
-                yield f"{place} names {pattern.text}, which does not exist{self._hint(name, tables)}"
+                yield pattern.text, f"{place} names {pattern.text}, which does not exist{self._hint(name, tables)}"
         for place, patterns in self._lists:
             for pattern in patterns.included:
                 if pattern.literal is not None:
@@ -202,13 +216,11 @@ class TableSelection:
                 matched = [table for table in tables if pattern.matches(table.name)]
                 if not matched:
                     excluded = ", or only excluded ones" if self._has_exclusions else ""
-                    yield f"{place} has {pattern.text}, which matches no table{excluded}"
+                    yield pattern.text, f"{place} has {pattern.text}, which matches no table{excluded}"
                 elif not any(map(self._chooses, matched)) and all(table.left_out for table in matched):
                     first = self.tables.syntax.written(matched[0].name)
-                    yield (
-                        f"{place} has {pattern.text}, which matches no table that a wildcard chooses: {first}: "
-                        f"{matched[0].left_out}"
-                    )
+                    reason = f"which matches no table that a wildcard chooses: {first}: {matched[0].left_out}"
+                    yield pattern.text, f"{place} has {pattern.text}, {reason}"
 
     @property
     def _has_exclusions(self) -> bool:
@@ -220,7 +232,8 @@ class TableSelection:
         similar = closest_match(str(name), written)
         return f"; did you mean {written[similar]}?" if similar is not None else ""
 
-    def _destination_problems(self, chosen: Sequence[ChosenTable]) -> Iterator[str]:
+    def _destination_problems(self, chosen: Sequence[ChosenTable]) -> Iterator[tuple[str, str]]:
+        """Yield the name of each table whose destination cannot be, with a sentence about it."""
         by_destination: dict[str, list[str]] = {}
         for one in chosen:
             template = one.destination
@@ -228,20 +241,21 @@ class TableSelection:
                 by_destination.setdefault(template, []).append(one.name)
                 continue
             problems = list(destination_problems(template, one.table.name, self.tables))
-            yield from (f"{one.name}: {problem}" for problem in problems)
+            yield from ((one.name, f"{one.name}: {problem}") for problem in problems)
             if not problems:
                 by_destination.setdefault(destination_name(template, one.table.name), []).append(one.name)
         remedy = f"{SCHEMA_FIELD}_{TABLE_FIELD}" if self.tables.syntax.default_schema else TABLE_FIELD
         for destination, names in by_destination.items():
             if len(names) > 1:
                 listed = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
-                yield (
+                problem = (
                     f"{listed} have one destination table, {destination}: give {_DESTINATION}={remedy}, or a name for "
                     f"each in {TABLES_FILE}"
                 )
+                yield from ((name, problem) for name in names)
         dataset = [self.values[name] for name in DESTINATION[:-1]]
         for one in chosen:
             letters = one.value("dead_letter_table")
             names = by_destination.get(letters.table, []) if letters else []
             if letters and [letters.project, letters.dataset] == dataset and names and one.name not in names:
-                yield f"{one.name}: dead_letter_table is the destination table of {names[0]}: name another"
+                yield one.name, f"{one.name}: dead_letter_table is the destination table of {names[0]}: name another"

@@ -58,6 +58,12 @@ class Question:
         return field
 
     @property
+    def can_be_asked(self) -> bool:
+        """Whether the table has the column, with a type of timestamps."""
+        field = self.table.schema.find(self.column)
+        return field is not None and field.type in TIMESTAMP_TYPES
+
+    @property
     def since(self) -> datetime | None:
         """The start of the newest partitions; None if the table is not partitioned by the column."""
         layout = self.table.layout

@@ -15,7 +15,7 @@ from sync_pipeline.planning.destination import describe_destination
 from sync_pipeline.planning.interval import plan_interval, question_of
 from sync_pipeline.planning.latest_timestamp import latest_timestamp
 from sync_pipeline.planning.lookups import Lookups
-from sync_pipeline.planning.plan import Run, RunPlan
+from sync_pipeline.planning.plan import DEFAULT_CONNECTIONS, Run, RunPlan
 from sync_pipeline.planning.staging_names import new_run_id
 from sync_pipeline.planning.table_plan import TableStart, plan_table
 from sync_pipeline.smart_sync.interval import LatestTimestamp
@@ -23,7 +23,12 @@ from sync_pipeline.sources.source import Source
 
 
 def make_plan(
-    config: SyncConfig, source: Source, client: bigquery.Client, staging_root: str, started_at: datetime
+    config: SyncConfig,
+    source: Source,
+    client: bigquery.Client,
+    staging_root: str,
+    started_at: datetime,
+    max_source_connections: int = DEFAULT_CONNECTIONS,
 ) -> RunPlan:
     """Plan a run of one sync. Raises the errors of `plan_table`.
 
@@ -31,7 +36,7 @@ def make_plan(
         staging_root: see `Run`.
         started_at: the launcher's clock, only for names and durations.
     """
-    run = Run(new_run_id(started_at), started_at, client.project, staging_root)
+    run = Run(new_run_id(started_at), started_at, client.project, staging_root, max_source_connections)
     with source.connect() as session:
         clock = session.clock
         destination = describe_destination(client, config.destination)

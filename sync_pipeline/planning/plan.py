@@ -24,6 +24,9 @@ from sync_pipeline.smart_sync.bounds import TimestampBounds
 from sync_pipeline.smart_sync.interval import SyncInterval, timestamp_text
 from sync_pipeline.sources.source import ReadPlan, Selection
 
+# The default of max_source_connections.
+DEFAULT_CONNECTIONS = 8
+
 
 class WriteMode(enum.Enum):
     """What publishing does to existing rows. The value is the text in the plan."""
@@ -44,14 +47,14 @@ class Run:
         job_project: the project of the publishing jobs. Always the destination's, because job ids are unique only in a
             project. https://cloud.google.com/bigquery/docs/reference/rest/v2/JobReference
         staging_root: `gs://…/`, the folder of all staged files.
-        max_source_connections: how many connections to the source workers may open at once, to read several tables.
+        max_source_connections: how many connections to the source all workers together may open at once.
     """
 
     id: str
     started_at: datetime
     job_project: str
     staging_root: str
-    max_source_connections: int = 8
+    max_source_connections: int = DEFAULT_CONNECTIONS
 
 
 @dataclass(frozen=True)
@@ -281,6 +284,11 @@ class RunPlan:
     failed: tuple[FailedTable, ...] = ()
     notes: tuple[str, ...] = ()
     risks: tuple[str, ...] = ()
+
+    @property
+    def has_several_tables(self) -> bool:
+        """Whether the run is about several tables, with those that could not be planned."""
+        return len(self.tables) + len(self.failed) > 1
 
     def __post_init__(self) -> None:
         if [table.number for table in self.tables] != list(range(len(self.tables))):

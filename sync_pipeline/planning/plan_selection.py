@@ -1,27 +1,35 @@
 """Planning of many tables: source and destination are asked about all of them together where they can be.
 
-catalog → choice and modes → datasets → existing tables → latest timestamps → the plan of each table
+catalog → choice and modes → dataset → existing tables → latest timestamps → the plan of each table
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from google.cloud import bigquery
 
 from sync_pipeline.bigquery_api.threads import map_with_clients
-from sync_pipeline.errors import ConfigError, EmptySourceError, PublishError, SchemaError, SourceQueryError
-from sync_pipeline.parameters.config import DestinationConfig, SyncConfig
+from sync_pipeline.errors import (
+    ConfigError,
+    EmptySourceError,
+    PublishError,
+    SchemaError,
+    SourceBusyError,
+    SourceQueryError,
+    SyncError,
+)
+from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.parameters.declaration import declared
 from sync_pipeline.parameters.run_config import RunConfig
 from sync_pipeline.parameters.table_selection import ChosenTable, TableSelection
 from sync_pipeline.planning.column_names import with_allowed_names
 from sync_pipeline.planning.destination import (
-    DestinationDataset,
     DestinationDescription,
     describe_table,
     destination_dataset,
@@ -32,15 +40,15 @@ from sync_pipeline.planning.latest_timestamp import Question, latest_timestamp, 
 from sync_pipeline.planning.lookups import Lookups
 from sync_pipeline.planning.plan import FailedTable, Run, RunPlan, TableSync
 from sync_pipeline.planning.staging_names import new_run_id
-from sync_pipeline.planning.table_mode import mode_of
+from sync_pipeline.planning.table_mode import mode_of, mode_of_query
 from sync_pipeline.planning.table_plan import TableStart, plan_table
 from sync_pipeline.smart_sync.interval import LatestTimestamp
 from sync_pipeline.sources import open_catalog, open_source
 from sync_pipeline.sources.catalog import SourceCatalog
 from sync_pipeline.sources.source import SourceSession
 
-# The errors of one table. Another table may have none, so the run goes on without it.
-_OF_A_TABLE = (SchemaError, SourceQueryError, PublishError)
+# Errors that another table may not have, so the run goes on without the one that has it.
+_OF_A_TABLE = (ConfigError, SchemaError, SourceQueryError, SourceBusyError, PublishError)
 
 
 @dataclass(frozen=True)
@@ -55,36 +63,36 @@ class _Table:
     notes: tuple[str, ...] = ()
 
 
+@dataclass
 class _Attempts:
-    """Calls functions for tables, and keeps the errors: those of single tables, and those of parameters.
+    """Calls functions for tables, and keeps the errors of single tables.
 
     Attributes:
-        failed: the tables that failed, by name.
-        empty: the tables without rows and columns, which are not synced yet; by name.
+        empty: the tables without rows and columns, which are not synced yet, and why.
     """
 
-    def __init__(self) -> None:
-        self.failed: dict[str, FailedTable] = {}
-        self.empty: dict[str, EmptySourceError] = {}
-        self._problems: list[str] = []
+    client: bigquery.Client
+    failed: list[FailedTable] = field(default_factory=list)
+    empty: list[tuple[str, SyncError]] = field(default_factory=list)
 
     def result[Result](self, name: str, function: Callable[[], Result]) -> Result | None:
         """Return the function's result; None if it fails for this table. Raises errors of the whole run."""
         try:
             return function()
-        except ConfigError as error:
-            prefix = f"{name}: "
-            self._problems += [text if text.startswith(prefix) else f"{prefix}{text}" for text in error.problems]
         except EmptySourceError as error:
-            self.empty[name] = error
+            self.empty.append((name, error))
         except _OF_A_TABLE as error:
-            self.failed[name] = FailedTable(name, error)
+            self.failed.append(FailedTable(name, error))
         return None
 
-    def check(self) -> None:
-        """Raise ConfigError with the problems of all tables, if there are any."""
-        if self._problems:
-            raise ConfigError(list(dict.fromkeys(self._problems)))
+    def each[Item, Result](
+        self, function: Callable[[bigquery.Client, Item], Result], items: Sequence[Item], name_of: Callable[[Item], str]
+    ) -> list[tuple[Item, Result]]:
+        """Call the function for the items by a few threads, and return those that do not fail, with their results."""
+        results = map_with_clients(
+            lambda client, item: self.result(name_of(item), lambda: function(client, item)), items, self.client.project
+        )
+        return [(item, result) for item, result in zip(items, results, strict=True) if result is not None]
 
 
 def plan_selection(
@@ -99,29 +107,36 @@ def plan_selection(
         SyncError: no table can be planned; the error of the first.
     """
     run = Run(new_run_id(started_at), started_at, client.project, staging_root, config.max_source_connections)
-    lookups, attempts = Lookups(client, run), _Attempts()
+    lookups, attempts = Lookups(client, run), _Attempts(client)
     with contextlib.ExitStack() as stack:
         catalog = stack.enter_context(open_catalog(config.data_source, config.source, config.max_retries, selection))
+        notes = _left_out(selection, catalog)
         tables = _configured(config.data_source, selection, catalog, stack, attempts)
-        left_out = selection.left_out(catalog.tables)
-        attempts.check()
         starts = _starts(client, tables, attempts)
 
-        def plan(thread_client: bigquery.Client, item: tuple[_Table, TableStart]) -> TableSync | None:
+        def plan(thread_client: bigquery.Client, item: tuple[_Table, TableStart]) -> TableSync:
             table, start = item
-            return attempts.result(
-                table.name, lambda: plan_table(thread_client, table.session, start, lookups, run, number=0)
-            )
+            return plan_table(thread_client, table.session, start, lookups, run, number=0)
 
-        planned = [table for table in map_with_clients(plan, starts, client.project) if table]
-    attempts.check()
-    failed = tuple(attempts.failed.values())
+        planned = attempts.each(plan, starts, lambda item: item[0].name)
     if not planned:
-        raise failed[0].error if failed else next(iter(attempts.empty.values()))
-    numbered = tuple(replace(table, number=number) for number, table in enumerate(planned))
-    notes = [f"{table.name} is not synced: {table.left_out}" for table in left_out]
-    notes += [f"{name} is not synced: {error}" for name, error in attempts.empty.items()]
-    return RunPlan(run, numbered, failed, tuple(notes), config.warnings)
+        raise attempts.failed[0].error if attempts.failed else attempts.empty[0][1]
+    numbered = tuple(replace(table, number=number) for number, (_, table) in enumerate(planned))
+    notes += [f"{name} is not synced: {error}" for name, error in attempts.empty]
+    return RunPlan(run, numbered, tuple(attempts.failed), tuple(notes), config.warnings)
+
+
+def _left_out(selection: TableSelection, catalog: SourceCatalog) -> list[str]:
+    """Return a note for each reason why wildcards leave tables out."""
+    names: dict[str, list[str]] = defaultdict(list)
+    for table in selection.left_out(catalog.tables):
+        names[table.left_out].append(str(table.name))
+    return [f"not chosen by a wildcard: {_listed(tables)}: {reason}" for reason, tables in names.items()]
+
+
+def _listed(names: Sequence[str], most: int = 5) -> str:
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more}"
 
 
 def _configured(
@@ -131,98 +146,112 @@ def _configured(
     stack: contextlib.ExitStack,
     attempts: _Attempts,
 ) -> list[_Table]:
-    """Return the chosen tables. A query of a tables file has a connection of its own, which `stack` closes."""
-    source = declared(data_source)
+    """Return the chosen tables. A query of a tables file has a connection of its own, which `stack` closes.
 
-    def configured(chosen: ChosenTable) -> _Table:
+    Raises:
+        ConfigError: the parameters of tables are wrong; holds the problems of all.
+    """
+    choice = selection.choose(catalog.tables)
+    attempts.failed += [FailedTable(name, error) for name, error in choice.failed.items()]
+    configs: list[tuple[ChosenTable, _Configured]] = []
+    problems: list[str] = []
+    for chosen in choice.tables:
+        try:
+            configs.append((chosen, _configure(data_source, chosen)))
+        except ConfigError as error:
+            prefix = f"{chosen.name}: "
+            problems += [text if text.startswith(prefix) else f"{prefix}{text}" for text in error.problems]
+    if problems:
+        raise ConfigError(problems)
+
+    def opened(chosen: ChosenTable, config: SyncConfig) -> SourceSession:
         if chosen.table is None:
-            config = chosen.config({})
-            return _Table(chosen.name, config, stack.enter_context(open_source(config).connect()))
-        mode = mode_of(
-            chosen.table,
-            chosen.given,
-            source.timestamp_column(chosen.value("smart_sync_timestamp_column")),
-            smart_sync=chosen.value("enable_smart_sync") if "enable_smart_sync" in chosen.given else None,
-            has_own_key=source.has_own_key,
-        )
-        config, notes = with_allowed_names(chosen.config(mode.implied), chosen.table.columns)
-        return _Table(chosen.name, config, catalog.session(chosen.table, config), chosen.table.size, mode.reason, notes)
+            return stack.enter_context(open_source(config).connect())
+        return catalog.session(chosen.table, config)
 
     tables = []
-    for chosen in selection.choose(catalog.tables):
-        table = attempts.result(chosen.name, functools.partial(configured, chosen))
-        if table is not None:
-            tables.append(table)
+    for chosen, (config, reason, notes) in configs:
+        session = attempts.result(chosen.name, functools.partial(opened, chosen, config))
+        if session is not None:
+            size = chosen.table.size if chosen.table is not None else None
+            tables.append(_Table(chosen.name, config, session, size, reason, notes))
     return tables
 
 
+# A table's configuration, why it has its mode, and notes.
+type _Configured = tuple[SyncConfig, str, tuple[str, ...]]
+
+
+def _configure(data_source: str, chosen: ChosenTable) -> _Configured:
+    """Return the configuration of a table in its mode. Raises ConfigError."""
+    if chosen.table is None:
+        mode = mode_of_query(chosen.given, asked=chosen.value("table_mode"))
+        return _checked(chosen.config(mode.implied)), mode.reason, ()
+    source = declared(data_source)
+    mode = mode_of(
+        chosen.table,
+        chosen.given,
+        source.timestamp_column(chosen.value("smart_sync_timestamp_column")),
+        asked=chosen.value("table_mode"),
+        smart_sync=chosen.value("enable_smart_sync") if "enable_smart_sync" in chosen.given else None,
+        has_own_key=source.has_own_key,
+    )
+    config, notes = with_allowed_names(chosen.config(mode.implied), chosen.table.columns)
+    return _checked(config), mode.reason, notes
+
+
+def _checked(config: SyncConfig) -> SyncConfig:
+    """Return the configuration if the source accepts its parameters, without a connection. Raises ConfigError."""
+    open_source(config)
+    return config
+
+
 def _starts(client: bigquery.Client, tables: list[_Table], attempts: _Attempts) -> list[tuple[_Table, TableStart]]:
-    """Return the tables with their destinations and intervals, in order."""
-    destinations = _destinations(client, tables, attempts)
-    latest = _latest_timestamps(client, tables, destinations, attempts)
+    """Return the tables with their destinations and intervals, in order. All destinations are in one dataset."""
+    if not tables:
+        return []
+    config = tables[0].config.destination
+    dataset = destination_dataset(client, config)
+    listed = listed_tables(client, f"{config.project}.{config.dataset}")
+
+    def describe(thread_client: bigquery.Client, table: _Table) -> DestinationDescription:
+        destination = table.config.destination
+        may_exist = destination.table.lower() in listed
+        return describe_table(thread_client, destination, dataset, may_exist=may_exist)
+
+    described = attempts.each(describe, tables, lambda table: table.name)
+    answers = _answers(client, described, dataset.location)
+
+    def latest(thread_client: bigquery.Client, item: tuple[_Table, DestinationDescription]) -> LatestTimestamp:
+        question = _question(*item)
+        if question is None:
+            return LatestTimestamp()
+        return answers.get(question.table_id) or latest_timestamp(thread_client, question, dataset.location)
+
     starts = []
-    for table in tables:
-        if table.name in latest:
-            config, clock, destination = table.config, table.session.clock, destinations[table.name]
-            interval = plan_interval(config, clock, destination, latest[table.name])
-            start = TableStart(
-                config, clock, destination, interval, table.name, table.size, table.mode_reason, table.notes
-            )
-            starts.append((table, start))
+    for (table, destination), found in attempts.each(latest, described, lambda item: item[0].name):
+        interval = plan_interval(table.config, table.session.clock, destination, found)
+        start = TableStart(
+            table.config,
+            table.session.clock,
+            destination,
+            interval,
+            table.name,
+            table.size,
+            table.mode_reason,
+            table.notes,
+        )
+        starts.append((table, start))
     return starts
 
 
-def _destinations(
-    client: bigquery.Client, tables: list[_Table], attempts: _Attempts
-) -> dict[str, DestinationDescription]:
-    """Return the destinations by the tables' names. A listing of each dataset tells which tables to ask about."""
-    datasets: dict[tuple[str, str, str | None], tuple[DestinationDataset, frozenset[str]]] = {}
-    for table in tables:
-        config = table.config.destination
-        if _dataset_key(config) not in datasets:
-            described = destination_dataset(client, config)
-            datasets[_dataset_key(config)] = described, listed_tables(client, f"{config.project}.{config.dataset}")
-
-    def describe(thread_client: bigquery.Client, table: _Table) -> DestinationDescription | None:
-        config = table.config.destination
-        dataset, listed = datasets[_dataset_key(config)]
-        may_exist = config.table.lower() in listed
-        return attempts.result(table.name, lambda: describe_table(thread_client, config, dataset, may_exist=may_exist))
-
-    answers = zip(tables, map_with_clients(describe, tables, client.project), strict=True)
-    return {table.name: destination for table, destination in answers if destination is not None}
+def _question(table: _Table, destination: DestinationDescription) -> Question | None:
+    return question_of(table.config, table.session.clock, destination)
 
 
-def _dataset_key(config: DestinationConfig) -> tuple[str, str, str | None]:
-    return config.project, config.dataset, config.staging_dataset
-
-
-def _latest_timestamps(
-    client: bigquery.Client,
-    tables: list[_Table],
-    destinations: Mapping[str, DestinationDescription],
-    attempts: _Attempts,
-) -> dict[str, LatestTimestamp]:
-    """Return the latest timestamps by the tables' names, for every table whose destination is known."""
-    latest: dict[str, LatestTimestamp] = {}
-    asked: dict[str, tuple[Question, str]] = {}
-    for table in tables:
-        if (destination := destinations.get(table.name)) is None:
-            continue
-        question = question_of(table.config, table.session.clock, destination)
-        if question is None:
-            latest[table.name] = LatestTimestamp()
-        elif attempts.result(table.name, functools.partial(getattr, question, "field")) is not None:
-            asked[table.name] = question, destination.location
-    for location in {location for _, location in asked.values()}:
-        names = [name for name, (_, there) in asked.items() if there == location]
-        answers = latest_timestamps(client, [asked[name][0] for name in names], location)
-        latest |= {name: answers[asked[name][0].table_id] for name in names if asked[name][0].table_id in answers}
-
-    def ask(thread_client: bigquery.Client, name: str) -> LatestTimestamp | None:
-        question, location = asked[name]
-        return attempts.result(name, lambda: latest_timestamp(thread_client, question, location))
-
-    others = [name for name in asked if name not in latest]
-    found = zip(others, map_with_clients(ask, others, client.project), strict=True)
-    return latest | {name: answer for name, answer in found if answer is not None}
+def _answers(
+    client: bigquery.Client, tables: Sequence[tuple[_Table, DestinationDescription]], location: str
+) -> Mapping[str, LatestTimestamp]:
+    """Return the latest timestamps that can be asked together, by the ids of the tables."""
+    questions = [question for item in tables if (question := _question(*item)) is not None and question.can_be_asked]
+    return latest_timestamps(client, questions, location)

@@ -13,16 +13,12 @@ from sync_pipeline.printable import on_one_line
 
 def plan_lines(plan: RunPlan) -> list[str]:
     """Return the plan as single lines for the log: a few for one table, else a line per table."""
-    return overview_lines(plan) if _has_several(plan) else table_lines(_only_table(plan))
+    return overview_lines(plan) if plan.has_several_tables else table_lines(_only_table(plan))
 
 
 def plan_page(plan: RunPlan) -> str:
     """Return the plan as a page; `dry_run=true` prints it. Only one table is shown with its query and columns."""
-    return overview_page(plan) if _has_several(plan) else table_page(_only_table(plan))
-
-
-def _has_several(plan: RunPlan) -> bool:
-    return len(plan.tables) + len(plan.failed) > 1
+    return overview_page(plan) if plan.has_several_tables else table_page(_only_table(plan))
 
 
 def _only_table(plan: RunPlan) -> TableSync:

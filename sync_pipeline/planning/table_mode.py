@@ -8,6 +8,11 @@ from typing import Any
 
 from sync_pipeline.parameters.source_tables import CatalogTable
 
+# Values of `table_mode`.
+AUTO, APPEND, REPLACE = "auto", "append", "replace"
+
+_REPLACED = {"write_disposition": "WRITE_TRUNCATE"}
+
 # Parameters that decide the mode themselves.
 _DECIDING = frozenset({"write_disposition", "delete_existing_table"})
 
@@ -26,7 +31,13 @@ class TableMode:
 
 
 def mode_of(
-    table: CatalogTable, given: Collection[str], timestamp_column: str, *, smart_sync: bool | None, has_own_key: bool
+    table: CatalogTable,
+    given: Collection[str],
+    timestamp_column: str,
+    *,
+    asked: str = AUTO,
+    smart_sync: bool | None,
+    has_own_key: bool,
 ) -> TableMode:
     """Return the mode: a Smart Sync merge for a table with key and timestamp column, else a replacement of all rows.
 
@@ -36,12 +47,17 @@ def mode_of(
     Args:
         given: the parameters with an explicit value for the table.
         timestamp_column: the column of Smart Sync, with the source's name.
+        asked: the value of `table_mode`.
         smart_sync: the given `enable_smart_sync`, None if it is not given.
         has_own_key: whether Smart Sync merges by the source's own key if no primary_key is given. One that the catalog
             does not tell may repeat, so the table does not imply a merge by it.
     """
     key = "primary_key" in given or bool(table.key)
     has_timestamp = timestamp_column in table.timestamps
+    if asked == APPEND:
+        return TableMode("table_mode is append")
+    if asked == REPLACE:
+        return TableMode("table_mode is replace", _REPLACED)
     if _DECIDING & set(given):
         return TableMode("as given")
     if smart_sync or (smart_sync is None and key and has_timestamp):
@@ -54,7 +70,22 @@ def mode_of(
         reason = table.why_no_key or f"the {table.kind} has no primary key"
     else:
         reason = f"the {table.kind} has no timestamp column {timestamp_column}"
-    return TableMode(reason, {"write_disposition": "WRITE_TRUNCATE"})
+    return TableMode(reason, _REPLACED)
+
+
+def mode_of_query(given: Collection[str], *, asked: str = AUTO) -> TableMode:
+    """Return the mode of a query: its rows replace all rows, unless the parameters say another.
+
+    Args:
+        given, asked: see `mode_of`.
+    """
+    if asked == APPEND:
+        return TableMode("table_mode is append")
+    if asked == REPLACE:
+        return TableMode("table_mode is replace", _REPLACED)
+    if {"primary_key", "enable_smart_sync", *_DECIDING} & set(given):
+        return TableMode("as given")
+    return TableMode("a query has no key", _REPLACED)
 
 
 def _smart_sync(

@@ -68,15 +68,11 @@ class PublishStagedFiles(beam.PTransform):
             | "PublishFiles"
             >> beam.ParDo(_PublishFilesFn(self.plan), beam.pvalue.AsList(staged)).with_outputs(_ERRORS, main=_REPORTS)
         )
-        if _is_single(self.plan):
+        if not self.plan.has_several_tables:
             return outcomes[_REPORTS]
         # The shuffle stores the error: a runner repeats the step that raises it, not the one that published the others.
         outcomes[_ERRORS] | "KeepError" >> beam.Reshuffle() | "EndRun" >> beam.Map(_raise_error)
         return outcomes[_REPORTS]
-
-
-def _is_single(plan: RunPlan) -> bool:
-    return len(plan.tables) == 1 and not plan.failed
 
 
 def _raise_error(failure: Failure) -> None:
@@ -103,7 +99,7 @@ class _PublishFilesFn(beam.DoFn):
         for table, outcome in outcomes:
             if isinstance(outcome, Exception):
                 errors[table.number] = outcome
-                if not _is_single(plan):
+                if plan.has_several_tables:
                     _LOGGER.warning("%s failed: %s", _name(table), _message(outcome))
                 continue
             self._rows_loaded.inc(outcome.rows_loaded)
@@ -112,12 +108,12 @@ class _PublishFilesFn(beam.DoFn):
             _LOGGER.info("%s", outcome)
             reports.append(outcome)
             yield outcome
-        if not _is_single(plan):
+        if plan.has_several_tables:
             _LOGGER.info("%s", total_of(plan, reports))
         if errors or plan.failed:
             error = _error_of_run(plan, errors)
             # What another attempt of this step may mend is raised here.
-            if _is_single(plan) or not all(
+            if not plan.has_several_tables or not all(
                 isinstance(each, SyncError) and not each.is_transient for each in errors.values()
             ):
                 raise error
@@ -128,7 +124,7 @@ class _PublishFilesFn(beam.DoFn):
 def _outcome_of(
     elements: Mapping[int, Sequence[StagedFile | Failure]], client: bigquery.Client, table: TableSync
 ) -> SyncReport | Exception:
-    """Publish a table, and return its report or its error, of which the other tables know nothing."""
+    """Publish a table, and return its report or its error, which does not concern the other tables."""
     try:
         return _publish_table(client, table, elements[table.number])
     except Exception as error:  # noqa: BLE001 - `_error_of_run` decides what is raised
@@ -155,7 +151,7 @@ def _error_of_run(plan: RunPlan, errors: Mapping[int, Exception]) -> Exception:
     for unexpected in errors.values():
         if not isinstance(unexpected, SyncError):
             return unexpected
-    if _is_single(plan):
+    if not plan.has_several_tables:
         return next(iter(errors.values()))
     failed = {table.name: table.error for table in plan.failed} | {
         _name(table): error for table in plan.tables if isinstance(error := errors.get(table.number), SyncError)

@@ -161,7 +161,7 @@ def test_a_selection(bigquery_syncing: BigquerySyncing) -> None:
     assert run.selection is not None
     found = {}
     with open_catalog(run.data_source, run.source, run.max_retries, run.selection) as catalog:
-        for chosen in run.selection.choose(catalog.tables):
+        for chosen in run.selection.choose(catalog.tables).tables:
             assert chosen.table is not None
             config = chosen.config({"write_disposition": "WRITE_TRUNCATE"})
             _, read = planned(catalog.session(chosen.table, config), config)
@@ -183,7 +183,7 @@ def test_copies_beside_their_sources_are_not_copied_again(bigquery_syncing: Bigq
     )
     assert run.selection is not None
     with open_catalog(run.data_source, run.source, run.max_retries, run.selection) as catalog:
-        assert [chosen.name for chosen in run.selection.choose(catalog.tables)] == ["a_copy_of", "orders"]
+        assert [chosen.name for chosen in run.selection.choose(catalog.tables).tables] == ["a_copy_of", "orders"]
         left_out = by_name(catalog.tables)["copy_orders"].left_out
     assert left_out == "it has the name of a destination, copy_{table}: name it to load it"
 

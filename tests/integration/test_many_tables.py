@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import Any
 
+import psycopg2
 import pytest
 from psycopg2 import sql
 
 from sync_pipeline import pipeline
 from sync_pipeline.planning.lanes import Lane, lanes_of
 from sync_pipeline.planning.plan import RunPlan
+from sync_pipeline.sources.postgresql import connection
 from tests.integration.syncing import Run, Syncing
 from tests.integration.table_values import bigquery_rows, postgresql_rows
 
@@ -97,7 +100,7 @@ def test_the_plan(shop: Syncing) -> None:
     assert "replace all rows" in table["public.countries"]
     assert "the table has no timestamp column updated_at" in table["public.countries"]
     assert "the view has no primary key" in table["public.big_orders"]
-    assert "- public.big_sums is not synced: it is a view" in shown.printed
+    assert "- not chosen by a wildcard: public.big_sums: it is a view" in shown.printed
     assert shop.tables() == []
 
 
@@ -142,3 +145,37 @@ def test_a_first_merge_is_a_load_unless_somebody_else_has_written(
     assert shop.query("SELECT region, id FROM orders") == [("eu", 1)]
     assert run(shop, postgresql_table="orders", schema_evolution="add").exit_code == 0
     assert_equal(shop, "orders")
+
+
+def test_a_table_that_is_locked_fails_alone(shop: Syncing, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its rows stay as they were, and the next run reads them."""
+    assert run(shop).exit_code == 0
+    shop.execute("INSERT INTO countries VALUES ('IT', 'Italy'); INSERT INTO clicks VALUES (now(), '/new')")
+    monkeypatch.setitem(connection.SESSION_SETTINGS, "lock_timeout", "500ms")
+    with contextlib.closing(
+        psycopg2.connect(shop.postgresql.dsn, password=shop.endpoints.postgresql_password)
+    ) as other:
+        plan_selection = pipeline.plan_selection
+
+        def locked_after(*arguments: Any) -> RunPlan:
+            plan = plan_selection(*arguments)
+            other.cursor().execute("LOCK TABLE countries IN ACCESS EXCLUSIVE MODE")
+            return plan
+
+        with monkeypatch.context() as patch:
+            patch.setattr(pipeline, "plan_selection", locked_after)
+            failed = run(shop)
+    assert failed.exit_code == 1
+    assert failed.errors[0] == "1 of 6 tables failed"
+    assert failed.errors[1].startswith("public.countries: ")
+    assert "the table is locked" in failed.errors[1]
+    assert shop.column("SELECT COUNT(*) FROM clicks") == [6]
+    assert shop.column("SELECT COUNT(*) FROM countries") == [2]
+    assert run(shop).exit_code == 0
+    assert shop.column("SELECT COUNT(*) FROM countries") == [3]
+
+
+def test_a_log_is_appended_where_the_mode_says_it(shop: Syncing) -> None:
+    for _ in range(2):
+        assert run(shop, postgresql_table="clicks", table_mode="append").exit_code == 0
+    assert shop.column("SELECT COUNT(*) FROM clicks") == [10]

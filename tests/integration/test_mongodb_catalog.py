@@ -210,7 +210,7 @@ def test_a_selection(mongodb_syncing: MongodbSyncing) -> None:
     assert run.selection is not None
     found = {}
     with open_catalog(run.data_source, run.source, run.max_retries, run.selection) as catalog:
-        for chosen in run.selection.choose(catalog.tables):
+        for chosen in run.selection.choose(catalog.tables).tables:
             assert chosen.table is not None
             implied = {"enable_smart_sync": True, "smart_sync_null_timestamps": "include"} if chosen.table.key else {}
             config = chosen.config(implied)

@@ -330,7 +330,7 @@ def test_tables_that_parameters_name_are_read_as_workers_read_them(shop: Shop) -
     assert run.selection is not None
     counts = {}
     with open_catalog(run.source, run.max_retries, run.selection) as catalog:
-        for chosen in run.selection.choose(catalog.tables):
+        for chosen in run.selection.choose(catalog.tables).tables:
             assert chosen.table is not None
             config = chosen.config({})
             session = catalog.session(chosen.table, config)

@@ -20,7 +20,7 @@ def test_a_file_in_cloud_storage(gcs_folder: str) -> None:
         file.write(b"tables: [{postgresql_table: public.orders, batch_size: 7}]")
     selection = RunConfig.from_parameters(PARAMETERS | {"tables_file": location}).selection
     assert selection is not None
-    (chosen,) = selection.choose([CatalogTable(TableName("public", "orders"), "table")])
+    (chosen,) = selection.choose([CatalogTable(TableName("public", "orders"), "table")]).tables
     assert chosen.config({}).batch_size == 7
 
 

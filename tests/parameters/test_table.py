@@ -50,6 +50,7 @@ PUBLISHED = {
 ADDED = {
     "postgresql_table": None,
     "tables_file": None,
+    "table_mode": "auto",
     "max_source_connections": "8",
     "postgresql_sslmode": "prefer",
     "postgresql_sslrootcert": None,

@@ -28,13 +28,28 @@ def selection(text: str, **parameters: str) -> TableSelection:
 
 
 def names(text: str, **parameters: str) -> list[str]:
-    return [one.name for one in selection(text, **parameters).choose(CATALOG)]
+    return [one.name for one in selection(text, **parameters).choose(CATALOG).tables]
 
 
 def problems(text: str, **parameters: str) -> list[str]:
-    with pytest.raises(ConfigError) as caught:
-        selection(text, **parameters).choose(CATALOG)
-    return list(caught.value.problems)
+    """Return what is wrong, whether something is left to sync or not."""
+    try:
+        failed = selection(text, **parameters).choose(CATALOG).failed
+    except ConfigError as error:
+        return list(error.problems)
+    return [problem for error in failed.values() for problem in error.problems]
+
+
+def test_a_name_without_a_table_does_not_stop_the_others() -> None:
+    choice = selection("orders,customers,x_*").choose(CATALOG)
+    assert [one.name for one in choice.tables] == ["public.orders"]
+    assert list(choice.failed) == ["customers", "x_*"]
+
+
+def test_tables_with_one_destination_are_left_out() -> None:
+    choice = selection("*.orders,audit_1").choose(CATALOG)
+    assert [one.name for one in choice.tables] == ["public.audit_1"]
+    assert list(choice.failed) == ["public.orders", "sales.orders"]
 
 
 @pytest.mark.parametrize(
@@ -108,11 +123,11 @@ def test_destinations_of_names_that_bigquery_refuses() -> None:
     ).selection
     assert chosen is not None
     collections = [CatalogTable(TableName("", name), "collection") for name in ("a.b", "ok", "c$d", "a_b", long)]
-    kept = chosen.choose(collections[:3])
+    kept = chosen.choose(collections[:3]).tables
     assert [one.config({}).destination.table for one in kept] == ["a_b", "ok", "c_d"]
-    with pytest.raises(ConfigError) as caught:
-        chosen.choose(collections)
-    too_long, same = caught.value.problems
+    failed = chosen.choose(collections).failed
+    assert list(failed) == [long, "a.b", "a_b"]
+    [too_long], [same] = failed[long].problems, failed["a_b"].problems
     assert too_long.startswith(f"{long}: destination_bigquery_table is ")
     assert same.startswith("a.b, a_b have one destination table, a_b: ")
 
@@ -133,7 +148,7 @@ def test_may_choose(name: TableName, needed: bool, matches: bool) -> None:
 
 
 def test_the_configuration_of_a_table() -> None:
-    (one,) = selection("orders", batch_size="500", fallback_days="1").choose(CATALOG)
+    (one,) = selection("orders", batch_size="500", fallback_days="1").choose(CATALOG).tables
     assert one.table == CATALOG[2]
     assert "batch_size" in one.given
     assert "fallback_days" not in one.given
@@ -145,7 +160,7 @@ def test_the_configuration_of_a_table() -> None:
 
 
 def test_implied_values_fill_only_what_nobody_gave() -> None:
-    (one,) = selection("orders", primary_key="order_id", smart_sync_lookback_seconds="60").choose(CATALOG)
+    (one,) = selection("orders", primary_key="order_id", smart_sync_lookback_seconds="60").choose(CATALOG).tables
     config = one.config({"primary_key": ("id",), "enable_smart_sync": True, "smart_sync_timestamp_column": "changed"})
     assert config.primary_key == ("order_id",)
     assert config.smart_sync is not None
@@ -155,11 +170,11 @@ def test_implied_values_fill_only_what_nobody_gave() -> None:
 
 
 def test_an_implied_key_has_the_names_of_the_source() -> None:
-    (one,) = selection("orders").choose(CATALOG)
+    (one,) = selection("orders").choose(CATALOG).tables
     assert one.config({"primary_key": ("Order Id", "a,b")}).primary_key == ("Order Id", "a,b")
 
 
 def test_problems_of_a_table_begin_with_its_name() -> None:
-    (one,) = selection("orders", smart_sync_null_timestamps="include").choose(CATALOG)
+    (one,) = selection("orders", smart_sync_null_timestamps="include").choose(CATALOG).tables
     with pytest.raises(ConfigError, match="orders: smart_sync_null_timestamps is 'include', and without"):
         one.config({"enable_smart_sync": True})

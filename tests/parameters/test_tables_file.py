@@ -58,7 +58,7 @@ def run(path: Path, text: str, parameters: dict[str, str] | None = None) -> RunC
 
 def chosen(config: RunConfig, catalog: tuple[CatalogTable, ...] = CATALOG) -> dict[str, ChosenTable]:
     assert config.selection is not None
-    return {one.name: one for one in config.selection.choose(catalog)}
+    return {one.name: one for one in config.selection.choose(catalog).tables}
 
 
 def configs(config: RunConfig) -> dict[str, SyncConfig]:
@@ -73,7 +73,7 @@ def problems(path: Path, text: str, parameters: dict[str, str] | None = None) ->
 
 def test_the_tables_of_a_file(path: Path) -> None:
     tables = configs(run(path, FILE))
-    assert list(tables) == ["public.customers", "public.log_1", "public.log_2", "public.orders", "ones"]
+    assert list(tables) == ["public.customers", "public.log_1", "public.log_2", "public.orders", "query into ones"]
     assert {config.schema_evolution for config in tables.values()} == {"add"}
     assert [config.batch_size for config in tables.values()] == [500, 100, 500, 500, 500]
     orders = tables["public.orders"]
@@ -86,7 +86,7 @@ def test_the_tables_of_a_file(path: Path) -> None:
 
 
 def test_a_query_of_a_file(path: Path) -> None:
-    one = chosen(run(path, FILE))["ones"]
+    one = chosen(run(path, FILE))["query into ones"]
     assert one.table is None
     config = one.config({})
     assert (config.source.query, config.source.table) == ("SELECT 1 AS x", None)
@@ -141,7 +141,7 @@ def test_hashes_of_any_table_are_warned_of_once(path: Path) -> None:
             BIGQUERY | {"source_bigquery_table": "", "destination_bigquery_table": "copy_of_{table}"},
             "tables: [{source_bigquery_table: users},"
             " {source_bigquery_query: SELECT 1 AS x, destination_bigquery_table: y}]",
-            ["users", "y"],
+            ["users", "query into y"],
             id="BigQuery",
         ),
     ],
@@ -321,8 +321,9 @@ def test_tables_of_a_file_must_exist(path: Path) -> None:
 
 def test_a_setting_for_a_chosen_table_that_does_not_exist(path: Path) -> None:
     config = run(path, "tables: [{postgresql_table: 'ordrs', batch_size: 5}]", RUN | {"postgresql_table": "*"})
-    with pytest.raises(ConfigError, match="names ordrs, which does not exist"):
-        chosen(config)
+    assert config.selection is not None
+    choice = config.selection.choose(CATALOG)
+    assert "names ordrs, which does not exist" in str(choice.failed["ordrs"])
     assert list(chosen(run(path, FILE, RUN | {"postgresql_table": "orders"}))) == ["public.orders"]
 
 

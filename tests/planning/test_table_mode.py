@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from sync_pipeline.parameters.source_tables import CatalogTable, TableName
-from sync_pipeline.planning.table_mode import TableMode, mode_of
+from sync_pipeline.planning.table_mode import TableMode, mode_of, mode_of_query
 
 NAME = TableName("public", "orders")
 KEYED = CatalogTable(NAME, "table", key=("region", "id"), timestamps={"updated_at": False, "seen_at": True})
@@ -13,8 +13,14 @@ MERGE = {"enable_smart_sync": True, "primary_key": ("region", "id")}
 REPLACE = {"write_disposition": "WRITE_TRUNCATE"}
 
 
-def mode(table: CatalogTable, *given: str, column: str = "updated_at", smart_sync: bool | None = None) -> TableMode:
-    return mode_of(table, given, column, smart_sync=smart_sync, has_own_key=False)
+def mode(
+    table: CatalogTable,
+    *given: str,
+    column: str = "updated_at",
+    asked: str = "auto",
+    smart_sync: bool | None = None,
+) -> TableMode:
+    return mode_of(table, given, column, asked=asked, smart_sync=smart_sync, has_own_key=False)
 
 
 @pytest.mark.parametrize(
@@ -37,6 +43,17 @@ def mode(table: CatalogTable, *given: str, column: str = "updated_at", smart_syn
         ),
         pytest.param(mode(CatalogTable(NAME, "view")), TableMode("the view has no primary key", REPLACE), id="neither"),
         pytest.param(mode(KEYED, "write_disposition"), TableMode("as given"), id="told how to write"),
+        pytest.param(
+            mode(KEYED, "table_mode", asked="append"), TableMode("table_mode is append"), id="told to append all rows"
+        ),
+        pytest.param(
+            mode(KEYED, "table_mode", asked="replace"),
+            TableMode("table_mode is replace", REPLACE),
+            id="told to replace all rows",
+        ),
+        pytest.param(mode_of_query([]), TableMode("a query has no key", REPLACE), id="query"),
+        pytest.param(mode_of_query(["primary_key"]), TableMode("as given"), id="query with a key"),
+        pytest.param(mode_of_query([], asked="append"), TableMode("table_mode is append"), id="query to append"),
         pytest.param(mode(KEYED, "delete_existing_table"), TableMode("as given"), id="told to replace the table"),
         pytest.param(mode(UNTIMED, "primary_key"), TableMode("primary_key is given"), id="told to merge all rows"),
         pytest.param(

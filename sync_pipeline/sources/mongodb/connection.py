@@ -14,7 +14,14 @@ from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.read_concern import ReadConcern
 
-from sync_pipeline.errors import ConfigError, SourceError, SourceQueryError, SourceUnavailableError, SyncError
+from sync_pipeline.errors import (
+    ConfigError,
+    SourceBusyError,
+    SourceError,
+    SourceQueryError,
+    SourceUnavailableError,
+    SyncError,
+)
 from sync_pipeline.sources.access import ErrorMapping, connect_with_retries
 from sync_pipeline.sources.mongodb.config import MongodbConfig
 from sync_pipeline.sources.mongodb.connection_string import check_uri, refusal, without_credentials
@@ -70,9 +77,9 @@ ERROR_MEANINGS: Mapping[int, ErrorMapping] = {
     89: ErrorMapping(SourceUnavailableError, _AGAIN),
     91: ErrorMapping(SourceUnavailableError, f"{_AGAIN} when the server is back"),
     133: ErrorMapping(SourceUnavailableError, "no member is available for reading: check readPreference, or wait"),
-    136: ErrorMapping(SourceUnavailableError, "the capped collection overwrote documents during the read"),
+    136: ErrorMapping(SourceBusyError, "the capped collection overwrote documents during the read"),
     166: ErrorMapping(SourceQueryError, "the collection of the view does not exist: check mongodb_collection"),
-    175: ErrorMapping(SourceUnavailableError, f"the collection or an index was dropped during the read: {_AGAIN}"),
+    175: ErrorMapping(SourceBusyError, f"the collection or an index was dropped during the read: {_AGAIN}"),
     189: ErrorMapping(SourceUnavailableError, f"{_AGAIN} when there is a new primary"),
     237: ErrorMapping(SourceUnavailableError, f"the cursor was killed: {_AGAIN}"),
     241: ErrorMapping(SourceQueryError, "mongodb_query or mongodb_projection cannot process a value"),

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import psycopg2
 from psycopg2.extensions import connection as Connection
 
-from sync_pipeline.errors import SourceError, SourceQueryError, SourceUnavailableError
+from sync_pipeline.errors import SourceBusyError, SourceError, SourceQueryError, SourceUnavailableError
 from sync_pipeline.sources.access import ErrorMapping, connect_with_retries, place_of
 from sync_pipeline.sources.postgresql.config import PostgresqlConfig
 from sync_pipeline.sources.postgresql.transport import login
@@ -71,9 +71,7 @@ ERROR_MEANINGS: dict[str, ErrorMapping] = {
     ),
     "28": ErrorMapping(SourceQueryError, "check postgresql_username and postgresql_password"),
     "3D": ErrorMapping(SourceQueryError, "check postgresql_database"),
-    "40": ErrorMapping(
-        SourceUnavailableError, "the server cancelled the read because of a conflict: run the job again"
-    ),
+    "40": ErrorMapping(SourceBusyError, "the server cancelled the read because of a conflict: run the job again"),
     "42501": ErrorMapping(SourceQueryError, "grant the user SELECT on it"),
     "42601": ErrorMapping(SourceQueryError, "correct the query"),
     "42703": ErrorMapping(SourceQueryError, "correct the column's name in the query"),
@@ -84,7 +82,7 @@ ERROR_MEANINGS: dict[str, ErrorMapping] = {
     ),
     "55": ErrorMapping(SourceQueryError, "make it readable, or correct the query"),
     "55P03": ErrorMapping(
-        SourceUnavailableError,
+        SourceBusyError,
         "the table is locked: run the job again after the lock is released, or when no one alters the table",
     ),
     "57": ErrorMapping(SourceUnavailableError, "run the job again when the server is back"),
