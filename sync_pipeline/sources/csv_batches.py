@@ -156,7 +156,7 @@ def _reason(field: Field, form: TextForm) -> str:
     if field.mode == REPEATED:
         limit = f"{_ARRAY_LIMIT}, and {limit}" if known else _ARRAY_LIMIT
         remedy = f"Load the column as JSON with {_override(field, 'JSON')}"
-    return invalid_value(field, field.source_type, f"{remedy}, or exclude such rows in the query", limit)
+    return invalid_value(field, field.source_type, f"{remedy}, or exclude such rows with a query", limit)
 
 
 def _override(field: Field, type_name: str) -> str:

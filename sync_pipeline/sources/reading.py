@@ -188,7 +188,7 @@ def _too_large(row: pa.Table) -> DeadLetter:
     largest = max(sizes, key=lambda name: sizes[name])
     reason = (
         f"the row has {row.nbytes:,} bytes, {sizes[largest]:,} of them in column {largest!r}, but BigQuery's limit is "
-        f"{MAX_ROW_BYTES:,}: exclude the column with exclude_fields, or such rows in the query"
+        f"{MAX_ROW_BYTES:,}: exclude the column with exclude_fields, or such rows with a query"
     )
     return dead_letter(row, largest, reason)
 

@@ -137,12 +137,12 @@ def _cut_reason(source: Field, read: Field) -> str:
     return (
         f"column '{read.name}' ({source.type_name} to {read.type}({read.parameters})) has a value that would be "
         "rounded. Give the destination's column more digits with ALTER COLUMN … SET DATA TYPE, or exclude such rows "
-        "in the query"
+        "with a query"
     )
 
 
 def _invalid(source: Field, read: Field) -> str:
-    remedy = "Keep the type of the source, or exclude such rows in the query"
+    remedy = "Keep the type of the source, or exclude such rows with a query"
     return invalid_value(read, source.type_name, remedy, LIMITS.get(read.type, ""))
 
 

@@ -115,7 +115,7 @@ def test_rows_that_do_not_fit_go_to_the_dead_letter_table(syncing: BigquerySynci
     assert column == "name"
     assert reason == (
         "column 'name' (STRING to INT64) has an invalid value: INT64 holds whole numbers from -2^63 to 2^63-1. Keep "
-        "the type of the source, or exclude such rows in the query"
+        "the type of the source, or exclude such rows with a query"
     )
     assert json.loads(row) == {"id": None, "name": "ten", "raw": "01", "updated_at": "2024-01-02 00:00:00+00"}
 

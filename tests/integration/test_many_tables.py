@@ -179,3 +179,26 @@ def test_a_log_is_appended_where_the_mode_says_it(shop: Syncing) -> None:
     for _ in range(2):
         assert run(shop, postgresql_table="clicks", table_mode="append").exit_code == 0
     assert shop.column("SELECT COUNT(*) FROM clicks") == [10]
+
+
+def test_names_that_bigquery_does_not_allow(shop: Syncing) -> None:
+    shop.execute(
+        """
+        CREATE TABLE named (
+            "Order Id" int, "größe, cm" int, "Geändert" timestamptz, PRIMARY KEY ("Order Id", "größe, cm"));
+        CREATE TABLE clash ("Order Id" int, order_id int);
+        INSERT INTO named VALUES (1, 2, now()), (1, 3, NULL);
+        """
+    )
+    selected = {"postgresql_table": "named,clash,countries", "smart_sync_timestamp_column": "Geändert"}
+    first = run(shop, **selected)
+    assert first.exit_code == 2
+    (failed,) = first.errors[1:]
+    assert failed.startswith("public.clash: duplicate column names, as BigQuery ignores case: Order Id and order_id.")
+    assert "field_mappings" in failed
+    rows = "SELECT Order_Id, grosse_cm, Geandert IS NULL FROM named ORDER BY 2"
+    assert shop.query(rows) == [(1, 2, False), (1, 3, True)]
+    shop.execute('UPDATE named SET "Geändert" = now() WHERE "Geändert" IS NULL')
+    second = run(shop, **{**selected, "postgresql_table": "named"})
+    assert (second.exit_code, second.errors) == (0, ())
+    assert shop.query(rows) == [(1, 2, False), (1, 3, False)]

@@ -256,7 +256,7 @@ def test_rejected_array(text: str, type_: str, limit: str) -> None:
     )
     assert message.endswith(
         'Load the column as JSON with transformation_config={"type_overrides": {"a": "JSON"}}, '
-        "or exclude such rows in the query"
+        "or exclude such rows with a query"
     )
 
 
@@ -281,7 +281,7 @@ def test_null_in_a_required_column() -> None:
         (
             "column 'b' (date to DATE) has an invalid value: DATE holds the years 1 to 9999 and no infinity. "
             'Load the column as text with transformation_config={"type_overrides": {"b": "STRING"}}, '
-            "or exclude such rows in the query"
+            "or exclude such rows with a query"
         ),
         null.format("c"),
     ]

@@ -93,7 +93,7 @@ def test_a_row_that_is_larger_than_bigquery_loads_does_not_fit(monkeypatch: pyte
     (told,) = refusal([table.slice(2)])
     assert told == (
         "the row has 1,013 bytes, 1,005 of them in column 'text', but BigQuery's limit is 1,000: exclude the column "
-        "with exclude_fields, or such rows in the query (in 1 of 3 rows)"
+        "with exclude_fields, or such rows with a query (in 1 of 3 rows)"
     )
 
 
