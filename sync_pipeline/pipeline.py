@@ -71,7 +71,7 @@ def _failed(error: SyncError) -> int:
 
 
 def build_pipeline(plan: RunPlan, options: PipelineOptions) -> beam.Pipeline:
-    """Return the Beam steps of the run, the same for one table and for many. Reads nothing.
+    """Return the Beam steps of the run, whose number does not grow with the tables. Reads nothing.
 
     Elements are pairs of a table's number in the plan and a split, a batch, a dead letter, a file or a failure.
     """

@@ -32,6 +32,7 @@ _CREATIONS, _DELETIONS = Pace(10, 1), Pace(10, 1)
 # A table takes five changes of its metadata in ten seconds, and a load job is one of them.
 # https://cloud.google.com/bigquery/quotas#standard_tables
 _CHANGES: defaultdict[str, Pace] = defaultdict(lambda: Pace(5, 10))
+_CHANGES_LOCK = threading.Lock()
 
 
 def wait_to_create() -> None:
@@ -46,4 +47,6 @@ def wait_to_delete() -> None:
 
 def wait_to_change(table_id: str) -> None:
     """Return when this process may change a table once more that several tables of the run share."""
-    _CHANGES[table_id].wait()
+    with _CHANGES_LOCK:
+        pace = _CHANGES[table_id]
+    pace.wait()
