@@ -72,6 +72,7 @@ _SUITABLE = {
         parameter.name, st.dictionaries(st.just("a"), WRITABLE_TEXTS, max_size=1)
     ).map(json.dumps),
     ParameterType.TIME_ZONE: lambda _: st.just("Europe/Berlin"),
+    ParameterType.TIMESTAMP: lambda _: st.just("2025-07-01T00:00:00Z"),
     ParameterType.TABLE_ID: lambda _: st.just("my-project.production.letters"),
     ParameterType.DATASET: lambda _: st.just("staging"),
 }

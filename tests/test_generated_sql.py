@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from itertools import chain
 
 import pytest
@@ -44,6 +45,7 @@ from sync_pipeline.planning.dead_letter_table import DEAD_LETTER_LAYOUT
 from sync_pipeline.planning.destination import ExistingTable
 from sync_pipeline.planning.latest_timestamp import Question, together_sql
 from sync_pipeline.planning.plan import TableSync, WriteMode
+from sync_pipeline.publishing.backfill import replace_interval_sql
 from sync_pipeline.publishing.insert import append_sql
 from sync_pipeline.publishing.merge import merge_sql
 from sync_pipeline.publishing.refill import refill_sql, truncate_sql
@@ -64,6 +66,7 @@ from sync_pipeline.schema import (
     Schema,
 )
 from sync_pipeline.schema import INTERVAL as INTERVAL_TYPE
+from sync_pipeline.smart_sync.interval import StartOrigin
 from sync_pipeline.sources.bigquery.queries import Filter, rows_sql
 from sync_pipeline.sources.bigquery.storage_read import SERVICE_COLUMNS
 from sync_pipeline.sources.source import Selection
@@ -273,6 +276,18 @@ def test_select_append_refill_and_truncate(analyze: Analyze, plan: TableSync) ->
     assert kinds(analyze, append_sql(plan, 3), tables_of(plan)) == ["Assert", "Insert"]
     assert kinds(analyze, refill_sql(plan, 3), tables_of(plan)) == ["Assert", "Truncate", "Insert"]
     assert analyze(truncate_sql(plan), tables_of(plan)) == "ResolvedTruncateStmtProto"
+
+
+@pytest.mark.parametrize("plan", [plan for plan in PLANS.values() if plan.interval], ids=lambda plan: plan.table_id)
+def test_backfill(analyze: Analyze, plan: TableSync) -> None:
+    interval = replace(INTERVAL, origin=StartOrigin.BACKFILL, latest=INTERVAL.end + timedelta(seconds=1))
+    backfill = replace(plan, interval=interval)
+    assert kinds(analyze, replace_interval_sql(backfill, 3), tables_of(plan)) == [
+        "Assert",
+        "Assert",
+        "Delete",
+        "Insert",
+    ]
 
 
 @pytest.mark.parametrize(("type_name", "granularity"), GRANULARITIES)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from sync_pipeline.errors import RecordError, SchemaError, SourceQueryError, SyncError
+from sync_pipeline.errors import ConcurrentSyncError, RecordError, SchemaError, SourceQueryError, SyncError
 
-_KINDS: Mapping[str, type[SyncError]] = {kind.__name__: kind for kind in (RecordError, SchemaError, SourceQueryError)}
+_KINDS: Mapping[str, type[SyncError]] = {
+    kind.__name__: kind for kind in (ConcurrentSyncError, RecordError, SchemaError, SourceQueryError)
+}
 
 # BigQuery includes the text somewhere in its message. Neither the name of the kind nor the sentence has the end mark.
 RAISED = re.compile(rf"sync:({'|'.join(_KINDS)}): (.*?) :sync")

@@ -57,6 +57,7 @@ def contradictions(values: ParameterValues) -> Iterator[str]:
                 "smart_sync_null_timestamps is 'include', and without primary_key every run would append those rows "
                 "again: give primary_key, or exclude them"
             )
+    yield from _backfill_problems(values)
     if str(values["dead_letter_table"]) == ".".join(str(values[name]) for name in DESTINATION):
         yield "dead_letter_table is the destination table itself: name another"
     if values["delete_existing_table"] and values["create_disposition"] == "CREATE_NEVER":
@@ -107,7 +108,29 @@ def table_warnings(values: ParameterValues) -> Iterator[str]:
             )
         if "fallback_days" in values.given and values["sync_all_on_empty_table"]:
             yield ignored(["fallback_days"], "sync_all_on_empty_table is true")
+        if values["interval_start"] is not None:
+            names = values.given_of("smart_sync_lookback_seconds", "smart_sync_null_timestamps")
+            if names:
+                yield ignored(names, "interval_start and interval_end say which rows are read")
     yield from source.warnings(values)
+
+
+def _backfill_problems(values: ParameterValues) -> Iterator[str]:
+    names = values.given_of("interval_start", "interval_end")
+    if not names:
+        return
+    both, needs = " and ".join(names), "need" if len(names) > 1 else "needs"
+    if values["enable_smart_sync"] is False:
+        yield f"{both} {needs} the timestamp column of Smart Sync: set enable_smart_sync=true"
+    if values["delete_existing_table"]:
+        yield f"delete_existing_table is true, but {both} {needs} the table's other rows: omit one of them"
+    start, end = values["interval_start"], values["interval_end"]
+    if start is None or end is None:
+        return
+    if (start.tzinfo is None) != (end.tzinfo is None):
+        yield "of interval_start and interval_end only one has a time zone: give both alike"
+    elif start >= end:
+        yield f"interval_start is {start.isoformat()}, and interval_end is not after it: exchange or correct them"
 
 
 def _plain_secrets(values: ParameterValues) -> Iterator[str]:

@@ -16,6 +16,7 @@ from sync_pipeline.parameters.parameter import ParameterValues
 from sync_pipeline.parameters.parsing import read_values
 from sync_pipeline.parameters.secrets import Secret
 from sync_pipeline.parameters.transformation_config import TransformationConfig
+from sync_pipeline.smart_sync.backfill import Backfill
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,9 @@ class SmartSyncConfig:
         fallback_days: only used if `sync_all_on_empty_table` is false.
         lookback: time before the destination's latest timestamp at which to start; only where rows are merged.
         settle, max_hold: see `smart_sync.upper_bound`.
-        include_null_timestamps: whether every run reads rows without a timestamp; only where rows are merged.
+        include_null_timestamps: whether the run reads rows without a timestamp; only where rows are merged.
         time_zone: the time zone of a timestamp column without one; None means the source's.
+        backfill: the interval to load again; None for the one after the destination's latest timestamp.
     """
 
     timestamp_column: str
@@ -39,6 +41,7 @@ class SmartSyncConfig:
     max_hold: timedelta
     include_null_timestamps: bool
     time_zone: str | None = None
+    backfill: Backfill | None = None
 
 
 @dataclass(frozen=True)
@@ -182,6 +185,9 @@ class SyncConfig:
 
 
 def _smart_sync(values: ParameterValues) -> SmartSyncConfig:
+    backfill = None
+    if values["interval_start"] is not None:
+        backfill = Backfill(values["interval_start"], values["interval_end"])
     return SmartSyncConfig(
         timestamp_column=declared(values["data_source"]).timestamp_column(values["smart_sync_timestamp_column"]),
         sync_all_on_empty_table=values["sync_all_on_empty_table"],
@@ -189,8 +195,10 @@ def _smart_sync(values: ParameterValues) -> SmartSyncConfig:
         lookback=timedelta(seconds=values["smart_sync_lookback_seconds"]),
         settle=timedelta(seconds=values["smart_sync_settle_seconds"]),
         max_hold=timedelta(seconds=values["smart_sync_max_hold_seconds"]),
-        include_null_timestamps=values["smart_sync_null_timestamps"] == "include",
+        # No interval contains NULL.
+        include_null_timestamps=values["smart_sync_null_timestamps"] == "include" and backfill is None,
         time_zone=values["smart_sync_time_zone"],
+        backfill=backfill,
     )
 
 

@@ -18,6 +18,7 @@ from sync_pipeline.parameters.identifiers import COLUMN_PATTERN, DATASET_PATTERN
 from sync_pipeline.parameters.parameter import ALWAYS, Parameter, ParameterType
 from sync_pipeline.parameters.table import HEADINGS, PARAMETERS
 from sync_pipeline.parameters.tables_file_schema import tables_file_schema
+from sync_pipeline.parameters.timestamps import TIMESTAMP_PATTERN
 
 ROOT = Path(__file__).parents[2]
 METADATA, SCHEMA, README = "metadata.json", "tables-file.schema.json", "README.md"
@@ -47,6 +48,7 @@ _PATTERNS: Mapping[ParameterType, str] = {
     ParameterType.COLUMN: COLUMN_PATTERN,
     ParameterType.COLUMNS: f" *{COLUMN_PATTERN}( *, *{COLUMN_PATTERN})* *",
     ParameterType.KMS_KEY: KMS_KEY_PATTERN,
+    ParameterType.TIMESTAMP: TIMESTAMP_PATTERN,
     ParameterType.TABLE_ID: f"({PROJECT_PATTERN})[.]({DATASET_PATTERN})[.]({_TABLE_PATTERN})",
 }
 

@@ -24,6 +24,7 @@ class ParameterType(StrEnum):
     TABLE = "Table"
     TABLE_ID = "Table with project and dataset"
     TIME_ZONE = "Time zone"
+    TIMESTAMP = "Timestamp"
     KMS_KEY = "Key in Cloud KMS"
     COLUMN = "Column"
     COLUMNS = "List of columns"

@@ -24,6 +24,7 @@ from sync_pipeline.parameters.parameter import Parameter, ParameterType, Paramet
 from sync_pipeline.parameters.secrets import NAME_FORM, REGIONAL_NAME_FORM, Secret, looks_like_a_name
 from sync_pipeline.parameters.table import BY_NAME, PARAMETERS
 from sync_pipeline.parameters.table_patterns import TableSyntax
+from sync_pipeline.parameters.timestamps import parse_timestamp
 from sync_pipeline.suggestions import did_you_mean
 
 _MAX_SHOWN = 100
@@ -249,6 +250,7 @@ READERS: Mapping[ParameterType, Callable[[Parameter, str], Any]] = {
     ParameterType.COLUMNS: _read_columns,
     ParameterType.TABLE_ID: _read_table_id,
     ParameterType.TIME_ZONE: _read_time_zone,
+    ParameterType.TIMESTAMP: lambda _, text: parse_timestamp(text),
     ParameterType.KMS_KEY: _checked(check_kms_key),
     ParameterType.SOURCE_TABLE: lambda _, text: parse_source_table(text),
     ParameterType.TABLES: lambda _, text: TableSyntax().parse(text),

@@ -174,6 +174,28 @@ SHARED_PARAMETERS: tuple[Parameter, ...] = (
         by_table=True,
     ),
     Parameter(
+        "interval_start",
+        "Start of a backfill",
+        "Loads the rows with a later timestamp, up to and including interval_end, again: a backfill. ISO 8601 with a "
+        "time zone, or without one if the timestamps have none.",
+        ParameterType.TIMESTAMP,
+        Group.SMART_SYNC,
+        example="2025-07-01T00:00:00Z",
+        required=(when(given="interval_end"),),
+        by_table=True,
+    ),
+    Parameter(
+        "interval_end",
+        "End of a backfill",
+        "Last timestamp of a backfill, in the form of interval_start. The end of one backfill can be the start of the "
+        "next: no row is in both.",
+        ParameterType.TIMESTAMP,
+        Group.SMART_SYNC,
+        example="2025-08-01T00:00:00Z",
+        required=(when(given="interval_start"),),
+        by_table=True,
+    ),
+    Parameter(
         "enable_auto_schema",
         "Enable Auto-Schema",
         "Create the destination table with partitioning, clustering, and the source's types and comments.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sync_pipeline.parameters.config import SyncConfig
+from sync_pipeline.planning.backfill import backfill_interval
 from sync_pipeline.planning.destination import DestinationDescription
 from sync_pipeline.planning.latest_timestamp import Question
 from sync_pipeline.smart_sync.interval import LatestTimestamp, SyncInterval, resolve_interval
@@ -38,19 +39,27 @@ def question_of(config: SyncConfig, clock: SourceClock, destination: Destination
 def plan_interval(
     config: SyncConfig, clock: SourceClock, destination: DestinationDescription, latest: LatestTimestamp
 ) -> PlannedInterval:
-    """Return the interval after `latest`, the destination's latest timestamp."""
+    """Return the interval after `latest`, the destination's latest timestamp, or that of a backfill.
+
+    Raises:
+        ConfigError: the interval of a backfill cannot be loaded.
+    """
     smart_sync, column = config.smart_sync, _timestamp_column(config)
-    if smart_sync is None:
+    if smart_sync is None or column is None:
         return PlannedInterval()
-    interval = resolve_interval(
-        latest.value,
-        clock.upper_bound,
-        sync_all_on_empty_table=smart_sync.sync_all_on_empty_table,
-        fallback_days=smart_sync.fallback_days,
-        lookback=smart_sync.lookback,
-        table_is_replaced=destination.is_replaced,
-        wall_clock=clock.wall_clock,
-    )
+    if smart_sync.backfill is not None:
+        table_id = config.destination.table_id
+        interval = backfill_interval(smart_sync.backfill, column, clock, table_id, destination.kept_table, latest.value)
+    else:
+        interval = resolve_interval(
+            latest.value,
+            clock.upper_bound,
+            sync_all_on_empty_table=smart_sync.sync_all_on_empty_table,
+            fallback_days=smart_sync.fallback_days,
+            lookback=smart_sync.lookback,
+            table_is_replaced=destination.is_replaced,
+            wall_clock=clock.wall_clock,
+        )
     risks: tuple[str, ...] = ()
     if latest.future is not None:
         risk = (

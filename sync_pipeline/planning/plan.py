@@ -164,8 +164,11 @@ class TableSync:
 
     @property
     def staging_start(self) -> str:
-        """The timestamp that the run started from, as text that sorts by time; an empty destination sorts first."""
-        if self.publish_id is None or self.interval is None:
+        """The timestamp that the run started from, as text that sorts by time; an empty destination sorts first.
+
+        A backfill that any number of other runs may overtake has none.
+        """
+        if self.publish_id is None or self.interval is None or (self.is_backfill and not self.may_move_latest):
             return NO_START
         return start_name(self.interval.latest)
 
@@ -210,7 +213,7 @@ class TableSync:
         A load job that replaces all rows must load all columns, and each of its partitions counts towards the limit of
         30,000 modifications per day. https://cloud.google.com/bigquery/quotas#partitioned_tables
         """
-        if self.schema.rebuilt_columns or self.write_mode is WriteMode.REPLACE:
+        if self.schema.rebuilt_columns or self.write_mode is WriteMode.REPLACE or self.replaces_interval:
             return True
         if self.write_mode is WriteMode.MERGE:
             return not self.is_first_load
@@ -242,15 +245,41 @@ class TableSync:
         return TimestampBounds(self.timestamp_column, interval.after, interval.end, interval.is_everything)
 
     @property
+    def is_backfill(self) -> bool:
+        """Whether the run loads an interval again that the user has named."""
+        return self.interval is not None and self.interval.is_backfill
+
+    @property
+    def replaces_interval(self) -> bool:
+        """Whether the run deletes the destination's rows of the interval: a backfill that does not merge."""
+        return self.is_backfill and self.write_mode is WriteMode.APPEND
+
+    @property
+    def may_move_latest(self) -> bool:
+        """Whether a backfill deletes the row with the destination's latest timestamp, or may append later ones.
+
+        Smart Sync continues from that timestamp, so no run may append rows that has started from it.
+        """
+        interval = self.interval
+        if interval is None or not self.replaces_interval:
+            return False
+        return interval.latest is None or interval.end >= interval.latest
+
+    @property
     def publish_id(self) -> str | None:
         """Return the publishing job's id, shared by all runs of the sync that start from the same timestamp.
 
         BigQuery accepts an id once, so only one of them publishes. None if every run publishes what it has read.
+        Backfills share an id with others of the same interval, or, if they may move the latest timestamp, with the runs
+        that start from it.
         """
-        if self.interval is None or self.write_mode not in (WriteMode.APPEND, WriteMode.MERGE):
+        interval = self.interval
+        if interval is None or self.write_mode not in (WriteMode.APPEND, WriteMode.MERGE):
             return None
-        latest = "empty" if self.interval.latest is None else timestamp_text(self.interval.latest)
-        identity = "\n".join((self.destination_identity, self.timestamp_column or "", latest))
+        start = "empty" if interval.latest is None else timestamp_text(interval.latest)
+        if self.is_backfill and not self.may_move_latest:
+            start = str(interval)
+        identity = "\n".join((self.destination_identity, self.timestamp_column or "", start))
         return f"sync-{hashlib.sha256(identity.encode()).hexdigest()[:32]}"
 
 

@@ -35,7 +35,7 @@ from sync_pipeline.planning.destination import (
     destination_dataset,
     listed_tables,
 )
-from sync_pipeline.planning.interval import plan_interval, question_of
+from sync_pipeline.planning.interval import PlannedInterval, plan_interval, question_of
 from sync_pipeline.planning.latest_timestamp import Question, latest_timestamp, latest_timestamps
 from sync_pipeline.planning.lookups import Lookups
 from sync_pipeline.planning.plan import FailedTable, Run, RunPlan, TableSync
@@ -222,15 +222,15 @@ def _starts(client: bigquery.Client, tables: list[_Table], attempts: _Attempts) 
     described = attempts.each(describe, tables, lambda table: table.name)
     answers = _answers(client, described, dataset.location)
 
-    def latest(thread_client: bigquery.Client, item: tuple[_Table, DestinationDescription]) -> LatestTimestamp:
-        question = _question(*item)
-        if question is None:
-            return LatestTimestamp()
-        return answers.get(question.table_id) or latest_timestamp(thread_client, question, dataset.location)
+    def interval_of(thread_client: bigquery.Client, item: tuple[_Table, DestinationDescription]) -> PlannedInterval:
+        table, destination = item
+        latest, question = LatestTimestamp(), _question(table, destination)
+        if question is not None:
+            latest = answers.get(question.table_id) or latest_timestamp(thread_client, question, dataset.location)
+        return plan_interval(table.config, table.session.clock, destination, latest)
 
     starts = []
-    for (table, destination), found in attempts.each(latest, described, lambda item: item[0].name):
-        interval = plan_interval(table.config, table.session.clock, destination, found)
+    for (table, destination), interval in attempts.each(interval_of, described, lambda item: item[0].name):
         start = TableStart(
             table.config,
             table.session.clock,

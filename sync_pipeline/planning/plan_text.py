@@ -111,6 +111,8 @@ def _table(table: TableSync) -> str:
 
 
 def _publishing(table: TableSync) -> str:
+    backfill = "backfill: " if table.is_backfill else ""
+    mode = "replace the rows of the interval" if table.replaces_interval else table.write_mode.value
     how = "one load job"
     if table.selection is not None:
         how = "one query job, from the source into the table"
@@ -122,7 +124,7 @@ def _publishing(table: TableSync) -> str:
     key = f" by {', '.join(table.primary_key)}" if table.primary_key else ""
     letters = f"; rejected rows go to {table.dead_letters.table_id}" if table.dead_letters else ""
     why = f" ({table.mode_reason})" if table.mode_reason else ""
-    return f"{table.write_mode.value}{key}{why}: {how}{letters}"
+    return f"{backfill}{mode}{key}{why}: {how}{letters}"
 
 
 def _column_table(table: TableSync) -> str:

@@ -12,6 +12,7 @@ from google.cloud import bigquery
 
 from sync_pipeline.auto_schema.table_options import NO_OPTIONS
 from sync_pipeline.parameters.config import SyncConfig
+from sync_pipeline.planning.backfill import backfill_notes
 from sync_pipeline.planning.columns import TableColumns, plan_columns
 from sync_pipeline.planning.destination import DestinationDescription
 from sync_pipeline.planning.destination_risks import staging_risks, table_risks
@@ -116,7 +117,7 @@ def plan_table(
     existing = destination.table.schema if destination.table is not None else None
     return replace(
         plan,
-        notes=(*start.notes, *columns.notes, *bucket_notes),
+        notes=(*start.notes, *columns.notes, *bucket_notes, *backfill_notes(plan)),
         risks=(*_risks(decisions), *staging_risks(plan, existing)),
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sync_pipeline.auto_schema.partitions import MAX_PARTITIONS_PER_JOB
 from sync_pipeline.planning.plan import TableSync, WriteMode
+from sync_pipeline.publishing.backfill import ReplaceInterval
 from sync_pipeline.publishing.insert import InsertRows
 from sync_pipeline.publishing.jobs import MAX_FILES_PER_JOB
 from sync_pipeline.publishing.load import LoadFiles
@@ -17,6 +18,8 @@ from sync_pipeline.publishing.strategy import KeepTable, Strategy
 def choose_strategy(table: TableSync, staged: StagedFiles) -> type[Strategy]:
     """Return the strategy that publishes `staged`, or the rows of the table's selection."""
     mode = table.write_mode
+    if table.replaces_interval:
+        return ReplaceInterval
     if table.selection is None and not staged.rows and mode is not WriteMode.REPLACE:
         return EmptyTable if mode is WriteMode.TRUNCATE else KeepTable
     match mode:

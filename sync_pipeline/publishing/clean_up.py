@@ -66,7 +66,9 @@ def clean_up(client: bigquery.Client, table: TableSync, table_ids: Iterable[str]
     for folder in folders:
         if folder.name == table.name:
             is_clean &= _remove_files(folder)
-        elif is_superseded(folder.start, table, destination_moved=destination_moved) or is_too_old(folder, table):
+        elif (
+            is_superseded(folder.start, table, destination_moved=destination_moved) and not is_newer(folder, table)
+        ) or is_too_old(folder, table):
             _LOGGER.info("removing the orphaned files of run %s", folder.name)
             _remove_tables(client, [staging_table_id(table.config.destination, folder.name)])
             _remove_files(folder)
@@ -121,15 +123,23 @@ def is_too_old(folder: RunFolder, table: TableSync) -> bool:
     return table.observed_at - folder.updated_at > LONGEST_JOB
 
 
+def is_newer(folder: RunFolder, table: TableSync) -> bool:
+    """Return whether a run that started from an earlier timestamp may have been planned after this one.
+
+    That happens after a backfill has deleted the destination's latest rows. Such a run wrote its files later.
+    """
+    return folder.start < table.staging_start and folder.updated_at >= table.observed_at
+
+
 def is_superseded(start: str, table: TableSync, *, destination_moved: bool) -> bool:
     """Return whether a run that started from `start` can no longer publish, so that its files are orphaned.
 
     Of the runs from one timestamp only one publishes, and the destination's latest timestamp then is a later one. So a
     run that started from an earlier timestamp than this one can publish nothing any more.
     """
-    if table.publish_id is None or start == NO_START:
-        return False
     own = table.staging_start
+    if NO_START in (own, start):
+        return False
     return start < own or (destination_moved and start == own)
 
 

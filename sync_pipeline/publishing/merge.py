@@ -19,6 +19,8 @@ from sync_pipeline.planning.pruning import OLD, OLD_IS_NULL, OLD_PARTITIONS, ROW
 from sync_pipeline.publishing.rows_query import columns, script, select_sql
 from sync_pipeline.publishing.strategy import DmlStrategy
 from sync_pipeline.schema import Field
+from sync_pipeline.smart_sync.bounds import TimestampBounds
+from sync_pipeline.transforms.in_sql import interval_condition
 
 
 class MergeRows(DmlStrategy):
@@ -39,7 +41,7 @@ def merge_sql(table: TableSync) -> str:
 
     With `table.pruned_by` it is a block of a script. A row of the destination that is newer than the staged one stays:
     a run that read later published it first. A row from the future is replaced, as it could otherwise never be
-    corrected. Keys are never NULL: the read rejects such rows.
+    corrected; a backfill replaces any row up to the interval's end. Keys are never NULL: the read rejects such rows.
     """
     return _merge(table, select_sql(table)) if table.pruned_by is None else _pruned_merge(table, table.pruned_by)
 
@@ -80,8 +82,12 @@ def _is_not_older(table: TableSync) -> str:
         return ""
     column = quoted(table.timestamp_column)
     old, new = f"{table.schema.free_name('t')}.{column}", f"{table.schema.free_name('s')}.{column}"
-    now = _now_sql(table, table.schema.field(table.timestamp_column).type)
-    return f" AND ({old} IS NULL OR {new} IS NULL OR {new} >= {old} OR {old} > {now})"
+    type_name = table.schema.field(table.timestamp_column).type
+    is_replaced = f"{new} >= {old}"
+    if table.is_backfill and table.interval is not None:
+        # No version of a row appears at or before the interval's end after the read: the source has it no longer.
+        is_replaced = interval_condition(old, type_name, TimestampBounds("", None, table.interval.end))
+    return f" AND ({old} IS NULL OR {new} IS NULL OR {is_replaced} OR {old} > {_now_sql(table, type_name)})"
 
 
 def _now_sql(table: TableSync, type_name: str) -> str:

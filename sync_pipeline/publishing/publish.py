@@ -26,9 +26,10 @@ from sync_pipeline.auto_schema.partitions import check_partitions
 from sync_pipeline.bigquery_api.jobs import FinishedJob
 from sync_pipeline.bigquery_api.raised_errors import raised_error
 from sync_pipeline.bigquery_api.threads import each_with_client
-from sync_pipeline.errors import PublishError, SyncError
+from sync_pipeline.errors import ConcurrentSyncError, PublishError, SyncError
 from sync_pipeline.failures import Failure, combined_error, error_of_tables, on_one_line
 from sync_pipeline.planning.plan import RunPlan, TableSync
+from sync_pipeline.publishing.backfill import changed_meanwhile
 from sync_pipeline.publishing.choose_strategy import choose_strategy
 from sync_pipeline.publishing.clean_up import clean_up
 from sync_pipeline.publishing.dead_letters import publish_dead_letters
@@ -182,6 +183,8 @@ def publish(client: bigquery.Client, table: TableSync, files: Sequence[StagedFil
     strategy = choose_strategy(table, rows)(jobs, rows)
     try:
         published = _publish_or_skip(strategy, dead_letters)
+        if table.is_backfill and published.is_skipped:
+            raise ConcurrentSyncError(changed_meanwhile(table))
         report = report_of(table, rows, dead_letters, published)
     except SyncError as error:
         if not error.is_transient:

@@ -23,7 +23,7 @@ class SyncReport:
         dead_letters: invalid rows, loaded into the dead letter table.
         bytes_staged: size of the files.
         seconds: from the start of planning to the end of publishing.
-        lag_seconds: from the end of the interval to the end of publishing, None without Smart Sync.
+        lag_seconds: from the end of the interval to the end of publishing, None without Smart Sync and for a backfill.
         outcome: one sentence.
         is_unchanged: this run changed no row of the table: there was nothing new, or another run had loaded it.
     """
@@ -92,24 +92,34 @@ def report_of(table: TableSync, rows: StagedFiles, dead_letters: StagedFiles, pu
         dead_letters=dead_letters.rows,
         bytes_staged=rows.size,
         seconds=(now - table.run.started_at).total_seconds(),
-        lag_seconds=(now - table.interval.end_moment).total_seconds() if table.interval else None,
+        lag_seconds=_lag_seconds(table, now),
         outcome=_outcome(table, rows, published),
         is_unchanged=published.is_skipped or _found_nothing(table, rows, published),
     )
 
 
+def _lag_seconds(table: TableSync, now: datetime) -> float | None:
+    if table.interval is None or table.is_backfill:
+        return None
+    return (now - table.interval.end_moment).total_seconds()
+
+
 def _outcome(table: TableSync, rows: StagedFiles, published: Published) -> str:
     if published.job is not None and published.is_skipped:
         return skipped_outcome(table, published.job.job)
+    if table.replaces_interval:
+        return f"backfill: replaced the rows of the interval in {table.table_id} by {published.rows:,} rows"
     if not (rows.rows or published.rows or table.write_mode is WriteMode.REPLACE):
         return outcome_of_nothing(table)
     verb = "merged" if table.write_mode is WriteMode.MERGE else "loaded"
-    return f"{verb} {published.rows:,} rows into {table.table_id}"
+    kind = "backfill: " if table.is_backfill else ""
+    return f"{kind}{verb} {published.rows:,} rows into {table.table_id}"
 
 
 def _found_nothing(table: TableSync, rows: StagedFiles, published: Published) -> bool:
     """Return whether the table is as it was; a new table, and one whose rows are replaced, never is."""
     keeps_rows = table.write_mode in (WriteMode.APPEND, WriteMode.MERGE) and not table.creates_table
+    keeps_rows &= not table.replaces_interval
     return keeps_rows and not (rows.rows or published.rows)
 
 
@@ -119,6 +129,8 @@ def outcome_of_nothing(table: TableSync) -> str:
         return f"the source returned no rows: {table.table_id} is now empty"
     if table.creates_table:
         return f"the source returned no rows: {table.table_id} was created empty"
+    if table.is_backfill:
+        return f"backfill: the source has no rows in the interval: {table.table_id} is as it was"
     return f"nothing new: {table.table_id} is as it was"
 
 

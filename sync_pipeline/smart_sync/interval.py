@@ -33,6 +33,7 @@ class StartOrigin(enum.Enum):
     LOOKBACK = "latest timestamp in the destination, less smart_sync_lookback_seconds"
     EVERYTHING = "the destination is empty and sync_all_on_empty_table=true; includes older rows"
     FALLBACK = "the destination is empty and sync_all_on_empty_table=false: fallback_days back from the end"
+    BACKFILL = "interval_start; the run loads the interval again"
     REPLACED = "delete_existing_table=true: the run replaces the table; includes older rows"
 
 
@@ -67,6 +68,11 @@ class SyncInterval:
     def is_everything(self) -> bool:
         """Whether the run reads all rows up to `end`, including rows before `start`."""
         return self.origin in (StartOrigin.EVERYTHING, StartOrigin.REPLACED)
+
+    @property
+    def is_backfill(self) -> bool:
+        """Whether the run loads an interval again that the user has named."""
+        return self.origin is StartOrigin.BACKFILL
 
     @property
     def after(self) -> datetime | None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from sync_pipeline.bigquery_api.raised_errors import raised_error, raised_text
-from sync_pipeline.errors import RecordError, SchemaError, SourceQueryError, SyncError
+from sync_pipeline.errors import ConcurrentSyncError, RecordError, SchemaError, SourceQueryError, SyncError
 
 
 @pytest.mark.parametrize(
@@ -17,6 +17,7 @@ from sync_pipeline.errors import RecordError, SchemaError, SourceQueryError, Syn
         ),
         pytest.param("Bad int64 value: 12a", None, id="BigQuery's own"),
         pytest.param("sync:OtherError: x :sync", None, id="no error of ours"),
+        pytest.param(raised_text(ConcurrentSyncError, "late"), ConcurrentSyncError("late"), id="of another run"),
         pytest.param(raised_text(SchemaError, "too many"), SchemaError("too many"), id="as written"),
     ],
 )

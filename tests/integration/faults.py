@@ -45,10 +45,10 @@ from sync_pipeline.publishing.staged_files import StagedFile
 from sync_pipeline.publishing.staging import write_batches
 from sync_pipeline.publishing.staging_target import rows_target
 from sync_pipeline.schema import REQUIRED, Field, Schema
-from sync_pipeline.smart_sync.interval import SyncInterval
+from sync_pipeline.smart_sync.interval import StartOrigin, SyncInterval
 from sync_pipeline.sources.source import DeadLetter, Selection
 from tests.integration.kills import KilledError
-from tests.plans import INTERVAL, plan, run_plan
+from tests.plans import INTERVAL, moment, plan, run_plan
 
 ATTEMPTS = 4
 LOCATION = "US"
@@ -62,6 +62,10 @@ Rows = list[tuple[int, str]]
 BEFORE: Rows = [(1, "old"), (2, "old"), (3, "old")]
 STAGED: Rows = [(2, "new"), (3, "new"), (4, "new"), (5, "new")]
 LATER: Rows = [(5, "later"), (6, "later")]
+
+# Backfills. The first row of `BEFORE` lies before their interval, and the third one is the latest.
+BACKFILL = SyncInterval(moment("2025-07-20"), INTERVAL.end, StartOrigin.BACKFILL, latest=moment("2025-07-20 12:00"))
+BEFORE_LATEST = replace(BACKFILL, latest=moment("2025-07-23"))
 
 
 class Fault(enum.Enum):
@@ -94,6 +98,7 @@ class Case:
         selected: BigQuery selects the rows by itself.
         with_dead_letters: a dead letter is staged as well.
         adds_column: the existing table lacks the column `document`.
+        backfill: the interval of a backfill; None for none.
     """
 
     mode: WriteMode
@@ -107,11 +112,21 @@ class Case:
     selected: bool = False
     with_dead_letters: bool = False
     adds_column: bool = False
+    backfill: SyncInterval | None = None
+
+    def moment_before(self, number: int) -> datetime:
+        """Return the timestamp of a row of `BEFORE`."""
+        if self.backfill is None or number == 2:
+            return moment("2025-07-20 12:00")
+        return moment("2025-07-19") if number == 1 else self.backfill.latest or self.backfill.end
+
+    def _is_replaced(self, number: int) -> bool:
+        return self.backfill is not None and self.backfill.start < self.moment_before(number) <= self.backfill.end
 
     def after(self, before: Rows, rows: Sequence[tuple[int, str]]) -> Rows:
         """Return the rows that the destination has to have when `rows` are published."""
         if self.mode is WriteMode.APPEND:
-            return sorted([*before, *rows])
+            return sorted([*(row for row in before if not self._is_replaced(row[0])), *rows])
         if self.mode is WriteMode.MERGE:
             return sorted({**dict(before), **dict(rows)}.items())
         return sorted(rows)
@@ -125,6 +140,11 @@ CASES: Mapping[str, Case] = {
     "append, staged, with a new column": Case(WriteMode.APPEND, WITH_JSON, adds_column=True, with_dead_letters=True),
     "append, selected": Case(WriteMode.APPEND, smart=True, selected=True),
     "append of nothing": Case(WriteMode.APPEND, smart=True, rows=()),
+    "backfill": Case(WriteMode.APPEND, WITH_JSON, smart=True, backfill=BACKFILL),
+    "backfill before the latest row, selected": Case(
+        WriteMode.APPEND, smart=True, selected=True, layout=BY_DAY, there=BY_DAY, backfill=BEFORE_LATEST
+    ),
+    "backfill, merged": Case(WriteMode.MERGE, smart=True, keyed=True, backfill=BACKFILL),
     "merge": Case(WriteMode.MERGE, smart=True, keyed=True),
     "merge, JSON, without Smart Sync": Case(WriteMode.MERGE, WITH_JSON, keyed=True),
     "merge by partitions": Case(WriteMode.MERGE, smart=True, keyed=True, layout=BY_DAY, there=BY_DAY),
@@ -260,7 +280,7 @@ class Faults:
     def _judge_later(self, trial: _Trial, found: Rows, outcome: Outcome) -> None:
         later = trial.later(found)
         publish(self._client(), later.plan, later.files)
-        if (rows := later.rows()) != trial.case.after(found, LATER):
+        if (rows := later.rows()) != later.case.after(found, LATER):
             outcome.violations.append(f"the following run is wrong: {rows}")
         if left := later.left_over():
             outcome.violations.append(f"left over after the following run: {left}")
@@ -285,7 +305,9 @@ class _Trial:
 
     def later(self, now: Rows) -> _Trial:
         """Return the run that follows: it has published nothing yet."""
-        case = replace(self.case, rows=tuple(LATER), exists=True, adds_column=False, with_dead_letters=False)
+        case = replace(
+            self.case, rows=tuple(LATER), exists=True, adds_column=False, with_dead_letters=False, backfill=None
+        )
         return _Trial(self.faults, case, self.table, now)
 
     def rows(self) -> Rows:
@@ -316,7 +338,8 @@ class _Trial:
     def _create(self) -> None:
         json = ", document JSON" if self.case.schema is WITH_JSON and not self.case.adds_column else ""
         partitions = " PARTITION BY TIMESTAMP_TRUNC(updated_at, DAY)" if self.case.there is BY_DAY else ""
-        values = ", ".join(f"({number}, '{name}', TIMESTAMP '2025-07-20 12:00:00+00')" for number, name in self.before)
+        moments = {number: f"{self.case.moment_before(number):%Y-%m-%d %H:%M:%S}" for number, _ in self.before}
+        values = ", ".join(f"({number}, '{name}', TIMESTAMP '{moments[number]}+00')" for number, name in self.before)
         self.faults.client.query_and_wait(
             f"CREATE TABLE `{self.table_id}` (id INT64 NOT NULL, name STRING, updated_at TIMESTAMP{json}){partitions};"
             f"INSERT INTO `{self.table_id}` (id, name, updated_at) VALUES {values}"
@@ -355,6 +378,8 @@ class _Trial:
         )
 
     def _interval(self) -> SyncInterval:
+        if self.case.backfill is not None:
+            return self.case.backfill
         if not self.is_later:
             return INTERVAL
         latest = INTERVAL.end

@@ -18,10 +18,11 @@ import contextlib
 import enum
 import itertools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from sync_pipeline.errors import ConcurrentSyncError, ConfigError
 from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.planning.make_plan import make_plan
 from sync_pipeline.planning.plan import TableSync
@@ -30,6 +31,7 @@ from sync_pipeline.publishing.publish import publish
 from sync_pipeline.publishing.staged_files import StagedFile
 from sync_pipeline.publishing.staging import write_batches
 from sync_pipeline.publishing.staging_target import rows_target
+from sync_pipeline.smart_sync.backfill import Backfill
 from sync_pipeline.sources import open_source
 from tests.integration.history_sites import (
     Row,
@@ -139,6 +141,19 @@ class Plan:
 
 
 @dataclass(frozen=True)
+class PlanBackfill:
+    """Plan a backfill, between two timestamps that the destination has: `first` and `last` count from the latest one.
+
+    It begins just before the first one, or with it; then the row with that timestamp stays as it is.
+    """
+
+    run: int = 0
+    first: int = 0
+    last: int = 0
+    excludes_first: bool = False
+
+
+@dataclass(frozen=True)
 class Stage:
     """Read and stage; once more when it was done before. With `files` it ends after so many files, and is not done."""
 
@@ -154,7 +169,21 @@ class Publish:
     calls: int | None = None
 
 
-Operation = Insert | Update | UpdateAll | SetBack | Begin | Prepare | Commit | Rollback | Spoil | Plan | Stage | Publish
+Operation = (
+    Insert
+    | Update
+    | UpdateAll
+    | SetBack
+    | Begin
+    | Prepare
+    | Commit
+    | Rollback
+    | Spoil
+    | Plan
+    | PlanBackfill
+    | Stage
+    | Publish
+)
 
 
 def sync(run: int = 0) -> tuple[Operation, ...]:
@@ -263,6 +292,8 @@ class _Played:
                 self._spoil(row, stamp)
             case Plan(run, launcher_clock):
                 self._plan(run, launcher_clock)
+            case PlanBackfill():
+                self._plan_backfill(operation)
             case Stage(run, files):
                 self._stage(run, files)
             case Publish(run, calls):
@@ -336,9 +367,31 @@ class _Played:
             statement = f"UPDATE `{table_id}` SET version = 0, updated_at = {updated_at} WHERE id = {self._id(row)}"
         self.world.client.query_and_wait(statement)
 
-    def _plan(self, run: int, launcher_clock: datetime) -> TableSync:
-        source = open_source(self.config)
-        plan = make_plan(self.config, source, self.world.client, self.staging, launcher_clock).tables[0]
+    def _plan_backfill(self, operation: PlanBackfill) -> None:
+        if not any(self.world.client.list_tables(self.world.dataset)):
+            return
+        table_id = self.config.destination.table_id
+        rows = self.world.client.query_and_wait(
+            f"SELECT DISTINCT updated_at FROM `{table_id}` WHERE updated_at < TIMESTAMP '2099-01-01 00:00:00+00'"
+        )
+        moments = sorted((row[0] for row in rows), reverse=True)
+        if not moments:
+            return
+        last, first = sorted(min(each, len(moments) - 1) for each in (operation.first, operation.last))
+        start = moments[first] if operation.excludes_first else moments[first] - timedelta(microseconds=1)
+        if start == moments[last]:
+            return
+        assert self.config.smart_sync is not None
+        smart_sync = replace(
+            self.config.smart_sync, backfill=Backfill(start, moments[last]), include_null_timestamps=False
+        )
+        # A transaction that was prepared holds the end back by an hour.
+        with contextlib.suppress(ConfigError):
+            self._plan(operation.run, datetime(2025, 7, 22, tzinfo=UTC), replace(self.config, smart_sync=smart_sync))
+
+    def _plan(self, run: int, launcher_clock: datetime, config: SyncConfig | None = None) -> TableSync:
+        config = config or self.config
+        plan = make_plan(config, open_source(config), self.world.client, self.staging, launcher_clock).tables[0]
         abandoned = self._runs.get(run)
         self.has_left_overs |= abandoned is not None and abandoned.files is not None
         self._runs[run] = _Run(plan)
@@ -359,9 +412,12 @@ class _Played:
         run = self._runs.get(number)
         if run is None or run.files is None:
             return
+        # What has been published since may forbid a backfill.
+        refused = (ConcurrentSyncError,) if run.plan.is_backfill else ()
         if calls is None:
-            publish(self.world.client, run.plan, run.files)
+            with contextlib.suppress(*refused):
+                publish(self.world.client, run.plan, run.files)
             return
         self.has_left_overs = True
-        with contextlib.suppress(KilledError):
+        with contextlib.suppress(KilledError, *refused):
             publish(DyingClient(self.world.client, calls), run.plan, run.files)  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ from tests.integration.histories import (
     Insert,
     Operation,
     Plan,
+    PlanBackfill,
     Prepare,
     Publish,
     Rollback,
@@ -98,13 +99,39 @@ def _run(draw: st.DrawFn, number: int) -> Script:
     return draw(st.sampled_from(scripts))
 
 
+@st.composite
+def _backfill(draw: st.DrawFn, number: int) -> Script:
+    """A run of Smart Sync and backfills, finished, abandoned or killed at some step, or two of them at once."""
+    sync = (Plan(number), Stage(number), Publish(number))
+    places = st.integers(0, 4)
+
+    def planned(run: int) -> PlanBackfill:
+        return PlanBackfill(run, draw(places), draw(places), draw(st.booleans()))
+
+    rival = number + MOST_ACTORS
+    plan, rival_plan = planned(number), planned(rival)
+    stage, publish, rival_stage, rival_publish = Stage(number), Publish(number), Stage(rival), Publish(rival)
+    killed = Publish(number, calls=draw(st.integers(0, MOST_CALLS)))
+    scripts: tuple[Script, ...] = (
+        [sync, (plan, stage, publish)],
+        [sync, (plan,), (stage,), (publish,)],
+        [sync, (plan, stage), (killed,), (publish,)],
+        [sync, (plan, stage, killed)],
+        [sync, (plan,), (rival_plan, rival_stage), (stage, publish), (rival_publish,)],
+        [sync, (Plan(rival), plan), (stage, rival_stage), (publish,), (rival_publish,)],
+        [sync, (Plan(rival), plan), (stage, rival_stage), (rival_publish,), (publish,)],
+    )
+    return draw(st.sampled_from(scripts))
+
+
 _ACTORS: tuple[Callable[[int], st.SearchStrategy[Script]], ...] = (_run, _session, _writer)
 
 
 @st.composite
 def histories(draw: st.DrawFn) -> list[Operation]:
-    """Return a history with at least one of each kind of actor."""
-    actors = [*_ACTORS, *draw(st.lists(st.sampled_from(_ACTORS), max_size=MOST_ACTORS - len(_ACTORS)))]
+    """Return a history with at least one run, one session and one writer."""
+    others = st.sampled_from((*_ACTORS, _backfill, _backfill))
+    actors = [*_ACTORS, *draw(st.lists(others, max_size=MOST_ACTORS - len(_ACTORS)))]
     scripts = [list(draw(actor(number))) for number, actor in enumerate(actors)]
     turns = draw(st.permutations([number for number, script in enumerate(scripts) for _ in script]))
     return [operation for number in turns for operation in scripts[number].pop(0)]

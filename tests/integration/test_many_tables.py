@@ -115,6 +115,12 @@ def test_a_table_that_drifted_fails_alone(shop: Syncing) -> None:
     assert shop.column("SELECT name FROM countries WHERE code = 'DE'") == ["Germany"]
 
 
+def test_a_backfill_of_a_table_that_is_not_loaded_fails_this_table(shop: Syncing) -> None:
+    interval = {"interval_start": "2024-01-01T00:00:00Z", "interval_end": "2024-02-01T00:00:00Z"}
+    refused = run(shop, postgresql_table="public.customers,!public.orders", **interval)
+    refused.refused("interval_start is given, but", "customers has no timestamp in updated_at")
+
+
 def test_one_table_without_a_query(shop: Syncing) -> None:
     for _ in range(2):
         assert run(shop, postgresql_table="orders").exit_code == 0

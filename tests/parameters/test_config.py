@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pickle
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -15,6 +15,7 @@ from sync_pipeline.parameters.config import (
 from sync_pipeline.parameters.identifiers import SourceTable, TableId
 from sync_pipeline.parameters.table import PARAMETERS
 from sync_pipeline.parameters.transformation_config import TransformationConfig
+from sync_pipeline.smart_sync.backfill import Backfill
 from tests import plans
 from tests.parameter_sets import (
     BASE_QUERY,
@@ -27,6 +28,8 @@ from tests.parameter_sets import (
     WITH_NULLS,
     problems,
 )
+
+JULY = {"interval_start": "2025-07-01T00:00:00Z", "interval_end": "2025-08-01T00:00:00Z"}
 
 NOT_A_NAME = (
     "it looks like the name of a secret, but the format is projects/PROJECT/secrets/SECRET/versions/VERSION (a "
@@ -98,6 +101,14 @@ def test_smart_sync_of_rows_that_are_merged() -> None:
         include_null_timestamps=True,
     )
     assert config.warnings == ()
+
+
+def test_backfill() -> None:
+    given = POSTGRESQL | JULY | {"enable_smart_sync": "true", "primary_key": "id"}
+    smart_sync = SyncConfig.from_parameters(given | {"smart_sync_null_timestamps": "include"}).smart_sync
+    assert smart_sync is not None
+    assert smart_sync.backfill == Backfill(datetime(2025, 7, 1, tzinfo=UTC), datetime(2025, 8, 1, tzinfo=UTC))
+    assert not smart_sync.include_null_timestamps
 
 
 def test_schema_evolution_and_dead_letters() -> None:
@@ -552,6 +563,38 @@ def test_missing(parameters: dict[str, str], problem: str) -> None:
             id="truncate with a key",
         ),
         pytest.param(
+            POSTGRESQL | JULY,
+            "interval_start and interval_end need the timestamp column of Smart Sync: set enable_smart_sync=true",
+            id="backfill without Smart Sync",
+        ),
+        pytest.param(
+            SMART_SYNC | JULY | {"delete_existing_table": "true"},
+            "delete_existing_table is true, but interval_start and interval_end need the table's other rows: omit one "
+            "of them",
+            id="backfill of a table that is replaced",
+        ),
+        pytest.param(
+            SMART_SYNC | JULY | {"write_disposition": "WRITE_TRUNCATE"},
+            "write_disposition is 'WRITE_TRUNCATE' and enable_smart_sync is true: each run would keep only the rows "
+            "of its own interval; use WRITE_APPEND, or disable Smart Sync",
+            id="backfill with truncate",
+        ),
+        pytest.param(
+            SMART_SYNC | JULY | {"interval_end": ""},
+            "interval_end is missing: give, for example, --interval_end=2025-08-01T00:00:00Z",
+            id="backfill without an end",
+        ),
+        pytest.param(
+            SMART_SYNC | JULY | {"interval_end": "2025-07-01T02:00:00+02:00"},
+            "interval_start is 2025-07-01T00:00:00+00:00, and interval_end is not after it: exchange or correct them",
+            id="empty backfill",
+        ),
+        pytest.param(
+            SMART_SYNC | JULY | {"interval_end": "2025-08-01T00:00:00"},
+            "of interval_start and interval_end only one has a time zone: give both alike",
+            id="backfill with one time zone",
+        ),
+        pytest.param(
             SMART_SYNC | {"smart_sync_lookback_seconds": "1"},
             "smart_sync_lookback_seconds reads rows again, and without primary_key they would be appended again: give "
             "primary_key, or omit the lookback",
@@ -754,6 +797,13 @@ PLAIN_SECRET = (
             SMART_SYNC | {"postgresql_query": "SELECT * FROM users"},
             ("postgresql_query is ignored: Smart Sync uses postgresql_base_query",),
             id="both queries",
+        ),
+        pytest.param(
+            POSTGRESQL
+            | JULY
+            | {"enable_smart_sync": "true", "primary_key": "id", "smart_sync_null_timestamps": "include"},
+            ("smart_sync_null_timestamps is ignored: interval_start and interval_end say which rows are read",),
+            id="backfill with NULL timestamps",
         ),
         pytest.param(
             SMART_SYNC | {"fallback_days": "7"},

@@ -26,6 +26,7 @@ WITH_PATTERN = [parameter for parameter in PARAMETERS if "regexes" in DESCRIBED[
 # other where the pattern can say it. The last two of a table's are characters on which the syntaxes of patterns differ.
 BEYOND_PATTERNS = {
     ParameterType.INTEGER: ("write a whole number from",),
+    ParameterType.TIMESTAMP: ("there is no such date or time",),
     ParameterType.DATASET: ("a dataset name has letters, digits and underscores, at most 1,024",),
     ParameterType.TABLE: ("a table name has at most 1,024 bytes", "a table name has letters"),
     ParameterType.COLUMN: ("a BigQuery column name has at most 300 characters", "BigQuery reserves column names"),

@@ -68,6 +68,8 @@ ADDED = {
     "smart_sync_max_hold_seconds": "3600",
     "smart_sync_null_timestamps": "exclude",
     "smart_sync_time_zone": None,
+    "interval_start": None,
+    "interval_end": None,
     "hash_key": None,
     "primary_key": None,
     "schema_evolution": "fail",

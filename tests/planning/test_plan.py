@@ -44,6 +44,29 @@ def test_appending_and_merging_runs_share_it_too() -> None:
     assert merging.publish_id == plan(interval=INTERVAL).publish_id
 
 
+def backfill(end: str, write_mode: WriteMode = WriteMode.APPEND) -> TableSync:
+    parameters = KEYED if write_mode is WriteMode.MERGE else {}
+    interval = replace(INTERVAL, start=moment("2025-07-20"), end=moment(end), origin=StartOrigin.BACKFILL)
+    return plan(parameters, interval=interval, write_mode=write_mode)
+
+
+def test_a_backfill_of_the_latest_row_competes_with_the_runs_from_there() -> None:
+    table = backfill("2025-07-22 13:00")
+    assert table.publish_id == plan(interval=INTERVAL).publish_id
+    assert table.staging_start == plan(interval=INTERVAL).staging_start
+
+
+@pytest.mark.parametrize(
+    ("end", "mode"), [("2025-07-22 12:59", WriteMode.APPEND), ("2025-07-22 13:00", WriteMode.MERGE)]
+)
+def test_other_backfills_compete_with_those_of_the_same_interval(end: str, mode: WriteMode) -> None:
+    table = backfill(end, mode)
+    assert table.publish_id == backfill(end, mode).publish_id
+    assert table.publish_id not in (plan(interval=INTERVAL).publish_id, backfill("2025-07-21").publish_id)
+    # Others may publish meanwhile, so none of them may take its files for orphaned.
+    assert table.staging_start == "none"
+
+
 def test_other_syncs_have_other_publishing_ids() -> None:
     plans = [
         plan(interval=INTERVAL),

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from sync_pipeline.auto_schema.layout import TableLayout
 from sync_pipeline.planning.plan import WriteMode
+from sync_pipeline.publishing.backfill import ReplaceInterval
 from sync_pipeline.publishing.choose_strategy import choose_strategy
 from sync_pipeline.publishing.insert import InsertRows
 from sync_pipeline.publishing.load import LoadFiles
@@ -15,6 +17,7 @@ from sync_pipeline.publishing.replace import ReplaceTable, SwapTables
 from sync_pipeline.publishing.staged_files import StagedFile, StagedFiles
 from sync_pipeline.publishing.strategy import KeepTable, Strategy
 from sync_pipeline.schema import Field, Schema
+from sync_pipeline.smart_sync.interval import StartOrigin
 from sync_pipeline.sources.source import Selection
 from tests.plans import INTERVAL, USERS, plan
 
@@ -27,6 +30,7 @@ WITH_JSON: dict[str, Any] = {"schema": Schema((*USERS, Field("document", "JSON")
 SELECTED: dict[str, Any] = {"selection": Selection("SELECT 1", USERS, "US", "p")}
 NEW: dict[str, Any] = {"creates_table": True}
 FIRST: dict[str, Any] = {**NEW, "has_distinct_keys": True, "interval": INTERVAL}
+BACKFILL: dict[str, Any] = {"interval": replace(INTERVAL, origin=StartOrigin.BACKFILL)}
 
 
 @pytest.mark.parametrize(
@@ -38,6 +42,9 @@ FIRST: dict[str, Any] = {**NEW, "has_distinct_keys": True, "interval": INTERVAL}
         pytest.param(APPEND, {}, SPREAD, InsertRows, id="append, too many partitions for one job"),
         pytest.param(APPEND, SELECTED, NONE, InsertRows, id="append, selected"),
         pytest.param(APPEND, {}, NONE, KeepTable, id="append of nothing"),
+        pytest.param(APPEND, BACKFILL, ONE, ReplaceInterval, id="backfill"),
+        pytest.param(APPEND, BACKFILL, NONE, ReplaceInterval, id="backfill by nothing"),
+        pytest.param(MERGE, BACKFILL, ONE, MergeRows, id="backfill by a merge"),
         pytest.param(MERGE, {}, ONE, MergeRows, id="merge"),
         pytest.param(MERGE, SELECTED, NONE, MergeRows, id="merge, selected"),
         pytest.param(MERGE, FIRST, ONE, LoadFiles, id="merge into a new table, each key once"),

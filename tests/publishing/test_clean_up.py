@@ -17,11 +17,13 @@ from sync_pipeline.publishing import clean_up
 from sync_pipeline.publishing.clean_up import (
     RunFolder,
     _folders,
+    is_newer,
     is_superseded,
     is_too_old,
     remove_all,
     remove_staged_once,
 )
+from sync_pipeline.smart_sync.interval import StartOrigin
 from tests.plans import INTERVAL, moment, plan, run_plan
 
 OWN = "2025-07-22T130000.000000"
@@ -43,6 +45,23 @@ RUN_ID = "20250722T150000_c1ea4ed0"
 def test_is_superseded(start: str, moved: bool, expected: bool) -> None:
     assert PLAN.staging_start == OWN
     assert is_superseded(start, PLAN, destination_moved=moved) is expected
+
+
+@pytest.mark.parametrize(
+    ("start", "written", "expected"),
+    [
+        pytest.param("2025-07-22T125959.999999", timedelta(0), True, id="earlier start, planned later"),
+        pytest.param("2025-07-22T125959.999999", timedelta(microseconds=-1), False, id="earlier start"),
+        pytest.param(OWN, timedelta(0), False, id="the same start"),
+    ],
+)
+def test_after_a_backfill_a_later_run_may_start_earlier(start: str, written: timedelta, expected: bool) -> None:
+    assert is_newer(RunFolder("gs://bucket/folder/", start, RUN_ID, PLAN.observed_at + written), PLAN) is expected
+
+
+def test_a_backfill_that_others_may_overtake_supersedes_nobody() -> None:
+    interval = replace(INTERVAL, origin=StartOrigin.BACKFILL, latest=moment("2025-07-23"))
+    assert not is_superseded("0", plan(interval=interval), destination_moved=True)
 
 
 @pytest.mark.parametrize("moved", [False, True])

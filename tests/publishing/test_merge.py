@@ -8,6 +8,7 @@ from sync_pipeline.auto_schema.layout import TableLayout
 from sync_pipeline.planning.plan import WriteMode
 from sync_pipeline.publishing.merge import merge_sql, publish_merge_sql
 from sync_pipeline.schema import Field, Schema
+from sync_pipeline.smart_sync.interval import StartOrigin
 from sync_pipeline.smart_sync.wall_clock import WallClock
 from tests.plans import INTERVAL, USERS, plan
 from tests.publishing.expected_sql import BY_TIME, KEYED, SELECT, STAGING, THREE_STAGED, newest
@@ -35,6 +36,12 @@ def test_merge_updates_rows_that_are_not_newer() -> None:
         f"WHEN MATCHED AND {NEWER} THEN UPDATE SET `name` = s.`name`, `updated_at` = s.`updated_at`",
         using=f"{SELECT}{BY_TIME}",
     )
+
+
+def test_a_backfill_replaces_what_is_not_newer_than_its_interval() -> None:
+    backfill = plan(KEYED, interval=replace(INTERVAL, origin=StartOrigin.BACKFILL), write_mode=WriteMode.MERGE)
+    until = "t.`updated_at` <= TIMESTAMP '2025-07-22 15:00:00.000000+00'"
+    assert f"OR {until} OR t.`updated_at` > CURRENT_TIMESTAMP())" in merge_sql(backfill)
 
 
 def test_merge_by_a_datetime_compares_with_datetimes() -> None:

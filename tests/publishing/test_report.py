@@ -12,6 +12,7 @@ from sync_pipeline.planning.plan import FailedTable, WriteMode
 from sync_pipeline.publishing.report import SyncReport, outcome_of_nothing, report_of, total_of
 from sync_pipeline.publishing.staged_files import StagedFile, StagedFiles
 from sync_pipeline.publishing.strategy import Published
+from sync_pipeline.smart_sync.interval import StartOrigin
 from tests.plans import INTERVAL, plan, run_plan
 
 REPORT = SyncReport(
@@ -112,3 +113,34 @@ def test_a_table_is_unchanged(
 ) -> None:
     report = report_of(plan(write_mode=mode, creates_table=creates), rows, StagedFiles(), published)
     assert report.is_unchanged is expected
+
+
+@pytest.mark.parametrize(
+    ("mode", "rows", "outcome", "unchanged"),
+    [
+        (
+            WriteMode.APPEND,
+            3,
+            "backfill: replaced the rows of the interval in my-project.production.users by 3 rows",
+            0,
+        ),
+        (
+            WriteMode.APPEND,
+            0,
+            "backfill: replaced the rows of the interval in my-project.production.users by 0 rows",
+            0,
+        ),
+        (WriteMode.MERGE, 3, "backfill: merged 3 rows into my-project.production.users", 0),
+        (
+            WriteMode.MERGE,
+            0,
+            "backfill: the source has no rows in the interval: my-project.production.users is as it was",
+            1,
+        ),
+    ],
+)
+def test_a_backfill(mode: WriteMode, rows: int, outcome: str, unchanged: bool) -> None:
+    table = plan(interval=replace(INTERVAL, origin=StartOrigin.BACKFILL), write_mode=mode)
+    staged = StagedFiles([StagedFile("gs://b/1", rows, 100)] if rows else [])
+    report = report_of(table, staged, StagedFiles(), Published(None, rows))
+    assert (report.outcome, report.is_unchanged, report.lag_seconds) == (outcome, unchanged, None)

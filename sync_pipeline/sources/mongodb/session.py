@@ -112,7 +112,7 @@ class MongodbSession:
         query, includes_null = self.query.without_interval(interval), self.query.includes_null
         if not includes_null:
             check_timestamp_field(self.collection, query, column)
-        is_increment = interval.origin in (StartOrigin.DESTINATION, StartOrigin.LOOKBACK)
+        is_increment = interval.origin in (StartOrigin.DESTINATION, StartOrigin.LOOKBACK, StartOrigin.BACKFILL)
         return without_timestamp(self.collection, query, column, includes_null=includes_null, is_increment=is_increment)
 
     def _infer_types(self, interval: SyncInterval | None) -> Inference:
