@@ -28,6 +28,7 @@ def test_the_tree() -> None:
         "ConfigError": "SyncError",
         "SourceError": "SyncError",
         "SourceUnavailableError": "SourceError",
+        "SourceBusyError": "SourceUnavailableError",
         "SourceQueryError": "SourceError",
         "SchemaError": "SyncError",
         "EmptySourceError": "SchemaError",

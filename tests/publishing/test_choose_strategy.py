@@ -58,7 +58,7 @@ BACKFILL: dict[str, Any] = {"interval": replace(INTERVAL, origin=StartOrigin.BAC
         pytest.param(TRUNCATE, {"loads_all_columns": False}, ONE, RefillTable, id="truncate, some columns"),
         pytest.param(TRUNCATE, SELECTED, NONE, RefillTable, id="truncate, selected"),
         pytest.param(TRUNCATE, {}, NONE, EmptyTable, id="truncate of nothing"),
-        pytest.param(TRUNCATE, NEW, NONE, KeepTable, id="truncate of nothing, new table"),
+        pytest.param(TRUNCATE, NEW, NONE, EmptyTable, id="truncate of nothing, new table"),
         pytest.param(REPLACE, {}, ONE, ReplaceTable, id="replace"),
         pytest.param(REPLACE, {"changes_layout": True}, ONE, SwapTables, id="replace by another layout"),
         pytest.param(REPLACE, {}, SPREAD, SwapTables, id="replace, too many partitions for one statement"),

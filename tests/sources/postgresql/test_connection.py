@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from sync_pipeline.errors import ConfigError, SourceError, SourceQueryError, SourceUnavailableError
+from sync_pipeline.errors import ConfigError, SourceBusyError, SourceError, SourceQueryError, SourceUnavailableError
 from sync_pipeline.parameters.secrets import Secret
 from sync_pipeline.sources.postgresql.config import PostgresqlConfig
 from sync_pipeline.sources.postgresql.connection import (
@@ -54,7 +54,7 @@ STATES = {
     "25P04": ("25P04", SourceQueryError),
     "28P01": ("28", SourceQueryError),
     "3D000": ("3D", SourceQueryError),
-    "40001": ("40", SourceUnavailableError),
+    "40001": ("40", SourceBusyError),
     "42501": ("42501", SourceQueryError),
     "42601": ("42601", SourceQueryError),
     "42703": ("42703", SourceQueryError),
@@ -62,7 +62,7 @@ STATES = {
     "42883": ("42", SourceQueryError),
     "53300": ("53", SourceUnavailableError),
     "55000": ("55", SourceQueryError),
-    "55P03": ("55P03", SourceUnavailableError),
+    "55P03": ("55P03", SourceBusyError),
     "57P01": ("57", SourceUnavailableError),
     "57014": ("57014", SourceQueryError),
     "58030": ("58", SourceUnavailableError),
