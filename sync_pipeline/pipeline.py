@@ -15,11 +15,11 @@ from google.cloud import bigquery
 
 from sync_pipeline.bigquery_api.client import open_client
 from sync_pipeline.errors import ConfigError, SyncError, error_from_worker, message_of
-from sync_pipeline.failures import FAILURES, error_of_tables
+from sync_pipeline.failures import FAILURES, Failure, error_of_tables
 from sync_pipeline.parameters.beam_options import complete_job_options, pipeline_options, runs_here, runs_on_dataflow
 from sync_pipeline.parameters.command_line import parse_command_line
 from sync_pipeline.parameters.run_config import RunConfig
-from sync_pipeline.planning.lanes import lanes_of
+from sync_pipeline.planning.lanes import Lane, key_lanes_of, lanes_of
 from sync_pipeline.planning.make_plan import make_plan
 from sync_pipeline.planning.plan import RunPlan, TableSync
 from sync_pipeline.planning.plan_selection import plan_selection
@@ -33,12 +33,14 @@ from sync_pipeline.publishing.dead_letters import DescribeDeadLetters, dead_lett
 from sync_pipeline.publishing.finished_splits import FinishedSplits, manifest_folder
 from sync_pipeline.publishing.publish import PublishStagedFiles
 from sync_pipeline.publishing.stage_splits import StageSplits
+from sync_pipeline.publishing.staged_files import StagedFile
 from sync_pipeline.publishing.staging import WriteStagedFiles
 from sync_pipeline.publishing.staging_target import rows_target
 from sync_pipeline.run_log import show_own_lines_only, start_logging
 from sync_pipeline.sources import open_source
+from sync_pipeline.sources.keys import KeyReader
 from sync_pipeline.sources.reading import ReadRows
-from sync_pipeline.sources.source import BATCHES, DEAD_LETTERS, TableRead
+from sync_pipeline.sources.source import BATCHES, DEAD_LETTERS, ReadSplit, Source, SplitReader, TableRead
 from sync_pipeline.transforms.batches import ApplyTransformation, Transformation
 
 _LOGGER = logging.getLogger(__name__)
@@ -94,8 +96,35 @@ def build_pipeline(plan: RunPlan, options: PipelineOptions) -> beam.Pipeline:
         staged = splits | "StageSplits" >> StageSplits(read, tables, finished)
     else:
         staged = stage_in_steps(splits, read, tables)
+    if any(table.of_keys is not None for table in plan.tables):
+        staged = (staged, stage_keys(pipeline, staged, plan, options)) | "RowsAndKeys" >> beam.Flatten()
     staged | "Publish" >> PublishStagedFiles(plan)
     return pipeline
+
+
+def stage_keys(
+    pipeline: beam.Pipeline, staged: beam.PCollection, plan: RunPlan, options: PipelineOptions
+) -> beam.PCollection:
+    """Read and stage the keys of the tables that need them, when all rows are staged; return the files and failures.
+
+    A row that appears at the source before its key is read, and after the rows are read, only has a key too many. The
+    other way round it would have a key too few, and be deleted.
+    """
+    tables = {table.number: keys for table in plan.tables if (keys := table.of_keys) is not None}
+    lanes = key_lanes_of(plan)
+    elements = pipeline | "KeyLanes" >> beam.Create(lanes, reshuffle=False)
+    if len(lanes) > 1:
+        elements |= "SpreadKeyLanes" >> beam.Reshuffle()
+    # The side input ends with the last attempt to read rows.
+    splits = elements | "TakeKeySplits" >> beam.FlatMap(splits_after_rows, beam.pvalue.AsList(staged))
+    finished = None if runs_here(options) else FinishedSplits(f"{manifest_folder(plan)}keys/")
+    return splits | "StageKeys" >> StageSplits(read_tables(tables.values(), plan.run.id), tables, finished)
+
+
+def splits_after_rows(lane: Lane, staged: Sequence[tuple[int, StagedFile | Failure]]) -> list[tuple[int, ReadSplit]]:
+    """Return the splits of a lane without those of tables whose rows could not be staged."""
+    failed = {number for number, element in staged if isinstance(element, Failure)}
+    return [(number, split) for number, split in lane.splits if number not in failed]
 
 
 def stage_in_steps(splits: beam.PCollection, read: ReadRows, tables: Mapping[int, TableSync]) -> beam.PCollection:
@@ -122,10 +151,11 @@ def read_tables(tables: Collection[TableSync], run_id: str) -> ReadRows:
     sources = {table.number: open_source(table.config) for table in tables}
     reads = {
         table.number: TableRead(
-            sources[table.number].reader(table.read_schema),
+            _reader(sources[table.number], table),
             table.config.batch_size,
             keeps_dead_letters=table.dead_letters is not None,
             table=table.table_id if len(tables) > 1 else "",
+            counted="keys" if table.reads_keys else "rows",
         )
         for table in tables
     }
@@ -133,6 +163,11 @@ def read_tables(tables: Collection[TableSync], run_id: str) -> ReadRows:
     read = next(iter(sources.values())).transform(reads, run_id)
     assert isinstance(read, ReadRows), "every source derives its transform from it"
     return read
+
+
+def _reader(source: Source, table: TableSync) -> SplitReader:
+    reader = source.reader(table.read_schema)
+    return KeyReader(reader) if table.reads_keys else reader
 
 
 def run(config: RunConfig, options: PipelineOptions) -> PipelineResult | None:

@@ -9,6 +9,8 @@ from typing import Any
 from sync_pipeline.auto_schema.layout import TableLayout
 from sync_pipeline.auto_schema.table_options import NO_OPTIONS
 from sync_pipeline.parameters.config import SyncConfig
+from sync_pipeline.parameters.transformation_config import TransformationConfig
+from sync_pipeline.planning.deletions import Deletions, KeyRead
 from sync_pipeline.planning.plan import Run, RunPlan, TableSync, WriteMode
 from sync_pipeline.schema import ARROW_TYPES, REPEATED, REQUIRED, Field, Schema
 from sync_pipeline.smart_sync.interval import StartOrigin, SyncInterval
@@ -102,6 +104,13 @@ def plan(
             **parts,
         }
     )
+
+
+def deletions(schema: Schema = USERS, *key: str, marks: bool = False, max_percent: int = 10) -> Deletions:
+    """Return that a merge by `key`, or `id`, removes or marks the rows that the source no longer has."""
+    keys = Schema(tuple(schema.field(name) for name in key or ("id",)))
+    read = ReadPlan("SELECT id FROM users", (ReadSplit(1, 1, "SELECT id FROM users"),))
+    return Deletions(marks, max_percent, KeyRead(read, keys, keys, TransformationConfig()))
 
 
 def run_plan(*tables: TableSync) -> RunPlan:

@@ -22,7 +22,15 @@ from sync_pipeline.parameters.transformation_config import TransformationConfig
 from tests.parameter_sets import POSTGRESQL
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "docs/many-tables.md")
+DOCUMENTS = (
+    "README.md",
+    "ARCHITECTURE.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "SECURITY.md",
+    "docs/deletes.md",
+    "docs/many-tables.md",
+)
 FOLDERS = ("sync_pipeline", "sandbox", "benchmarks", "tests")
 
 # Files that a reader is told to make.

@@ -46,6 +46,7 @@ from sync_pipeline.planning.destination import ExistingTable
 from sync_pipeline.planning.latest_timestamp import Question, together_sql
 from sync_pipeline.planning.plan import TableSync, WriteMode
 from sync_pipeline.publishing.backfill import replace_interval_sql
+from sync_pipeline.publishing.delete import merge_and_delete_sql
 from sync_pipeline.publishing.insert import append_sql
 from sync_pipeline.publishing.merge import merge_sql
 from sync_pipeline.publishing.refill import refill_sql, truncate_sql
@@ -73,7 +74,7 @@ from sync_pipeline.sources.source import Selection
 from sync_pipeline.transforms.batches import read_schema, transform_schema
 from sync_pipeline.transforms.in_sql import reading_sql
 from sync_pipeline.transforms.sql_conversions import CHECKED_CASTS, SURE_CASTS
-from tests.plans import EVERY_TYPE, INTERVAL, USERS, plan
+from tests.plans import EVERY_TYPE, INTERVAL, USERS, deletions, plan
 
 Analyze = Callable[..., str]
 
@@ -354,6 +355,38 @@ def test_merge_into_named_partitions(analyze: Analyze, type_name: str, granulari
     assert analyze(found.removeprefix("SET sync_old = "), tables) == "ResolvedQueryStmtProto"
     assert analyze(checked, tables, **variables) == "ResolvedAssertStmtProto"
     assert analyze(merged, tables, **variables) == "ResolvedMergeStmtProto"
+
+
+def statements_of(script: str) -> list[str]:
+    """Return the statements of a script and of its blocks, without what only a script has."""
+    lines = re.sub(r"^(?:BEGIN|END IF;|END|IF .* THEN)\n?", "", script, flags=re.MULTILINE)
+    statements = [statement.strip().removesuffix(";") for statement in lines.split(";\n")]
+    return [each for each in statements if each and not each.startswith(("DECLARE", "COMMIT", "TRANSACTION"))]
+
+
+@pytest.mark.parametrize("marks", [False, True], ids=["remove", "mark"])
+@pytest.mark.parametrize("filtered", [False, True], ids=["any query", "partition filter"])
+@pytest.mark.parametrize("plan", [each for each in KEYED.values() if each.interval is not None])
+def test_merge_and_delete(analyze: Analyze, plan: TableSync, *, filtered: bool, marks: bool) -> None:
+    plan = replace(
+        plan,
+        write_mode=WriteMode.MERGE,
+        deletions=deletions(plan.schema, *plan.primary_key, marks=marks),
+        required_filter_column="updated_at" if filtered else None,
+    )
+    assert plan.of_keys is not None
+    tables = tables_of(plan) | {
+        plan.table_id: plan.table_schema,
+        plan.keys_table_id: Schema.from_bigquery(plan.of_keys.schema.staged),
+    }
+    found = []
+    for statement in statements_of(merge_and_delete_sql(plan, 3, 5)):
+        if "sync_counts." in statement:
+            continue
+        kind = analyze(statement.removeprefix("SET sync_counts = "), tables)
+        found.append(kind.removeprefix("Resolved").removesuffix("StmtProto"))
+    changes = ["Update", "Update"] if marks else ["Delete"]
+    assert found == ["Assert", "Assert", "Merge", "Query", *changes]
 
 
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.keys())

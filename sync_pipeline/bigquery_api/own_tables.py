@@ -10,10 +10,10 @@ from sync_pipeline.schema import REQUIRED, Field, Schema
 RUN_ID = re.compile(r"(?P<began>[0-9]{8}T[0-9]{6})_[0-9a-f]{8}")
 TABLE_NAME = re.compile(rf"{RUN_ID.pattern}(_[1-9][0-9]*)?")
 
-# The prefixes of a staging table, of a table that is built to replace the destination, and of a destination that is
-# being replaced.
-STAGING, REPLACEMENT, REPLACED = "_staging", "_replacement", "_replaced"
-_TEMPORARY = re.compile(rf"({STAGING}|{REPLACEMENT}|{REPLACED})_{TABLE_NAME.pattern}")
+# The prefixes of a staging table of rows and of one of keys, of a table that is built to replace the destination, and
+# of a destination that is being replaced.
+STAGING, KEYS, REPLACEMENT, REPLACED = "_staging", "_keys", "_replacement", "_replaced"
+_TEMPORARY = re.compile(rf"({STAGING}|{KEYS}|{REPLACEMENT}|{REPLACED})_{TABLE_NAME.pattern}")
 
 DEAD_LETTER_SCHEMA = Schema(
     (

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from sync_pipeline.parameters.declaration import SourceDeclaration, declared
 from sync_pipeline.parameters.parameter import Group, Parameter, ParameterValues, Requirement, ignored
-from sync_pipeline.parameters.rows import DESTINATION
+from sync_pipeline.parameters.rows import DESTINATION, KEEP
 from sync_pipeline.parameters.table import BY_NAME, PARAMETERS
 from sync_pipeline.parameters.transformation_config import TransformationConfig
 from sync_pipeline.smart_sync.placeholder_columns import is_readable, mismatch
@@ -58,6 +58,7 @@ def contradictions(values: ParameterValues) -> Iterator[str]:
                 "again: give primary_key, or exclude them"
             )
     yield from _backfill_problems(values)
+    yield from _deletes_problems(values, source)
     if str(values["dead_letter_table"]) == ".".join(str(values[name]) for name in DESTINATION):
         yield "dead_letter_table is the destination table itself: name another"
     if values["delete_existing_table"] and values["create_disposition"] == "CREATE_NEVER":
@@ -72,6 +73,30 @@ def contradictions(values: ParameterValues) -> Iterator[str]:
                     yield f"{source.tables.parameter} and {query} are both given: omit one of them"
         yield from source.checks(values)
         yield from _placeholder_problems(values, source)
+
+
+def _deletes_problems(values: ParameterValues, source: SourceDeclaration | None) -> Iterator[str]:
+    deletes = values["deletes"]
+    if source is None or deletes in (None, KEEP) or _replaces_rows(values):
+        return
+    if not source.reads_keys:
+        yield (
+            f"deletes is {deletes!r}: this is not possible for data_source={values['data_source']} yet; omit it, or "
+            "replace all rows with write_disposition=WRITE_TRUNCATE"
+        )
+    elif not values["enable_smart_sync"]:
+        # Nothing would keep two such runs apart: the older one could remove rows that the newer one has loaded.
+        yield (
+            f"deletes is {deletes!r} and enable_smart_sync is false: without Smart Sync, a run could delete rows that "
+            "another run has just loaded; enable it, replace all rows with write_disposition=WRITE_TRUNCATE, or give "
+            "deletes=keep"
+        )
+    elif values["primary_key"] is None and "primary_key" not in values.malformed and not source.has_own_key:
+        yield f"deletes is {deletes!r}, and without primary_key every version of a row is appended: give primary_key"
+
+
+def _replaces_rows(values: ParameterValues) -> bool:
+    return bool(values["write_disposition"] == "WRITE_TRUNCATE" or values["delete_existing_table"])
 
 
 def warnings(values: ParameterValues, transformation: TransformationConfig) -> Iterator[str]:
@@ -112,6 +137,12 @@ def table_warnings(values: ParameterValues) -> Iterator[str]:
             names = values.given_of("smart_sync_lookback_seconds", "smart_sync_null_timestamps")
             if names:
                 yield ignored(names, "interval_start and interval_end say which rows are read")
+    if "deletes" in values.given and values["deletes"] != KEEP and _replaces_rows(values):
+        yield ignored(["deletes"], "the run replaces all rows")
+    elif "deletes" in values.given and values["deletes"] != KEEP and values["interval_start"] is not None:
+        yield ignored(["deletes"], "a backfill deletes no rows by their key; the next run does")
+    if "max_deleted_percent" in values.given and (values["deletes"] == KEEP or _replaces_rows(values)):
+        yield ignored(["max_deleted_percent"], "the run deletes no rows by their key")
     yield from source.warnings(values)
 
 

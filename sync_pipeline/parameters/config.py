@@ -14,6 +14,7 @@ from sync_pipeline.parameters.identifiers import SourceTable, TableId
 from sync_pipeline.parameters.one_table import for_one_table
 from sync_pipeline.parameters.parameter import ParameterValues
 from sync_pipeline.parameters.parsing import read_values
+from sync_pipeline.parameters.rows import KEEP
 from sync_pipeline.parameters.secrets import Secret
 from sync_pipeline.parameters.transformation_config import TransformationConfig
 from sync_pipeline.smart_sync.backfill import Backfill
@@ -94,6 +95,8 @@ class SyncConfig:
         dead_letter_table: the table for rejected rows; None fails the run.
         dead_letter_expiration_days: how long a dead letter table that the run creates keeps its rows; None for ever.
         num_partitions: maximum number of read splits; None lets the source decide.
+        deletes: `keep`, `remove` or `mark` the rows that the source no longer has.
+        max_deleted_percent: the most rows of the destination, in percent, that one run may remove or mark.
         warnings: sentences about given parameters that have no effect or are unwise.
     """
 
@@ -113,6 +116,8 @@ class SyncConfig:
     dry_run: bool
     warnings: tuple[str, ...]
     hash_key: Secret | None = None
+    deletes: str = KEEP
+    max_deleted_percent: int = 10
 
     @classmethod
     def from_parameters(cls, parameters: Mapping[str, str]) -> SyncConfig:
@@ -170,6 +175,8 @@ class SyncConfig:
             hash_key=values["hash_key"],
             primary_key=values["primary_key"] or (),
             schema_evolution=values["schema_evolution"],
+            deletes=values["deletes"],
+            max_deleted_percent=values["max_deleted_percent"],
             dead_letter_table=values["dead_letter_table"],
             dead_letter_expiration_days=values["dead_letter_expiration_days"],
             batch_size=values["batch_size"],

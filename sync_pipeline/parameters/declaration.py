@@ -57,6 +57,7 @@ class SourceDeclaration:
         comparisons: yields what a query compares with a placeholder; `smart_sync.placeholder_columns.in_sql` for SQL.
         timestamp_column: returns the column name for `smart_sync_timestamp_column`.
         has_own_key: whether Smart Sync merges the rows by a key of the source if no primary_key is given.
+        reads_keys: whether the source can read the keys of all rows, to find deleted ones (`sources.source.ReadsKeys`).
         too_many_columns: the remedy for too many columns, besides excluding some.
         tables: how to name tables; None if the source reads only queries.
     """
@@ -73,6 +74,7 @@ class SourceDeclaration:
     comparisons: Comparisons | None = None
     timestamp_column: Callable[[str], str] = str
     has_own_key: bool = False
+    reads_keys: bool = False
     too_many_columns: str = ""
     tables: SourceTables | None = None
 

@@ -20,6 +20,9 @@ TABLE_LIST = "as names separated by commas: * stands for any characters, ? for o
 # The parameter that gives settings by table, and may name the tables.
 TABLES_FILE = "tables_file"
 
+# The values of `deletes`.
+KEEP, REMOVE, MARK = "keep", "remove", "mark"
+
 # The parameters that together name the destination table.
 DESTINATION = ("destination_bigquery_project", "destination_bigquery_dataset", "destination_bigquery_table")
 
@@ -276,6 +279,31 @@ SHARED_PARAMETERS: tuple[Parameter, ...] = (
         example="id",
         # https://cloud.google.com/bigquery/docs/primary-foreign-keys
         maximum=16,
+        by_table=True,
+    ),
+    Parameter(
+        "deletes",
+        "Rows deleted at the source",
+        "With Smart Sync and a primary key: keep the rows in the destination, remove them, or mark them with the time "
+        "in _deleted_at. A row that the query's own filter no longer returns counts as deleted.",
+        ParameterType.CHOICE,
+        Group.ADDITIONAL,
+        example="remove",
+        default=KEEP,
+        choices=(KEEP, REMOVE, MARK),
+        by_table=True,
+    ),
+    Parameter(
+        "max_deleted_percent",
+        "Limit of deletions",
+        "Percentage of the destination's rows. If the source lacks more of them, the run removes and marks none, and "
+        "fails after it has published the other changes.",
+        ParameterType.INTEGER,
+        Group.ADDITIONAL,
+        example="25",
+        default="10",
+        minimum=0,
+        maximum=100,
         by_table=True,
     ),
     Parameter(

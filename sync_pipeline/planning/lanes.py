@@ -29,12 +29,22 @@ def lanes_of(plan: RunPlan) -> list[Lane]:
 
     Tables in BigQuery, whose reads open no connection to a database, have a lane for each split.
     """
-    tables = [table for table in plan.tables if table.selection is None]
+    return deal_lanes([table for table in plan.tables if table.selection is None], plan.run.max_source_connections)
+
+
+def key_lanes_of(plan: RunPlan) -> list[Lane]:
+    """Return the lanes of the reads of keys, which begin when the lanes of all rows have ended."""
+    tables = [table.of_keys for table in plan.tables]
+    return deal_lanes([table for table in tables if table is not None], plan.run.max_source_connections)
+
+
+def deal_lanes(tables: Sequence[TableSync], connections: int) -> list[Lane]:
+    """Return the lanes of tables; at most `connections`, unless the source is BigQuery."""
     if any(table.read.selection is not None for table in tables):
         return [Lane(((table.number, split),)) for table in tables for split in table.read.splits]
     sizes = split_sizes(tables)
     splits = [(sizes[table.number], table.number, split) for table in tables for split in table.read.splits]
-    return [Lane(tuple(lane)) for lane in deal(splits, plan.run.max_source_connections)]
+    return [Lane(tuple(lane)) for lane in deal(splits, connections)]
 
 
 def deal[Split](splits: Sequence[tuple[float, int, Split]], count: int) -> list[list[tuple[int, Split]]]:

@@ -36,10 +36,10 @@ class MergeCosts:
     @property
     def dollars(self) -> float:
         """The on-demand price in dollars."""
-        return self.size / 2**40 * DOLLARS_PER_TIB
+        return _dollars(self.size)
 
     def __str__(self) -> str:
-        price = f"{size_text(self.size)}, about ${self.dollars:,.2f} per run on demand at ${DOLLARS_PER_TIB} per TiB"
+        price = price_text(self.size)
         if self.column is None:
             return f"the merge reads the whole table: {price}"
         return (
@@ -75,7 +75,16 @@ def merge_costs(
     """
     if pruned_by is None:
         return MergeCosts(table_size)
-    columns = ", ".join(f"t.{quoted(name)}" for name in dict.fromkeys((*key, pruned_by.name)))
+    return MergeCosts(
+        bytes_of_columns(client, table_id, (*key, pruned_by.name), required_filter_column, location), pruned_by
+    )
+
+
+def bytes_of_columns(
+    client: bigquery.Client, table_id: str, names: Sequence[str], required_filter_column: str | None, location: str
+) -> int:
+    """Return how many bytes a query reads that takes these columns of all rows. Raises PublishError."""
+    columns = ", ".join(f"t.{quoted(name)}" for name in dict.fromkeys(names))
     filters = f"\nWHERE {always_true_filter(f't.{quoted(required_filter_column)}')}" if required_filter_column else ""
     with translated_errors(f"estimate the cost of reading the key of {table_id}"):
         job = client.query(
@@ -84,7 +93,16 @@ def merge_costs(
             location=location,
             retry=REQUEST_RETRY,
         )
-    return MergeCosts(int(job.total_bytes_processed or 0), pruned_by)
+    return int(job.total_bytes_processed or 0)
+
+
+def price_text(size: int) -> str:
+    """Return a number of bytes that each run reads, and their price on demand, as text."""
+    return f"{size_text(size)}, about ${_dollars(size):,.2f} per run on demand at ${DOLLARS_PER_TIB} per TiB"
+
+
+def _dollars(size: int) -> float:
+    return size / 2**40 * DOLLARS_PER_TIB
 
 
 def size_text(size: float) -> str:

@@ -13,11 +13,12 @@ from datetime import datetime
 from sync_pipeline.auto_schema.layout import TableLayout
 from sync_pipeline.auto_schema.partitions import MAX_PARTITIONS_PER_JOB, MAX_PARTITIONS_PER_TABLE
 from sync_pipeline.auto_schema.table_options import TableOptions
-from sync_pipeline.bigquery_api.own_tables import REPLACED, REPLACEMENT
+from sync_pipeline.bigquery_api.own_tables import KEYS, REPLACED, REPLACEMENT
 from sync_pipeline.errors import ConfigError, SyncError
 from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.parameters.transformation_config import TransformationConfig
 from sync_pipeline.planning.dead_letter_table import DeadLetterTable
+from sync_pipeline.planning.deletions import MARK, Deletions
 from sync_pipeline.planning.staging_names import NO_START, folder_name, staging_table_id, start_name
 from sync_pipeline.schema import Field, Schema
 from sync_pipeline.smart_sync.bounds import TimestampBounds
@@ -94,6 +95,8 @@ class TableSync:
         source_table: the table's name at the source, or the name of a query; empty in a run of one sync.
         source_bytes: the source's estimate of the table's size; None if unknown.
         mode_reason: why the table is synced in its mode; empty if the parameters say so.
+        deletions: how a merge treats rows that the source no longer has; None if it keeps them.
+        reads_keys: whether this is the read of the table's keys; see `of_keys`.
     """
 
     run: Run
@@ -129,6 +132,8 @@ class TableSync:
     source_table: str = ""
     source_bytes: int | None = None
     mode_reason: str = ""
+    deletions: Deletions | None = None
+    reads_keys: bool = False
 
     @property
     def table_id(self) -> str:
@@ -177,6 +182,40 @@ class TableSync:
         return staging_table_id(self.config.destination, self.name)
 
     @property
+    def keys_table_id(self) -> str:
+        """The staging table of the source's keys."""
+        return staging_table_id(self.config.destination, self.name, KEYS)
+
+    @property
+    def of_keys(self) -> TableSync | None:
+        """The read of the source's keys, as a table that is read and staged like the rows; None without it.
+
+        Files of both lie in one folder. The keys are those of all timestamps, so they have no bounds.
+        """
+        if self.deletions is None or self.deletions.keys is None:
+            return None
+        keys = self.deletions.keys
+        return replace(
+            self,
+            read=keys.read,
+            read_schema=keys.read_schema,
+            schema=keys.schema,
+            transformation=keys.transformation,
+            layout=TableLayout(),
+            timestamp_column=None,
+            dead_letters=None,
+            deletions=None,
+            reads_keys=True,
+        )
+
+    @property
+    def table_schema(self) -> Schema:
+        """The columns of a new table: those to write, and the one that publishing adds itself."""
+        if self.deletions is None or not self.deletions.marks:
+            return self.schema
+        return Schema((*self.schema, MARK))
+
+    @property
     def kms_key(self) -> str | None:
         """The key of tables that the run creates, except dead letters; None for the dataset's default."""
         return self.config.destination.kms_key or self.options.kms_key
@@ -200,7 +239,8 @@ class TableSync:
     def temporary_table_ids(self) -> tuple[str, ...]:
         """The tables that the run deletes at its end. A replaced table is not one: it may hold the only rows."""
         replacement = (self.replacement_table_id,) if self.write_mode is WriteMode.REPLACE else ()
-        return (*replacement, self.staging_table_id)
+        keys = (self.keys_table_id,) if self.of_keys is not None else ()
+        return (*replacement, self.staging_table_id, *keys)
 
     def _beside(self, kind: str) -> str:
         destination = self.config.destination
@@ -222,11 +262,16 @@ class TableSync:
 
     @property
     def is_first_load(self) -> bool:
-        """Whether a merge has nothing to merge with: the table is new, and the rows have each key once.
+        """Whether one load job can do the merge: the table is new, and the rows have each key and the table's columns.
 
         Other first runs must be kept from the table by the shared job id.
         """
-        return self.creates_table and self.has_distinct_keys and self.publish_id is not None
+        return (
+            self.creates_table
+            and self.has_distinct_keys
+            and self.publish_id is not None
+            and self.table_schema == self.schema
+        )
 
     @property
     def max_partitions(self) -> int:

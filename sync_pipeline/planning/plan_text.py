@@ -106,7 +106,7 @@ def _table(table: TableSync) -> str:
     if table.creates_table or table.write_mode is WriteMode.REPLACE:
         create = "CREATE TABLE" if table.creates_table else "CREATE OR REPLACE TABLE"
         options = table.replacement_options if table.write_mode is WriteMode.REPLACE else None
-        return create_table_sql(table.table_id, table.schema, table.layout, create=create, options=options)
+        return create_table_sql(table.table_id, table.table_schema, table.layout, create=create, options=options)
     return "\n".join((f"exists, {table.layout}", *table.alterations))
 
 

@@ -41,9 +41,11 @@ def folder_name(start: str, name: str) -> str:
     return f"start={start},run={name}/"
 
 
-def staging_table_id(destination: DestinationConfig, name: str) -> str:
+def staging_table_id(destination: DestinationConfig, name: str, kind: str = STAGING) -> str:
     """Return the id of a staging table, in `staging_dataset` or else in the destination's dataset.
 
-    `name`: see `TableSync.name`.
+    Args:
+        name: see `TableSync.name`.
+        kind: the prefix of its name.
     """
-    return f"{destination.project}.{destination.staging_dataset or destination.dataset}.{STAGING}_{name}"
+    return f"{destination.project}.{destination.staging_dataset or destination.dataset}.{kind}_{name}"

@@ -14,11 +14,13 @@ from sync_pipeline.auto_schema.table_options import NO_OPTIONS
 from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.planning.backfill import backfill_notes
 from sync_pipeline.planning.columns import TableColumns, plan_columns
+from sync_pipeline.planning.deletions import Deletions
 from sync_pipeline.planning.destination import DestinationDescription
 from sync_pipeline.planning.destination_risks import staging_risks, table_risks
 from sync_pipeline.planning.interval import PlannedInterval
 from sync_pipeline.planning.lookups import Lookups
-from sync_pipeline.planning.plan import Run, TableSync
+from sync_pipeline.planning.plan import Run, TableSync, WriteMode
+from sync_pipeline.planning.plan_deletions import deletion_note, mark_alterations, plan_deletions
 from sync_pipeline.planning.read_method import ReadMethod, choose_read_method
 from sync_pipeline.planning.writing import PlannedWriting, plan_writing
 from sync_pipeline.sources.source import ReadPlan, SourceClock, SourceDescription, SourceSession
@@ -54,6 +56,7 @@ class _Decisions:
     columns: TableColumns
     writing: PlannedWriting
     read: ReadPlan
+    deletions: Deletions | None
 
     @property
     def config(self) -> SyncConfig:
@@ -108,16 +111,22 @@ def plan_table(
     description = session.describe(interval)
     columns = plan_columns(config, description, destination)
     writing = plan_writing(client, lookups, config, columns, destination)
-    decisions = _Decisions(start, description, columns, writing, session.plan_read(columns.read, interval))
+    read = session.plan_read(columns.read, interval)
+    # A backfill may publish beside other runs, and its keys may be older than the rows of theirs.
+    is_backfill = interval is not None and interval.is_backfill
+    deletes = writing.mode is WriteMode.MERGE and not is_backfill
+    deletions = plan_deletions(session, config, columns, destination) if deletes else None
+    decisions = _Decisions(start, description, columns, writing, read, deletions)
     method = _read_method(decisions)
     # Only staged rows are loaded from the bucket.
     locations = decisions.dataset_locations if method.selection is None else ()
     bucket_notes = lookups.check_bucket(locations) if locations else []
     plan = _plan(decisions, method, run, number)
+    deletion_notes = deletion_note(client, deletions, config.destination.table_id, columns, destination)
     existing = destination.table.schema if destination.table is not None else None
     return replace(
         plan,
-        notes=(*start.notes, *columns.notes, *bucket_notes, *backfill_notes(plan)),
+        notes=(*start.notes, *columns.notes, *bucket_notes, *backfill_notes(plan), *deletion_notes),
         risks=(*_risks(decisions), *staging_risks(plan, existing)),
     )
 
@@ -145,6 +154,8 @@ def _risks(decisions: _Decisions) -> Iterator[str]:
     if config.hash_key is not None and decisions.has_hash_key:
         yield from key_risks(config.hash_key)
     yield from decisions.read.risks
+    if decisions.deletions is not None and decisions.deletions.keys is not None:
+        yield from decisions.deletions.keys.read.risks
 
 
 def _plan(decisions: _Decisions, method: ReadMethod, run: Run, number: int) -> TableSync:
@@ -165,7 +176,10 @@ def _plan(decisions: _Decisions, method: ReadMethod, run: Run, number: int) -> T
         write_mode=writing.mode,
         layout=columns.layout,
         required_filter_column=table.required_filter_column if table is not None else None,
-        alterations=columns.alterations,
+        alterations=(
+            *columns.alterations,
+            *mark_alterations(decisions.deletions, decisions.config.destination.table_id, destination),
+        ),
         primary_key=columns.primary_key,
         timestamp_column=decisions.start.interval.timestamp_column,
         dead_letters=writing.dead_letters,
@@ -184,4 +198,5 @@ def _plan(decisions: _Decisions, method: ReadMethod, run: Run, number: int) -> T
         source_table=decisions.start.source_table,
         source_bytes=decisions.start.source_bytes,
         mode_reason=decisions.start.mode_reason,
+        deletions=decisions.deletions,
     )

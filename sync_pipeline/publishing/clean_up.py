@@ -135,8 +135,11 @@ def is_superseded(start: str, table: TableSync, *, destination_moved: bool) -> b
     """Return whether a run that started from `start` can no longer publish, so that its files are orphaned.
 
     Of the runs from one timestamp only one publishes, and the destination's latest timestamp then is a later one. So a
-    run that started from an earlier timestamp than this one can publish nothing any more.
+    run that started from an earlier timestamp than this one can publish nothing any more. Where rows are removed, the
+    latest timestamp may go back, so nothing follows from it.
     """
+    if table.deletions is not None and not table.deletions.marks:
+        return False
     own = table.staging_start
     if NO_START in (own, start):
         return False

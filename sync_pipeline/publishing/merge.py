@@ -9,6 +9,8 @@ https://cloud.google.com/bigquery/docs/transactions
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from sync_pipeline.auto_schema.partitions import MAX_PARTITIONS_PER_JOB, coarser_granularity, partition_sql
 from sync_pipeline.bigquery_api.raised_errors import raised_text
 from sync_pipeline.bigquery_api.required_filter import always_true_filter
@@ -43,14 +45,49 @@ def merge_sql(table: TableSync) -> str:
     a run that read later published it first. A row from the future is replaced, as it could otherwise never be
     corrected; a backfill replaces any row up to the interval's end. Keys are never NULL: the read rejects such rows.
     """
-    return _merge(table, select_sql(table)) if table.pruned_by is None else _pruned_merge(table, table.pruned_by)
+    statements = merge_statements(table)
+    return statements.merge[0] if table.pruned_by is None else statements.transaction()
+
+
+@dataclass(frozen=True)
+class MergeStatements:
+    """The statements of a merge.
+
+    Attributes:
+        declarations: of the variables of the script.
+        before: what precedes the transaction.
+        merge: the statements of the transaction.
+    """
+
+    declarations: tuple[str, ...] = ()
+    before: tuple[str, ...] = ()
+    merge: tuple[str, ...] = ()
+
+    def transaction(self, declarations: tuple[str, ...] = (), more: tuple[str, ...] = ()) -> str:
+        """Return the block of a script with the statements, and `more` of them, in one transaction."""
+        statements = (
+            *(f"DECLARE {declaration}" for declaration in (*self.declarations, *declarations)),
+            *self.before,
+            "BEGIN TRANSACTION",
+            *self.merge,
+            *more,
+            "COMMIT TRANSACTION",
+        )
+        return "BEGIN\n" + "".join(f"{statement};\n" for statement in statements) + "END"
+
+
+def merge_statements(table: TableSync) -> MergeStatements:
+    """Return the statements of `merge_sql`."""
+    if table.pruned_by is None:
+        return MergeStatements(merge=(_merge(table, select_sql(table)),))
+    return _pruned_merge(table, table.pruned_by)
 
 
 def _merge(table: TableSync, rows_sql: str, *pruning: str) -> str:
     """Return the MERGE statement; `rows_sql` is the query for the rows, each key once."""
     # MERGE refuses to SET a column that is called like the alias.
     published, staged = table.schema.free_name("t"), table.schema.free_name("s")
-    matches = [*_same_key(table), *_required_filter(table), *pruning]
+    matches = [same_key(table, staged), *required_filter(table), *pruning]
     others = [quoted(name) for name in table.schema.names if name not in table.primary_key]
     updates = ", ".join(f"{column} = {staged}.{column}" for column in others)
     values = ", ".join(f"{staged}.{quoted(name)}" for name in table.schema.names)
@@ -65,12 +102,13 @@ def _merge(table: TableSync, rows_sql: str, *pruning: str) -> str:
     )
 
 
-def _same_key(table: TableSync) -> list[str]:
-    published, staged = table.schema.free_name("t"), table.schema.free_name("s")
-    return [f"{published}.{quoted(name)} = {staged}.{quoted(name)}" for name in table.primary_key]
+def same_key(table: TableSync, other: str) -> str:
+    """Return the condition that the destination's row has the key of the row called `other`."""
+    published = table.schema.free_name("t")
+    return " AND ".join(f"{published}.{quoted(name)} = {other}.{quoted(name)}" for name in table.primary_key)
 
 
-def _required_filter(table: TableSync) -> list[str]:
+def required_filter(table: TableSync) -> list[str]:
     """Return the condition that the destination demands of every statement; none where it demands none."""
     column = table.required_filter_column
     return [] if column is None else [always_true_filter(f"{table.schema.free_name('t')}.{quoted(column)}")]
@@ -87,10 +125,10 @@ def _is_not_older(table: TableSync) -> str:
     if table.is_backfill and table.interval is not None:
         # No version of a row appears at or before the interval's end after the read: the source has it no longer.
         is_replaced = interval_condition(old, type_name, TimestampBounds("", None, table.interval.end))
-    return f" AND ({old} IS NULL OR {new} IS NULL OR {is_replaced} OR {old} > {_now_sql(table, type_name)})"
+    return f" AND ({old} IS NULL OR {new} IS NULL OR {is_replaced} OR {old} > {now_sql(table, type_name)})"
 
 
-def _now_sql(table: TableSync, type_name: str) -> str:
+def now_sql(table: TableSync, type_name: str) -> str:
     """Return what the clock of the timestamps shows now, whatever a project's default_time_zone is."""
     clock = table.interval.wall_clock if table.interval is not None else None
     if clock is None and type_name == "TIMESTAMP":
@@ -100,31 +138,31 @@ def _now_sql(table: TableSync, type_name: str) -> str:
     return now if type_name == "DATETIME" else f"TIMESTAMP({now}, 'UTC')"
 
 
-def _pruned_merge(table: TableSync, column: Field) -> str:
+def _pruned_merge(table: TableSync, column: Field) -> MergeStatements:
     # What BigQuery selects by itself is selected once; staged rows lie in a table already.
-    if table.selection is None:
-        rows, keep, selected = quoted(table.staging_table_id), [], select_sql(table)
-    else:
-        rows, keep = ROWS, [f"CREATE TEMP TABLE {ROWS} AS\n{select_sql(table)}"]
-        selected = f"SELECT * FROM {ROWS}"
+    rows, selected = quoted(table.staging_table_id), select_sql(table)
+    keep: tuple[str, ...] = ()
+    if table.selection is not None:
+        rows, keep, selected = ROWS, (f"CREATE TEMP TABLE {ROWS} AS\n{selected}",), f"SELECT * FROM {ROWS}"
     moment = f"{table.schema.free_name('t')}.{quoted(column.name)}"
     old_partition = partition_sql(moment, column, table.layout)
     pruning = f"({old_partition} IN UNNEST({OLD_PARTITIONS}) OR ({OLD_IS_NULL} AND {moment} IS NULL))"
-    statements = (
-        f"DECLARE {OLD} STRUCT<partitions ARRAY<{column.type}>, has_null BOOL>",
-        f"DECLARE {OLD_PARTITIONS} ARRAY<{column.type}>",
-        f"DECLARE {OLD_IS_NULL} BOOL",
-        *keep,
-        "BEGIN TRANSACTION",
-        f"SET {OLD} = (\n{_old_partitions_sql(table, rows, moment, old_partition)})",
-        # A row that nobody has is in no partition.
-        f"SET {OLD_PARTITIONS} = IFNULL({OLD}.partitions, [])",
-        f"SET {OLD_IS_NULL} = IFNULL({OLD}.has_null, FALSE)",
-        _partition_limit(table, rows, column),
-        _merge(table, selected, pruning),
-        "COMMIT TRANSACTION",
+    return MergeStatements(
+        declarations=(
+            f"{OLD} STRUCT<partitions ARRAY<{column.type}>, has_null BOOL>",
+            f"{OLD_PARTITIONS} ARRAY<{column.type}>",
+            f"{OLD_IS_NULL} BOOL",
+        ),
+        before=keep,
+        merge=(
+            f"SET {OLD} = (\n{_old_partitions_sql(table, rows, moment, old_partition)})",
+            # A row that nobody has is in no partition.
+            f"SET {OLD_PARTITIONS} = IFNULL({OLD}.partitions, [])",
+            f"SET {OLD_IS_NULL} = IFNULL({OLD}.has_null, FALSE)",
+            _partition_limit(table, rows, column),
+            _merge(table, selected, pruning),
+        ),
     )
-    return "BEGIN\n" + "".join(f"{statement};\n" for statement in statements) + "END"
 
 
 def _old_partitions_sql(table: TableSync, rows: str, moment: str, old_partition: str) -> str:
@@ -135,9 +173,9 @@ def _old_partitions_sql(table: TableSync, rows: str, moment: str, old_partition:
         f"SELECT AS STRUCT ARRAY_AGG(DISTINCT {old_partition} IGNORE NULLS) AS partitions, "
         f"LOGICAL_OR({moment} IS NULL) AS has_null\n"
         f"FROM {quoted(table.table_id)} AS {published}\n"
-        f"JOIN (SELECT DISTINCT {keys} FROM {rows}) AS {staged}\nON {' AND '.join(_same_key(table))}\n"
+        f"JOIN (SELECT DISTINCT {keys} FROM {rows}) AS {staged}\nON {same_key(table, staged)}\n"
     )
-    filters = _required_filter(table)
+    filters = required_filter(table)
     return f"{sql}WHERE {filters[0]}\n" if filters else sql
 
 

@@ -79,7 +79,8 @@ class ParquetFile:
             self._writer.close()
             size = int(self._handle.tell())
             self._handle.close()
-        return StagedFile(self._uri, self._rows, size, self._partitions, self._target.is_dead_letters)
+        target = self._target
+        return StagedFile(self._uri, self._rows, size, self._partitions, target.is_dead_letters, target.is_keys)
 
     def abandon(self) -> None:
         """Drop the file so that nothing of it appears in the folder: Python would otherwise finish it."""

@@ -33,10 +33,11 @@ from sync_pipeline.publishing.backfill import changed_meanwhile
 from sync_pipeline.publishing.choose_strategy import choose_strategy
 from sync_pipeline.publishing.clean_up import clean_up
 from sync_pipeline.publishing.dead_letters import publish_dead_letters
+from sync_pipeline.publishing.delete import MergeAndDelete
 from sync_pipeline.publishing.jobs import PublishingJobs
 from sync_pipeline.publishing.report import SyncReport, report_of, total_of
 from sync_pipeline.publishing.staged_files import StagedFile, StagedFiles
-from sync_pipeline.publishing.strategy import Published, Strategy
+from sync_pipeline.publishing.strategy import DeletionCounts, Published, Strategy
 from sync_pipeline.publishing.tables import prepare_destination
 
 _LOGGER = logging.getLogger(__name__)
@@ -178,9 +179,10 @@ def publish(client: bigquery.Client, table: TableSync, files: Sequence[StagedFil
             destination's rows are unchanged unless the message says otherwise.
     """
     jobs = PublishingJobs(client, table)
-    rows = StagedFiles([file for file in files if not file.is_dead_letters])
+    rows = StagedFiles([file for file in files if not (file.is_dead_letters or file.is_keys)])
     dead_letters = StagedFiles([file for file in files if file.is_dead_letters])
-    strategy = choose_strategy(table, rows)(jobs, rows)
+    keys = StagedFiles([file for file in files if file.is_keys])
+    strategy = _strategy(jobs, rows, keys)
     try:
         published = _publish_or_skip(strategy, dead_letters)
         if table.is_backfill and published.is_skipped:
@@ -191,7 +193,25 @@ def publish(client: bigquery.Client, table: TableSync, files: Sequence[StagedFil
             clean_up(client, table, strategy.temporary_table_ids, destination_moved=False)
         raise
     clean_up(client, table, strategy.temporary_table_ids, destination_moved=bool(rows.rows or report.rows_loaded))
+    if published.deletions is not None and published.deletions.is_refused:
+        _LOGGER.info("%s", report)
+        raise _too_many_deletions(table, published.deletions)
     return report
+
+
+def _strategy(jobs: PublishingJobs, rows: StagedFiles, keys: StagedFiles) -> Strategy:
+    if jobs.table.of_keys is not None:
+        return MergeAndDelete(jobs, rows, keys)
+    return choose_strategy(jobs.table, rows)(jobs, rows)
+
+
+def _too_many_deletions(table: TableSync, counts: DeletionCounts) -> PublishError:
+    verb = "marked" if table.deletions is not None and table.deletions.marks else "removed"
+    return PublishError(
+        f"{counts.missing:,} of the {counts.existing:,} rows of {table.table_id} are no longer in the source, which is "
+        f"more than max_deleted_percent={counts.max_percent} allows: none was {verb}, and the other changes were "
+        "published; if the source is right, run once with a higher max_deleted_percent"
+    )
 
 
 def _publish_or_skip(strategy: Strategy, dead_letters: StagedFiles) -> Published:

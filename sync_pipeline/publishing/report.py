@@ -25,6 +25,7 @@ class SyncReport:
         seconds: from the start of planning to the end of publishing.
         lag_seconds: from the end of the interval to the end of publishing, None without Smart Sync and for a backfill.
         outcome: one sentence.
+        rows_deleted: rows that were removed or marked because the source no longer has them.
         is_unchanged: this run changed no row of the table: there was nothing new, or another run had loaded it.
     """
 
@@ -39,6 +40,7 @@ class SyncReport:
     lag_seconds: float | None
     outcome: str
     is_unchanged: bool = False
+    rows_deleted: int | None = None
 
     def __str__(self) -> str:
         values = {
@@ -51,6 +53,7 @@ class SyncReport:
             "bytes_staged": self.bytes_staged,
             "seconds": f"{self.seconds:.1f}",
             "lag_seconds": "" if self.lag_seconds is None else f"{self.lag_seconds:.1f}",
+            **({} if self.rows_deleted is None else {"rows_deleted": self.rows_deleted}),
         }
         return f"sync report: {self.outcome}: {_pairs(values)}"
 
@@ -76,6 +79,9 @@ def total_of(plan: RunPlan, reports: Sequence[SyncReport]) -> str:
         "bytes_staged": sum(report.bytes_staged for report in reports),
         "seconds": f"{(datetime.now(UTC) - plan.run.started_at).total_seconds():.1f}",
     }
+    deleted = [report.rows_deleted for report in reports if report.rows_deleted is not None]
+    if deleted:
+        values["rows_deleted"] = sum(deleted)
     counts = (f"{len(reports) - unchanged:,} published", f"{unchanged:,} unchanged", f"{failed:,} failed")
     return f"sync total: {tables:,} tables: {', '.join(counts)}: {_pairs(values)}"
 
@@ -95,6 +101,7 @@ def report_of(table: TableSync, rows: StagedFiles, dead_letters: StagedFiles, pu
         lag_seconds=_lag_seconds(table, now),
         outcome=_outcome(table, rows, published),
         is_unchanged=published.is_skipped or _found_nothing(table, rows, published),
+        rows_deleted=published.deletions.deleted if published.deletions is not None else None,
     )
 
 
@@ -109,18 +116,31 @@ def _outcome(table: TableSync, rows: StagedFiles, published: Published) -> str:
         return skipped_outcome(table, published.job.job)
     if table.replaces_interval:
         return f"backfill: replaced the rows of the interval in {table.table_id} by {published.rows:,} rows"
-    if not (rows.rows or published.rows or table.write_mode is WriteMode.REPLACE):
+    deletions = _deletions(table, published)
+    if not (rows.rows or published.rows or deletions or table.write_mode is WriteMode.REPLACE):
         return outcome_of_nothing(table)
     verb = "merged" if table.write_mode is WriteMode.MERGE else "loaded"
     kind = "backfill: " if table.is_backfill else ""
-    return f"{kind}{verb} {published.rows:,} rows into {table.table_id}"
+    return f"{kind}{verb} {published.rows:,} rows into {table.table_id}{deletions}"
+
+
+def _deletions(table: TableSync, published: Published) -> str:
+    """Return what was done about rows that the source no longer has; empty for nothing."""
+    counts = published.deletions
+    if counts is None or table.deletions is None:
+        return ""
+    marks = table.deletions.marks
+    if counts.is_refused:
+        return f", and {'marked' if marks else 'removed'} none of {counts.missing:,}"
+    done = f", and {'marked' if marks else 'removed'} {counts.deleted:,} deleted ones" if counts.deleted else ""
+    return done + (f", and unmarked {counts.returned:,}" if counts.returned else "")
 
 
 def _found_nothing(table: TableSync, rows: StagedFiles, published: Published) -> bool:
     """Return whether the table is as it was; a new table, and one whose rows are replaced, never is."""
     keeps_rows = table.write_mode in (WriteMode.APPEND, WriteMode.MERGE) and not table.creates_table
     keeps_rows &= not table.replaces_interval
-    return keeps_rows and not (rows.rows or published.rows)
+    return keeps_rows and not (rows.rows or published.rows or _deletions(table, published))
 
 
 def outcome_of_nothing(table: TableSync) -> str:

@@ -54,9 +54,13 @@ def script(table: TableSync, rows: int, *statements: str) -> str:
     """
     if table.selection is not None:
         return ";\n".join(statements)
-    staging = quoted(table.staging_table_id)
+    return ";\n".join((count_check(table.staging_table_id, rows), *statements))
+
+
+def count_check(table_id: str, rows: int) -> str:
+    """Return the statement that fails unless a staging table has so many rows."""
     problem = string_literal(f"the staging table does not hold the {rows} rows that were staged")
-    return ";\n".join((f"ASSERT (SELECT COUNT(*) FROM {staging}) = {rows} AS {problem}", *statements))
+    return f"ASSERT (SELECT COUNT(*) FROM {quoted(table_id)}) = {rows} AS {problem}"
 
 
 def columns(table: TableSync) -> str:

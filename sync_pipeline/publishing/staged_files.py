@@ -19,6 +19,7 @@ class StagedFile:
         partitions: the partitions of the destination its rows belong to, each by its first moment; one is None
             when there are rows without one.
         is_dead_letters: it holds rows for the dead letter table, not for the destination.
+        is_keys: it holds keys of the source, to find deleted rows.
     """
 
     uri: str
@@ -26,11 +27,12 @@ class StagedFile:
     size: int
     partitions: frozenset[str | None] = frozenset()
     is_dead_letters: bool = False
+    is_keys: bool = False
 
 
 @dataclass(frozen=True)
 class StagedFiles:
-    """Files of one kind: those of the rows, or those of the dead letters."""
+    """Files of one kind: those of the rows, of the dead letters, or of the source's keys."""
 
     files: Sequence[StagedFile] = ()
 

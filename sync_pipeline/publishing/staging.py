@@ -76,7 +76,7 @@ class WriteParquetFn(beam.DoFn):
 
     def __init__(self, target: StagingTarget) -> None:
         self._target = target
-        kind = "dead_letters" if target.is_dead_letters else "rows"
+        kind = "dead_letters" if target.is_dead_letters else "keys" if target.is_keys else "rows"
         self._rows_staged = Metrics.counter(WriteStagedFiles, f"{kind}_staged")
         self._bytes_staged = Metrics.counter(WriteStagedFiles, "bytes_staged")
         self._file: ParquetFile | None = None
@@ -117,5 +117,6 @@ class WriteParquetFn(beam.DoFn):
         staged = self._file.close()
         self._file = None
         self.count(staged)
-        _LOGGER.info("staged %s rows, %.1f MiB: %s", f"{staged.rows:,}", staged.size / 2**20, staged.uri)
+        kind = "keys" if staged.is_keys else "rows"
+        _LOGGER.info("staged %s %s, %.1f MiB: %s", f"{staged.rows:,}", kind, staged.size / 2**20, staged.uri)
         return staged

@@ -26,6 +26,7 @@ class StagingTarget:
         bounds: the limits of the rows' timestamps, None where there are none.
         max_partitions: the most partitions of that table that the rows may belong to.
         is_dead_letters: the rows are for the dead letter table.
+        is_keys: they are keys of the source, to find deleted rows.
     """
 
     folder: str
@@ -34,11 +35,19 @@ class StagingTarget:
     bounds: TimestampBounds | None = None
     max_partitions: int = MAX_PARTITIONS_PER_TABLE
     is_dead_letters: bool = False
+    is_keys: bool = False
 
 
 def rows_target(table: TableSync) -> StagingTarget:
     """Return where the rows of the run are staged."""
-    return StagingTarget(table.staging_folder, table.schema, table.layout, table.bounds, table.max_partitions)
+    return StagingTarget(
+        table.staging_folder,
+        table.schema,
+        table.layout,
+        table.bounds,
+        table.max_partitions,
+        is_keys=table.reads_keys,
+    )
 
 
 def partitions_of(rows: pa.Table, layout: TableLayout) -> frozenset[str | None]:

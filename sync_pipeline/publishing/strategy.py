@@ -18,16 +18,45 @@ from sync_pipeline.publishing.tables import fill_staging_table
 
 
 @dataclass(frozen=True)
+class DeletionCounts:
+    """What a run has found about rows that the source no longer has.
+
+    Attributes:
+        existing: the destination's rows after the merge, without marked ones.
+        missing: those of them that the source no longer has.
+        returned: marked rows that the source has again.
+        max_percent: see `Deletions`.
+    """
+
+    existing: int
+    missing: int
+    returned: int
+    max_percent: int
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether too many rows are missing, so that none was deleted."""
+        return self.missing * 100 > self.max_percent * self.existing
+
+    @property
+    def deleted(self) -> int:
+        """How many rows were removed or marked."""
+        return 0 if self.is_refused else self.missing
+
+
+@dataclass(frozen=True)
 class Published:
     """What a strategy has published.
 
     Attributes:
         job: the job that published, of this run or of another; None where there was nothing to publish.
         rows: how many rows this run's job added or updated.
+        deletions: what this run's job has found about deleted rows; None if it did not look for them.
     """
 
     job: FinishedJob | None
     rows: int = 0
+    deletions: DeletionCounts | None = None
 
     @classmethod
     def by(cls, job: FinishedJob, count: Callable[[], int]) -> Published:

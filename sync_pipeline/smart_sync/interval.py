@@ -85,6 +85,10 @@ class SyncInterval:
         return self.end if self.wall_clock is None else self.wall_clock.earliest(self.end)
 
 
+# The interval of all rows, for a query that has placeholders for its bounds.
+ALL_TIMESTAMPS = SyncInterval(BEGINNING, LATEST, StartOrigin.EVERYTHING)
+
+
 @dataclass(frozen=True)
 class LatestTimestamp:
     """The destination's latest timestamp.

@@ -108,7 +108,7 @@ class ReadSplitFn(beam.DoFn):
 
     def __init__(self, read: TableRead, transform: type[beam.PTransform]) -> None:
         self._read = read
-        self._rows_read = Metrics.counter(transform, "rows_read")
+        self._rows_read = Metrics.counter(transform, f"{read.counted}_read")
         self._dead_letters = Metrics.counter(transform, "dead_letters")
 
     def process(self, split: Any) -> Generator[pa.RecordBatch | beam.pvalue.TaggedOutput]:

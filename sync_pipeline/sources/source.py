@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import apache_beam as beam
 import pyarrow as pa
@@ -225,12 +225,14 @@ class TableRead:
         batch_size: maximum number of rows in a batch.
         keeps_dead_letters: emit an invalid row to the output `DEAD_LETTERS` instead of raising an error.
         table: its name in the log; empty for the only table of a run.
+        counted: what its counters count: rows, or the keys of all rows.
     """
 
     reader: SplitReader
     batch_size: int
     keeps_dead_letters: bool = False
     table: str = ""
+    counted: str = "rows"
 
 
 class SourceSession(Protocol):
@@ -251,6 +253,18 @@ class SourceSession(Protocol):
 
         `schema` has columns of the description with the types to read them as; with a dynamic schema also columns of
         the destination.
+        """
+
+
+@runtime_checkable
+class ReadsKeys(Protocol):
+    """A session whose source can read the keys of all rows; `SourceDeclaration.reads_keys` says so."""
+
+    def plan_keys(self, schema: Schema) -> ReadPlan:
+        """Plan the read of the key columns in `schema` for all rows of the table, or of the query with its own filter.
+
+        Planning calls this after `plan_read`. A key that the source has during the whole read must be read: so splits
+        are ranges of a key column. Raises what the methods of `SourceSession` do.
         """
 
 

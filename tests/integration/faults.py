@@ -48,7 +48,7 @@ from sync_pipeline.schema import REQUIRED, Field, Schema
 from sync_pipeline.smart_sync.interval import StartOrigin, SyncInterval
 from sync_pipeline.sources.source import DeadLetter, Selection
 from tests.integration.kills import KilledError
-from tests.plans import INTERVAL, moment, plan, run_plan
+from tests.plans import INTERVAL, deletions, moment, plan, run_plan
 
 ATTEMPTS = 4
 LOCATION = "US"
@@ -99,6 +99,7 @@ class Case:
         with_dead_letters: a dead letter is staged as well.
         adds_column: the existing table lacks the column `document`.
         backfill: the interval of a backfill; None for none.
+        keys: those of the source, if rows that it lacks are removed.
     """
 
     mode: WriteMode
@@ -112,6 +113,7 @@ class Case:
     selected: bool = False
     with_dead_letters: bool = False
     adds_column: bool = False
+    keys: tuple[int, ...] | None = None
     backfill: SyncInterval | None = None
 
     def moment_before(self, number: int) -> datetime:
@@ -128,7 +130,8 @@ class Case:
         if self.mode is WriteMode.APPEND:
             return sorted([*(row for row in before if not self._is_replaced(row[0])), *rows])
         if self.mode is WriteMode.MERGE:
-            return sorted({**dict(before), **dict(rows)}.items())
+            merged = sorted({**dict(before), **dict(rows)}.items())
+            return merged if self.keys is None else [(key, name) for key, name in merged if key in self.keys]
         return sorted(rows)
 
 
@@ -149,6 +152,7 @@ CASES: Mapping[str, Case] = {
     "merge, JSON, without Smart Sync": Case(WriteMode.MERGE, WITH_JSON, keyed=True),
     "merge by partitions": Case(WriteMode.MERGE, smart=True, keyed=True, layout=BY_DAY, there=BY_DAY),
     "merge, loaded into a new table": Case(WriteMode.MERGE, smart=True, keyed=True, exists=False),
+    "merge, removing": Case(WriteMode.MERGE, smart=True, keyed=True, keys=(1, 3, 4, 5)),
     "merge, selected": Case(WriteMode.MERGE, smart=True, keyed=True, selected=True),
     "truncate, loaded": Case(WriteMode.TRUNCATE),
     "truncate, staged": Case(WriteMode.TRUNCATE, WITH_JSON),
@@ -305,8 +309,15 @@ class _Trial:
 
     def later(self, now: Rows) -> _Trial:
         """Return the run that follows: it has published nothing yet."""
+        keys = None if self.case.keys is None else (*self.case.keys, *(key for key, _ in LATER))
         case = replace(
-            self.case, rows=tuple(LATER), exists=True, adds_column=False, with_dead_letters=False, backfill=None
+            self.case,
+            rows=tuple(LATER),
+            exists=True,
+            adds_column=False,
+            with_dead_letters=False,
+            backfill=None,
+            keys=keys,
         )
         return _Trial(self.faults, case, self.table, now)
 
@@ -375,6 +386,7 @@ class _Trial:
             selection=self._selection() if case.selected else None,
             changes_layout=case.mode is WriteMode.REPLACE and not self.is_later and case.layout != case.there,
             pruned_by=PLAIN.field("updated_at") if is_pruned else None,
+            deletions=None if case.keys is None else deletions(max_percent=100),
         )
 
     def _interval(self) -> SyncInterval:
@@ -403,6 +415,10 @@ class _Trial:
         if values:
             rows = pa.RecordBatch.from_pylist(values, self.case.schema.arrow)
             files += write_batches([rows], rows_target(self.plan))
+        if self.case.keys is not None:
+            assert self.plan.of_keys is not None
+            keys = pa.RecordBatch.from_pylist([{"id": key} for key in self.case.keys], self.plan.of_keys.schema.arrow)
+            files += write_batches([keys], rows_target(self.plan.of_keys))
         if self.case.with_dead_letters:
             letter = dead_letter_batch(DeadLetter(("id",), "does not fit", {"id": "x"}), self.plan)
             files += write_batches([letter], dead_letter_target(self.plan))

@@ -8,6 +8,8 @@ After the operations the open transactions are committed and one more run is mad
 **merge**: every row of the source whose timestamp is NULL or not in the future is in the destination, as it is in the
 source; there is one row for each key, and none that the source does not have.
 
+**remove**: the same, and rows of the source are deleted, and inserted again.
+
 **append**: no version of a row is there twice, and the present version of every row with a timestamp that is not in the
 future is there once. Versions that were overwritten before a run could see them may be missing.
 """
@@ -66,6 +68,7 @@ class Mode(enum.Enum):
 
     APPEND = ()
     MERGE = (("primary_key", "id"), ("smart_sync_null_timestamps", "include"))
+    REMOVE = (*MERGE, ("deletes", "remove"), ("max_deleted_percent", "100"))
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,22 @@ class UpdateAll:
     """Update all rows that no other transaction is at: they get one timestamp."""
 
     transaction: int | None = None
+
+
+@dataclass(frozen=True)
+class Delete:
+    """Delete one row, unless another transaction is at it."""
+
+    row: int = 0
+    transaction: int | None = None
+
+
+@dataclass(frozen=True)
+class Reinsert:
+    """Insert a row again that was deleted, in a transaction of its own, unless another one is open."""
+
+    row: int = 0
+    stamp: Stamp = Stamp.NOW
 
 
 @dataclass(frozen=True)
@@ -155,10 +174,21 @@ class PlanBackfill:
 
 @dataclass(frozen=True)
 class Stage:
-    """Read and stage; once more when it was done before. With `files` it ends after so many files, and is not done."""
+    """Read and stage; once more when it was done before. With `files` it ends after so many files, and is not done.
+
+    Where deleted rows are removed, keys are staged too, after the rows; `StageKeys` does that later.
+    """
 
     run: int = 0
     files: int | None = None
+    without_keys: bool = False
+
+
+@dataclass(frozen=True)
+class StageKeys:
+    """Read and stage the keys of all rows."""
+
+    run: int = 0
 
 
 @dataclass(frozen=True)
@@ -173,6 +203,8 @@ Operation = (
     Insert
     | Update
     | UpdateAll
+    | Delete
+    | Reinsert
     | SetBack
     | Begin
     | Prepare
@@ -182,6 +214,7 @@ Operation = (
     | Plan
     | PlanBackfill
     | Stage
+    | StageKeys
     | Publish
 )
 
@@ -195,6 +228,11 @@ def sync(run: int = 0) -> tuple[Operation, ...]:
 class _Run:
     plan: TableSync
     files: list[StagedFile] | None = None
+    keys: list[StagedFile] | None = None
+
+    @property
+    def is_staged(self) -> bool:
+        return self.files is not None and (self.plan.of_keys is None or self.keys is not None)
 
 
 @dataclass
@@ -278,6 +316,14 @@ class _Played:
                 self._update("id = %(id)s", stamp, transaction, id=self._id(row))
             case UpdateAll(transaction):
                 self._update("true", Stamp.NOW, transaction)
+            case Delete(row, transaction):
+                self._write(
+                    "DELETE FROM source WHERE id IN (SELECT id FROM source WHERE id = %(id)s FOR UPDATE SKIP LOCKED)",
+                    transaction,
+                    id=self._id(row),
+                )
+            case Reinsert(row, stamp):
+                self._reinsert(self._id(row), stamp)
             case SetBack():
                 self._update("updated_at > now()", Stamp.NOW, None)
             case Begin(transaction):
@@ -294,8 +340,12 @@ class _Played:
                 self._plan(run, launcher_clock)
             case PlanBackfill():
                 self._plan_backfill(operation)
-            case Stage(run, files):
+            case Stage(run, files, without_keys):
                 self._stage(run, files)
+                if files is None and not without_keys:
+                    self._stage_keys(run)
+            case StageKeys(run):
+                self._stage_keys(run)
             case Publish(run, calls):
                 self._publish(run, calls)
 
@@ -307,13 +357,14 @@ class _Played:
         if plan.interval.end < earliest_end:
             raise ViolationError(f"with nobody about the end is {plan.interval.end}, before {earliest_end}")
         self._stage(-1, None)
+        self._stage_keys(-1)
         self._publish(-1, None)
         source = execute(self.world.connection, "SELECT id, version, note, updated_at FROM source")
         rows = self.world.client.query_and_wait(
             f"SELECT id, version, note, updated_at FROM `{self.config.destination.table_id}` WHERE id > 0"
         )
         destination = [tuple(row.values()) for row in rows]
-        if self.mode is Mode.MERGE:
+        if self.mode is not Mode.APPEND:
             return self._compare_merged(source, destination, plan.interval.end)
         return self._compare_appended(source, destination, plan.interval.end)
 
@@ -355,6 +406,16 @@ class _Played:
             **values,
         )
 
+    def _reinsert(self, key: int, stamp: Stamp) -> None:
+        # An insert would wait for a transaction that has inserted or deleted the key.
+        if not key or any(each.state != "none" for each in self.world.transactions.values()):
+            return
+        self._write(
+            f"INSERT INTO source VALUES (%(id)s, %(version)s, %(note)s, {stamp.value}) ON CONFLICT DO NOTHING",
+            None,
+            id=key,
+        )
+
     def _spoil(self, row: int | None, stamp: Stamp) -> None:
         table_id = self.config.destination.table_id
         if not any(self.world.client.list_tables(self.world.dataset)):
@@ -393,7 +454,7 @@ class _Played:
         config = config or self.config
         plan = make_plan(config, open_source(config), self.world.client, self.staging, launcher_clock).tables[0]
         abandoned = self._runs.get(run)
-        self.has_left_overs |= abandoned is not None and abandoned.files is not None
+        self.has_left_overs |= abandoned is not None and (abandoned.files or abandoned.keys) is not None
         self._runs[run] = _Run(plan)
         return plan
 
@@ -408,16 +469,22 @@ class _Played:
         if files is None:
             run.files = staged
 
+    def _stage_keys(self, number: int) -> None:
+        run = self._runs.get(number)
+        if run is not None and run.plan.of_keys is not None:
+            run.keys = write_batches(read_rows(run.plan.of_keys), rows_target(run.plan.of_keys))
+
     def _publish(self, number: int, calls: int | None) -> None:
         run = self._runs.get(number)
-        if run is None or run.files is None:
+        if run is None or not run.is_staged:
             return
+        files = [*(run.files or ()), *(run.keys or ())]
         # What has been published since may forbid a backfill.
         refused = (ConcurrentSyncError,) if run.plan.is_backfill else ()
         if calls is None:
             with contextlib.suppress(*refused):
-                publish(self.world.client, run.plan, run.files)
+                publish(self.world.client, run.plan, files)
             return
         self.has_left_overs = True
         with contextlib.suppress(KilledError, *refused):
-            publish(DyingClient(self.world.client, calls), run.plan, run.files)  # type: ignore[arg-type]
+            publish(DyingClient(self.world.client, calls), run.plan, files)  # type: ignore[arg-type]

@@ -10,16 +10,19 @@ from hypothesis import strategies as st
 from tests.integration.histories import (
     Begin,
     Commit,
+    Delete,
     Insert,
     Operation,
     Plan,
     PlanBackfill,
     Prepare,
     Publish,
+    Reinsert,
     Rollback,
     SetBack,
     Spoil,
     Stage,
+    StageKeys,
     Update,
     UpdateAll,
 )
@@ -37,28 +40,31 @@ Turn = tuple[Operation, ...]
 Script = list[Turn]
 
 
-def _writes(transaction: int | None) -> st.SearchStrategy[Operation]:
+def _writes(transaction: int | None, *, deletes: bool) -> st.SearchStrategy[Operation]:
     return st.one_of(
         st.builds(Insert, st.integers(1, 3), _STAMPS, st.just(transaction)),
         st.builds(Update, _ROWS, _STAMPS, st.just(transaction)),
         st.builds(Update, _ROWS, st.just(Stamp.NOW), st.just(transaction)),
         st.builds(UpdateAll, st.just(transaction)),
+        *([st.builds(Delete, _ROWS, st.just(transaction))] * 2 if deletes else []),
     )
 
 
 @st.composite
-def _writer(draw: st.DrawFn, _number: int) -> Script:
+def _writer(draw: st.DrawFn, _number: int, *, deletes: bool) -> Script:
     """Transactions of one statement, and what somebody else does to the destination."""
     foreign = st.builds(Spoil, st.none() | _ROWS)
-    one = st.one_of(_writes(None), _writes(None), _writes(None), st.just(SetBack()), foreign)
+    write = _writes(None, deletes=deletes)
+    again = [st.builds(Reinsert, _ROWS, _STAMPS)] * 2 if deletes else []
+    one = st.one_of(write, write, write, st.just(SetBack()), foreign, *again)
     first = Insert(draw(st.integers(1, 4)))
     return [(first,), *((operation,) for operation in draw(st.lists(one, max_size=3)))]
 
 
 @st.composite
-def _session(draw: st.DrawFn, number: int) -> Script:
+def _session(draw: st.DrawFn, number: int, *, deletes: bool) -> Script:
     """A transaction that is opened early, may write late, and ends in one of four ways."""
-    writes = draw(st.lists(_writes(number), min_size=1, max_size=3))
+    writes = draw(st.lists(_writes(number, deletes=deletes), min_size=1, max_size=3))
     commit, rollback, prepare = Commit(number), Rollback(number), Prepare(number)
     ends: tuple[Script, ...] = ([(commit,)], [(rollback,)], [(prepare,), (commit,)], [(prepare,), (rollback,)])
     end = draw(st.sampled_from((ends[0], *ends)))
@@ -66,7 +72,7 @@ def _session(draw: st.DrawFn, number: int) -> Script:
 
 
 @st.composite
-def _run(draw: st.DrawFn, number: int) -> Script:
+def _run(draw: st.DrawFn, number: int, *, deletes: bool) -> Script:
     """Runs that are finished, or abandoned or killed at some step, or published twice, or two of them at once."""
     plan, stage, publish = Plan(number, draw(CLOCKS)), Stage(number), Publish(number)
     concurrent_job = number + MOST_ACTORS
@@ -96,11 +102,21 @@ def _run(draw: st.DrawFn, number: int) -> Script:
         [(plan, rival_plan, stage), (rival_stage,), (killed, rival_publish)],
         [(plan,), (rival_plan, stage, rival_stage, killed), (rival_publish,)],
     )
+    if deletes:
+        # Others write while rows and keys are read.
+        rows, keys = Stage(number, without_keys=True), StageKeys(number)
+        rival_rows, rival_keys = Stage(concurrent_job, without_keys=True), StageKeys(concurrent_job)
+        scripts += (
+            [(plan,), (rows,), (keys,), (publish,)],
+            [(plan, rows), (keys,), (rows,), (keys, publish)],
+            [(plan, rival_plan), (rows,), (rival_rows, keys), (rival_keys, rival_publish), (publish,)],
+            [(plan, rows, keys), (rival_plan, rival_rows), (publish, rival_keys), (rival_publish,)],
+        )
     return draw(st.sampled_from(scripts))
 
 
 @st.composite
-def _backfill(draw: st.DrawFn, number: int) -> Script:
+def _backfill(draw: st.DrawFn, number: int, *, deletes: bool) -> Script:
     """A run of Smart Sync and backfills, finished, abandoned or killed at some step, or two of them at once."""
     sync = (Plan(number), Stage(number), Publish(number))
     places = st.integers(0, 4)
@@ -124,14 +140,17 @@ def _backfill(draw: st.DrawFn, number: int) -> Script:
     return draw(st.sampled_from(scripts))
 
 
-_ACTORS: tuple[Callable[[int], st.SearchStrategy[Script]], ...] = (_run, _session, _writer)
+_ACTORS: tuple[Callable[..., st.SearchStrategy[Script]], ...] = (_run, _session, _writer)
 
 
 @st.composite
-def histories(draw: st.DrawFn) -> list[Operation]:
-    """Return a history with at least one run, one session and one writer."""
-    others = st.sampled_from((*_ACTORS, _backfill, _backfill))
+def histories(draw: st.DrawFn, *, deletes: bool = False) -> list[Operation]:
+    """Return a history with at least one run, one session and one writer.
+
+    With `deletes` rows are deleted, and inserted again, and no backfill brings old ones back.
+    """
+    others = st.sampled_from(_ACTORS if deletes else (*_ACTORS, _backfill, _backfill))
     actors = [*_ACTORS, *draw(st.lists(others, max_size=MOST_ACTORS - len(_ACTORS)))]
-    scripts = [list(draw(actor(number))) for number, actor in enumerate(actors)]
+    scripts = [list(draw(actor(number, deletes=deletes))) for number, actor in enumerate(actors)]
     turns = draw(st.permutations([number for number, script in enumerate(scripts) for _ in script]))
     return [operation for number in turns for operation in scripts[number].pop(0)]

@@ -156,7 +156,7 @@ class Syncing:
 
     def left_over(self) -> list[str]:
         """Return what a run should have removed."""
-        return [name for name in self.tables() if name.startswith("_staging")] + self.objects()
+        return [name for name in self.tables() if name.startswith(("_staging", "_keys"))] + self.objects()
 
     def jobs(self) -> int:
         """Return how many jobs of ours BigQuery knows that touch the dataset by publishing."""
@@ -228,7 +228,12 @@ class Syncing:
 
     def stage(self, plan: TableSync) -> list[StagedFile]:
         """Read and stage what `plan` says, as its pipeline would."""
-        return write_batches(read_rows(plan), rows_target(plan))
+        files = write_batches(read_rows(plan), rows_target(plan))
+        return (
+            files
+            if plan.of_keys is None
+            else [*files, *write_batches(read_rows(plan.of_keys), rows_target(plan.of_keys))]
+        )
 
     def publish(self, plan: TableSync, files: list[StagedFile] | None = None) -> SyncReport:
         """Publish what `plan` says; without `files` it is read and staged first."""

@@ -22,7 +22,7 @@ def world(endpoints: Endpoints, bigquery_client: bigquery.Client) -> Iterator[Wo
         yield world
 
 
-# Parts, for the processes of the tests to share: 200 histories, and with each part the simplest one, which comes first.
+# Parts, for the processes of the tests to share: 280 histories, and with each part the simplest one, which comes first.
 # The time is for the histories of a failure, which are cut down one by one.
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
@@ -30,6 +30,7 @@ def world(endpoints: Endpoints, bigquery_client: bigquery.Client) -> Iterator[Wo
     [
         *(pytest.param(Mode.APPEND, part, id=f"append-{part}") for part in range(6)),
         *(pytest.param(Mode.MERGE, part, id=f"merge-{part}") for part in range(6, 10)),
+        *(pytest.param(Mode.REMOVE, part, id=f"remove-{part}") for part in range(10, 14)),
     ],
 )
 def test_random_histories_lose_nothing_and_repeat_nothing(world: World, mode: Mode, part: int) -> None:
@@ -42,7 +43,7 @@ def test_random_histories_lose_nothing_and_repeat_nothing(world: World, mode: Mo
         phases=[Phase.explicit, Phase.generate, Phase.shrink],
         suppress_health_check=list(HealthCheck),
     )
-    @given(history=histories())
+    @given(history=histories(deletes=mode is Mode.REMOVE))
     def play(history: Sequence[Operation]) -> None:
         world.play(history, mode)
 

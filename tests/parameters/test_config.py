@@ -617,6 +617,24 @@ def test_missing(parameters: dict[str, str], problem: str) -> None:
             id="NULL timestamps with a query that excludes them",
         ),
         pytest.param(
+            POSTGRESQL | {"deletes": "remove", "primary_key": "id"},
+            "deletes is 'remove' and enable_smart_sync is false: without Smart Sync, a run could delete rows that "
+            "another run has just loaded; enable it, replace all rows with write_disposition=WRITE_TRUNCATE, or give "
+            "deletes=keep",
+            id="deletes without Smart Sync",
+        ),
+        pytest.param(
+            SMART_SYNC | {"deletes": "mark"},
+            "deletes is 'mark', and without primary_key every version of a row is appended: give primary_key",
+            id="deletes without a key",
+        ),
+        pytest.param(
+            MONGODB | {"enable_smart_sync": "true", "deletes": "remove"},
+            "deletes is 'remove': this is not possible for data_source=mongodb yet; omit it, or replace all rows with "
+            "write_disposition=WRITE_TRUNCATE",
+            id="deletes from a source whose keys are not read",
+        ),
+        pytest.param(
             POSTGRESQL | {"dead_letter_table": "my-project.production.users"},
             "dead_letter_table is the destination table itself: name another",
             id="dead letters into the destination",
@@ -809,6 +827,19 @@ PLAIN_SECRET = (
             SMART_SYNC | {"fallback_days": "7"},
             ("fallback_days is ignored: sync_all_on_empty_table is true",),
             id="fallback days without a fallback",
+        ),
+        pytest.param(
+            POSTGRESQL | {"deletes": "remove", "max_deleted_percent": "5", "write_disposition": "WRITE_TRUNCATE"},
+            (
+                "deletes is ignored: the run replaces all rows",
+                "max_deleted_percent is ignored: the run deletes no rows by their key",
+            ),
+            id="deletes where all rows are replaced",
+        ),
+        pytest.param(
+            SMART_SYNC | {"max_deleted_percent": "5"},
+            ("max_deleted_percent is ignored: the run deletes no rows by their key",),
+            id="a limit of no deletions",
         ),
         pytest.param(
             POSTGRESQL | {"postgresql_password": "hunter2"},

@@ -72,6 +72,8 @@ ADDED = {
     "interval_end": None,
     "hash_key": None,
     "primary_key": None,
+    "deletes": "keep",
+    "max_deleted_percent": "10",
     "schema_evolution": "fail",
     "dead_letter_table": None,
     "mongodb_schema_sample_size": None,

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from sync_pipeline.planning.lanes import SPLIT_VALUES, deal, lanes_of, split_sizes
+from sync_pipeline.planning.lanes import SPLIT_VALUES, deal, key_lanes_of, lanes_of, split_sizes
 from sync_pipeline.planning.plan import RunPlan, TableSync
 from sync_pipeline.schema import Schema
 from sync_pipeline.sources.source import ReadPlan, ReadSplit, Selection
-from tests.plans import plan, run_plan
+from tests.plans import deletions, plan, run_plan
 
 
 def table(splits: int, rows: int | None = None) -> TableSync:
@@ -83,3 +83,10 @@ def test_sizes_of_splits() -> None:
     sizes = split_sizes([known, parted, unknown])
     assert [size - SPLIT_VALUES for size in sizes.values()] == [300, 150, 225]
     assert split_sizes([unknown]) == {2: SPLIT_VALUES}
+
+
+def test_lanes_of_keys_are_dealt_like_those_of_rows() -> None:
+    keyed = replace(table(5), deletions=deletions())
+    made = running(table(3), keyed, replace(keyed, deletions=replace(deletions(), keys=None)), connections=4)
+    (lane,) = key_lanes_of(made)
+    assert [number for number, _ in lane.splits] == [1]

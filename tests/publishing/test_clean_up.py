@@ -24,7 +24,7 @@ from sync_pipeline.publishing.clean_up import (
     remove_staged_once,
 )
 from sync_pipeline.smart_sync.interval import StartOrigin
-from tests.plans import INTERVAL, moment, plan, run_plan
+from tests.plans import INTERVAL, deletions, moment, plan, run_plan
 
 OWN = "2025-07-22T130000.000000"
 PLAN = plan(interval=INTERVAL)
@@ -62,6 +62,13 @@ def test_after_a_backfill_a_later_run_may_start_earlier(start: str, written: tim
 def test_a_backfill_that_others_may_overtake_supersedes_nobody() -> None:
     interval = replace(INTERVAL, origin=StartOrigin.BACKFILL, latest=moment("2025-07-23"))
     assert not is_superseded("0", plan(interval=interval), destination_moved=True)
+
+
+def test_where_rows_are_removed_an_earlier_start_may_be_a_later_run() -> None:
+    removing = plan(interval=INTERVAL, write_mode=WriteMode.MERGE, deletions=deletions())
+    marking = replace(removing, deletions=deletions(marks=True))
+    assert not is_superseded("0", removing, destination_moved=True)
+    assert is_superseded("0", marking, destination_moved=True)
 
 
 @pytest.mark.parametrize("moved", [False, True])

@@ -11,9 +11,9 @@ from sync_pipeline.errors import SchemaError
 from sync_pipeline.planning.plan import FailedTable, WriteMode
 from sync_pipeline.publishing.report import SyncReport, outcome_of_nothing, report_of, total_of
 from sync_pipeline.publishing.staged_files import StagedFile, StagedFiles
-from sync_pipeline.publishing.strategy import Published
+from sync_pipeline.publishing.strategy import DeletionCounts, Published
 from sync_pipeline.smart_sync.interval import StartOrigin
-from tests.plans import INTERVAL, plan, run_plan
+from tests.plans import INTERVAL, deletions, plan, run_plan
 
 REPORT = SyncReport(
     run_id="r1",
@@ -43,6 +43,29 @@ def test_a_report_without_smart_sync() -> None:
         "sync report: nothing: run_id=r1 table=p.d.t interval=all rows_read=0 rows_loaded=0 dead_letters=0 "
         "bytes_staged=0 seconds=0.0 lag_seconds="
     )
+
+
+def test_deleted_rows_come_last() -> None:
+    assert str(replace(REPORT, rows_deleted=3)) == f"{REPORT} rows_deleted=3"
+
+
+@pytest.mark.parametrize(
+    ("counts", "marks", "outcome"),
+    [
+        pytest.param((10, 0, 0), False, "nothing new: {} is as it was", id="none"),
+        pytest.param((10, 1, 0), False, "merged 0 rows into {}, and removed 1 deleted ones", id="removed"),
+        pytest.param((10, 1, 2), True, "merged 0 rows into {}, and marked 1 deleted ones, and unmarked 2", id="marked"),
+        pytest.param((10, 2, 0), False, "merged 0 rows into {}, and removed none of 2", id="too many"),
+    ],
+)
+def test_the_outcome_of_deletions(counts: tuple[int, int, int], marks: bool, outcome: str) -> None:
+    table = plan(interval=INTERVAL, write_mode=WriteMode.MERGE, deletions=deletions(marks=marks))
+    job = FinishedJob(SimpleNamespace(job_id="j", labels={}))
+    published = Published(job, 0, DeletionCounts(*counts, max_percent=10))
+    report = report_of(table, StagedFiles(), StagedFiles(), published)
+    assert report.outcome == outcome.format(table.table_id)
+    assert report.is_unchanged is (counts[1:] == (0, 0))
+    assert report.rows_deleted == (0 if counts[1] == 2 else counts[1])
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ SOURCE = SourceDeclaration(
     query="postgresql_query",
     base_query="postgresql_base_query",
     comparisons=in_sql("postgres"),
+    reads_keys=True,
     tables=SourceTables(
         "postgresql_table", TABLE_SYNTAX, ("postgresql_query", "postgresql_base_query"), always_by_catalog=True
     ),

@@ -11,7 +11,7 @@ from psycopg2.extensions import connection as Connection
 
 from sync_pipeline.parameters.config import SmartSyncConfig, SyncConfig
 from sync_pipeline.schema import NULLABLE, REQUIRED, TIMESTAMP_TYPES, Schema
-from sync_pipeline.smart_sync.interval import SyncInterval
+from sync_pipeline.smart_sync.interval import ALL_TIMESTAMPS, SyncInterval
 from sync_pipeline.smart_sync.wall_clock import WallClock
 from sync_pipeline.sources.interval_query import IntervalQuery
 from sync_pipeline.sources.postgresql import time_zone
@@ -31,7 +31,7 @@ from sync_pipeline.sources.postgresql.connection import transaction
 from sync_pipeline.sources.postgresql.repeated_keys import child_table_risks, reads_table_alone
 from sync_pipeline.sources.postgresql.row_policies import row_policy_risks
 from sync_pipeline.sources.postgresql.split_points import ReadStatement, where
-from sync_pipeline.sources.postgresql.splits import Cut, cut, split_columns
+from sync_pipeline.sources.postgresql.splits import Cut, cut, key_plan, of_key, split_columns
 from sync_pipeline.sources.postgresql.transport import protection, transport_risks
 from sync_pipeline.sources.postgresql.unread import Timestamps, text_of_start, unread_rows
 from sync_pipeline.sources.source import ReadPlan, ReadSplit, SourceClock, SourceDescription
@@ -95,6 +95,27 @@ class PostgresqlSession:
             splitting=result.reason,
             risks=(*start_risks, *result.risks),
         )
+
+    def plan_keys(self, schema: Schema) -> ReadPlan:
+        """Return the statements that read the key columns of `schema`, whatever the rows' timestamps are."""
+        with transaction(self.connection):
+            query, risks = self._query_to_read(ALL_TIMESTAMPS if self.query.smart_sync else None)
+            columns = self.columns.by_name
+            statement = ReadStatement(
+                ",\n       ".join(columns[field.name].expression(field, QUERY_ALIAS) for field in schema),
+                as_relation(query),
+            )
+            candidates = split_columns(
+                self.connection,
+                self.columns.columns,
+                self.columns.origins,
+                asked_for=None,
+                timestamp_column=None,
+                interval_condition="",
+                interval_has_no_null=False,
+            )
+            result = cut(self.connection, statement, of_key(candidates, schema), self.config.num_partitions)
+        return key_plan(statement, result, risks)
 
     def _query_to_read(self, interval: SyncInterval | None) -> tuple[str, tuple[str, ...]]:
         """Return the query with the interval's bounds for its placeholders, and a warning about the start, if any."""

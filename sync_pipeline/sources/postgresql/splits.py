@@ -14,6 +14,7 @@ from typing import Any
 from psycopg2.extensions import connection as Connection
 
 from sync_pipeline.errors import SourceQueryError
+from sync_pipeline.schema import Schema
 from sync_pipeline.sources.postgresql.column_types import SourceColumn, quoted_identifier
 from sync_pipeline.sources.postgresql.connection import translated_errors
 from sync_pipeline.sources.postgresql.not_null import never_null_columns
@@ -24,6 +25,7 @@ from sync_pipeline.sources.postgresql.split_points import (
     bounds_of,
     relation_of,
 )
+from sync_pipeline.sources.source import ReadPlan, ReadSplit
 from sync_pipeline.suggestions import did_you_mean
 
 # Without num_partitions, a split has about this many bytes by the planner's estimate, up to a maximum number of splits:
@@ -120,6 +122,26 @@ def split_columns(
         if keys.get(column.table_oid, [None])[0] == column.number
     ]
     return chosen
+
+
+def of_key(candidates: Sequence[SplitColumn], key: Schema) -> list[SplitColumn]:
+    """Return the columns that may split the read of keys: those of the key itself, as its value never leaves a range.
+
+    By another column, a row that moves from one range to another between two reads would seem to be deleted.
+    """
+    return [column for column in candidates if column.name in key]
+
+
+def key_plan(statement: ReadStatement, result: Cut, risks: tuple[str, ...] = ()) -> ReadPlan:
+    """Return the plan of a read of keys."""
+    count = len(result.statements)
+    return ReadPlan(
+        query=statement.where(),
+        splits=tuple(ReadSplit(index, count, part) for index, part in enumerate(result.statements, 1)),
+        estimated_rows=result.estimated_rows,
+        splitting=result.reason,
+        risks=(*risks, *result.risks),
+    )
 
 
 def cut(

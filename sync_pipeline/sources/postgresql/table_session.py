@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from psycopg2.extensions import connection as Connection
+
 from sync_pipeline.errors import SourceQueryError, SourceUnavailableError
 from sync_pipeline.parameters.config import SmartSyncConfig, SyncConfig
 from sync_pipeline.parameters.source_tables import CatalogTable
@@ -24,8 +26,8 @@ from sync_pipeline.sources.postgresql.repeated_keys import child_table_risk
 from sync_pipeline.sources.postgresql.row_policies import row_policy_risk
 from sync_pipeline.sources.postgresql.session import clock_of
 from sync_pipeline.sources.postgresql.shared_connection import SharedConnection
-from sync_pipeline.sources.postgresql.split_points import ReadStatement, where
-from sync_pipeline.sources.postgresql.splits import Cut, cut, small_read, split_columns
+from sync_pipeline.sources.postgresql.split_points import ReadStatement, SplitColumn, where
+from sync_pipeline.sources.postgresql.splits import Cut, cut, key_plan, of_key, small_read, split_columns
 from sync_pipeline.sources.postgresql.tables import PostgresqlTable
 from sync_pipeline.sources.postgresql.unread import Timestamps
 from sync_pipeline.sources.postgresql.unread_tables import UnreadTables
@@ -77,6 +79,33 @@ class TableSession:
             risks=result.risks,
         )
 
+    def plan_keys(self, schema: Schema) -> ReadPlan:
+        """Return the statements that read the key columns of `schema` of all rows."""
+        columns = {column.name: column for column in self.table.columns}
+        statement = ReadStatement(
+            ",\n       ".join(columns[field.name].expression(field, QUERY_ALIAS) for field in schema),
+            f"{self.table.reference} AS {QUERY_ALIAS}",
+        )
+        return key_plan(statement, self._cut_keys(statement, schema))
+
+    def _cut_keys(self, statement: ReadStatement, schema: Schema) -> Cut:
+        listed = self.table.listed
+        if not self.table.computes_rows:
+            small = small_read(statement, listed.rows, listed.size, self.config.num_partitions, reads_all=True)
+            if small is not None:
+                return small
+        with self.connection.transaction() as connection:
+            candidates = split_columns(
+                connection,
+                self.table.columns,
+                [(self.table.oid, number) for number in self.table.numbers],
+                asked_for=None,
+                timestamp_column=None,
+                interval_condition="",
+                interval_has_no_null=False,
+            )
+            return self._cut_by(connection, statement, of_key(candidates, schema))
+
     def _field(self, column: SourceColumn) -> Field:
         if self.config.auto_schema is None:
             return column.field()
@@ -107,15 +136,16 @@ class TableSession:
                 and bool(statement.conditions)
                 and not smart_sync.include_null_timestamps,
             )
-            try:
-                return cut(connection, statement, candidates, self.config.num_partitions)
-            except SourceUnavailableError:
-                if connection.closed:
-                    raise
-                # The read waits longer for the lock.
-                return Cut(
-                    (statement.where(),), "because the table is locked, and the server cannot plan its read", None
-                )
+            return self._cut_by(connection, statement, candidates)
+
+    def _cut_by(self, connection: Connection, statement: ReadStatement, candidates: Sequence[SplitColumn]) -> Cut:
+        try:
+            return cut(connection, statement, candidates, self.config.num_partitions)
+        except SourceUnavailableError:
+            if connection.closed:
+                raise
+            # The read waits longer for the lock.
+            return Cut((statement.where(),), "because the table is locked, and the server cannot plan its read", None)
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from sync_pipeline.errors import SourceQueryError
+from sync_pipeline.schema import Field, Schema
 from sync_pipeline.sources.postgresql import repeatable
 from sync_pipeline.sources.postgresql.repeatable import scanned_relations, why_not_splittable
-from sync_pipeline.sources.postgresql.split_points import ReadStatement, where
-from sync_pipeline.sources.postgresql.splits import SPLIT_BYTES, ranges, small_read
+from sync_pipeline.sources.postgresql.split_points import ReadStatement, SplitColumn, where
+from sync_pipeline.sources.postgresql.splits import SPLIT_BYTES, of_key, ranges, small_read
 
 
 class Catalog:
@@ -148,3 +149,8 @@ def test_how_many_rows_an_interval_has_is_unknown() -> None:
     read = small_read(ReadStatement("*", "t AS q", ("n > 1",)), 100, 0, None, reads_all=False)
     assert read is not None
     assert read.estimated_rows is None
+
+
+def test_keys_are_split_by_themselves_alone() -> None:
+    candidates = [SplitColumn("tenant", "int4", 1, 1), SplitColumn("id", "int4", 1, 2)]
+    assert [column.name for column in of_key(candidates, Schema((Field("id", "INT64"),)))] == ["id"]

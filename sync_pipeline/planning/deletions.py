@@ -1,0 +1,43 @@
+"""`Deletions`: how a merge finds and treats the rows that the source no longer has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sync_pipeline.parameters.transformation_config import TransformationConfig
+from sync_pipeline.schema import Field, Schema
+from sync_pipeline.sources.source import ReadPlan
+
+# The column of deletes=mark.
+MARK = Field("_deleted_at", "TIMESTAMP", description="when a run found that the source no longer has the row")
+
+
+@dataclass(frozen=True)
+class KeyRead:
+    """The read of the keys of all rows of the source.
+
+    Attributes:
+        read_schema: the key columns, with source names.
+        schema: the key columns, with destination names.
+        transformation: of the key columns.
+    """
+
+    read: ReadPlan
+    read_schema: Schema
+    schema: Schema
+    transformation: TransformationConfig
+
+
+@dataclass(frozen=True)
+class Deletions:
+    """How a merge treats rows that the source no longer has.
+
+    Attributes:
+        marks: whether they get a time in the column `MARK` instead of being removed.
+        max_percent: the most rows of the destination, in percent, that a run may remove or mark.
+        keys: None if the destination is new, so that no row can be missing at the source.
+    """
+
+    marks: bool
+    max_percent: int
+    keys: KeyRead | None

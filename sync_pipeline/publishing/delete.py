@@ -1,0 +1,166 @@
+"""Merge and delete: one transaction merges the rows, and removes or marks those that the source no longer has.
+
+The staged keys are those of the whole source, and were read after the rows. Only the run that publishes next after it
+has looked at the destination gets this far (`TableSync.publish_id`), so no other run has added rows meanwhile. Besides,
+a row that is later than the interval's end is not judged: if the rule failed, the row would be that of a newer run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sync_pipeline.bigquery_api.client import translated_errors
+from sync_pipeline.bigquery_api.job_records import changed_rows
+from sync_pipeline.bigquery_api.jobs import FinishedJob
+from sync_pipeline.errors import PublishError
+from sync_pipeline.googlesql import quoted, string_literal
+from sync_pipeline.planning.deletions import MARK, Deletions
+from sync_pipeline.planning.plan import TableSync
+from sync_pipeline.publishing.jobs import PUBLISH
+from sync_pipeline.publishing.merge import MergeStatements, merge_statements, now_sql, required_filter, same_key
+from sync_pipeline.publishing.rows_query import count_check
+from sync_pipeline.publishing.staged_files import StagedFiles
+from sync_pipeline.publishing.strategy import DeletionCounts, Published, QueryStrategy
+from sync_pipeline.publishing.tables import fill_keys_table, fill_staging_table
+from sync_pipeline.smart_sync.interval import timestamp_text
+
+# The variable of the script.
+_COUNTS = "sync_counts"
+
+
+@dataclass(frozen=True)
+class MergeAndDelete(QueryStrategy):
+    """Merge the rows, and remove or mark those of the destination whose key is not among `keys`."""
+
+    keys: StagedFiles
+
+    def prepare(self) -> None:
+        """Load rows, if there are any, and keys into their staging tables. Raises PublishError."""
+        if self.staged.rows:
+            fill_staging_table(self.jobs, self.staged)
+        fill_keys_table(self.jobs, self.keys)
+
+    def publish(self) -> Published:
+        """Run the script. Raises PublishError."""
+        finished = self.jobs.query(merge_and_delete_sql(self.table, self.staged.rows, self.keys.rows), PUBLISH)
+        if not finished.is_ours:
+            return Published(finished)
+        merged = changed_rows(self.jobs.client, finished.job) if self.staged.rows else 0
+        return Published(finished, merged, self._counts(finished))
+
+    def _counts(self, finished: FinishedJob) -> DeletionCounts:
+        with translated_errors(f"read the result of job {finished.job.job_id}"):
+            # Of a script this is the result of its last SELECT.
+            row = next(iter(finished.job.result()), None)
+        if row is None:
+            raise PublishError(f"BigQuery does not tell what job {finished.job.job_id} has deleted")
+        assert self.table.deletions is not None
+        return DeletionCounts(row["existing"], row["missing"], row["returned"], self.table.deletions.max_percent)
+
+
+def merge_and_delete_sql(table: TableSync, rows: int, keys: int) -> str:
+    """Return the script that merges the staged rows, deletes what the source no longer has, and selects the counts.
+
+    Args:
+        rows, keys: how many of them the staging tables must hold; without rows there is no staging table of rows.
+    """
+    assert table.deletions is not None
+    merge = merge_statements(table) if rows else MergeStatements()
+    checks = [count_check(table.staging_table_id, rows)] if rows else []
+    transaction = merge.transaction(
+        (f"{_COUNTS} STRUCT<existing INT64, missing INT64, returned INT64>",),
+        (
+            f"SET {_COUNTS} = (\n{_counts_sql(table, table.deletions)})",
+            _if(
+                f"{_COUNTS}.missing > 0 AND {_COUNTS}.missing * 100 <= {table.deletions.max_percent} * "
+                f"{_COUNTS}.existing",
+                _deletion_sql(table, table.deletions),
+            ),
+            *([_if(f"{_COUNTS}.returned > 0", _unmark_sql(table))] if table.deletions.marks else []),
+            f"SELECT {_COUNTS}.existing AS existing, {_COUNTS}.missing AS missing, {_COUNTS}.returned AS returned",
+        ),
+    )
+    return ";\n".join((*checks, count_check(table.keys_table_id, keys), transaction))
+
+
+def _if(condition: str, statement: str) -> str:
+    # A statement that would change nothing reads the table all the same.
+    return f"IF {condition} THEN\n{statement};\nEND IF"
+
+
+def _counts_sql(table: TableSync, deletions: Deletions) -> str:
+    """Return the query for the numbers of rows: those there are, those to delete, and marked ones that are back."""
+    published, source = _published(table), _source(table)
+    keys = ", ".join(map(quoted, table.primary_key))
+    is_missing = f"{source}.{quoted(table.primary_key[0])} IS NULL"
+    existing, returned = "COUNT(*)", "0"
+    if deletions.marks:
+        existing, returned = (
+            f"COUNTIF({_mark(table)} IS NULL)",
+            f"COUNTIF({_mark(table)} IS NOT NULL AND NOT {is_missing})",
+        )
+    filters = required_filter(table)
+    return "\n".join(
+        (
+            f"SELECT AS STRUCT {existing} AS existing,",
+            f"  COUNTIF({' AND '.join((is_missing, *_judged(table, deletions)))}) AS missing,",
+            f"  {returned} AS returned",
+            f"FROM {quoted(table.table_id)} AS {published}",
+            # A query may return a key several times.
+            f"LEFT JOIN (SELECT DISTINCT {keys} FROM {quoted(table.keys_table_id)}) AS {source}",
+            f"ON {same_key(table, source)}",
+            *(f"WHERE {condition}" for condition in filters),
+            "",
+        )
+    )
+
+
+def _deletion_sql(table: TableSync, deletions: Deletions) -> str:
+    """Return the statement that removes or marks the rows that the source no longer has."""
+    published = f"{quoted(table.table_id)} AS {_published(table)}"
+    conditions = (*required_filter(table), *_judged(table, deletions), f"NOT {_is_at_source(table)}")
+    verb = f"DELETE FROM {published}"
+    if deletions.marks:
+        moment = string_literal(timestamp_text(table.observed_at))
+        verb = f"UPDATE {published} SET {quoted(MARK.name)} = TIMESTAMP {moment}"
+    return f"{verb}\nWHERE {' AND '.join(conditions)}"
+
+
+def _unmark_sql(table: TableSync) -> str:
+    """Return the statement that takes the mark from rows that the source has again."""
+    conditions = (*required_filter(table), f"{_mark(table)} IS NOT NULL", _is_at_source(table))
+    return (
+        f"UPDATE {quoted(table.table_id)} AS {_published(table)} SET {quoted(MARK.name)} = NULL\n"
+        f"WHERE {' AND '.join(conditions)}"
+    )
+
+
+def _is_at_source(table: TableSync) -> str:
+    source = _source(table)
+    return f"EXISTS (SELECT 1 FROM {quoted(table.keys_table_id)} AS {source} WHERE {same_key(table, source)})"
+
+
+def _judged(table: TableSync, deletions: Deletions) -> list[str]:
+    """Return the conditions of rows that are deleted if the source lacks them."""
+    assert table.interval is not None, "deletions need Smart Sync"
+    assert table.timestamp_column is not None
+    type_name = table.schema.field(table.timestamp_column).type
+    moment = f"{_published(table)}.{quoted(table.timestamp_column)}"
+    end = timestamp_text(table.interval.end)
+    # Readings of a wall clock are stored as if they were UTC.
+    literal = f"{type_name} {string_literal(end.removesuffix('+00') if type_name == 'DATETIME' else end)}"
+    # A later row comes from a later run; one from the future is nobody's, as in the merge.
+    conditions = [f"({moment} IS NULL OR {moment} <= {literal} OR {moment} > {now_sql(table, type_name)})"]
+    return [*conditions, f"{_mark(table)} IS NULL"] if deletions.marks else conditions
+
+
+def _mark(table: TableSync) -> str:
+    return f"{_published(table)}.{quoted(MARK.name)}"
+
+
+def _published(table: TableSync) -> str:
+    return table.schema.free_name("t")
+
+
+def _source(table: TableSync) -> str:
+    return table.schema.free_name("k")

@@ -1,0 +1,135 @@
+"""The script that merges rows and deletes those that the source no longer has."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from sync_pipeline.planning.plan import TableSync, WriteMode
+from sync_pipeline.publishing.delete import merge_and_delete_sql
+from sync_pipeline.publishing.merge import merge_sql
+from sync_pipeline.publishing.strategy import DeletionCounts
+from sync_pipeline.schema import Field, Schema
+from tests.plans import INTERVAL, USERS, deletions, plan
+from tests.publishing.expected_sql import KEYED
+
+KEYS = "`my-project.production._keys_20250722T150000_0a1b2c3d`"
+KEYS_CHECK = (
+    f'ASSERT (SELECT COUNT(*) FROM {KEYS}) = 5 AS "the staging table does not hold the 5 rows that were staged"'
+)
+JUDGED = (
+    '(t.`updated_at` IS NULL OR t.`updated_at` <= TIMESTAMP "2025-07-22 15:00:00.000000+00" '
+    "OR t.`updated_at` > CURRENT_TIMESTAMP())"
+)
+EXISTS = f"EXISTS (SELECT 1 FROM {KEYS} AS k WHERE t.`id` = k.`id`)"
+
+
+def deleting(*, marks: bool = False, **parts: Any) -> TableSync:
+    found = deletions(parts.get("schema", USERS), marks=marks)
+    return plan(KEYED, interval=INTERVAL, write_mode=WriteMode.MERGE, deletions=found, **parts)
+
+
+def counts(existing: str, missing: str, returned: str, where: str = "") -> str:
+    return (
+        f"SET sync_counts = (\nSELECT AS STRUCT {existing} AS existing,\n  COUNTIF({missing}) AS missing,\n"
+        f"  {returned} AS returned\nFROM `my-project.production.users` AS t\n"
+        f"LEFT JOIN (SELECT DISTINCT `id` FROM {KEYS}) AS k\nON t.`id` = k.`id`\n{where})"
+    )
+
+
+def conditional(condition: str, statement: str) -> str:
+    return f"IF {condition} THEN\n{statement};\nEND IF"
+
+
+FEW = "sync_counts.missing > 0 AND sync_counts.missing * 100 <= 10 * sync_counts.existing"
+
+
+def block(*statements: str) -> str:
+    first = "DECLARE sync_counts STRUCT<existing INT64, missing INT64, returned INT64>"
+    last = "SELECT sync_counts.existing AS existing, sync_counts.missing AS missing, sync_counts.returned AS returned"
+    inside = (first, "BEGIN TRANSACTION", *statements, last, "COMMIT TRANSACTION")
+    return "BEGIN\n" + "".join(f"{statement};\n" for statement in inside) + "END"
+
+
+def test_rows_are_removed_in_the_transaction_that_merges() -> None:
+    table = deleting()
+    staging = f"ASSERT (SELECT COUNT(*) FROM `{table.staging_table_id}`) = 3 AS"
+    sql = merge_and_delete_sql(table, 3, 5)
+    assert sql.startswith(f'{staging} "the staging table does not hold the 3 rows that were staged";\n{KEYS_CHECK};\n')
+    assert sql.endswith(
+        block(
+            merge_sql(table),
+            counts("COUNT(*)", f"k.`id` IS NULL AND {JUDGED}", "0"),
+            conditional(FEW, f"DELETE FROM `my-project.production.users` AS t\nWHERE {JUDGED} AND NOT {EXISTS}"),
+        )
+    )
+
+
+def test_without_rows_there_is_nothing_to_merge() -> None:
+    sql = merge_and_delete_sql(deleting(), 0, 5)
+    assert sql.startswith(f"{KEYS_CHECK};\nBEGIN\n")
+    assert "MERGE" not in sql
+    assert "_staging" not in sql
+
+
+def test_rows_are_marked_and_unmarked() -> None:
+    mark = "t.`_deleted_at`"
+    assert merge_and_delete_sql(deleting(marks=True), 0, 5).endswith(
+        block(
+            counts(
+                f"COUNTIF({mark} IS NULL)",
+                f"k.`id` IS NULL AND {JUDGED} AND {mark} IS NULL",
+                f"COUNTIF({mark} IS NOT NULL AND NOT k.`id` IS NULL)",
+            ),
+            conditional(
+                FEW,
+                "UPDATE `my-project.production.users` AS t SET `_deleted_at` = TIMESTAMP "
+                f'"2025-07-22 15:00:00.000000+00"\nWHERE {JUDGED} AND {mark} IS NULL AND NOT {EXISTS}',
+            ),
+            conditional(
+                "sync_counts.returned > 0",
+                "UPDATE `my-project.production.users` AS t SET `_deleted_at` = NULL\n"
+                f"WHERE {mark} IS NOT NULL AND {EXISTS}",
+            ),
+        )
+    )
+
+
+def test_a_pruned_merge_shares_the_transaction() -> None:
+    table = deleting(pruned_by=USERS.field("updated_at"))
+    table = replace(table, layout=replace(table.layout, partition_field="updated_at"))
+    sql = merge_and_delete_sql(table, 3, 5)
+    assert sql.count("BEGIN TRANSACTION") == sql.count("COMMIT TRANSACTION") == 1
+    order = ["DECLARE sync_old", "DECLARE sync_counts", "BEGIN TRANSACTION", "MERGE INTO", "SET sync_counts", "DELETE"]
+    assert sorted(order, key=sql.index) == order
+
+
+def test_each_statement_filters_a_table_that_demands_it() -> None:
+    sql = merge_and_delete_sql(deleting(marks=True, required_filter_column="updated_at"), 0, 5)
+    always = "(t.`updated_at` IS NOT NULL OR t.`updated_at` IS NULL)"
+    assert sql.count(f"WHERE {always}") == 3
+
+
+def test_a_datetime_is_compared_with_the_end_as_a_datetime() -> None:
+    schema = Schema((Field("id", "INT64"), Field("updated_at", "DATETIME")))
+    sql = merge_and_delete_sql(deleting(schema=schema), 0, 5)
+    assert 't.`updated_at` <= DATETIME "2025-07-22 15:00:00.000000" OR t.`updated_at` > CURRENT_DATETIME(' in sql
+
+
+@pytest.mark.parametrize(
+    ("existing", "missing", "percent", "is_refused"),
+    [
+        pytest.param(0, 0, 0, False, id="an empty table"),
+        pytest.param(100, 10, 10, False, id="at the limit"),
+        pytest.param(100, 11, 10, True, id="beyond it"),
+        pytest.param(9, 1, 10, True, id="a small table"),
+        pytest.param(100, 1, 0, True, id="no deletion is allowed"),
+        pytest.param(100, 100, 100, False, id="no limit"),
+    ],
+)
+def test_the_limit(existing: int, missing: int, percent: int, *, is_refused: bool) -> None:
+    counts = DeletionCounts(existing, missing, 0, percent)
+    assert counts.is_refused is is_refused
+    assert counts.deleted == (0 if is_refused else missing)
