@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 from google.cloud import bigquery
@@ -72,6 +73,8 @@ def test_an_error_keeps_the_rest_from_beginning(opened: list[str]) -> None:
 
     def fail(_: bigquery.Client, item: int) -> int:
         begun.append(item)
+        # Longer than it takes to see the first error.
+        time.sleep(0.01)
         raise ValueError(item)
 
     with pytest.raises(ValueError, match=r"^\d+$"):

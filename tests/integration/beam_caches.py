@@ -20,7 +20,7 @@ def beam_caches() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         # argparse asks for each option how wide the terminal is.
         size = shutil.get_terminal_size()
-        patch.setattr(shutil, "get_terminal_size", lambda *_: size)
+        patch.setattr(shutil, "get_terminal_size", lambda *_, **__: size)
         patch.setattr(PipelineOptions, "view_as", _remembering_flags(PipelineOptions.view_as))
         patch.setattr(userstate, "get_dofn_specs", _remembering_classes(userstate.get_dofn_specs))
         yield
