@@ -12,7 +12,7 @@ import pytest
 from tests.integration.bigquery_syncing import BigquerySyncing
 from tests.integration.mongodb_syncing import MongodbSyncing
 from tests.integration.syncing import Syncing, finished
-from tests.integration.test_sync_crashes import CLEANING, kill
+from tests.integration.test_sync_crashes import CLEANING, SMART, kill
 
 STAGED = [
     "planned",
@@ -97,7 +97,7 @@ def test_a_run_that_is_killed_is_made_good_by_the_next(
     syncing = origin.of(request)
     syncing.smart(**origin.parameters).succeeded()
     origin.change(syncing)
-    kill(syncing, origin.reading if step == "reading" else step, origin.parameters)
+    kill(syncing, origin.reading if step == "reading" else step, {**SMART, **origin.parameters})
     syncing.smart(**origin.parameters).succeeded()
     assert syncing.query("SELECT * EXCEPT (updated_at) FROM items ORDER BY 1") == [
         (1, "old"),
