@@ -15,7 +15,7 @@ import pytest
 from psycopg2.extensions import connection as Connection
 
 from sandbox import Endpoints
-from sync_pipeline.errors import SourceError, SourceQueryError, SourceUnavailableError
+from sync_pipeline.errors import SourceBusyError, SourceError, SourceQueryError, SourceUnavailableError
 from sync_pipeline.sources.postgresql import connection
 from sync_pipeline.sources.postgresql.connection import connected
 from sync_pipeline.sources.postgresql.copy_read import copied_parts
@@ -288,7 +288,7 @@ def test_a_lock_against_readers_ends_the_run_and_is_named(
         error = failure(reader, lambda: reader.rows("SELECT * FROM private"))
     finally:
         execute(administrator, "ROLLBACK")
-    assert type(error) is SourceUnavailableError
+    assert type(error) is SourceBusyError
     assert re.fullmatch(
         r"PostgreSQL: canceling statement due to lock timeout \(SQLSTATE 55P03\)( at .* query)?; locked: private "
         rf"by pid {administrator.info.backend_pid} \(.* since .*\): the table is locked: run the job again .*",

@@ -63,7 +63,7 @@ Table
     PARTITION BY TIMESTAMP_TRUNC\(`updated_at`, DAY\)
     CLUSTER BY `id`
 Publishing
-    merge by id: one load job into a staging table, then one query job
+    merge by id: one load job
 Notes
     - clustered by the primary key \(id\), which makes merges faster
 Risks
