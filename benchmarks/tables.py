@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -90,10 +90,13 @@ def main(argv: Sequence[str]) -> int:
     """Measure, write the result and return the exit code: 1 if an aim is missed, 2 if a run failed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.tables", description="Measure runs of many tables.")
     parser.add_argument("--quick", action="store_true", help="few tables, once: to try the benchmark itself")
+    parser.add_argument("--rounds", type=int, help="how often everything is measured")
     parser.add_argument("--output", type=Path, help="the file that is written")
     given = parser.parse_args(argv)
     output: Path = given.output or (QUICK_RESULTS if given.quick else RESULTS)
     scale = QUICK if given.quick else Scale()
+    if given.rounds:
+        scale = replace(scale, rounds=given.rounds)
     load = round(os.getloadavg()[0], 1)
     with tempfile.TemporaryDirectory(prefix="sandbox-tables-") as folder, sandbox.running(Path(folder)) as endpoints:
         try:
@@ -147,6 +150,7 @@ def result(scale: Scale, runs: Runs) -> dict[str, Any]:
     return {
         "tables": scale.many,
         "rows_per_table": ROWS,
+        "rounds": scale.rounds,
         "marginal_seconds_per_table": {
             "staged": round(marginal("staged"), 4),
             "published": round(marginal("published"), 4),
