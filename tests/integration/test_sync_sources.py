@@ -23,7 +23,8 @@ STAGED = [
     "merge begun",
     *CLEANING,
 ]
-SELECTED = ["planned", "merge begun", *CLEANING]
+# Nothing is staged, so there is nothing to remove.
+SELECTED = ["planned", "merge begun", "published"]
 LONG_AGO = datetime(2024, 1, 1, tzinfo=UTC)
 
 
