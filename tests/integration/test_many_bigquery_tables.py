@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.integration.bigquery_syncing import BigquerySyncing
 from tests.integration.syncing import Run
 from tests.integration.table_values import Rows, bigquery_rows
@@ -58,6 +60,7 @@ COLUMNS = {
 }
 
 
+@pytest.mark.timeout(300)
 def test_every_value_of_twenty_tables(bigquery_syncing: BigquerySyncing) -> None:
     syncing = bigquery_syncing.by("query")
     names = [f"t{number:02}" for number in range(20)]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from bson import Binary, Decimal128, Int64, ObjectId
 from bson.codec_options import CodecOptions
 from gridfs import GridFS
@@ -76,6 +77,7 @@ def documents(number: int) -> list[dict[str, Any]]:
     return found
 
 
+@pytest.mark.timeout(300)
 def test_every_value_of_twenty_collections(mongodb_syncing: MongodbSyncing) -> None:
     syncing, database = mongodb_syncing, mongodb_syncing.mongodb
     for number in range(20):

@@ -136,6 +136,7 @@ def failures(run: Run) -> dict[str, str]:
     return {name: error for name, _, error in (line.partition(": ") for line in lines)}
 
 
+@pytest.mark.timeout(300)
 def test_a_whole_database(company: Company) -> None:
     at = company.syncing
     first = company.run()
