@@ -1,18 +1,17 @@
-"""Clients that stay open between the reads of a thread, so that small collections do not pay for connecting."""
+"""Clients of MongoDB for the reads of a thread: one serves those that follow each other."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import threading
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass
 
 import pymongo
 import pymongo.errors
 from pymongo.collection import Collection
 from pymongo.database import Database
 
+from sync_pipeline.sources.idle import Idle, login_of
 from sync_pipeline.sources.mongodb.config import MongodbConfig
 from sync_pipeline.sources.mongodb.connection import (
     CONNECT_TIMEOUT_SECONDS,
@@ -21,31 +20,22 @@ from sync_pipeline.sources.mongodb.connection import (
     translated_errors,
 )
 
-# What is read, not where from.
+# The fields of the configuration that say what to read.
 _OF_A_READ = frozenset({"collection", "query", "projection", "sample_size", "document_mode", "timestamp_field"})
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class _Client:
-    """An open client.
-
-    Attributes:
-        closing: closes it.
-        login: the server, the database and the login that it is for.
-    """
+    """An open client; `closing` closes it."""
 
     database: Database[Document]
     closing: contextlib.ExitStack
-    login: dict[str, Any]
+
+    def close(self) -> None:
+        self.closing.close()
 
 
-class _Idle(threading.local):
-    """The idle client of a thread, at most one."""
-
-    client: _Client | None = None
-
-
-_IDLE = _Idle()
+_IDLE: Idle[_Client] = Idle(_Client.close)
 
 
 @contextlib.contextmanager
@@ -59,47 +49,37 @@ def lent(config: MongodbConfig, max_retries: int) -> Iterator[Collection[Documen
         SourceUnavailableError: the server cannot be reached.
         SourceQueryError: the server rejected the connection; not retried.
     """
-    login = _login(config)
-    client = _reused(login) or _opened(config, max_retries, login)
+    login = login_of(config, _OF_A_READ)
+    client = _reused(login) or _opened(config, max_retries)
     try:
         with translated_errors(config):
             collection = client.database[config.collection]
         yield collection
     except BaseException:
-        client.closing.close()
+        client.close()
         raise
-    close_idle()
-    _IDLE.client = client
+    _IDLE.keep(client, login)
 
 
 def close_idle() -> None:
     """Close the idle client of this thread, if there is one."""
-    client, _IDLE.client = _IDLE.client, None
-    if client is not None:
-        client.closing.close()
+    _IDLE.close()
 
 
-def _reused(login: dict[str, Any]) -> _Client | None:
+def _reused(login: object) -> _Client | None:
     """Return the thread's idle client; None if there is none whose server answers."""
-    if _IDLE.client is None or _IDLE.client.login != login:
-        close_idle()
+    client = _IDLE.take(login)
+    if client is None:
         return None
-    client, _IDLE.client = _IDLE.client, None
     try:
         with pymongo.timeout(CONNECT_TIMEOUT_SECONDS):
             client.database.command("ping", read_preference=client.database.read_preference)
     except pymongo.errors.PyMongoError:
-        client.closing.close()
+        client.close()
         return None
     return client
 
 
-def _opened(config: MongodbConfig, max_retries: int, login: dict[str, Any]) -> _Client:
+def _opened(config: MongodbConfig, max_retries: int) -> _Client:
     closing = contextlib.ExitStack()
-    return _Client(closing.enter_context(connected_database(config, max_retries)), closing, login)
-
-
-def _login(config: MongodbConfig) -> dict[str, Any]:
-    return {
-        field.name: getattr(config, field.name) for field in dataclasses.fields(config) if field.name not in _OF_A_READ
-    }
+    return _Client(closing.enter_context(connected_database(config, max_retries)), closing)

@@ -1,32 +1,22 @@
-"""Connections that stay open between the reads of a thread, so that small tables do not pay for connecting."""
+"""Connections to PostgreSQL for the reads of a thread: one serves those that follow each other."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import threading
 from collections.abc import Iterator
-from typing import Any
 
 import psycopg2
 from psycopg2.extensions import connection as Connection
 
 from sync_pipeline.errors import SourceError
+from sync_pipeline.sources.idle import Idle, login_of
 from sync_pipeline.sources.postgresql.config import PostgresqlConfig
 from sync_pipeline.sources.postgresql.connection import begin, opened
 
-# What is read, not where from.
+# The fields of the configuration that say what to read.
 _OF_A_READ = frozenset({"table", "query", "base_query", "partition_column"})
 
-
-class _Idle(threading.local):
-    """The idle connection of a thread, at most one, and the server and login that it is for."""
-
-    connection: Connection | None = None
-    login: dict[str, Any] | None = None
-
-
-_IDLE = _Idle()
+_IDLE: Idle[Connection] = Idle(Connection.close)
 
 
 @contextlib.contextmanager
@@ -40,7 +30,7 @@ def lent(config: PostgresqlConfig, max_retries: int) -> Iterator[Connection]:
         SourceUnavailableError: the server cannot be reached.
         SourceQueryError: the server rejected the connection; not retried.
     """
-    login = _login(config)
+    login = login_of(config, _OF_A_READ)
     connection = _reused(login)
     try:
         if connection is None:
@@ -50,8 +40,8 @@ def lent(config: PostgresqlConfig, max_retries: int) -> Iterator[Connection]:
         # All rows are there: a connection that fails now is not kept, and fails no read.
         with contextlib.suppress(psycopg2.Error):
             connection.rollback()
-            if _IDLE.connection is None:
-                _IDLE.connection, _IDLE.login, connection = connection, login, None
+            kept, connection = connection, None
+            _IDLE.keep(kept, login)
     finally:
         if connection is not None:
             connection.close()
@@ -59,16 +49,12 @@ def lent(config: PostgresqlConfig, max_retries: int) -> Iterator[Connection]:
 
 def close_idle() -> None:
     """Close the idle connection of this thread, if there is one."""
-    connection, _IDLE.connection = _IDLE.connection, None
-    if connection is not None:
-        connection.close()
+    _IDLE.close()
 
 
-def _reused(login: dict[str, Any]) -> Connection | None:
+def _reused(login: object) -> Connection | None:
     """Return the thread's idle connection after its transaction began; None if there is none that works."""
-    if _IDLE.login != login:
-        close_idle()
-    connection, _IDLE.connection = _IDLE.connection, None
+    connection = _IDLE.take(login)
     if connection is None:
         return None
     try:
@@ -78,9 +64,3 @@ def _reused(login: dict[str, Any]) -> Connection | None:
         connection.close()
         return None
     return connection
-
-
-def _login(config: PostgresqlConfig) -> dict[str, Any]:
-    return {
-        field.name: getattr(config, field.name) for field in dataclasses.fields(config) if field.name not in _OF_A_READ
-    }
