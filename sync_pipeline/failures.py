@@ -147,10 +147,10 @@ def error_of_tables(errors: Mapping[str, SyncError], count: int) -> SyncError:
     It is transient if one of them is.
     """
     first = next((error for error in errors.values() if error.is_transient), next(iter(errors.values())))
-    lines = [f"{name}: {on_one_line(error)}" for name, error in errors.items()]
+    lines = [f"{name}: {error_line(error)}" for name, error in errors.items()]
     return error_of(type(first), [f"{len(errors):,} of {count:,} tables failed", *lines])
 
 
-def on_one_line(error: SyncError) -> str:
+def error_line(error: SyncError) -> str:
     """Return the error's message on one line."""
     return "; ".join(message_of(error).split("\n"))

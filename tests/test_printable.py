@@ -9,7 +9,7 @@ import pytest
 from sync_pipeline import pipeline
 from sync_pipeline.errors import SourceQueryError
 from sync_pipeline.planning.plan_text import table_page
-from sync_pipeline.printable import on_one_line, printable
+from sync_pipeline.printable import named, on_one_line, printable
 from sync_pipeline.run_log import _LineFormatter
 from tests.plans import plan
 
@@ -44,3 +44,10 @@ def test_a_plan_has_a_line_for_each_note_and_risk() -> None:
     page = table_page(plan(notes=("a\nRisks",), risks=("b\n    none seen",)))
     assert r"    - a\nRisks" in page.split("\n")
     assert r"    - b\n    none seen" in page.split("\n")
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(1, "n0"), (3, "n0, n1, n2"), (4, "n0, n1, n2 and 1 more"), (1004, "n0, n1, n2 and 1,001 more")]
+)
+def test_names(count: int, text: str) -> None:
+    assert named([f"n{number}" for number in range(count)], 3) == text

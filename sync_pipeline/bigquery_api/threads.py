@@ -20,7 +20,7 @@ def map_with_clients[Item, Result](
 ) -> Iterator[Result]:
     """Yield the results of `function` for `items`, in their order. Raises the first error.
 
-    Each thread has a client whose jobs run in `project`, because a client's connections are not for several threads.
+    Each thread has a client of its own, whose jobs run in `project`: a client keeps only ten connections open.
     """
     call = _with_client(function, project)
     with ThreadPoolExecutor(min(THREADS, len(items)) or 1, thread_name_prefix="bigquery") as pool:

@@ -17,6 +17,7 @@ from sync_pipeline.parameters.rows import DESTINATION, TABLES_FILE
 from sync_pipeline.parameters.source_tables import CatalogTable, TableName
 from sync_pipeline.parameters.table_patterns import TablePattern, TablePatterns
 from sync_pipeline.parameters.tables_file import TableEntry, TablesFile
+from sync_pipeline.printable import named
 from sync_pipeline.suggestions import closest_match
 
 _DESTINATION = DESTINATION[-1]
@@ -247,10 +248,9 @@ class TableSelection:
         remedy = f"{SCHEMA_FIELD}_{TABLE_FIELD}" if self.tables.syntax.default_schema else TABLE_FIELD
         for destination, names in by_destination.items():
             if len(names) > 1:
-                listed = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
                 problem = (
-                    f"{listed} have one destination table, {destination}: give {_DESTINATION}={remedy}, or a name for "
-                    f"each in {TABLES_FILE}"
+                    f"{named(names, _SHOWN)} have one destination table, {destination}: give {_DESTINATION}={remedy}, "
+                    f"or a name for each in {TABLES_FILE}"
                 )
                 yield from ((name, problem) for name in names)
         dataset = [self.values[name] for name in DESTINATION[:-1]]

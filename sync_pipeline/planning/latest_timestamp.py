@@ -50,7 +50,7 @@ class Question:
     def field(self) -> Field:
         """The timestamp column. Raises SchemaError if the table lacks it, or it has another type."""
         field = self.table.schema.find(self.column)
-        if field is None or field.type not in TIMESTAMP_TYPES:
+        if field is None or not self.can_be_asked:
             raise SchemaError(
                 f"smart_sync_timestamp_column: {self.column} is {field.type_name if field else 'not'} in "
                 f"{self.table_id}: Smart Sync needs it as TIMESTAMP or DATETIME, to find the latest timestamp"

@@ -6,10 +6,10 @@ import textwrap
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from sync_pipeline.failures import on_one_line as error_line
+from sync_pipeline.failures import error_line
 from sync_pipeline.planning.merge_costs import size_text
 from sync_pipeline.planning.plan import RunPlan, TableSync
-from sync_pipeline.printable import on_one_line
+from sync_pipeline.printable import named, on_one_line
 
 _HEADERS = ("Table", "Rows", "Size", "Mode", "Splits", "Destination", "Why")
 
@@ -37,9 +37,9 @@ def overview_page(plan: RunPlan) -> str:
             "\n".join((f"{_summary(plan)} (run {plan.run.id})", *(f"connection: {text}" for text in connections))),
         ),
         ("Tables", _aligned([_HEADERS, *map(_cells, plan.tables)])),
-        *([("Failed", _listed(_failures(plan)))] if plan.failed else []),
-        ("Notes", _listed(_notes(plan)) or "none"),
-        ("Risks", _listed(_risks(plan)) or "none seen"),
+        *([("Failed", _bullets(_failures(plan)))] if plan.failed else []),
+        ("Notes", _bullets(_notes(plan)) or "none"),
+        ("Risks", _bullets(_risks(plan)) or "none seen"),
     ]
     return "\n".join(f"{title}\n{textwrap.indent(text, '    ')}" for title, text in sections)
 
@@ -94,11 +94,10 @@ def _of_tables(plan: RunPlan, sentences: Iterable[Sequence[str]]) -> list[str]:
             tables[sentence].append(table.source_table)
     lines = []
     for sentence, names in tables.items():
-        more = f" and {len(names) - _MAX_NAMES:,} more" if len(names) > _MAX_NAMES else ""
-        prefix = f"{', '.join(names[:_MAX_NAMES])}{more}: " if len(names) < len(plan.tables) else ""
+        prefix = f"{named(names, _MAX_NAMES)}: " if len(names) < len(plan.tables) else ""
         lines.append(on_one_line(f"{prefix}{sentence}"))
     return lines
 
 
-def _listed(lines: Sequence[str]) -> str:
+def _bullets(lines: Sequence[str]) -> str:
     return "\n".join(f"- {line}" for line in lines)

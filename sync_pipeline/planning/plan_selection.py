@@ -42,10 +42,14 @@ from sync_pipeline.planning.plan import FailedTable, Run, RunPlan, TableSync
 from sync_pipeline.planning.staging_names import new_run_id
 from sync_pipeline.planning.table_mode import mode_of, mode_of_query
 from sync_pipeline.planning.table_plan import TableStart, plan_table
+from sync_pipeline.printable import named
 from sync_pipeline.smart_sync.interval import LatestTimestamp
 from sync_pipeline.sources import open_catalog, open_source
 from sync_pipeline.sources.catalog import SourceCatalog
 from sync_pipeline.sources.source import SourceSession
+
+# Names of tables that a note lists; more are counted.
+_MAX_NAMES = 5
 
 # Errors that another table may not have, so the run goes on without the one that has it.
 _OF_A_TABLE = (ConfigError, SchemaError, SourceQueryError, SourceBusyError, PublishError)
@@ -131,12 +135,7 @@ def _left_out(selection: TableSelection, catalog: SourceCatalog) -> list[str]:
     names: dict[str, list[str]] = defaultdict(list)
     for table in selection.left_out(catalog.tables):
         names[table.left_out].append(str(table.name))
-    return [f"not chosen by a wildcard: {_listed(tables)}: {reason}" for reason, tables in names.items()]
-
-
-def _listed(names: Sequence[str], most: int = 5) -> str:
-    more = f" and {len(names) - most:,} more" if len(names) > most else ""
-    return f"{', '.join(names[:most])}{more}"
+    return [f"not chosen by a wildcard: {named(tables, _MAX_NAMES)}: {reason}" for reason, tables in names.items()]
 
 
 def _configured(

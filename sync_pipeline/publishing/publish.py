@@ -27,7 +27,7 @@ from sync_pipeline.bigquery_api.jobs import FinishedJob
 from sync_pipeline.bigquery_api.raised_errors import raised_error
 from sync_pipeline.bigquery_api.threads import each_with_client
 from sync_pipeline.errors import ConcurrentSyncError, PublishError, SyncError
-from sync_pipeline.failures import Failure, combined_error, error_of_tables, on_one_line
+from sync_pipeline.failures import Failure, combined_error, error_line, error_of_tables
 from sync_pipeline.planning.plan import RunPlan, TableSync
 from sync_pipeline.publishing.backfill import changed_meanwhile
 from sync_pipeline.publishing.choose_strategy import choose_strategy
@@ -43,8 +43,7 @@ from sync_pipeline.publishing.tables import prepare_destination
 _LOGGER = logging.getLogger(__name__)
 
 
-# A thread mostly waits for BigQuery's jobs. With answers of 100 ms and more, so many send less than 100 requests a
-# second for each method, and less than 300 at once. https://cloud.google.com/bigquery/quotas#api_request_quotas
+# More than for requests alone (`bigquery_api.threads`), as a thread mostly waits for BigQuery's jobs.
 THREADS = 16
 
 # The outputs of the publishing step.
@@ -167,7 +166,7 @@ def _name(table: TableSync) -> str:
 
 
 def _message(error: Exception) -> str:
-    return on_one_line(error) if isinstance(error, SyncError) else type(error).__name__
+    return error_line(error) if isinstance(error, SyncError) else type(error).__name__
 
 
 def publish(client: bigquery.Client, table: TableSync, files: Sequence[StagedFile]) -> SyncReport:

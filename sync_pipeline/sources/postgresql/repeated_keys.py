@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from psycopg2.extensions import connection as Connection
 
+from sync_pipeline.printable import named
 from sync_pipeline.sources.postgresql.connection import translated_errors
 from sync_pipeline.sources.postgresql.repeatable import explained, reads_only, repeats_rows, scanned_relations
 
@@ -53,9 +54,8 @@ def child_table_risks(connection: Connection, query: str, table_oids: Iterable[i
 
 def child_table_risk(parent: str, children: Sequence[str]) -> str:
     """Return the warning for a merge that also reads these inheritance children of a table."""
-    shown = ", ".join(children[:3]) + (f" and {len(children) - 3} more" if len(children) > 3 else "")
     return (
-        f"the query also reads the child tables of {parent} ({shown}), whose rows may repeat its keys: the "
-        f"merge loads one row per key. If keys repeat, select FROM ONLY {parent}, or add "
+        f"the query also reads the child tables of {parent} ({named(children, 3)}), whose rows may repeat its keys: "
+        f"the merge loads one row per key. If keys repeat, select FROM ONLY {parent}, or add "
         "tableoid::regclass::text AS child_table to the query and child_table to primary_key"
     )

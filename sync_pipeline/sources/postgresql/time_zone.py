@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from psycopg2.extensions import connection as Connection
 
 from sync_pipeline.errors import SchemaError
+from sync_pipeline.printable import named
 from sync_pipeline.smart_sync.interval import zone_without_effect
 from sync_pipeline.smart_sync.wall_clock import ZONE_GIVEN, WallClock
 from sync_pipeline.sources.postgresql.column_types import SourceColumn
@@ -80,11 +81,10 @@ def wall_clock(
         ) from None
     risks: tuple[str, ...] = ()
     if others:
-        named = ", ".join(f"{role}: {other}" for role, other in others[:_MAX_NAMED])
-        more = f" and {len(others) - _MAX_NAMED} more" if len(others) > _MAX_NAMED else ""
+        roles = named([f"{role}: {other}" for role, other in others], _MAX_NAMED)
         risk = f"{column.name} has no time zone and is read as the wall clock of {zone}, but other roles use another"
         remedy = (
             "rows that they write may be missed or loaded late: give smart_sync_time_zone, and let all writers use it"
         )
-        risks = (f"{risk} TimeZone ({named}{more}): {remedy}",)
+        risks = (f"{risk} TimeZone ({roles}): {remedy}",)
     return WallClock(zone, "the server's TimeZone for the user"), risks
