@@ -10,6 +10,7 @@ from psycopg2.extensions import connection as Connection
 
 from sync_pipeline.errors import SchemaError
 from sync_pipeline.parameters.identifiers import SourceTable
+from sync_pipeline.schema import Schema
 from sync_pipeline.sources.access import check_names
 from sync_pipeline.sources.postgresql.column_types import SourceColumn, quoted_identifier
 from sync_pipeline.sources.postgresql.connection import translated_errors
@@ -76,6 +77,11 @@ class QueryColumns:
     @property
     def by_name(self) -> Mapping[str, SourceColumn]:
         return {column.name: column for column in self.columns}
+
+    def selected(self, schema: Schema) -> str:
+        """Return the SELECT list that reads the columns of `schema` from a relation called `QUERY_ALIAS`."""
+        columns = self.by_name
+        return ",\n       ".join(columns[field.name].expression(field, QUERY_ALIAS) for field in schema)
 
     @property
     def table_oids(self) -> frozenset[int]:

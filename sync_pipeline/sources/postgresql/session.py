@@ -31,10 +31,10 @@ from sync_pipeline.sources.postgresql.connection import transaction
 from sync_pipeline.sources.postgresql.repeated_keys import child_table_risks, reads_table_alone
 from sync_pipeline.sources.postgresql.row_policies import row_policy_risks
 from sync_pipeline.sources.postgresql.split_points import ReadStatement, where
-from sync_pipeline.sources.postgresql.splits import Cut, cut, key_plan, of_key, split_columns
+from sync_pipeline.sources.postgresql.splits import Cut, cut, of_key, read_plan, split_columns
 from sync_pipeline.sources.postgresql.transport import protection, transport_risks
 from sync_pipeline.sources.postgresql.unread import Timestamps, text_of_start, unread_rows
-from sync_pipeline.sources.source import ReadPlan, ReadSplit, SourceClock, SourceDescription
+from sync_pipeline.sources.source import ReadPlan, SourceClock, SourceDescription
 
 
 @dataclass(frozen=True)
@@ -80,42 +80,23 @@ class PostgresqlSession:
         """Return the statements that read the columns of `schema`, and the planner's estimate of their rows."""
         with transaction(self.connection):
             query, start_risks = self._query_to_read(interval)
-            columns = self.columns.by_name
             statement = ReadStatement(
-                ",\n       ".join(columns[field.name].expression(field, QUERY_ALIAS) for field in schema),
+                self.columns.selected(schema),
                 as_relation(query),
                 self.query.conditions(interval, lambda column: f"{QUERY_ALIAS}.{quoted_identifier(column)}"),
             )
             result = self._cut(statement, interval)
-        count = len(result.statements)
-        return ReadPlan(
-            query=f"SELECT * FROM {statement.source}{where(statement.conditions)}" if statement.conditions else query,
-            splits=tuple(ReadSplit(index, count, part) for index, part in enumerate(result.statements, 1)),
-            estimated_rows=result.estimated_rows,
-            splitting=result.reason,
-            risks=(*start_risks, *result.risks),
-        )
+        shown = f"SELECT * FROM {statement.source}{where(statement.conditions)}" if statement.conditions else query
+        return read_plan(shown, result, start_risks)
 
     def plan_keys(self, schema: Schema) -> ReadPlan:
         """Return the statements that read the key columns of `schema`, whatever the rows' timestamps are."""
         with transaction(self.connection):
             query, risks = self._query_to_read(ALL_TIMESTAMPS if self.query.smart_sync else None)
-            columns = self.columns.by_name
-            statement = ReadStatement(
-                ",\n       ".join(columns[field.name].expression(field, QUERY_ALIAS) for field in schema),
-                as_relation(query),
-            )
-            candidates = split_columns(
-                self.connection,
-                self.columns.columns,
-                self.columns.origins,
-                asked_for=None,
-                timestamp_column=None,
-                interval_condition="",
-                interval_has_no_null=False,
-            )
-            result = cut(self.connection, statement, of_key(candidates, schema), self.config.num_partitions)
-        return key_plan(statement, result, risks)
+            statement = ReadStatement(self.columns.selected(schema), as_relation(query))
+            candidates = of_key(split_columns(self.connection, self.columns), schema)
+            result = cut(self.connection, statement, candidates, self.config.num_partitions)
+        return read_plan(statement.where(), result, risks)
 
     def _query_to_read(self, interval: SyncInterval | None) -> tuple[str, tuple[str, ...]]:
         """Return the query with the interval's bounds for its placeholders, and a warning about the start, if any."""
@@ -129,8 +110,7 @@ class PostgresqlSession:
         smart_sync = self.config.smart_sync
         candidates = split_columns(
             self.connection,
-            self.columns.columns,
-            self.columns.origins,
+            self.columns,
             asked_for=self.server.partition_column,
             timestamp_column=self.query.timestamp_column,
             interval_condition=self.query.condition(interval),

@@ -15,7 +15,8 @@ from psycopg2.extensions import connection as Connection
 
 from sync_pipeline.errors import SourceQueryError
 from sync_pipeline.schema import Schema
-from sync_pipeline.sources.postgresql.column_types import SourceColumn, quoted_identifier
+from sync_pipeline.sources.postgresql.catalog import QueryColumns
+from sync_pipeline.sources.postgresql.column_types import quoted_identifier
 from sync_pipeline.sources.postgresql.connection import translated_errors
 from sync_pipeline.sources.postgresql.not_null import never_null_columns
 from sync_pipeline.sources.postgresql.repeatable import explained, reads_only, why_not_splittable
@@ -67,21 +68,18 @@ class Cut:
 
 def split_columns(
     connection: Connection,
-    columns: Sequence[SourceColumn],
-    origins: Sequence[tuple[int, int]],
+    columns: QueryColumns,
     *,
-    asked_for: str | None,
-    timestamp_column: str | None,
-    interval_condition: str,
-    interval_has_no_null: bool,
+    asked_for: str | None = None,
+    timestamp_column: str | None = None,
+    interval_condition: str = "",
+    interval_has_no_null: bool = False,
 ) -> list[SplitColumn]:
-    """Return the columns that may split the read of a query, the best first.
+    """Return the columns that may split the read of a query or a table, the best first.
 
     Args:
-        columns: the query's columns.
-        origins: for each column, the table oid and column number that the query returns unchanged, else 0.
         asked_for: the column that the user named.
-        timestamp_column: Smart Sync's timestamp column.
+        timestamp_column: Smart Sync's timestamp column; None for a read of all timestamps.
         interval_condition: the condition on its values, with `{column}`.
         interval_has_no_null: whether the statement excludes rows without a timestamp.
 
@@ -89,7 +87,7 @@ def split_columns(
         SourceQueryError: the query does not return the column that the user named.
     """
     with translated_errors(), connection.cursor() as cursor:
-        cursor.execute(_KEY_SQL, {"oids": [oid for oid, _ in origins if oid]})
+        cursor.execute(_KEY_SQL, {"oids": list(columns.table_oids)})
         keys: dict[int, list[int]] = dict(cursor.fetchall())
     found = {
         column.name: SplitColumn(
@@ -98,7 +96,7 @@ def split_columns(
             *origin,
             is_lasting=origin[1] in keys.get(origin[0], ()),
         )
-        for column, origin in zip(columns, origins, strict=True)
+        for column, origin in zip(columns.columns, columns.origins, strict=True)
     }
     if timestamp_column in found:
         found[timestamp_column] = replace(
@@ -132,11 +130,11 @@ def of_key(candidates: Sequence[SplitColumn], key: Schema) -> list[SplitColumn]:
     return [column for column in candidates if column.name in key]
 
 
-def key_plan(statement: ReadStatement, result: Cut, risks: tuple[str, ...] = ()) -> ReadPlan:
-    """Return the plan of a read of keys."""
+def read_plan(query: str, result: Cut, risks: tuple[str, ...] = ()) -> ReadPlan:
+    """Return the plan of a read that is split as `result` says; `query` is the text for the plan."""
     count = len(result.statements)
     return ReadPlan(
-        query=statement.where(),
+        query=query,
         splits=tuple(ReadSplit(index, count, part) for index, part in enumerate(result.statements, 1)),
         estimated_rows=result.estimated_rows,
         splitting=result.reason,

@@ -27,11 +27,11 @@ from sync_pipeline.sources.postgresql.row_policies import row_policy_risk
 from sync_pipeline.sources.postgresql.session import clock_of
 from sync_pipeline.sources.postgresql.shared_connection import SharedConnection
 from sync_pipeline.sources.postgresql.split_points import ReadStatement, SplitColumn, where
-from sync_pipeline.sources.postgresql.splits import Cut, cut, key_plan, of_key, small_read, split_columns
+from sync_pipeline.sources.postgresql.splits import Cut, cut, of_key, read_plan, small_read, split_columns
 from sync_pipeline.sources.postgresql.tables import PostgresqlTable
 from sync_pipeline.sources.postgresql.unread import Timestamps
 from sync_pipeline.sources.postgresql.unread_tables import UnreadTables
-from sync_pipeline.sources.source import ReadPlan, ReadSplit, SourceClock, SourceDescription
+from sync_pipeline.sources.source import ReadPlan, SourceClock, SourceDescription
 
 
 @dataclass(frozen=True)
@@ -63,30 +63,18 @@ class TableSession:
 
     def plan_read(self, schema: Schema, interval: SyncInterval | None) -> ReadPlan:
         """Return the statements that read the columns of `schema`, and an estimate of their rows."""
-        columns = {column.name: column for column in self.table.columns}
         statement = ReadStatement(
-            ",\n       ".join(columns[field.name].expression(field, QUERY_ALIAS) for field in schema),
+            self.table.query_columns.selected(schema),
             f"{self.table.reference} AS {QUERY_ALIAS}",
             _query(self.config).conditions(interval, lambda column: f"{QUERY_ALIAS}.{quoted_identifier(column)}"),
         )
-        result = self._cut(statement, interval)
-        count = len(result.statements)
-        return ReadPlan(
-            query=f"SELECT * FROM {statement.source}{where(statement.conditions)}",
-            splits=tuple(ReadSplit(index, count, part) for index, part in enumerate(result.statements, 1)),
-            estimated_rows=result.estimated_rows,
-            splitting=result.reason,
-            risks=result.risks,
-        )
+        shown = f"SELECT * FROM {statement.source}{where(statement.conditions)}"
+        return read_plan(shown, self._cut(statement, interval))
 
     def plan_keys(self, schema: Schema) -> ReadPlan:
         """Return the statements that read the key columns of `schema` of all rows."""
-        columns = {column.name: column for column in self.table.columns}
-        statement = ReadStatement(
-            ",\n       ".join(columns[field.name].expression(field, QUERY_ALIAS) for field in schema),
-            f"{self.table.reference} AS {QUERY_ALIAS}",
-        )
-        return key_plan(statement, self._cut_keys(statement, schema))
+        statement = ReadStatement(self.table.query_columns.selected(schema), f"{self.table.reference} AS {QUERY_ALIAS}")
+        return read_plan(statement.where(), self._cut_keys(statement, schema))
 
     def _cut_keys(self, statement: ReadStatement, schema: Schema) -> Cut:
         listed = self.table.listed
@@ -95,15 +83,7 @@ class TableSession:
             if small is not None:
                 return small
         with self.connection.transaction() as connection:
-            candidates = split_columns(
-                connection,
-                self.table.columns,
-                [(self.table.oid, number) for number in self.table.numbers],
-                asked_for=None,
-                timestamp_column=None,
-                interval_condition="",
-                interval_has_no_null=False,
-            )
+            candidates = split_columns(connection, self.table.query_columns)
             return self._cut_by(connection, statement, of_key(candidates, schema))
 
     def _field(self, column: SourceColumn) -> Field:
@@ -127,8 +107,7 @@ class TableSession:
         with self.connection.transaction() as connection:
             candidates = split_columns(
                 connection,
-                table.columns,
-                [(table.oid, number) for number in table.numbers],
+                table.query_columns,
                 asked_for=asked_for,
                 timestamp_column=smart_sync.timestamp_column if smart_sync else None,
                 interval_condition=_query(self.config).condition(interval),

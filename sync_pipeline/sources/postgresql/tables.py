@@ -16,7 +16,13 @@ from sync_pipeline.parameters.identifiers import SourceTable
 from sync_pipeline.parameters.source_tables import CatalogTable, TableName
 from sync_pipeline.schema import KEY_TYPES, REPEATED, TIMESTAMP_TYPES
 from sync_pipeline.sources.catalog import Wanted
-from sync_pipeline.sources.postgresql.catalog import DescribedType, described_types, digits_of, table_reference
+from sync_pipeline.sources.postgresql.catalog import (
+    DescribedType,
+    QueryColumns,
+    described_types,
+    digits_of,
+    table_reference,
+)
 from sync_pipeline.sources.postgresql.column_types import SourceColumn
 from sync_pipeline.sources.postgresql.connection import translated_errors
 from sync_pipeline.sources.postgresql.inheritance import Inheritance, read_inheritance
@@ -83,6 +89,11 @@ class PostgresqlTable:
     def reference(self) -> str:
         """The quoted name."""
         return reference_of(self.listed.name)
+
+    @property
+    def query_columns(self) -> QueryColumns:
+        """The columns of a query of the whole table."""
+        return QueryColumns(self.columns, [(self.oid, number) for number in self.numbers])
 
 
 @dataclass(frozen=True)
