@@ -18,9 +18,9 @@ from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.parameters.run_config import RunConfig
 from sync_pipeline.parameters.source_tables import CatalogTable, TableName
 from sync_pipeline.smart_sync.interval import StartOrigin, SyncInterval
+from sync_pipeline.sources.postgresql.catalog import PostgresqlCatalog
 from sync_pipeline.sources.postgresql.relations import GRANT
 from sync_pipeline.sources.postgresql.source import open_catalog, open_source
-from sync_pipeline.sources.postgresql.table_session import PostgresqlCatalog
 from tests.integration.postgresql_reading import Reader, connect, counted_statements, execute, fresh_database, rows_of
 from tests.integration.reading import read_splits
 from tests.integration.test_postgresql_types import FAMILIES, OWN_TYPES

@@ -15,7 +15,11 @@ from sync_pipeline.smart_sync.interval import ALL_TIMESTAMPS, SyncInterval
 from sync_pipeline.smart_sync.wall_clock import WallClock
 from sync_pipeline.sources.interval_query import IntervalQuery
 from sync_pipeline.sources.postgresql import time_zone
-from sync_pipeline.sources.postgresql.catalog import (
+from sync_pipeline.sources.postgresql.clock import ObservedClock, observe_clock
+from sync_pipeline.sources.postgresql.column_types import SourceColumn, quoted_identifier
+from sync_pipeline.sources.postgresql.config import PostgresqlConfig
+from sync_pipeline.sources.postgresql.connection import transaction
+from sync_pipeline.sources.postgresql.query_columns import (
     QUERY_ALIAS,
     QueryColumns,
     TableColumn,
@@ -24,10 +28,6 @@ from sync_pipeline.sources.postgresql.catalog import (
     table_columns,
     table_reference,
 )
-from sync_pipeline.sources.postgresql.clock import ObservedClock, observe_clock
-from sync_pipeline.sources.postgresql.column_types import SourceColumn, quoted_identifier
-from sync_pipeline.sources.postgresql.config import PostgresqlConfig
-from sync_pipeline.sources.postgresql.connection import transaction
 from sync_pipeline.sources.postgresql.repeated_keys import child_table_risks, reads_table_alone
 from sync_pipeline.sources.postgresql.row_policies import row_policy_risks
 from sync_pipeline.sources.postgresql.split_points import ReadStatement, where

@@ -1,4 +1,4 @@
-"""PostgreSQL as a source: the rows of one query, for planning and for the workers."""
+"""PostgreSQL as a source: the rows of one query, the catalog of many tables, and the readers for the workers."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from sync_pipeline.parameters.config import SmartSyncConfig, SyncConfig
 from sync_pipeline.schema import Schema
 from sync_pipeline.sources.catalog import Wanted
 from sync_pipeline.sources.interval_query import IntervalQuery
+from sync_pipeline.sources.postgresql.catalog import PostgresqlCatalog
 from sync_pipeline.sources.postgresql.clock import observe_clock
 from sync_pipeline.sources.postgresql.config import PostgresqlConfig
 from sync_pipeline.sources.postgresql.connection import open_connection, transaction
@@ -18,7 +19,6 @@ from sync_pipeline.sources.postgresql.copy_read import CopyReader, ReadFromPostg
 from sync_pipeline.sources.postgresql.query_text import single_statement
 from sync_pipeline.sources.postgresql.session import PostgresqlSession, begin_session
 from sync_pipeline.sources.postgresql.shared_connection import SharedConnection
-from sync_pipeline.sources.postgresql.table_session import PostgresqlCatalog
 from sync_pipeline.sources.postgresql.tables import read_tables
 from sync_pipeline.sources.postgresql.time_zone import read_zones
 from sync_pipeline.sources.postgresql.transport import protection, transport_risks

@@ -15,10 +15,10 @@ from psycopg2.extensions import connection as Connection
 
 from sync_pipeline.errors import SourceQueryError
 from sync_pipeline.schema import Schema
-from sync_pipeline.sources.postgresql.catalog import QueryColumns
 from sync_pipeline.sources.postgresql.column_types import quoted_identifier
 from sync_pipeline.sources.postgresql.connection import translated_errors
 from sync_pipeline.sources.postgresql.not_null import never_null_columns
+from sync_pipeline.sources.postgresql.query_columns import QueryColumns
 from sync_pipeline.sources.postgresql.repeatable import explained, reads_only, why_not_splittable
 from sync_pipeline.sources.postgresql.split_points import (
     ReadStatement,

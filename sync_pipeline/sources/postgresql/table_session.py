@@ -1,30 +1,23 @@
-"""Planning of many tables: sessions that answer from the catalog, over one connection."""
+"""Planning of many tables: the session of one table, which answers from the catalog, over a shared connection."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
 
 from psycopg2.extensions import connection as Connection
 
-from sync_pipeline.errors import SourceQueryError, SourceUnavailableError
-from sync_pipeline.parameters.config import SmartSyncConfig, SyncConfig
-from sync_pipeline.parameters.source_tables import CatalogTable
+from sync_pipeline.errors import SourceUnavailableError
+from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.schema import NULLABLE, REQUIRED, Field, Schema
 from sync_pipeline.smart_sync.interval import SyncInterval
-from sync_pipeline.smart_sync.wall_clock import WallClock
 from sync_pipeline.sources.access import check_names
 from sync_pipeline.sources.interval_query import IntervalQuery
-from sync_pipeline.sources.postgresql import time_zone
-from sync_pipeline.sources.postgresql.catalog import QUERY_ALIAS
-from sync_pipeline.sources.postgresql.clock import ObservedClock
 from sync_pipeline.sources.postgresql.column_types import SourceColumn, quoted_identifier
 from sync_pipeline.sources.postgresql.config import PostgresqlConfig
-from sync_pipeline.sources.postgresql.relations import GRANT
+from sync_pipeline.sources.postgresql.query_columns import QUERY_ALIAS
 from sync_pipeline.sources.postgresql.repeated_keys import child_table_risk
 from sync_pipeline.sources.postgresql.row_policies import row_policy_risk
-from sync_pipeline.sources.postgresql.session import clock_of
 from sync_pipeline.sources.postgresql.shared_connection import SharedConnection
 from sync_pipeline.sources.postgresql.split_points import ReadStatement, SplitColumn, where
 from sync_pipeline.sources.postgresql.splits import Cut, cut, of_key, read_plan, small_read, split_columns
@@ -127,64 +120,6 @@ class TableSession:
             return Cut((statement.where(),), "because the table is locked, and the server cannot plan its read", None)
 
 
-@dataclass(frozen=True)
-class PostgresqlCatalog:
-    """A connected server and its tables.
-
-    Attributes:
-        transport, risks: those of the connection, for each table's clock.
-    """
-
-    connection: SharedConnection
-    observed: ObservedClock
-    zones: time_zone.ServerZones
-    transport: str
-    risks: Sequence[str]
-    described: Sequence[PostgresqlTable]
-    unread: UnreadTables
-
-    @property
-    def tables(self) -> Sequence[CatalogTable]:
-        return [table.listed for table in self.described]
-
-    def session(self, table: CatalogTable, config: SyncConfig) -> TableSession:
-        """Return the session that plans one table.
-
-        Sessions that are made before the first of them describes its table share the statements that count rows which
-        no interval contains.
-
-        Raises:
-            SourceQueryError: the user may not read the table.
-            SchemaError: the time zone of its timestamps is unknown.
-        """
-        found = self._by_name[table.name]
-        if not found.may_select:
-            raise SourceQueryError(f"the user has no right to SELECT from {found.reference}: {GRANT}")
-        smart_sync = config.smart_sync
-        column = _timestamp_column(found, smart_sync)
-        wall_clock: WallClock | None = None
-        zone_risks: tuple[str, ...] = ()
-        timestamps = None
-        if smart_sync is not None and column is not None:
-            wall_clock, zone_risks = time_zone.wall_clock(lambda: self.zones, column, smart_sync.time_zone)
-        if smart_sync is not None and column is not None and column.name in found.listed.timestamps:
-            may_be_null = column.name not in found.never_null and not smart_sync.include_null_timestamps
-            timestamps = Timestamps(found.reference, found.reference, column.name, may_be_null)
-            self.unread.add(found, timestamps)
-        clock = clock_of(self.observed, smart_sync).as_shown_by(wall_clock)
-        shown = replace(clock, transport=self.transport, risks=(*self.risks, *clock.risks, *zone_risks))
-        return TableSession(config, found, self.connection, shown, self.unread, timestamps)
-
-    @cached_property
-    def _by_name(self) -> dict[object, PostgresqlTable]:
-        return {table.listed.name: table for table in self.described}
-
-
 def _query(config: SyncConfig) -> IntervalQuery:
     # Without text, because a table has no placeholders, whatever its name looks like.
     return IntervalQuery("", config.smart_sync)
-
-
-def _timestamp_column(table: PostgresqlTable, smart_sync: SmartSyncConfig | None) -> SourceColumn | None:
-    name = smart_sync.timestamp_column if smart_sync else None
-    return next((column for column in table.columns if column.name == name and not column.is_array), None)

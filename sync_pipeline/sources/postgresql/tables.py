@@ -16,16 +16,16 @@ from sync_pipeline.parameters.identifiers import SourceTable
 from sync_pipeline.parameters.source_tables import CatalogTable, TableName
 from sync_pipeline.schema import KEY_TYPES, REPEATED, TIMESTAMP_TYPES
 from sync_pipeline.sources.catalog import Wanted
-from sync_pipeline.sources.postgresql.catalog import (
+from sync_pipeline.sources.postgresql.column_types import SourceColumn
+from sync_pipeline.sources.postgresql.connection import translated_errors
+from sync_pipeline.sources.postgresql.inheritance import Inheritance, read_inheritance
+from sync_pipeline.sources.postgresql.query_columns import (
     DescribedType,
     QueryColumns,
     described_types,
     digits_of,
     table_reference,
 )
-from sync_pipeline.sources.postgresql.column_types import SourceColumn
-from sync_pipeline.sources.postgresql.connection import translated_errors
-from sync_pipeline.sources.postgresql.inheritance import Inheritance, read_inheritance
 from sync_pipeline.sources.postgresql.relations import KINDS, Relation, read_relations
 from sync_pipeline.sources.postgresql.table_sizes import TableSize, read_sizes, total
 
