@@ -16,7 +16,7 @@ from sync_pipeline.bigquery_api.client import open_client
 from sync_pipeline.parameters.beam_options import pipeline_options
 from sync_pipeline.parameters.command_line import parse_command_line
 from sync_pipeline.parameters.run_config import RunConfig
-from sync_pipeline.planning.plan import RunPlan
+from sync_pipeline.planning.run_plan import RunPlan
 
 
 class _CountRows(beam.PTransform):

@@ -21,9 +21,10 @@ from sync_pipeline.parameters.command_line import parse_command_line
 from sync_pipeline.parameters.run_config import RunConfig
 from sync_pipeline.planning.lanes import Lane, key_lanes_of, lanes_of
 from sync_pipeline.planning.make_plan import make_plan
-from sync_pipeline.planning.plan import RunPlan, TableSync
+from sync_pipeline.planning.plan import TableSync
 from sync_pipeline.planning.plan_selection import plan_selection
 from sync_pipeline.planning.plan_text import plan_lines, plan_page
+from sync_pipeline.planning.run_plan import RunPlan
 from sync_pipeline.planning.worker_count import choose_worker_count, parts_of
 from sync_pipeline.printable import printable
 from sync_pipeline.publishing.cancellation import cleanup_on_signal

@@ -11,7 +11,8 @@ from sync_pipeline.auto_schema.table_options import NO_OPTIONS
 from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.parameters.transformation_config import TransformationConfig
 from sync_pipeline.planning.deletions import Deletions, KeyRead
-from sync_pipeline.planning.plan import Run, RunPlan, TableSync, WriteMode
+from sync_pipeline.planning.plan import Run, TableSync, WriteMode
+from sync_pipeline.planning.run_plan import RunPlan
 from sync_pipeline.schema import ARROW_TYPES, REPEATED, REQUIRED, Field, Schema
 from sync_pipeline.smart_sync.interval import StartOrigin, SyncInterval
 from sync_pipeline.sources.source import ReadPlan, ReadSplit

@@ -10,7 +10,8 @@ import heapq
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sync_pipeline.planning.plan import RunPlan, TableSync
+from sync_pipeline.planning.plan import TableSync
+from sync_pipeline.planning.run_plan import RunPlan
 from sync_pipeline.sources.source import ReadSplit
 
 # What a split costs before its first row, in values that could be read in the same time.

@@ -15,7 +15,8 @@ from sync_pipeline.planning.destination import describe_destination
 from sync_pipeline.planning.interval import plan_interval, question_of
 from sync_pipeline.planning.latest_timestamp import latest_timestamp
 from sync_pipeline.planning.lookups import Lookups
-from sync_pipeline.planning.plan import DEFAULT_CONNECTIONS, Run, RunPlan
+from sync_pipeline.planning.plan import DEFAULT_CONNECTIONS, Run
+from sync_pipeline.planning.run_plan import RunPlan
 from sync_pipeline.planning.staging_names import new_run_id
 from sync_pipeline.planning.table_plan import TableStart, plan_table
 from sync_pipeline.smart_sync.interval import LatestTimestamp

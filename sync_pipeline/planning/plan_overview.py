@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 
 from sync_pipeline.failures import error_line
 from sync_pipeline.planning.merge_costs import size_text
-from sync_pipeline.planning.plan import RunPlan, TableSync
+from sync_pipeline.planning.plan import TableSync
+from sync_pipeline.planning.run_plan import RunPlan
 from sync_pipeline.printable import named, on_one_line
 
 _HEADERS = ("Table", "Rows", "Size", "Mode", "Splits", "Destination", "Why")

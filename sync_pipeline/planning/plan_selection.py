@@ -38,7 +38,8 @@ from sync_pipeline.planning.destination import (
 from sync_pipeline.planning.interval import PlannedInterval, plan_interval, question_of
 from sync_pipeline.planning.latest_timestamp import Question, latest_timestamp, latest_timestamps
 from sync_pipeline.planning.lookups import Lookups
-from sync_pipeline.planning.plan import FailedTable, Run, RunPlan, TableSync
+from sync_pipeline.planning.plan import Run, TableSync
+from sync_pipeline.planning.run_plan import FailedTable, RunPlan
 from sync_pipeline.planning.staging_names import new_run_id
 from sync_pipeline.planning.table_mode import mode_of, mode_of_query
 from sync_pipeline.planning.table_plan import TableStart, plan_table

@@ -6,8 +6,9 @@ import textwrap
 from dataclasses import replace
 
 from sync_pipeline.auto_schema.ddl import create_table_sql
-from sync_pipeline.planning.plan import RunPlan, TableSync, WriteMode
+from sync_pipeline.planning.plan import TableSync, WriteMode
 from sync_pipeline.planning.plan_overview import overview_lines, overview_page
+from sync_pipeline.planning.run_plan import RunPlan
 from sync_pipeline.printable import on_one_line
 
 

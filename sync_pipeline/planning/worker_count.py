@@ -12,7 +12,7 @@ import re
 from apache_beam.options.pipeline_options import PipelineOptions, WorkerOptions
 
 from sync_pipeline.planning.lanes import lanes_of
-from sync_pipeline.planning.plan import RunPlan
+from sync_pipeline.planning.run_plan import RunPlan
 
 # A read uses about one vCPU. More machines at the start might exceed a project's quota; autoscaling may add more, up
 # to the number of parallel reads.

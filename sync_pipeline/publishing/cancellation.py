@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, NoReturn
 
-from sync_pipeline.planning.plan import RunPlan
+from sync_pipeline.planning.run_plan import RunPlan
 from sync_pipeline.publishing.clean_up import remove_all
 from sync_pipeline.run_log import start_logging
 

@@ -17,7 +17,8 @@ from dataclasses import asdict
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
-from sync_pipeline.planning.plan import RunPlan, TableSync
+from sync_pipeline.planning.plan import TableSync
+from sync_pipeline.planning.run_plan import RunPlan
 from sync_pipeline.publishing.staged_files import StagedFile
 from sync_pipeline.sources.source import ReadSplit
 

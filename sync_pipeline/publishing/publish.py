@@ -28,7 +28,8 @@ from sync_pipeline.bigquery_api.raised_errors import raised_error
 from sync_pipeline.bigquery_api.threads import each_with_client
 from sync_pipeline.errors import ConcurrentSyncError, PublishError, SyncError
 from sync_pipeline.failures import Failure, combined_error, error_line, error_of_tables
-from sync_pipeline.planning.plan import RunPlan, TableSync
+from sync_pipeline.planning.plan import TableSync
+from sync_pipeline.planning.run_plan import RunPlan
 from sync_pipeline.publishing.backfill import changed_meanwhile
 from sync_pipeline.publishing.choose_strategy import choose_strategy
 from sync_pipeline.publishing.clean_up import clean_up

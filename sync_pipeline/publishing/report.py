@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sync_pipeline.bigquery_api.job_records import RUN_LABEL
-from sync_pipeline.planning.plan import RunPlan, TableSync, WriteMode
+from sync_pipeline.planning.plan import TableSync, WriteMode
+from sync_pipeline.planning.run_plan import RunPlan
 from sync_pipeline.publishing.staged_files import StagedFiles
 from sync_pipeline.publishing.strategy import Published
 

@@ -23,7 +23,8 @@ from sync_pipeline.errors import SourceUnavailableError, SyncError
 from sync_pipeline.failures import Failure
 from sync_pipeline.pipeline import read_tables
 from sync_pipeline.planning.lanes import Lane, lanes_of
-from sync_pipeline.planning.plan import RunPlan, TableSync, WriteMode
+from sync_pipeline.planning.plan import TableSync, WriteMode
+from sync_pipeline.planning.run_plan import RunPlan
 from sync_pipeline.publishing.finished_splits import FinishedSplits, manifest_folder
 from sync_pipeline.publishing.publish import _PublishFilesFn
 from sync_pipeline.publishing.report import SyncReport

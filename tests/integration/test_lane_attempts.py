@@ -17,7 +17,7 @@ from sync_pipeline.failures import Failure
 from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.pipeline import read_tables
 from sync_pipeline.planning.make_plan import make_plan
-from sync_pipeline.planning.plan import RunPlan
+from sync_pipeline.planning.run_plan import RunPlan
 from sync_pipeline.publishing import finished_splits
 from sync_pipeline.publishing.finished_splits import FinishedSplits, manifest_folder
 from sync_pipeline.publishing.publish import publish

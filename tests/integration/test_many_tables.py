@@ -12,7 +12,7 @@ from psycopg2 import sql
 
 from sync_pipeline import pipeline
 from sync_pipeline.planning.lanes import Lane, lanes_of
-from sync_pipeline.planning.plan import RunPlan
+from sync_pipeline.planning.run_plan import RunPlan
 from sync_pipeline.sources.postgresql import connection
 from tests.integration.syncing import Run, Syncing
 from tests.integration.table_values import bigquery_rows, postgresql_rows

@@ -17,7 +17,7 @@ from google.cloud import bigquery
 from sync_pipeline import pipeline
 from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.planning.make_plan import make_plan
-from sync_pipeline.planning.plan import RunPlan
+from sync_pipeline.planning.run_plan import RunPlan
 from sync_pipeline.sources import open_source
 from sync_pipeline.sources.source import Source
 from tests.integration.syncing import Run, Syncing

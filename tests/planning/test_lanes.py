@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from sync_pipeline.planning.lanes import SPLIT_VALUES, deal, key_lanes_of, lanes_of, split_sizes
-from sync_pipeline.planning.plan import RunPlan, TableSync
+from sync_pipeline.planning.plan import TableSync
+from sync_pipeline.planning.run_plan import RunPlan
 from sync_pipeline.schema import Schema
 from sync_pipeline.sources.source import ReadPlan, ReadSplit, Selection
 from tests.plans import deletions, plan, run_plan

@@ -10,7 +10,6 @@ import pytest
 
 from sync_pipeline.auto_schema.layout import TableLayout
 from sync_pipeline.bigquery_api.own_tables import TABLE_NAME, is_temporary
-from sync_pipeline.errors import ConfigError
 from sync_pipeline.planning.plan import TableSync, WriteMode
 from sync_pipeline.planning.staging_names import new_run_id, staging_table_id
 from sync_pipeline.schema import Field, Schema
@@ -196,10 +195,3 @@ def test_the_first_table_is_named_by_the_run_alone() -> None:
     for table in (first, second):
         beside = (table.staging_table_id, table.replacement_table_id, table.replaced_table_id)
         assert all(is_temporary(table_id.rpartition(".")[2]) for table_id in beside)
-
-
-def test_two_tables_of_a_run_have_different_destinations() -> None:
-    other = {"destination_bigquery_table": "Users"}
-    assert len(run_plan(plan(), plan(other)).tables) == 2
-    with pytest.raises(ConfigError, match=r"^my-project.production.users is the destination of more than one table$"):
-        run_plan(plan(ignores_case=True), plan(other, ignores_case=True))

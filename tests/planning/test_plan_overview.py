@@ -3,8 +3,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sync_pipeline.errors import SchemaError
-from sync_pipeline.planning.plan import FailedTable, RunPlan, WriteMode
+from sync_pipeline.planning.plan import WriteMode
 from sync_pipeline.planning.plan_text import plan_lines, plan_page
+from sync_pipeline.planning.run_plan import FailedTable, RunPlan
 from sync_pipeline.sources.source import ReadPlan, ReadSplit
 from tests.plans import INTERVAL, plan, run_plan
 

@@ -15,7 +15,8 @@ from types import SimpleNamespace
 import pytest
 
 from sync_pipeline.bigquery_api import threads
-from sync_pipeline.planning.plan import RunPlan, WriteMode
+from sync_pipeline.planning.plan import WriteMode
+from sync_pipeline.planning.run_plan import RunPlan
 from sync_pipeline.publishing import cancellation, clean_up
 from sync_pipeline.publishing.cancellation import cleanup_on_signal
 from tests.plans import plan, run_plan
@@ -69,7 +70,8 @@ def test_the_cleaner_starts_from_anywhere_though_the_main_thread_is_busy(
     program = f"""
 import hashlib, sys
 sys.path.insert(0, {str(ROOT)!r})
-from sync_pipeline.planning.plan import RunPlan, WriteMode
+from sync_pipeline.planning.plan import WriteMode
+from sync_pipeline.planning.run_plan import RunPlan
 from sync_pipeline.publishing import cancellation
 from tests.publishing.test_cancellation import many_tables
 cancellation.__name__ = "cleaner"

@@ -13,7 +13,8 @@ from google.cloud import bigquery
 
 from sync_pipeline.bigquery_api import threads
 from sync_pipeline.errors import ConfigError, PublishError, PublishUnavailableError, SchemaError, SyncError
-from sync_pipeline.planning.plan import FailedTable, RunPlan, TableSync
+from sync_pipeline.planning.plan import TableSync
+from sync_pipeline.planning.run_plan import FailedTable, RunPlan
 from sync_pipeline.publishing import publish
 from sync_pipeline.publishing.publish import _PublishFilesFn
 from sync_pipeline.publishing.report import SyncReport

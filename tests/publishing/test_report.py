@@ -8,7 +8,8 @@ import pytest
 
 from sync_pipeline.bigquery_api.jobs import FinishedJob
 from sync_pipeline.errors import SchemaError
-from sync_pipeline.planning.plan import FailedTable, WriteMode
+from sync_pipeline.planning.plan import WriteMode
+from sync_pipeline.planning.run_plan import FailedTable
 from sync_pipeline.publishing.report import SyncReport, outcome_of_nothing, report_of, total_of
 from sync_pipeline.publishing.staged_files import StagedFile, StagedFiles
 from sync_pipeline.publishing.strategy import DeletionCounts, Published
