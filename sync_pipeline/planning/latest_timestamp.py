@@ -12,7 +12,7 @@ from google.cloud import bigquery
 
 from sync_pipeline.bigquery_api.client import REQUEST_RETRY, translated_errors
 from sync_pipeline.bigquery_api.required_filter import always_true_filter
-from sync_pipeline.errors import PublishError, SchemaError
+from sync_pipeline.errors import PublishError, PublishUnavailableError, SchemaError
 from sync_pipeline.googlesql import quoted
 from sync_pipeline.planning.destination import ExistingTable
 from sync_pipeline.planning.row_security import check_answer, has_masked_values, has_row_policies
@@ -150,6 +150,8 @@ def _answers(
     """Return the two results of each table, in order; nothing if they are not certain."""
     try:
         rows, job = _run(client, together_sql(batch), "ask tables for their latest timestamps", location)
+    except PublishUnavailableError:
+        raise
     except PublishError:
         return []
     if has_row_policies(job) or has_masked_values(job):

@@ -19,6 +19,7 @@ from sync_pipeline.errors import (
     ConfigError,
     EmptySourceError,
     PublishError,
+    PublishUnavailableError,
     SchemaError,
     SourceBusyError,
     SourceQueryError,
@@ -84,6 +85,9 @@ class _Attempts:
         """Return the function's result; None if it fails for this table. Raises errors of the whole run."""
         try:
             return function()
+        except PublishUnavailableError:
+            # It has been asked for two minutes, and would be again for each table.
+            raise
         except EmptySourceError as error:
             self.empty.append((name, error))
         except _OF_A_TABLE as error:
