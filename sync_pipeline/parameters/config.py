@@ -1,4 +1,4 @@
-"""`SyncConfig`: the parameters of a run as typed values. Other modules never read a parameter's text."""
+"""`SyncConfig`: the parameters of one table as typed values. Other modules never read a parameter's text."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class DestinationConfig:
 
 @dataclass(frozen=True)
 class SyncConfig:
-    """The configuration of a run. Workers receive it by pickle.
+    """The configuration of the sync of one table. Workers receive it by pickle.
 
     Attributes:
         source: the source's own configuration, which only the source's package uses.

@@ -19,7 +19,8 @@ from sync_pipeline.parameters.table_selection import TableSelection
 from sync_pipeline.parameters.tables_file import TablesFile, read_tables_file
 from sync_pipeline.parameters.transformation_config import TransformationConfig
 
-# What a table may imply. Before the tables are known, only what is wrong with each of these is an error.
+# What the mode of a table may imply for its parameters. Before the catalog is read, a problem is reported only if it
+# arises under every one of these.
 _POSSIBLY_IMPLIED: tuple[Mapping[str, Any], ...] = (
     {},
     {"enable_smart_sync": True, "primary_key": ("id",)},

@@ -1,7 +1,7 @@
-"""Names of columns that BigQuery does not allow, in tables of a catalog. Pure.
+"""Names that BigQuery allows, for the columns of a catalog's tables. Pure.
 
-Nobody wrote the columns of such a table down, so nobody was asked for another name: one column must not keep a table,
-nor a table a database, from being loaded. A query has its author, who can name the column with AS.
+One badly named column must not stop its table, nor one table the run. A query has an author, who can rename the column
+with AS; a table that a pattern chose has none, so its columns are renamed here.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from sync_pipeline.planning.plan import TableSync
 from sync_pipeline.planning.run_plan import RunPlan
 from sync_pipeline.sources.source import ReadSplit
 
-# What a split costs before its first row, in values that could be read in the same time.
+# The cost of opening a split, as the number of values that could be read in the same time.
 SPLIT_VALUES = 10_000
 
 

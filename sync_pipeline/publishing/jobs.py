@@ -25,7 +25,7 @@ PUBLISH = "publish"
 
 @dataclass(frozen=True)
 class PublishingJobs:
-    """Starts the jobs of a run, or finds those that an earlier attempt started.
+    """Starts the jobs of a table, or finds those that an earlier attempt started.
 
     Steps are named by what they do. The step `publish` has the id that the run shares with others, where it has one.
     """

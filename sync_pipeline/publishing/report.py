@@ -1,4 +1,4 @@
-"""The report of a run: one line for the log, with what was read, what was published and how long it took."""
+"""The report of one table: a line for the log, with what was read, what was published and how long it took."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sync_pipeline.publishing.strategy import Published
 
 @dataclass(frozen=True)
 class SyncReport:
-    """What a run did.
+    """What a run did with one table.
 
     Attributes:
         rows_staged: rows read and written to files.
