@@ -2,7 +2,7 @@
 
 Each round runs all cases in turn, each in a process of its own. Only ratios of medians within one benchmark are
 meaningful: absolute figures differ between machines. Writes `results/postgresql.json`, the chart next to it, and the
-tables in the README.
+tables in `docs/reference/performance.md`.
 """
 
 import argparse
@@ -74,7 +74,7 @@ def main(argv: Sequence[str]) -> int:
     chart = given.output.with_suffix(".png")
     subprocess.run([PEERS, ROOT / "benchmarks" / "postgresql_chart.py", given.output, chart], check=True)
     if given.output == RESULTS:
-        write_tables(ROOT / "README.md", document)
+        write_tables(ROOT / "docs" / "reference" / "performance.md", document)
     missed = misses(document)
     print("\n".join([f"written: {given.output} and {chart}", *(f"MISSED: {miss}" for miss in missed)]))
     return 1 if missed else 0

@@ -1,4 +1,4 @@
-"""The tables of the README's section "Performance", rendered from `results/postgresql.json`."""
+"""The tables of `docs/reference/performance.md`, rendered from `results/postgresql.json`."""
 
 import re
 from collections.abc import Iterator
@@ -12,10 +12,10 @@ MOST_DEVIATION = 0.1
 BEGIN, END = "<!-- performance:begin -->", "<!-- performance:end -->"
 
 
-def write_tables(readme: Path, document: dict[str, Any]) -> None:
-    """Replace the tables between their markers in the README."""
-    text = readme.read_text(encoding="utf-8")
-    readme.write_text(replace_tables(text, document), encoding="utf-8")
+def write_tables(page: Path, document: dict[str, Any]) -> None:
+    """Replace the tables between their markers in the page."""
+    text = page.read_text(encoding="utf-8")
+    page.write_text(replace_tables(text, document), encoding="utf-8")
 
 
 def replace_tables(text: str, document: dict[str, Any]) -> str:

@@ -22,14 +22,15 @@ from sync_pipeline.parameters.transformation_config import TransformationConfig
 from tests.parameter_sets import POSTGRESQL
 
 ROOT = Path(__file__).resolve().parent.parent
+PAGES = tuple(sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md")))
 DOCUMENTS = (
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",
     "SECURITY.md",
-    "docs/deletes.md",
-    "docs/many-tables.md",
+    "sandbox/README.md",
+    *PAGES,
 )
 FOLDERS = ("sync_pipeline", "sandbox", "benchmarks", "tests")
 
@@ -56,22 +57,28 @@ def prose(name: str) -> str:
     return re.sub(r"^```.*?^```$", "", read(name), flags=re.DOTALL | re.MULTILINE)
 
 
-def anchors(text: str) -> set[str]:
+def anchors(name: str) -> set[str]:
     """The anchors that headings get: lower case, without punctuation, with hyphens for spaces."""
-    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    headings = re.findall(r"^#+ (.*)$", prose(name), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def section(heading: str, name: str = "README.md") -> str:
-    """The text below a heading."""
+def page(title: str) -> str:
+    """The text of the page of `docs/` that has this title."""
+    (text,) = (text for text in map(read, PAGES) if text.startswith(f"# {title}\n"))
+    return text
+
+
+def section(heading: str, name: str) -> str:
+    """The text of a document below a heading of the second level."""
     found = re.search(rf"^## {re.escape(heading)}$(.*?)(?=^## |\Z)", read(name), re.DOTALL | re.MULTILINE)
     assert found is not None, heading
     return found[1]
 
 
-def first_column(heading: str) -> list[str]:
-    """The cells with code in the first column of the section's tables."""
-    return [line.split("|")[1].strip() for line in section(heading).splitlines() if line.startswith("| `")]
+def first_column(title: str) -> list[str]:
+    """The cells with code in the first column of the page's tables."""
+    return [line.split("|")[1].strip() for line in page(title).splitlines() if line.startswith("| `")]
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
@@ -83,7 +90,7 @@ def test_links_lead_somewhere(name: str) -> None:
         path, _, anchor = target.partition("#")
         found = (ROOT / name).parent / path if path else ROOT / name
         assert found.exists(), target
-        assert not anchor or anchor in anchors(found.read_text(encoding="utf-8")), target
+        assert not anchor or anchor in anchors(str(found.resolve().relative_to(ROOT))), target
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
@@ -126,7 +133,7 @@ def test_the_license_is_whole() -> None:
 
 @pytest.mark.parametrize("source", BY_NAME["data_source"].choices)
 def test_the_launches_in_a_file_are_accepted(source: str) -> None:
-    texts = re.findall(r"```yaml\n(.*?)```", section("Launch"), re.DOTALL)
+    texts = re.findall(r"```yaml\n(.*?)```", page("Launch"), re.DOTALL)
     # gcloud 528 marks the folds of such a text with U+0007.
     assert not [text for text in texts if re.search(r": >", text)]
     blocks = map(yaml.safe_load, texts)
@@ -140,18 +147,18 @@ def test_the_launches_in_a_file_are_accepted(source: str) -> None:
 
 
 def test_the_launch_file_is_accepted() -> None:
-    block = re.search(r"```yaml\n(.*?)```", section("Schedule"), re.DOTALL)
+    block = re.search(r"```yaml\n(.*?)```", page("Schedule"), re.DOTALL)
     assert block is not None
     launch = read_launch(block[1])
     assert launch.warnings == ()
     assert launch.schedule is not None
-    table = section("Schedule").split("| Key | Holds |")[1].split("\n\n")[0]
+    table = page("Schedule").split("| Key | Holds |")[1].split("\n\n")[0]
     keys = {key for cell in re.findall(r"^\| (`.*?`) \|", table, re.MULTILINE) for key in re.findall(r"`(\w+)`", cell)}
     assert keys == set(LAUNCH_KEYS)
 
 
 def test_the_tables_file_is_accepted(tmp_path: Path) -> None:
-    (text,) = re.findall(r"```yaml\n(.*?)```", read("docs/many-tables.md"), re.DOTALL)
+    (text,) = re.findall(r"```yaml\n(.*?)```", page("Many tables in one run"), re.DOTALL)
     file = tmp_path / "tables.yaml"
     file.write_text(text, encoding="utf-8")
     parameters = {name: value for name, value in POSTGRESQL.items() if name != "postgresql_query"}
@@ -161,11 +168,9 @@ def test_the_tables_file_is_accepted(tmp_path: Path) -> None:
 
 
 def test_every_example_and_every_pattern_of_a_schedule_is_accepted() -> None:
-    files = re.findall(r"\]\(examples/([\w-]+\.yaml)\)", section("Schedule"))
+    files = re.findall(r"\]\(../../examples/([\w-]+\.yaml)\)", page("Schedule"))
     assert set(files) == {path.name for path in (ROOT / "examples").glob("*.yaml")}
-    patterns = re.findall(
-        r"^\| `([^`]+)` \| \w+.*\| .*\|$", section("Schedule").split("| `cron` | Runs")[1], re.MULTILINE
-    )
+    patterns = re.findall(r"^\| `([^`]+)` \| \w+.*\| .*\|$", page("Schedule").split("| `cron` | Runs")[1], re.MULTILINE)
     assert len(patterns) == 9
     text = (ROOT / "examples" / files[0]).read_text(encoding="utf-8")
     for pattern in patterns:
@@ -175,26 +180,26 @@ def test_every_example_and_every_pattern_of_a_schedule_is_accepted() -> None:
 
 
 def test_the_launch_on_one_line_is_accepted() -> None:
-    words = re.search(r'--parameters="\^~\^(.*?)"', section("Launch"))
+    words = re.search(r'--parameters="\^~\^(.*?)"', page("Launch"))
     assert words is not None
     config = SyncConfig.from_parameters(dict(word.split("=", 1) for word in words[1].split("~")))
     assert config.warnings == ()
 
 
 def test_examples_of_transformations_are_accepted() -> None:
-    examples = re.findall(r"`(\{.*?\})` \|", section("Transformations"))
+    examples = re.findall(r"`(\{.*?\})` \|", page("Transformations"))
     keys = {key for example in examples for key in TransformationConfig.from_json(example).model_fields_set}
     assert keys == set(TransformationConfig.model_fields)
 
 
 def test_the_lifecycle_rule_is_json() -> None:
-    block = re.search(r"<<'END'\n(.*?)\nEND", section("Staging and clean-up"), re.DOTALL)
+    block = re.search(r"<<'END'\n(.*?)\nEND", page("Staging and clean-up"), re.DOTALL)
     assert block is not None
     assert json.loads(block[1])["rule"][0]["condition"]["matchesPrefix"] == ["tmp/sync/"]
 
 
 def test_parameters_that_are_named_exist() -> None:
-    given = re.findall(r"`(\w+)=\w*`", prose("README.md"))
+    given = re.findall(r"`(\w+)=\w*`", "".join(map(prose, ("README.md", *PAGES))))
     assert given
     assert set(given) <= BY_NAME.keys() | {"jobName"}
 
@@ -212,12 +217,12 @@ def test_counters_are_the_products(cell: str) -> None:
 
 
 def test_the_columns_of_dead_letters_are_the_products() -> None:
-    rows = re.findall(r"^\| `(\w+)` \| (\w+) \|", section("Dead letters"), re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \|", page("Dead letters"), re.MULTILINE)
     assert rows == [(field.name, field.type) for field in DEAD_LETTER_SCHEMA]
 
 
 def test_every_choice_of_schema_evolution_has_a_column() -> None:
-    header = next(line for line in section("Schema evolution").splitlines() if line.startswith("| Change"))
+    header = next(line for line in page("Schema evolution").splitlines() if line.startswith("| Change"))
     assert tuple(re.findall(r"`(\w+)`", header)) == BY_NAME["schema_evolution"].choices
 
 
@@ -245,7 +250,7 @@ def _texts() -> tuple[str, ...]:
 )
 def test_the_figures_are_those_that_were_measured(result: str, names: tuple[str, ...]) -> None:
     document = json.loads(read(f"benchmarks/results/{result}.json"))
-    _, others = section("Performance").split("### Other sources, and memory")
+    _, others = page("Performance").split("## Other sources, and memory")
     rows = [[cell.strip() for cell in row.split("|")] for row in others.splitlines() if row.startswith("| ")]
     begin = next(number for number, row in enumerate(rows) if row[1] == f"`make bench-{result}`")
     results = [rows[begin][3]]

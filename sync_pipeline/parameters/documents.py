@@ -1,4 +1,4 @@
-"""Generates `metadata.json`, the JSON Schema of `tables_file` and the README's tables from the parameters.
+"""Generates `metadata.json`, the JSON Schema of `tables_file` and `docs/reference/parameters.md` from the parameters.
 
 python -m sync_pipeline.parameters.documents            writes all three
 python -m sync_pipeline.parameters.documents --check    exits with 1 and prints one line per outdated file
@@ -21,7 +21,8 @@ from sync_pipeline.parameters.tables_file_schema import tables_file_schema
 from sync_pipeline.parameters.timestamps import TIMESTAMP_PATTERN
 
 ROOT = Path(__file__).parents[2]
-METADATA, SCHEMA, README = "metadata.json", "tables-file.schema.json", "README.md"
+METADATA, SCHEMA = "metadata.json", "tables-file.schema.json"
+REFERENCE = "docs/reference/parameters.md"
 BEGIN, END = "<!-- parameters:begin -->", "<!-- parameters:end -->"
 
 # https://cloud.google.com/dataflow/docs/reference/rest/v1b3/TemplateMetadata#ParameterType
@@ -66,18 +67,17 @@ def metadata() -> str:
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
-def readme_tables() -> str:
+def reference_tables() -> str:
     """Return the tables of all parameters, a heading and a table for each group."""
     return "\n".join(_table(heading) for heading in HEADINGS)
 
 
-def with_section(readme: str) -> str:
-    """Return the README's text with the tables between their markers. Appends the section if it is missing."""
-    section = f"{BEGIN}\n\n{readme_tables()}\n{END}"
-    if BEGIN not in readme:
-        separator = "\n" if readme else ""
-        return f"{readme}{separator}## Parameters\n\n{section}\n"
-    return re.sub(f"{re.escape(BEGIN)}.*{re.escape(END)}", lambda _: section, readme, flags=re.DOTALL)
+def with_tables(page: str) -> str:
+    """Return the page of the parameters with the tables between their markers. Appends them if they are missing."""
+    section = f"{BEGIN}\n\n{reference_tables()}\n{END}"
+    if BEGIN not in page:
+        return f"{page or '# Parameters\n'}\n{section}\n"
+    return re.sub(f"{re.escape(BEGIN)}.*{re.escape(END)}", lambda _: section, page, flags=re.DOTALL)
 
 
 def main(argv: Sequence[str], root: Path = ROOT) -> int:
@@ -85,9 +85,10 @@ def main(argv: Sequence[str], root: Path = ROOT) -> int:
     stale = [(path, text) for path, text in _expected(root) if _text(path) != text]
     if "--check" in argv:
         for path, _ in stale:
-            print(f"{path.name} is not up to date: run python -m sync_pipeline.parameters.documents")
+            print(f"{path.relative_to(root)} is not up to date: run python -m sync_pipeline.parameters.documents")
         return 1 if stale else 0
     for path, text in stale:
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     return 0
 
@@ -95,7 +96,7 @@ def main(argv: Sequence[str], root: Path = ROOT) -> int:
 def _expected(root: Path) -> Iterator[tuple[Path, str]]:
     yield root / METADATA, metadata()
     yield root / SCHEMA, json.dumps(tables_file_schema(), indent=2, ensure_ascii=False) + "\n"
-    yield root / README, with_section(_text(root / README))
+    yield root / REFERENCE, with_tables(_text(root / REFERENCE))
 
 
 def _text(path: Path) -> str:
@@ -145,7 +146,7 @@ def _help_text(parameter: Parameter) -> str:
 
 def _table(heading: str) -> str:
     lines = [
-        f"### {heading}\n",
+        f"## {heading}\n",
         "| Parameter | Type | Required | Default | By table | Description | Example |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]

@@ -78,7 +78,7 @@ class Parameter:
     """One row of the table.
 
     Attributes:
-        help: complete sentences for consoles, `--help` and README.
+        help: complete sentences for consoles, `--help` and the documents.
         group: the heading above it; None means the source's heading.
         after: for a source's parameter under another heading, the parameter that it follows; empty for the end.
         default: the text used if nothing or an empty text is given; None without a default.

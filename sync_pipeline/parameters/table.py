@@ -1,7 +1,7 @@
 """The table of the template's parameters: the shared ones and those of each source.
 
-The command line, the Beam options, `metadata.json` and the README's tables are made from `PARAMETERS`. `parsing` reads
-the values by its rows, and hides those of secrets in errors.
+The command line, the Beam options, `metadata.json` and the tables of the documents are made from `PARAMETERS`.
+`parsing` reads the values by its rows, and hides those of secrets in errors.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sync_pipeline.parameters.rows import DESTINATION, SHARED_PARAMETERS
 
 
 def headings(sources: Mapping[str, SourceDeclaration]) -> Iterator[str]:
-    """Yield the headings under which consoles, `--help` and README show the parameters."""
+    """Yield the headings under which consoles, `--help` and the documents show the parameters."""
     for group in Group:
         yield str(group)
         yield from (source.heading for source in sources.values() if source.group_after is group)

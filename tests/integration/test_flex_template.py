@@ -1,4 +1,4 @@
-"""The README's launches, by the real gcloud where there is one, against the local Dataflow: real rows are loaded."""
+"""The documents' launches, by the real gcloud where there is one, against the local Dataflow: real rows are loaded."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from tests.integration.bigquery_syncing import BigquerySyncing
 from tests.integration.launching import HAS_GCLOUD, REGION, ROOT, Launching
 from tests.integration.mongodb_syncing import MongodbSyncing
 from tests.integration.syncing import Syncing
-from tests.test_docs import section
+from tests.test_docs import page
 
 
 @dataclass(frozen=True)
 class Example:
-    """A launch of the README.
+    """A launch of the documents.
 
     Attributes:
         source: the fixture that has the source, and with it runs from there.
         fill: makes what the source has.
-        replaced: what stands in the README for servers and secrets, and what it is here.
+        replaced: what stands in the documents for servers and secrets, and what it is here.
         query: what to ask BigQuery afterwards, and `rows` what it then answers.
         change: something happens at the source; a second launch makes `rows_then` of it.
         check: looks at the table.
@@ -62,7 +62,7 @@ def _fill_orders(syncing: Syncing) -> None:
 
 
 def _postgresql(syncing: Syncing) -> dict[str, str]:
-    """Return what stands in the README for servers, and what it is here."""
+    """Return what stands in the documents for servers, and what it is here."""
     endpoints = syncing.endpoints
     return {
         "postgresql_host: 10.0.0.5": f'postgresql_host: {endpoints.postgresql_host}\n  postgresql_port: "'
@@ -148,7 +148,7 @@ EXAMPLES = [
 
 
 def _here(syncing: Syncing, launching: Launching, text: str, replaced: dict[str, str]) -> str:
-    """Put this machine's names in the place of the README's."""
+    """Put this machine's names in the place of the documents'."""
     names = replaced | {
         "gs://my-templates/sync-to-bigquery.json": launching.template,
         "gs://my-bucket/tmp": syncing.folder,
@@ -160,12 +160,12 @@ def _here(syncing: Syncing, launching: Launching, text: str, replaced: dict[str,
     return text
 
 
-def _blocks(heading: str, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", section(heading), re.DOTALL | re.MULTILINE)
+def _blocks(title: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", page(title), re.DOTALL | re.MULTILINE)
 
 
 def _prepare(syncing: Syncing, launching: Launching, example: Example) -> tuple[str, str]:
-    """Write the example's file, and return the command that the README gives for it and the name of the job."""
+    """Write the example's file, and return the command that the documents give for it and the name of the job."""
     (written,) = (block for block in _blocks("Launch", "yaml") if block.startswith(f"# {example.file}\n"))
     text = _here(syncing, launching, written, example.replaced(syncing))
     (launching.folder / example.file).write_text(text)
@@ -176,7 +176,7 @@ def _prepare(syncing: Syncing, launching: Launching, example: Example) -> tuple[
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.file.removesuffix(".yaml"))
-def test_a_launch_of_the_readme_loads_rows(
+def test_a_launch_of_the_documents_loads_rows(
     launching: Launching, example: Example, request: pytest.FixtureRequest
 ) -> None:
     syncing: Syncing = request.getfixturevalue(example.source)
@@ -227,7 +227,7 @@ def test_the_check_of_a_deployment_loads_a_row(bigquery_syncing: BigquerySyncing
     assert syncing.query("SELECT test_column FROM test_table") == [(1,)]
 
 
-def test_a_schedule_of_the_readme_loads_rows_and_does_not_overlap(syncing: Syncing, launching: Launching) -> None:
+def test_a_schedule_of_the_documents_loads_rows_and_does_not_overlap(syncing: Syncing, launching: Launching) -> None:
     _fill_orders(syncing)
     (written,) = _blocks("Schedule", "yaml")
     (made, _) = (block for block in _blocks("Schedule", "bash") if "--only=schedule" in block)

@@ -1,4 +1,4 @@
-"""The worst documents that MongoDB keeps: equal on both sides, or by the policy that the README states for them."""
+"""The worst documents that MongoDB keeps: equal on both sides, or by the policy that the documents state for them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The README's commands are gcloud's: every command, flag and choice in them exists in the gcloud that is installed."""
+"""The commands of the documents are gcloud's: every command, flag and choice exists in the gcloud that is installed."""
 
 from __future__ import annotations
 
@@ -18,14 +18,16 @@ from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.parameters.secrets import Secret
 
 ROOT = Path(__file__).resolve().parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCUMENTS = "\n".join(
+    path.read_text(encoding="utf-8") for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+)
 
-# What the README's shell variables hold, where it sets them.
-VARIABLES = dict(re.findall(r"(\w+)=(\S+)", re.search(r"^export (PROJECT=.*)$", README, re.MULTILINE)[1]))  # type: ignore[index]
+# What the shell variables of the documents hold, where they are set.
+VARIABLES = dict(re.findall(r"(\w+)=(\S+)", re.search(r"^export (PROJECT=.*)$", DOCUMENTS, re.MULTILINE)[1]))  # type: ignore[index]
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+    return re.findall(rf"^```{language}\n(.*?)^```$", DOCUMENTS, re.DOTALL | re.MULTILINE)
 
 
 def commands() -> list[str]:
@@ -81,10 +83,9 @@ def test_gcloud_knows_the_command(command: str) -> None:
 
 
 def test_flags_that_are_explained_are_gclouds() -> None:
-    explained = re.search(r"^## On Dataflow$(.*?)^## ", README, re.DOTALL | re.MULTILINE)
-    assert explained is not None
+    explained = "\n".join((ROOT / f"docs/how-to/{name}.md").read_text() for name in ("dataflow", "private-networks"))
     run = tree()["commands"]["dataflow"]["commands"]["flex-template"]["commands"]["run"]["flags"]
-    prose = re.sub(r"```.*?```", "", explained[1], flags=re.DOTALL)
+    prose = re.sub(r"```.*?```", "", explained, flags=re.DOTALL)
     flags = re.findall(r"(--[a-z][a-z-]+)(?:=([A-Z_]+))?", prose)
     assert len({flag for flag, _ in flags}) >= 8
     assert {flag for flag, _ in flags} <= run.keys()
@@ -128,7 +129,7 @@ def test_alert_is_one_that_cloud_monitoring_takes() -> None:
     policy = yaml.safe_load(text)
     assert read_body("monitoring.v3", "AlertPolicy", policy) == (policy, [])
     assert 'metric.type="logging.googleapis.com/user/sync_reports"' in text
-    assert "gcloud logging metrics create sync_reports " in README
+    assert "gcloud logging metrics create sync_reports " in DOCUMENTS
 
 
 def test_alert_of_a_launch_is_one_that_cloud_monitoring_takes() -> None:
@@ -141,13 +142,15 @@ def test_alert_of_a_launch_is_one_that_cloud_monitoring_takes() -> None:
 
 
 def test_launches_on_one_line_are_accepted() -> None:
-    launches = [re.sub(r"\$(\w+)", lambda m: VARIABLES[m[1]], words) for words in re.findall(r'"\^~\^(.*?)"', README)]
+    launches = [
+        re.sub(r"\$(\w+)", lambda m: VARIABLES[m[1]], words) for words in re.findall(r'"\^~\^(.*?)"', DOCUMENTS)
+    ]
     assert len(launches) >= 2
     for launch in launches:
         assert SyncConfig.from_parameters(dict(word.split("=", 1) for word in launch.split("~"))).warnings == ()
 
 
-def test_no_secret_stands_in_the_readme() -> None:
+def test_no_secret_stands_in_the_documents() -> None:
     for parameter in ("postgresql_password", "mongodb_password", "mongodb_connection_string"):
-        for text in re.findall(rf"{parameter}(?:=|: )([^\s~]+)", README):
+        for text in re.findall(rf"{parameter}(?:=|: )([^\s~]+)", DOCUMENTS):
             assert Secret(parameter, text).is_name, text

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sync_pipeline.parameters.documents import BEGIN, END, ROOT, main, metadata, readme_tables, with_section
+from sync_pipeline.parameters.documents import BEGIN, END, ROOT, main, metadata, reference_tables, with_tables
 from sync_pipeline.parameters.parameter import ALWAYS, Parameter, ParameterType
 from sync_pipeline.parameters.parsing import read_values
 from sync_pipeline.parameters.table import HEADINGS, PARAMETERS
@@ -28,7 +28,7 @@ TEXTS = (
 )
 
 
-@pytest.mark.parametrize("name", ["metadata.json", "tables-file.schema.json", "README.md"])
+@pytest.mark.parametrize("name", ["metadata.json", "tables-file.schema.json", "docs/reference/parameters.md"])
 def test_generated_file_is_up_to_date(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--check"]) in (0, 1)
     assert name not in capsys.readouterr().out
@@ -144,32 +144,33 @@ def test_gcloud_accepts_the_metadata(tmp_path: Path) -> None:
     assert json.loads(json.loads(done.stdout))["metadata"] == DOCUMENT
 
 
-def test_readme_has_a_row_for_every_parameter() -> None:
-    rows = re.findall(r"^\| `(\w+)` \|", readme_tables(), flags=re.MULTILINE)
+def test_the_reference_has_a_row_for_every_parameter() -> None:
+    rows = re.findall(r"^\| `(\w+)` \|", reference_tables(), flags=re.MULTILINE)
     assert rows == [parameter.name for heading in HEADINGS for parameter in PARAMETERS if parameter.group == heading]
 
 
-def test_readme_row() -> None:
+def test_reference_row() -> None:
     assert (
         "| `fallback_days` | Integer, 1 to 36500 | No | `1` | Yes | Days that a first run reads if "
         "sync_all_on_empty_table is false. | `7` |\n"
-    ) in readme_tables()
+    ) in reference_tables()
 
 
-@pytest.mark.parametrize("line", readme_tables().splitlines())
-def test_readme_rows_have_seven_cells(line: str) -> None:
+@pytest.mark.parametrize("line", reference_tables().splitlines())
+def test_reference_rows_have_seven_cells(line: str) -> None:
     if line.startswith("|"):
         assert len(re.findall(r"(?<!\\)\|", line)) == 8
 
 
-def test_section_is_appended_to_a_readme_without_one() -> None:
-    assert with_section("# Title\n").startswith(f"# Title\n\n## Parameters\n\n{BEGIN}\n")
+def test_tables_are_appended_to_a_page_without_them() -> None:
+    assert with_tables("# Title\n").startswith(f"# Title\n\n{BEGIN}\n")
+    assert with_tables("").startswith(f"# Parameters\n\n{BEGIN}\n")
 
 
-def test_section_is_replaced_and_the_rest_kept() -> None:
-    readme = with_section(f"# Title\n\n{BEGIN}\nold \\1 text\n{END}\n\n## After\n")
-    assert readme == f"# Title\n\n{BEGIN}\n\n{readme_tables()}\n{END}\n\n## After\n"
-    assert with_section(readme) == readme
+def test_tables_are_replaced_and_the_rest_kept() -> None:
+    page = with_tables(f"# Title\n\n{BEGIN}\nold \\1 text\n{END}\n\n## After\n")
+    assert page == f"# Title\n\n{BEGIN}\n\n{reference_tables()}\n{END}\n\n## After\n"
+    assert with_tables(page) == page
 
 
 def test_files_are_written_and_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -177,7 +178,7 @@ def test_files_are_written_and_checked(tmp_path: Path, capsys: pytest.CaptureFix
     assert capsys.readouterr().out == (
         "metadata.json is not up to date: run python -m sync_pipeline.parameters.documents\n"
         "tables-file.schema.json is not up to date: run python -m sync_pipeline.parameters.documents\n"
-        "README.md is not up to date: run python -m sync_pipeline.parameters.documents\n"
+        "docs/reference/parameters.md is not up to date: run python -m sync_pipeline.parameters.documents\n"
     )
     assert main([], root=tmp_path) == 0
     assert main(["--check"], root=tmp_path) == 0
