@@ -2,7 +2,7 @@
 
 import sys
 
-from sync_pipeline.pipeline import main
+from sync_pipeline.command import main
 
 if __name__ == "__main__":
     try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 
@@ -14,10 +13,9 @@ from apache_beam.runners.runner import PipelineResult
 from google.cloud import bigquery
 
 from sync_pipeline.bigquery_api.client import open_client
-from sync_pipeline.errors import ConfigError, SyncError, error_from_worker, message_of
+from sync_pipeline.errors import ConfigError
 from sync_pipeline.failures import FAILURES, Failure, error_of_tables
-from sync_pipeline.parameters.beam_options import complete_job_options, pipeline_options, runs_here, runs_on_dataflow
-from sync_pipeline.parameters.command_line import parse_command_line
+from sync_pipeline.parameters.beam_options import complete_job_options, runs_here, runs_on_dataflow
 from sync_pipeline.parameters.run_config import RunConfig
 from sync_pipeline.planning.lanes import Lane, key_lanes_of, lanes_of
 from sync_pipeline.planning.make_plan import make_plan
@@ -32,12 +30,14 @@ from sync_pipeline.publishing.clean_up import remove_staged_once
 from sync_pipeline.publishing.cloud_storage import check_staging
 from sync_pipeline.publishing.dead_letters import DescribeDeadLetters, dead_letter_target
 from sync_pipeline.publishing.finished_splits import FinishedSplits, manifest_folder
+from sync_pipeline.publishing.outcomes import Outcomes
 from sync_pipeline.publishing.publish import PublishStagedFiles
+from sync_pipeline.publishing.run_record import RunRecord
 from sync_pipeline.publishing.stage_splits import StageSplits
 from sync_pipeline.publishing.staged_files import StagedFile
 from sync_pipeline.publishing.staging import WriteStagedFiles
 from sync_pipeline.publishing.staging_target import rows_target
-from sync_pipeline.run_log import show_own_lines_only, start_logging
+from sync_pipeline.run_log import show_own_lines_only
 from sync_pipeline.sources import open_source
 from sync_pipeline.sources.keys import KeyReader
 from sync_pipeline.sources.reading import ReadRows
@@ -47,42 +47,18 @@ from sync_pipeline.transforms.batches import ApplyTransformation, Transformation
 _LOGGER = logging.getLogger(__name__)
 
 
-def main(argv: Sequence[str]) -> int:
-    """Run the sync of a command line and return the exit code. `argv` excludes the program's name.
-
-    0: done, or submitted. 2: the parameters, the query or the data must change. 1: any other error.
-    """
-    start_logging()
-    try:
-        command_line = parse_command_line(argv)
-        run(RunConfig.from_parameters(command_line.parameters), pipeline_options(command_line))
-    except SyncError as error:
-        return _failed(error)
-    except RuntimeError as error:
-        # A runner with workers in other processes reports their errors as text.
-        from_worker = error_from_worker(str(error))
-        if from_worker is None:
-            raise
-        return _failed(from_worker)
-    return 0
-
-
-def _failed(error: SyncError) -> int:
-    for line in message_of(error).split("\n"):
-        print(printable(f"error: {line}"), file=sys.stderr)
-    return error.exit_code
-
-
-def build_pipeline(plan: RunPlan, options: PipelineOptions) -> beam.Pipeline:
+def build_pipeline(plan: RunPlan, options: PipelineOptions, outcomes: Outcomes | None = None) -> beam.Pipeline:
     """Return the Beam steps of the run, whose number does not grow with the tables. Reads nothing.
 
     Elements are pairs of a table's number in the plan and a split, a batch, a dead letter, a file or a failure.
+    `outcomes`: see `PublishStagedFiles`.
     """
     pipeline = beam.Pipeline(options=options)
+    publish = PublishStagedFiles(plan, outcomes)
     tables = {table.number: table for table in plan.tables if table.selection is None}
     if not tables:
         # Queries move the rows, so the run reads and stages nothing.
-        pipeline | "NoFiles" >> beam.Create([]) | "Publish" >> PublishStagedFiles(plan)
+        pipeline | "NoFiles" >> beam.Create([]) | "Publish" >> publish
         return pipeline
     lanes = lanes_of(plan)
     elements = pipeline | "Lanes" >> beam.Create(lanes, reshuffle=False)
@@ -99,7 +75,7 @@ def build_pipeline(plan: RunPlan, options: PipelineOptions) -> beam.Pipeline:
         staged = stage_in_steps(splits, read, tables)
     if any(table.of_keys is not None for table in plan.tables):
         staged = (staged, stage_keys(pipeline, staged, plan, options)) | "RowsAndKeys" >> beam.Flatten()
-    staged | "Publish" >> PublishStagedFiles(plan)
+    staged | "Publish" >> publish
     return pipeline
 
 
@@ -171,12 +147,20 @@ def _reader(source: Source, table: TableSync) -> SplitReader:
     return KeyReader(reader) if table.reads_keys else reader
 
 
-def run(config: RunConfig, options: PipelineOptions) -> PipelineResult | None:
+def run(config: RunConfig, options: PipelineOptions, record: RunRecord | None = None) -> PipelineResult | None:
     """Plan the run and start it. With `dry_run`, print the plan and start nothing.
 
     On Dataflow this returns when the job is submitted, so everything after the read is a step of the pipeline. On a
-    local runner it returns when the rows are published.
+    local runner it returns when the rows are published. With a `record` nothing is printed, but recorded.
+
+    Raises:
+        SyncError: the run, or a table of it, failed.
     """
+    if record is not None:
+        record.is_dry_run = config.dry_run
+        if not (config.dry_run or runs_here(options)):
+            problem = "--output=json prints the report of a run in this process, and the runner is another"
+            raise ConfigError([f"{problem}: omit --output, or --runner"])
     if runs_on_dataflow(options):
         complete_job_options(options, config, os.environ)
     root = staging_root(options)
@@ -184,7 +168,10 @@ def run(config: RunConfig, options: PipelineOptions) -> PipelineResult | None:
     client = open_client(config.destination_project)
     plan = plan_run(config, client, root)
     if config.dry_run:
-        print(printable(plan_page(plan)))
+        if record is None:
+            print(printable(plan_page(plan)))
+        else:
+            record.dry_run = plan
         if plan.failed:
             errors = {table.name: table.error for table in plan.failed}
             raise error_of_tables(errors, len(plan.tables) + len(plan.failed))
@@ -200,15 +187,19 @@ def run(config: RunConfig, options: PipelineOptions) -> PipelineResult | None:
     # runner, and may run a failed pipeline twice.
     options.view_as(StandardOptions).runner = "FnApiRunner"
     show_own_lines_only()
+    outcomes = record.begin(plan) if record is not None else None
     try:
         with cleanup_on_signal(plan):
-            result = build_pipeline(plan, options).run()
+            result = build_pipeline(plan, options, outcomes).run()
             result.wait_until_finish()
         return result
     except BaseException:
         # Nothing retries the steps of this process, so delete the staged files now. A failure to delete is only logged.
         remove_staged_once(plan.tables)
         raise
+    finally:
+        if record is not None:
+            record.end()
 
 
 def plan_run(config: RunConfig, client: bigquery.Client, root: str) -> RunPlan:

@@ -18,7 +18,7 @@ from google.api_core import exceptions
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync_pipeline import pipeline
+from sync_pipeline import command, pipeline
 from sync_pipeline.bigquery_api.client import translated_errors as bigquery_errors
 from sync_pipeline.errors import ConfigError, SchemaError, SyncError
 from sync_pipeline.parameters.beam_options import pipeline_options
@@ -79,7 +79,7 @@ def run_main(argv: list[str]) -> tuple[int, str, str]:
             contextlib.redirect_stdout(io.StringIO()) as out,
             contextlib.redirect_stderr(io.StringIO()) as err,
         ):
-            code = pipeline.main(argv)
+            code = command.main(argv)
     finally:
         root.removeHandler(handler)
     return code, out.getvalue() + err.getvalue(), "\n".join(handler.lines)

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from sync_pipeline import pipeline
+from sync_pipeline import command
 from sync_pipeline.errors import SourceQueryError
 from sync_pipeline.planning.plan_text import table_page
 from sync_pipeline.printable import named, on_one_line, printable
@@ -35,8 +35,8 @@ def test_an_error(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monkey
     def refuse(_: object) -> None:
         raise SourceQueryError(f"first {HOSTILE}\nsecond")
 
-    monkeypatch.setattr(pipeline, "parse_command_line", refuse)
-    assert pipeline.main([]) == 2
+    monkeypatch.setattr(command, "parse_command_line", refuse)
+    assert command.main([]) == 2
     assert capsys.readouterr().err == f"error: first {SHOWN}\nerror: second\n"
 
 

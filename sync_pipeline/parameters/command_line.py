@@ -11,6 +11,7 @@ from sync_pipeline.errors import ConfigError
 from sync_pipeline.parameters.beam_arguments import BeamParser
 from sync_pipeline.parameters.declaration import declarations
 from sync_pipeline.parameters.hosts import without_passwords
+from sync_pipeline.parameters.local_flags import LOCAL_FLAGS, NO_FLAGS, LocalFlags, local_flags
 from sync_pipeline.parameters.parameter import ParameterType
 from sync_pipeline.parameters.parsing import shown
 from sync_pipeline.parameters.run_config import RunConfig
@@ -44,10 +45,12 @@ class CommandLine:
     Attributes:
         parameters: the given parameters of the template, as texts by name.
         beam_arguments: Beam's options in the given order and form, except that switches have no value.
+        local: what a run in this process does besides.
     """
 
     parameters: Mapping[str, str]
     beam_arguments: list[str]
+    local: LocalFlags = NO_FLAGS
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,9 @@ def parse_command_line(argv: Sequence[str]) -> CommandLine:
     Raises:
         ConfigError: the command line has errors, including those in the parameters' values; holds all of them.
     """
+    local, argv, local_problems = local_flags(argv)
     flags, problems = _flags(argv)
+    problems += local_problems
     if any(flag.name == "help" for flag in flags):
         _help_parser().print_help()
         raise SystemExit(0)
@@ -97,7 +102,7 @@ def parse_command_line(argv: Sequence[str]) -> CommandLine:
         elif is_launcher and not beam_parser.has_in_another_spelling(flag.name):
             _LOGGER.warning("--%s is not an option of Beam: ignored", flag.name)
         else:
-            similar = closest_match(flag.name, [*BY_NAME, *beam_parser.names])
+            similar = closest_match(flag.name, [*BY_NAME, *LOCAL_FLAGS, *beam_parser.names])
             hint = f"; did you mean --{similar}?" if similar else ""
             # The message omits the value, which may be the secret of a misspelt parameter.
             problems.append(
@@ -112,7 +117,7 @@ def parse_command_line(argv: Sequence[str]) -> CommandLine:
         # A misspelt flag counts as the suggested parameter, which is then not reported as missing too.
         problems += _config_problems({**meant, **parameters})
         raise ConfigError(problems)
-    return CommandLine(parameters, beam_arguments)
+    return CommandLine(parameters, beam_arguments, local)
 
 
 def _flags(argv: Sequence[str]) -> tuple[list[_Flag], list[str]]:
@@ -180,4 +185,7 @@ def _help_parser() -> argparse.ArgumentParser:
             if parameter.required:
                 text += f" Required: {parameter.required_text.lower()}."
             section.add_argument(f"--{parameter.name}", metavar="VALUE", help=text.replace("%", "%%"))
+    section = parser.add_argument_group("Of this program, outside Dataflow")
+    for name, text in LOCAL_FLAGS.items():
+        section.add_argument(f"--{name}", help=text)
     return parser

@@ -1,6 +1,6 @@
-"""Generates `metadata.json`, the JSON Schema of `tables_file` and `docs/reference/parameters.md` from the parameters.
+"""Generates `metadata.json`, the JSON Schemas, and `docs/reference/parameters.md`.
 
-python -m sync_pipeline.parameters.documents            writes all three
+python -m sync_pipeline.parameters.documents            writes all of them
 python -m sync_pipeline.parameters.documents --check    exits with 1 and prints one line per outdated file
 """
 
@@ -19,9 +19,10 @@ from sync_pipeline.parameters.parameter import ALWAYS, Parameter, ParameterType
 from sync_pipeline.parameters.table import HEADINGS, PARAMETERS
 from sync_pipeline.parameters.tables_file_schema import tables_file_schema
 from sync_pipeline.parameters.timestamps import TIMESTAMP_PATTERN
+from sync_pipeline.run_output import document_schema
 
 ROOT = Path(__file__).parents[2]
-METADATA, SCHEMA = "metadata.json", "tables-file.schema.json"
+METADATA, SCHEMA, OUTPUT_SCHEMA = "metadata.json", "tables-file.schema.json", "run-output.schema.json"
 REFERENCE = "docs/reference/parameters.md"
 BEGIN, END = "<!-- parameters:begin -->", "<!-- parameters:end -->"
 
@@ -95,7 +96,8 @@ def main(argv: Sequence[str], root: Path = ROOT) -> int:
 
 def _expected(root: Path) -> Iterator[tuple[Path, str]]:
     yield root / METADATA, metadata()
-    yield root / SCHEMA, json.dumps(tables_file_schema(), indent=2, ensure_ascii=False) + "\n"
+    for name, schema in ((SCHEMA, tables_file_schema()), (OUTPUT_SCHEMA, document_schema())):
+        yield root / name, json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
     yield root / REFERENCE, with_tables(_text(root / REFERENCE))
 
 

@@ -36,6 +36,7 @@ from sync_pipeline.publishing.clean_up import clean_up
 from sync_pipeline.publishing.dead_letters import publish_dead_letters
 from sync_pipeline.publishing.delete import MergeAndDelete
 from sync_pipeline.publishing.jobs import PublishingJobs
+from sync_pipeline.publishing.outcomes import Outcomes
 from sync_pipeline.publishing.report import SyncReport, report_of, total_of
 from sync_pipeline.publishing.staged_files import StagedFile, StagedFiles
 from sync_pipeline.publishing.strategy import DeletionCounts, Published, Strategy
@@ -57,9 +58,13 @@ class PublishStagedFiles(beam.PTransform):
 
     Elements are pairs of a table's number and a value. A `Failure` among them ends its table: its staged files are
     deleted, and nothing of it is published. When the other tables are published, the run ends with an error.
+
+    Attributes:
+        outcomes: where to write what became of each table; None if nobody reads it.
     """
 
     plan: RunPlan
+    outcomes: Outcomes | None = None
 
     def expand(self, staged: beam.PCollection) -> beam.PCollection:
         """Take files of rows, files of dead letters and failures."""
@@ -68,7 +73,9 @@ class PublishStagedFiles(beam.PTransform):
             staged.pipeline
             | "Start" >> beam.Create([None], reshuffle=False)
             | "PublishFiles"
-            >> beam.ParDo(_PublishFilesFn(self.plan), beam.pvalue.AsList(staged)).with_outputs(_ERRORS, main=_REPORTS)
+            >> beam.ParDo(_PublishFilesFn(self.plan, self.outcomes), beam.pvalue.AsList(staged)).with_outputs(
+                _ERRORS, main=_REPORTS
+            )
         )
         if not self.plan.has_several_tables:
             return outcomes[_REPORTS]
@@ -82,8 +89,9 @@ def _raise_error(failure: Failure) -> None:
 
 
 class _PublishFilesFn(beam.DoFn):
-    def __init__(self, plan: RunPlan) -> None:
+    def __init__(self, plan: RunPlan, outcomes_file: Outcomes | None) -> None:
         self._plan = plan
+        self._outcomes_file = outcomes_file
         self._rows_loaded = Metrics.counter(PublishStagedFiles, "rows_loaded")
         self._lag = Metrics.distribution(PublishStagedFiles, "interval_lag_seconds")
 
@@ -99,6 +107,8 @@ class _PublishFilesFn(beam.DoFn):
         outcomes = each_with_client(partial(_outcome_of, elements), plan.tables, plan.run.job_project, THREADS)
         # Counters belong to this thread.
         for table, outcome in outcomes:
+            if self._outcomes_file is not None:
+                self._outcomes_file.add(table.number, outcome)
             if isinstance(outcome, Exception):
                 errors[table.number] = outcome
                 if plan.has_several_tables:

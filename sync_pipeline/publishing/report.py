@@ -43,12 +43,17 @@ class SyncReport:
     is_unchanged: bool = False
     rows_deleted: int | None = None
 
+    @property
+    def rows_read(self) -> int:
+        """Rows from the source, with the invalid ones."""
+        return self.rows_staged + self.dead_letters
+
     def __str__(self) -> str:
         values = {
             "run_id": self.run_id,
             "table": self.table_id,
             "interval": self.interval.replace(" ", "T").replace(",T", ","),
-            "rows_read": self.rows_staged + self.dead_letters,
+            "rows_read": self.rows_read,
             "rows_loaded": self.rows_loaded,
             "dead_letters": self.dead_letters,
             "bytes_staged": self.bytes_staged,
@@ -74,7 +79,7 @@ def total_of(plan: RunPlan, reports: Sequence[SyncReport]) -> str:
         "published": len(reports) - unchanged,
         "unchanged": unchanged,
         "failed": failed,
-        "rows_read": sum(report.rows_staged + report.dead_letters for report in reports),
+        "rows_read": sum(report.rows_read for report in reports),
         "rows_loaded": sum(report.rows_loaded for report in reports),
         "dead_letters": sum(report.dead_letters for report in reports),
         "bytes_staged": sum(report.bytes_staged for report in reports),

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from sync_pipeline import pipeline
+from sync_pipeline import command
 from tests.integration.beam_caches import beam_caches
 
 
@@ -66,7 +66,7 @@ def main(step: str, argv: Sequence[str]) -> None:
     """Run the product's `main` with `argv`, and end at `step`; a run that does not reach it ends with its exit code."""
     _die_at(STEPS[step])
     with beam_caches():
-        sys.exit(pipeline.main(argv))
+        sys.exit(command.main(argv))
 
 
 def _die_at(step: Step) -> None:

@@ -20,7 +20,7 @@ from google.cloud import bigquery
 from psycopg2.extensions import connection as Connection
 
 from sandbox import Endpoints
-from sync_pipeline import pipeline
+from sync_pipeline import command, pipeline
 from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.planning.make_plan import make_plan
 from sync_pipeline.planning.plan import TableSync
@@ -200,7 +200,7 @@ class Syncing:
                 contextlib.redirect_stdout(io.StringIO()) as printed,
                 contextlib.redirect_stderr(io.StringIO()) as complained,
             ):
-                exit_code = pipeline.main(self.argv(**parameters))
+                exit_code = command.main(self.argv(**parameters))
         finally:
             root.removeHandler(handler)
             root.setLevel(level)

@@ -20,7 +20,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.portability.api import beam_runner_api_pb2
 
 from sandbox.discovery import read_body
-from sync_pipeline import pipeline
+from sync_pipeline import command, pipeline
 from sync_pipeline.errors import SyncError
 from sync_pipeline.parameters.beam_options import BEAM_NAMES, IMAGE_VARIABLE
 from sync_pipeline.parameters.run_config import RunConfig
@@ -181,7 +181,7 @@ class Launcher:
         root.addHandler(handler)
         root.setLevel(logging.DEBUG)
         try:
-            exit_code = pipeline.main(argv)
+            exit_code = command.main(argv)
         finally:
             root.removeHandler(handler)
             root.setLevel(level)

@@ -26,7 +26,7 @@ RUN = """
 import json, sys
 from sync_pipeline.registry import SOURCES
 SOURCES["sqlite"] = "tests.sqlite_source"
-from sync_pipeline.pipeline import main
+from sync_pipeline.command import main
 for argv in json.loads(sys.argv[1]):
     try:
         code = main(argv)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from google.cloud import bigquery
 
-from sync_pipeline import pipeline
+from sync_pipeline import command, pipeline
 from sync_pipeline.planning.make_plan import make_plan
 from sync_pipeline.planning.plan import TableSync
 from tests.integration.syncing import Syncing, finished
@@ -194,7 +194,7 @@ def test_rows_are_published_by_jobs_of_the_destinations_project(
 ) -> None:
     """A job's id is taken within a project: runs that are launched from two projects must meet in one."""
     plan = syncing.plan()
-    assert pipeline.main([*syncing.argv(enable_smart_sync="true"), "--project=another-project"]) == 0
+    assert command.main([*syncing.argv(enable_smart_sync="true"), "--project=another-project"]) == 0
     job = bigquery_client.get_job(f"{plan.publish_id}-r0", location="US")
     assert job.project == syncing.endpoints.project
     assert syncing.publish(plan).rows_loaded == 0

@@ -28,7 +28,9 @@ TEXTS = (
 )
 
 
-@pytest.mark.parametrize("name", ["metadata.json", "tables-file.schema.json", "docs/reference/parameters.md"])
+@pytest.mark.parametrize(
+    "name", ["metadata.json", "tables-file.schema.json", "run-output.schema.json", "docs/reference/parameters.md"]
+)
 def test_generated_file_is_up_to_date(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--check"]) in (0, 1)
     assert name not in capsys.readouterr().out
@@ -178,6 +180,7 @@ def test_files_are_written_and_checked(tmp_path: Path, capsys: pytest.CaptureFix
     assert capsys.readouterr().out == (
         "metadata.json is not up to date: run python -m sync_pipeline.parameters.documents\n"
         "tables-file.schema.json is not up to date: run python -m sync_pipeline.parameters.documents\n"
+        "run-output.schema.json is not up to date: run python -m sync_pipeline.parameters.documents\n"
         "docs/reference/parameters.md is not up to date: run python -m sync_pipeline.parameters.documents\n"
     )
     assert main([], root=tmp_path) == 0

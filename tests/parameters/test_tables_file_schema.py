@@ -11,33 +11,11 @@ from sync_pipeline.parameters.documents import ROOT, SCHEMA
 from sync_pipeline.parameters.run_config import RunConfig
 from sync_pipeline.parameters.table import PARAMETERS
 from sync_pipeline.parameters.tables_file_schema import tables_file_schema
+from tests.json_schemas import is_valid
 from tests.parameter_sets import POSTGRESQL
 
 DOCUMENT = tables_file_schema()
 EXAMPLE = ROOT / "examples" / "tables" / "shop.yaml"
-TYPES = {"object": dict, "array": list, "string": str, "integer": int, "number": (int, float), "boolean": bool}
-
-
-def is_valid(value: Any, schema: dict[str, Any]) -> bool:
-    """Whether the schema allows a value, by the keywords that ours uses."""
-    if "$ref" in schema:
-        return is_valid(value, DOCUMENT["definitions"][schema["$ref"].rpartition("/")[2]])
-    kind = schema.get("type")
-    known = schema.get("properties", {})
-    members = value.items() if isinstance(value, dict) else ()
-    further = schema.get("additionalProperties", True)
-    return (
-        (kind is None or (isinstance(value, TYPES[kind]) and isinstance(value, bool) == (kind == "boolean")))
-        and ("enum" not in schema or value in schema["enum"])
-        and ("anyOf" not in schema or any(is_valid(value, other) for other in schema["anyOf"]))
-        and all(name in value for name in schema.get("required", ()))
-        and (kind != "integer" or schema.get("minimum", value) <= value <= schema.get("maximum", value))
-        and all(is_valid(item, schema.get("items", {})) for item in (value if isinstance(value, list) else ()))
-        and all(name in known or further is not False for name, _ in members)
-        and all(
-            is_valid(member, known.get(name, further if isinstance(further, dict) else {})) for name, member in members
-        )
-    )
 
 
 def test_the_example_is_valid_and_read() -> None:

@@ -1,0 +1,191 @@
+"""The record of the runs of this process, and its output as a JSON document."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sync_pipeline.errors import SyncError
+from sync_pipeline.planning.plan import TableSync
+from sync_pipeline.planning.run_plan import FailedTable, RunPlan
+from sync_pipeline.publishing.outcomes import Outcomes, error_output
+from sync_pipeline.publishing.report import SyncReport
+from sync_pipeline.run_output import (
+    ErrorOutput,
+    IntervalOutput,
+    Output,
+    Plan,
+    PlannedTable,
+    Report,
+    RunReport,
+    TableReport,
+    Totals,
+)
+from sync_pipeline.smart_sync.interval import SyncInterval
+
+
+@dataclass
+class _Run:
+    plan: RunPlan
+    outcomes: Outcomes
+    ended_at: datetime | None = None
+
+
+@dataclass
+class RunRecord:
+    """What was planned and run, in order.
+
+    Attributes:
+        folder: a folder of this process, for files about the runs.
+        dry_run: the plan of a dry run.
+    """
+
+    folder: Path
+    started_at: datetime
+    dry_run: RunPlan | None = None
+    is_dry_run: bool = False
+    _runs: list[_Run] = field(default_factory=list)
+
+    @classmethod
+    @contextmanager
+    def open(cls) -> Iterator[RunRecord]:
+        """Begin a record, whose files are deleted at the end."""
+        with tempfile.TemporaryDirectory(prefix="sync-") as folder:
+            yield cls(Path(folder), datetime.now(UTC))
+
+    def begin(self, plan: RunPlan) -> Outcomes:
+        """Record that a run begins; return where its publishing step writes the outcomes."""
+        self._runs.append(_Run(plan, Outcomes(self.folder / plan.run.id)))
+        return self._runs[-1].outcomes
+
+    def end(self) -> None:
+        """Record that the run has ended."""
+        self._runs[-1].ended_at = datetime.now(UTC)
+
+    def output(self, error: BaseException | None, exit_code: int) -> Output:
+        """Return the document about a command that has ended by `error`, or without one."""
+        now = datetime.now(UTC)
+        ended: dict[str, Any] = {
+            "exit_code": exit_code,
+            "seconds": _seconds(self.started_at, now),
+            "error": None if error is None else error_output(error),
+        }
+        if self.is_dry_run:
+            plan = self.dry_run
+            if plan is None:
+                return Plan(**ended, tables=(), notes=(), risks=())
+            failed = [_failed(PlannedTable, table, creates_table=False, estimated_rows=None) for table in plan.failed]
+            tables = (*map(_planned, plan.tables), *failed)
+            return Plan(**ended, tables=tables, notes=plan.notes, risks=plan.risks)
+        runs = tuple(_run_report(run, ended["error"], now) for run in self._runs)
+        return Report(**ended, totals=_totals(runs), runs=runs)
+
+
+def _seconds(start: datetime, end: datetime) -> float:
+    return round((end - start).total_seconds(), 3)
+
+
+def _run_report(run: _Run, error: ErrorOutput | None, now: datetime) -> RunReport:
+    plan, outcomes = run.plan, run.outcomes.read()
+    # Without an outcome of its own a table shares that of the run: its rows were not read, for example.
+    unknown = error or ErrorOutput(kind=SyncError.__name__, message="the run ended before the table was published")
+    tables = [_table_report(table, outcomes.get(table.number, unknown)) for table in plan.tables]
+    return RunReport(
+        run_id=plan.run.id,
+        started_at=plan.run.started_at.isoformat(),
+        seconds=_seconds(plan.run.started_at, run.ended_at or now),
+        tables=(*tables, *(_failed(TableReport, table, **_NOTHING) for table in plan.failed)),
+    )
+
+
+_NOTHING: dict[str, Any] = {
+    "status": "failed",
+    "outcome": "",
+    "rows_read": 0,
+    "rows_loaded": 0,
+    "rows_rejected": 0,
+    "rows_deleted": None,
+    "bytes_staged": 0,
+    "seconds": 0.0,
+    "lag_seconds": None,
+}
+
+
+def _table_report(table: TableSync, outcome: SyncReport | ErrorOutput) -> TableReport:
+    if isinstance(outcome, ErrorOutput):
+        return TableReport(**_common(table, outcome), **_NOTHING)
+    return TableReport(
+        **_common(table),
+        status="unchanged" if outcome.is_unchanged else "published",
+        outcome=outcome.outcome,
+        rows_read=outcome.rows_read,
+        rows_loaded=outcome.rows_loaded,
+        rows_rejected=outcome.dead_letters,
+        rows_deleted=outcome.rows_deleted,
+        bytes_staged=outcome.bytes_staged,
+        seconds=round(outcome.seconds, 3),
+        lag_seconds=None if outcome.lag_seconds is None else round(outcome.lag_seconds, 3),
+    )
+
+
+def _planned(table: TableSync) -> PlannedTable:
+    return PlannedTable(
+        **_common(table),
+        creates_table=table.creates_table,
+        estimated_rows=table.read.estimated_rows,
+        notes=table.notes,
+    )
+
+
+def _common(table: TableSync, error: ErrorOutput | None = None) -> dict[str, Any]:
+    smart_sync = table.config.smart_sync
+    column = smart_sync.timestamp_column if smart_sync is not None else ""
+    return {
+        "source": table.source_table,
+        "destination": table.table_id,
+        "mode": table.write_mode.name.lower(),
+        "is_backfill": table.is_backfill,
+        "primary_key": table.primary_key,
+        "interval": None if table.interval is None else _interval(table.interval, column),
+        "risks": table.risks,
+        "error": error,
+    }
+
+
+def _interval(interval: SyncInterval, column: str) -> IntervalOutput:
+    after = interval.after
+    start = None if after is None else _text(after, interval)
+    return IntervalOutput(column=column, start=start, end=_text(interval.end, interval))
+
+
+def _text(moment: datetime, interval: SyncInterval) -> str:
+    shown = moment if interval.wall_clock is None else moment.replace(tzinfo=None)
+    return shown.isoformat(timespec="microseconds")
+
+
+def _failed[Table: (PlannedTable, TableReport)](kind: type[Table], table: FailedTable, **parts: Any) -> Table:
+    plan: dict[str, Any] = {"mode": None, "is_backfill": False, "primary_key": (), "interval": None, "risks": ()}
+    notes: dict[str, Any] = {"notes": ()} if kind is PlannedTable else {}
+    return kind(source=table.name, destination="", **plan, error=error_output(table.error), **notes, **parts)
+
+
+def _totals(runs: tuple[RunReport, ...]) -> Totals:
+    tables = [table for run in runs for table in run.tables]
+    status = [table.status for table in tables]
+    return Totals(
+        runs=len(runs),
+        tables=len(tables),
+        published=status.count("published"),
+        unchanged=status.count("unchanged"),
+        failed=status.count("failed"),
+        rows_read=sum(table.rows_read for table in tables),
+        rows_loaded=sum(table.rows_loaded for table in tables),
+        rows_rejected=sum(table.rows_rejected for table in tables),
+        rows_deleted=sum(table.rows_deleted or 0 for table in tables),
+        bytes_staged=sum(table.bytes_staged for table in tables),
+    )

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+from sync_pipeline.errors import RecordError, SourceUnavailableError, SyncError
+from sync_pipeline.planning.plan import WriteMode
+from sync_pipeline.planning.run_plan import FailedTable
+from sync_pipeline.publishing.run_record import RunRecord
+from sync_pipeline.smart_sync.interval import StartOrigin
+from sync_pipeline.smart_sync.wall_clock import WallClock
+from tests.json_schemas import is_valid
+from tests.plans import INTERVAL, plan, run_plan
+from tests.publishing.test_report import REPORT
+from tests.test_run_output import SCHEMA
+
+
+def document(record: RunRecord, error: SyncError | None = None) -> dict[str, Any]:
+    """Return the document, which fits the schema and has all of its properties and no other."""
+    found = json.loads(
+        json.dumps(record.output(error, 0 if error is None else error.exit_code).model_dump(mode="json"))
+    )
+    assert is_valid(found, SCHEMA)
+    assert list(found) == list(SCHEMA["$defs"]["Plan" if found["kind"] == "plan" else "Report"]["properties"])
+    return dict(found)
+
+
+def test_a_run_of_several_tables() -> None:
+    merged = plan(interval=INTERVAL, write_mode=WriteMode.MERGE, primary_key=("id",), risks=("late",))
+    others = [plan({"destination_bigquery_table": name}, source_table=name) for name in ("a", "b")]
+    running = replace(run_plan(merged, *others), failed=(FailedTable("public.c", RecordError("no")),))
+    with RunRecord.open() as record:
+        outcomes = record.begin(running)
+        outcomes.add(0, REPORT)
+        outcomes.add(1, replace(REPORT, rows_staged=0, rows_loaded=0, dead_letters=0, is_unchanged=True))
+        outcomes.add(2, RecordError("does not fit"))
+        record.end()
+        found = document(record, RecordError("2 of 4 tables failed"))
+    assert (found["exit_code"], found["error"]) == (2, {"kind": "RecordError", "message": "2 of 4 tables failed"})
+    [run] = found["runs"]
+    assert run["run_id"] == running.run.id
+    assert [table["status"] for table in run["tables"]] == ["published", "unchanged", "failed", "failed"]
+    first, _, third, last = run["tables"]
+    assert first == {
+        "source": "",
+        "destination": "my-project.production.users",
+        "mode": "merge",
+        "is_backfill": False,
+        "primary_key": ["id"],
+        "interval": {
+            "column": "updated_at",
+            "start": "2025-07-22T13:00:00.000000+00:00",
+            "end": "2025-07-22T15:00:00.000000+00:00",
+        },
+        "risks": ["late"],
+        "error": None,
+        "status": "published",
+        "outcome": "merged 998 rows into p.d.t",
+        "rows_read": 1007,
+        "rows_loaded": 998,
+        "rows_rejected": 7,
+        "rows_deleted": None,
+        "bytes_staged": 12345,
+        "seconds": 61.25,
+        "lag_seconds": 12.04,
+    }
+    assert (third["source"], third["error"]["message"], third["rows_read"]) == ("b", "does not fit", 0)
+    assert (last["source"], last["mode"], last["error"]["message"]) == ("public.c", None, "no")
+    counts = {"runs": 1, "tables": 4, "published": 1, "unchanged": 1, "failed": 2, "rows_read": 1007}
+    assert counts.items() <= found["totals"].items()
+
+
+def test_a_run_that_ended_before_it_published() -> None:
+    with RunRecord.open() as record:
+        record.begin(run_plan(plan()))
+        found = document(record, SourceUnavailableError("gone"))
+    [table] = found["runs"][0]["tables"]
+    assert (table["status"], table["error"]) == ("failed", {"kind": "SourceUnavailableError", "message": "gone"})
+
+
+def test_a_command_that_planned_nothing() -> None:
+    with RunRecord.open() as record:
+        assert document(record, RecordError("no"))["runs"] == []
+        record.is_dry_run = True
+        assert document(record, RecordError("no"))["tables"] == []
+
+
+def test_a_dry_run() -> None:
+    table = plan(interval=replace(INTERVAL, origin=StartOrigin.EVERYTHING), creates_table=True, notes=("clustered",))
+    with RunRecord.open() as record:
+        record.is_dry_run = True
+        record.dry_run = replace(run_plan(table), failed=(FailedTable("c", RecordError("no")),), notes=("left out",))
+        found = document(record)
+    first, last = found["tables"]
+    assert first["interval"]["start"] is None
+    assert (first["creates_table"], first["notes"], found["notes"]) == (True, ["clustered"], ["left out"])
+    assert (last["source"], last["error"]["kind"]) == ("c", "RecordError")
+
+
+def test_the_interval_of_a_wall_clock_has_no_offset() -> None:
+    with RunRecord.open() as record:
+        record.begin(run_plan(plan(interval=replace(INTERVAL, wall_clock=WallClock("America/New_York")))))
+        found = document(record)
+    assert found["runs"][0]["tables"][0]["interval"]["end"] == "2025-07-22T15:00:00.000000"
