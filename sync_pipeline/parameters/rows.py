@@ -296,8 +296,8 @@ SHARED_PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "max_deleted_percent",
         "Limit of deletions",
-        "Percentage of the destination's rows. If the source lacks more of them, the run removes and marks none, and "
-        "fails after it has published the other changes.",
+        "Percentage of the destination's rows; fewer than 100 count as 100. If the source lacks more of them, or all, "
+        "the run removes and marks none, and fails after it has published the other changes. 100 sets no limit.",
         ParameterType.INTEGER,
         Group.ADDITIONAL,
         example="25",

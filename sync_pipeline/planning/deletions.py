@@ -8,6 +8,12 @@ from sync_pipeline.parameters.transformation_config import TransformationConfig
 from sync_pipeline.schema import Field, Schema
 from sync_pipeline.sources.source import ReadPlan
 
+# A table with fewer rows counts as one with so many against `Deletions.max_percent`: of ten rows one is 10 %.
+SMALL_TABLE_ROWS = 100
+
+# The value of `Deletions.max_percent` that sets no limit.
+ALL_PERCENT = 100
+
 # The column of deletes=mark.
 MARK = Field("_deleted_at", "TIMESTAMP", description="when a run found that the source no longer has the row")
 
@@ -34,7 +40,8 @@ class Deletions:
 
     Attributes:
         marks: whether they get a time in the column `MARK` instead of being removed.
-        max_percent: the most rows of the destination, in percent, that a run may remove or mark.
+        max_percent: the most rows of the destination, in percent, that a run may remove or mark; see
+            `SMALL_TABLE_ROWS`. Below 100, a run never removes or marks all rows that were there before it.
         keys: None if the destination is new, so that no row can be missing at the source.
     """
 

@@ -9,12 +9,15 @@ from sync_pipeline.errors import SchemaError
 from sync_pipeline.parameters import rows
 from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.planning.columns import TableColumns
-from sync_pipeline.planning.deletions import MARK, Deletions, KeyRead
+from sync_pipeline.planning.deletions import ALL_PERCENT, MARK, SMALL_TABLE_ROWS, Deletions, KeyRead
 from sync_pipeline.planning.destination import DestinationDescription
 from sync_pipeline.planning.merge_costs import bytes_of_columns, price_text
 from sync_pipeline.schema import Schema
 from sync_pipeline.sources.source import ReadsKeys, SourceSession
 from sync_pipeline.transforms.batches import destination_name, transform_schema
+
+# Follows the limit in percent.
+_SMALL_TABLES = f" or, if it has fewer than {SMALL_TABLE_ROWS}, of {SMALL_TABLE_ROWS}, but never all"
 
 
 def plan_deletions(
@@ -64,6 +67,7 @@ def deletion_note(
         f"deleted rows are {verb}: the keys of all rows are read from the source, after the rows, in {splits}, and "
         f"compared with those of the table: {price_text(size)}; if rows are missing, a statement changes the table, "
         f"at most {deletions.max_percent} % of its rows"
+        f"{_SMALL_TABLES if 0 < deletions.max_percent < ALL_PERCENT else ''}"
     )
     return (sentence,)
 

@@ -14,7 +14,7 @@ from sync_pipeline.bigquery_api.job_records import changed_rows
 from sync_pipeline.bigquery_api.jobs import FinishedJob
 from sync_pipeline.errors import PublishError
 from sync_pipeline.googlesql import quoted, string_literal
-from sync_pipeline.planning.deletions import MARK, Deletions
+from sync_pipeline.planning.deletions import ALL_PERCENT, MARK, SMALL_TABLE_ROWS, Deletions
 from sync_pipeline.planning.plan import TableSync
 from sync_pipeline.publishing.jobs import PUBLISH
 from sync_pipeline.publishing.merge import MergeStatements, merge_statements, now_sql, required_filter, same_key
@@ -24,8 +24,8 @@ from sync_pipeline.publishing.strategy import DeletionCounts, Published, QuerySt
 from sync_pipeline.publishing.tables import fill_keys_table, fill_staging_table
 from sync_pipeline.smart_sync.interval import timestamp_text
 
-# The variable of the script.
-_COUNTS = "sync_counts"
+# The variables of the script: the rows before the merge, and the counts after it.
+_BEFORE, _COUNTS = "sync_before", "sync_counts"
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,8 @@ class MergeAndDelete(QueryStrategy):
         if row is None:
             raise PublishError(f"BigQuery does not tell what job {finished.job.job_id} has deleted")
         assert self.table.deletions is not None
-        return DeletionCounts(row["existing"], row["missing"], row["returned"], self.table.deletions.max_percent)
+        numbers = {name: row[name] for name in ("before", "existing", "missing", "returned")}
+        return DeletionCounts(**numbers, max_percent=self.table.deletions.max_percent)
 
 
 def merge_and_delete_sql(table: TableSync, rows: int, keys: int) -> str:
@@ -68,19 +69,37 @@ def merge_and_delete_sql(table: TableSync, rows: int, keys: int) -> str:
     merge = merge_statements(table) if rows else MergeStatements()
     checks = [count_check(table.staging_table_id, rows)] if rows else []
     transaction = merge.transaction(
-        (f"{_COUNTS} STRUCT<existing INT64, missing INT64, returned INT64>",),
+        (f"{_BEFORE} INT64", f"{_COUNTS} STRUCT<existing INT64, missing INT64, returned INT64>"),
+        (f"SET {_BEFORE} = (\n{_before_sql(table, table.deletions)})",),
         (
             f"SET {_COUNTS} = (\n{_counts_sql(table, table.deletions)})",
-            _if(
-                f"{_COUNTS}.missing > 0 AND {_COUNTS}.missing * 100 <= {table.deletions.max_percent} * "
-                f"{_COUNTS}.existing",
-                _deletion_sql(table, table.deletions),
-            ),
+            _if(_is_allowed_sql(table.deletions.max_percent), _deletion_sql(table, table.deletions)),
             *([_if(f"{_COUNTS}.returned > 0", _unmark_sql(table))] if table.deletions.marks else []),
-            f"SELECT {_COUNTS}.existing AS existing, {_COUNTS}.missing AS missing, {_COUNTS}.returned AS returned",
+            (
+                f"SELECT {_BEFORE} AS before, {_COUNTS}.existing AS existing, {_COUNTS}.missing AS missing, "
+                f"{_COUNTS}.returned AS returned"
+            ),
         ),
     )
     return ";\n".join((*checks, count_check(table.keys_table_id, keys), transaction))
+
+
+def _is_allowed_sql(max_percent: int) -> str:
+    """Return the condition that there are rows to delete, and that `DeletionCounts.is_refused` is false."""
+    conditions = [
+        f"{_COUNTS}.missing > 0",
+        f"{_COUNTS}.missing * 100 <= {max_percent} * GREATEST({_COUNTS}.existing, {SMALL_TABLE_ROWS})",
+    ]
+    if max_percent < ALL_PERCENT:
+        conditions.append(f"({_BEFORE} = 0 OR {_COUNTS}.missing < {_BEFORE})")
+    return " AND ".join(conditions)
+
+
+def _before_sql(table: TableSync, deletions: Deletions) -> str:
+    """Return the query for the number of rows that are not marked."""
+    count = f"COUNTIF({_mark(table)} IS NULL)" if deletions.marks else "COUNT(*)"
+    filters = "".join(f"WHERE {condition}\n" for condition in required_filter(table))
+    return f"SELECT {count}\nFROM {quoted(table.table_id)} AS {_published(table)}\n{filters}"
 
 
 def _if(condition: str, statement: str) -> str:

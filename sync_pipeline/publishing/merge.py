@@ -63,12 +63,15 @@ class MergeStatements:
     before: tuple[str, ...] = ()
     merge: tuple[str, ...] = ()
 
-    def transaction(self, declarations: tuple[str, ...] = (), more: tuple[str, ...] = ()) -> str:
-        """Return the block of a script with the statements, and `more` of them, in one transaction."""
+    def transaction(
+        self, declarations: tuple[str, ...] = (), first: tuple[str, ...] = (), more: tuple[str, ...] = ()
+    ) -> str:
+        """Return the block of a script with the statements in one transaction, after `first` and before `more`."""
         statements = (
             *(f"DECLARE {declaration}" for declaration in (*self.declarations, *declarations)),
             *self.before,
             "BEGIN TRANSACTION",
+            *first,
             *self.merge,
             *more,
             "COMMIT TRANSACTION",

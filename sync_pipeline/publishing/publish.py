@@ -28,6 +28,7 @@ from sync_pipeline.bigquery_api.raised_errors import raised_error
 from sync_pipeline.bigquery_api.threads import each_with_client
 from sync_pipeline.errors import ConcurrentSyncError, PublishError, SyncError
 from sync_pipeline.failures import Failure, combined_error, error_line, error_of_tables
+from sync_pipeline.planning.deletions import ALL_PERCENT, SMALL_TABLE_ROWS
 from sync_pipeline.planning.plan import TableSync
 from sync_pipeline.planning.run_plan import RunPlan
 from sync_pipeline.publishing.backfill import changed_meanwhile
@@ -217,10 +218,17 @@ def _strategy(jobs: PublishingJobs, rows: StagedFiles, keys: StagedFiles) -> Str
 
 def _too_many_deletions(table: TableSync, counts: DeletionCounts) -> PublishError:
     verb = "marked" if table.deletions is not None and table.deletions.marks else "removed"
+    outcome = f"none was {verb}, and the other changes were published; if the source is right, run once with"
+    if counts.shows_none:
+        return PublishError(
+            f"the source has none of the {counts.before:,} rows that {table.table_id} had before the run: {outcome} "
+            f"max_deleted_percent={ALL_PERCENT}"
+        )
+    of_small = f" (a table of fewer than {SMALL_TABLE_ROWS} rows counts as one of {SMALL_TABLE_ROWS})"
     return PublishError(
         f"{counts.missing:,} of the {counts.existing:,} rows of {table.table_id} are no longer in the source, which is "
-        f"more than max_deleted_percent={counts.max_percent} allows: none was {verb}, and the other changes were "
-        "published; if the source is right, run once with a higher max_deleted_percent"
+        f"more than max_deleted_percent={counts.max_percent} allows"
+        f"{of_small if counts.existing < SMALL_TABLE_ROWS else ''}: {outcome} a higher max_deleted_percent"
     )
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from sync_pipeline.bigquery_api.job_records import changed_rows
 from sync_pipeline.bigquery_api.jobs import FinishedJob
+from sync_pipeline.planning.deletions import ALL_PERCENT, SMALL_TABLE_ROWS
 from sync_pipeline.planning.plan import TableSync
 from sync_pipeline.publishing.jobs import PUBLISH, PublishingJobs
 from sync_pipeline.publishing.staged_files import StagedFiles
@@ -22,12 +23,14 @@ class DeletionCounts:
     """What a run has found about rows that the source no longer has.
 
     Attributes:
-        existing: the destination's rows after the merge, without marked ones.
+        before: the destination's rows before the merge, without marked ones.
+        existing: those after the merge.
         missing: those of them that the source no longer has.
         returned: marked rows that the source has again.
         max_percent: see `Deletions`.
     """
 
+    before: int
     existing: int
     missing: int
     returned: int
@@ -36,7 +39,13 @@ class DeletionCounts:
     @property
     def is_refused(self) -> bool:
         """Whether too many rows are missing, so that none was deleted."""
-        return self.missing * 100 > self.max_percent * self.existing
+        limit = self.max_percent * max(self.existing, SMALL_TABLE_ROWS)
+        return self.missing * 100 > limit or (self.max_percent < ALL_PERCENT and self.shows_none)
+
+    @property
+    def shows_none(self) -> bool:
+        """Whether the source has none of the rows that were there before."""
+        return 0 < self.before <= self.missing
 
     @property
     def deleted(self) -> int:

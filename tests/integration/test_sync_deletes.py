@@ -109,28 +109,36 @@ def test_too_many_deletions_are_refused_and_the_rows_published(syncing: Syncing)
     syncing.execute(ITEMS)
     fill(syncing, 9)
     sync(syncing).succeeded()
-    syncing.execute("DELETE FROM items; INSERT INTO items VALUES (10, 'new')")
-    run = sync(syncing, max_deleted_percent="10")
+    syncing.execute("DELETE FROM items WHERE id < 9; INSERT INTO items VALUES (10, 'new')")
+    run = sync(syncing, max_deleted_percent="5")
     assert run.exit_code == 1, run.everything
     error = (
-        f"9 of the 10 rows of {syncing.table_id()} are no longer in the source, which is more than "
-        "max_deleted_percent=10 allows: none was removed, and the other changes were published; if the source is "
-        "right, run once with a higher max_deleted_percent"
+        f"8 of the 10 rows of {syncing.table_id()} are no longer in the source, which is more than "
+        "max_deleted_percent=5 allows (a table of fewer than 100 rows counts as one of 100): none was removed, and the "
+        "other changes were published; if the source is right, run once with a higher max_deleted_percent"
     )
     assert run.errors == (error,)
     assert syncing.column("SELECT COUNT(*) FROM items") == [10]
     assert syncing.left_over() == []
-    sync(syncing, max_deleted_percent="100").succeeded()
-    assert syncing.query(ROWS) == [(10, "new")]
+    sync(syncing, max_deleted_percent="10").succeeded()
+    assert syncing.query(ROWS) == [(9, "item 9"), (10, "new")]
 
 
-def test_a_source_that_shows_nothing_empties_no_table(syncing: Syncing) -> None:
+def test_a_source_that_has_none_of_the_rows_empties_no_table(syncing: Syncing) -> None:
     syncing.execute(ITEMS)
     fill(syncing, 3)
     sync(syncing).succeeded()
-    syncing.execute("TRUNCATE items")
-    assert sync(syncing).exit_code == 1
-    assert syncing.column("SELECT COUNT(*) FROM items") == [3]
+    syncing.execute("TRUNCATE items; INSERT INTO items VALUES (10, 'new')")
+    run = sync(syncing, max_deleted_percent="99")
+    assert run.exit_code == 1
+    error = (
+        f"the source has none of the 3 rows that {syncing.table_id()} had before the run: none was removed, and the "
+        "other changes were published; if the source is right, run once with max_deleted_percent=100"
+    )
+    assert run.errors == (error,)
+    assert syncing.column("SELECT COUNT(*) FROM items") == [4]
+    sync(syncing, max_deleted_percent="100").succeeded()
+    assert syncing.query(ROWS) == [(10, "new")]
 
 
 def test_deleted_rows_are_marked_until_they_are_back(syncing: Syncing) -> None:
@@ -150,8 +158,8 @@ def test_deleted_rows_are_marked_until_they_are_back(syncing: Syncing) -> None:
     assert syncing.query(MARKED) == [(1, False), (2, False), (3, True), (4, False), (5, False), (6, False)]
     assert syncing.column("SELECT _deleted_at FROM items WHERE id = 3") == marks
     syncing.execute("DELETE FROM items WHERE id IN (4, 5)")
-    assert sync(syncing, deletes="mark", max_deleted_percent="39").exit_code == 1
-    sync(syncing, deletes="mark", max_deleted_percent="40").succeeded()
+    assert sync(syncing, deletes="mark", max_deleted_percent="1").exit_code == 1
+    sync(syncing, deletes="mark", max_deleted_percent="2").succeeded()
 
 
 def test_a_new_table_has_the_column_of_the_marks(syncing: Syncing) -> None:
@@ -237,7 +245,7 @@ def test_of_many_tables_each_has_its_own_rule(syncing: Syncing, tmp_path: Path) 
         "defaults: {deletes: remove, max_deleted_percent: 50}\n"
         "tables:\n- postgresql_table: public.removed\n- {postgresql_table: public.marked, deletes: mark}\n"
         "- {postgresql_table: public.kept, deletes: keep}\n"
-        "- {postgresql_table: public.limited, max_deleted_percent: 10}\n- postgresql_table: public.replaced\n"
+        "- {postgresql_table: public.limited, max_deleted_percent: 0}\n- postgresql_table: public.replaced\n"
     )
     parameters = {
         "postgresql_query": None,

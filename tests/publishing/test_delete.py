@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from sync_pipeline.planning.plan import TableSync, WriteMode
-from sync_pipeline.publishing.delete import merge_and_delete_sql
+from sync_pipeline.publishing.delete import _is_allowed_sql, merge_and_delete_sql
 from sync_pipeline.publishing.merge import merge_sql
 from sync_pipeline.publishing.strategy import DeletionCounts
 from sync_pipeline.schema import Field, Schema
@@ -43,13 +44,20 @@ def conditional(condition: str, statement: str) -> str:
     return f"IF {condition} THEN\n{statement};\nEND IF"
 
 
-FEW = "sync_counts.missing > 0 AND sync_counts.missing * 100 <= 10 * sync_counts.existing"
+FEW = (
+    "sync_counts.missing > 0 AND sync_counts.missing * 100 <= 10 * GREATEST(sync_counts.existing, 100) "
+    "AND (sync_before = 0 OR sync_counts.missing < sync_before)"
+)
 
 
-def block(*statements: str) -> str:
-    first = "DECLARE sync_counts STRUCT<existing INT64, missing INT64, returned INT64>"
-    last = "SELECT sync_counts.existing AS existing, sync_counts.missing AS missing, sync_counts.returned AS returned"
-    inside = (first, "BEGIN TRANSACTION", *statements, last, "COMMIT TRANSACTION")
+def block(*statements: str, before: str = "COUNT(*)") -> str:
+    first = "DECLARE sync_before INT64;\nDECLARE sync_counts STRUCT<existing INT64, missing INT64, returned INT64>"
+    there = f"SET sync_before = (\nSELECT {before}\nFROM `my-project.production.users` AS t\n)"
+    last = (
+        "SELECT sync_before AS before, sync_counts.existing AS existing, sync_counts.missing AS missing, "
+        "sync_counts.returned AS returned"
+    )
+    inside = (first, "BEGIN TRANSACTION", there, *statements, last, "COMMIT TRANSACTION")
     return "BEGIN\n" + "".join(f"{statement};\n" for statement in inside) + "END"
 
 
@@ -93,6 +101,7 @@ def test_rows_are_marked_and_unmarked() -> None:
                 "UPDATE `my-project.production.users` AS t SET `_deleted_at` = NULL\n"
                 f"WHERE {mark} IS NOT NULL AND {EXISTS}",
             ),
+            before=f"COUNTIF({mark} IS NULL)",
         )
     )
 
@@ -102,14 +111,15 @@ def test_a_pruned_merge_shares_the_transaction() -> None:
     table = replace(table, layout=replace(table.layout, partition_field="updated_at"))
     sql = merge_and_delete_sql(table, 3, 5)
     assert sql.count("BEGIN TRANSACTION") == sql.count("COMMIT TRANSACTION") == 1
-    order = ["DECLARE sync_old", "DECLARE sync_counts", "BEGIN TRANSACTION", "MERGE INTO", "SET sync_counts", "DELETE"]
+    order = ["DECLARE sync_old", "DECLARE sync_counts", "BEGIN TRANSACTION", "SET sync_before", "MERGE INTO"]
+    order += ["SET sync_counts", "DELETE"]
     assert sorted(order, key=sql.index) == order
 
 
 def test_each_statement_filters_a_table_that_demands_it() -> None:
     sql = merge_and_delete_sql(deleting(marks=True, required_filter_column="updated_at"), 0, 5)
     always = "(t.`updated_at` IS NOT NULL OR t.`updated_at` IS NULL)"
-    assert sql.count(f"WHERE {always}") == 3
+    assert sql.count(f"WHERE {always}") == 4
 
 
 def test_a_datetime_is_compared_with_the_end_as_a_datetime() -> None:
@@ -118,18 +128,28 @@ def test_a_datetime_is_compared_with_the_end_as_a_datetime() -> None:
     assert 't.`updated_at` <= DATETIME "2025-07-22 15:00:00.000000" OR t.`updated_at` > CURRENT_DATETIME(' in sql
 
 
-@pytest.mark.parametrize(
-    ("existing", "missing", "percent", "is_refused"),
-    [
-        pytest.param(0, 0, 0, False, id="an empty table"),
-        pytest.param(100, 10, 10, False, id="at the limit"),
-        pytest.param(100, 11, 10, True, id="beyond it"),
-        pytest.param(9, 1, 10, True, id="a small table"),
-        pytest.param(100, 1, 0, True, id="no deletion is allowed"),
-        pytest.param(100, 100, 100, False, id="no limit"),
-    ],
-)
-def test_the_limit(existing: int, missing: int, percent: int, *, is_refused: bool) -> None:
-    counts = DeletionCounts(existing, missing, 0, percent)
+LIMITS = [
+    pytest.param(0, 0, 0, 0, False, id="an empty table"),
+    pytest.param(200, 200, 20, 10, False, id="at the limit"),
+    pytest.param(200, 200, 21, 10, True, id="beyond it"),
+    pytest.param(200, 210, 21, 10, False, id="new rows count"),
+    pytest.param(2, 2, 1, 10, False, id="a small table"),
+    pytest.param(99, 99, 10, 10, False, id="a small table at the limit"),
+    pytest.param(99, 99, 11, 10, True, id="a small table beyond it"),
+    pytest.param(9, 9, 9, 10, True, id="no row of a small table is left"),
+    pytest.param(9, 12, 9, 99, True, id="only new rows of a small table are left"),
+    pytest.param(0, 3, 1, 10, False, id="a row that is gone when it is merged"),
+    pytest.param(9, 9, 1, 0, True, id="no deletion is allowed"),
+    pytest.param(9, 9, 9, 100, False, id="no limit"),
+]
+
+
+@pytest.mark.parametrize(("before", "existing", "missing", "percent", "is_refused"), LIMITS)
+def test_the_limit(before: int, existing: int, missing: int, percent: int, *, is_refused: bool) -> None:
+    counts = DeletionCounts(before, existing, missing, 0, percent)
     assert counts.is_refused is is_refused
     assert counts.deleted == (0 if is_refused else missing)
+    # The script decides by the same numbers.
+    sql = _is_allowed_sql(percent).replace(" AND ", " and ").replace(" OR ", " or ").replace(" = ", " == ")
+    variables = {"sync_before": before, "sync_counts": SimpleNamespace(existing=existing, missing=missing)}
+    assert eval(sql, {"GREATEST": max, **variables}) is (missing > 0 and not is_refused)

@@ -56,17 +56,17 @@ def test_deleted_rows_come_last() -> None:
         pytest.param((10, 0, 0), False, "nothing new: {} is as it was", id="none"),
         pytest.param((10, 1, 0), False, "merged 0 rows into {}, and removed 1 deleted ones", id="removed"),
         pytest.param((10, 1, 2), True, "merged 0 rows into {}, and marked 1 deleted ones, and unmarked 2", id="marked"),
-        pytest.param((10, 2, 0), False, "merged 0 rows into {}, and removed none of 2", id="too many"),
+        pytest.param((12, 11, 0), False, "merged 0 rows into {}, and removed none of 11", id="too many"),
     ],
 )
 def test_the_outcome_of_deletions(counts: tuple[int, int, int], marks: bool, outcome: str) -> None:
     table = plan(interval=INTERVAL, write_mode=WriteMode.MERGE, deletions=deletions(marks=marks))
     job = FinishedJob(SimpleNamespace(job_id="j", labels={}))
-    published = Published(job, 0, DeletionCounts(*counts, max_percent=10))
+    published = Published(job, 0, DeletionCounts(20, *counts, max_percent=10))
     report = report_of(table, StagedFiles(), StagedFiles(), published)
     assert report.outcome == outcome.format(table.table_id)
     assert report.is_unchanged is (counts[1:] == (0, 0))
-    assert report.rows_deleted == (0 if counts[1] == 2 else counts[1])
+    assert report.rows_deleted == (0 if counts[1] == 11 else counts[1])
 
 
 @pytest.mark.parametrize(
