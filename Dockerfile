@@ -36,6 +36,10 @@ RUN pip install --no-cache-dir --root-user-action=ignore --no-deps --no-index --
 ENV FLEX_TEMPLATE_PYTHON_PY_FILE=/template/main.py \
     RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT=1
 
+# Jobs show it among their options, so that programs find the template of a job; it may be missing.
+ARG TEMPLATE=
+ENV TEMPLATE_FILE=${TEMPLATE}
+
 # The launcher passes this name of the workers' image to Dataflow; see sync_pipeline/parameters/beam_options.py. Last,
 # because it differs in every build.
 ARG IMAGE

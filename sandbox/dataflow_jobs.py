@@ -1,11 +1,13 @@
-"""The jobs of the local Dataflow: each runs `main.py` in one process and has the states of a Dataflow job."""
+"""The jobs of the local Dataflow: each is one process with a run, and has the states of a Dataflow job."""
 
 import importlib.metadata
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +18,7 @@ from typing import Any
 
 from sandbox.processes import ATTACHED
 
-_ROOT = Path(__file__).resolve().parent.parent
+_MAIN = Path(__file__).resolve().with_name("dataflow_main.py")
 _TERMINAL = frozenset({"JOB_STATE_DONE", "JOB_STATE_FAILED", "JOB_STATE_CANCELLED"})
 _SECONDS_TO_CLEAN_UP = 60
 
@@ -48,7 +50,11 @@ class JobExistsError(Exception):
 
 @dataclass
 class Job:
-    """One job. The thread that waits for its process changes its state, and so does the request that cancels it."""
+    """One job. The thread that waits for its process changes its state, and so does the request that cancels it.
+
+    Attributes:
+        options: the options that were given, and those of the pipeline when the run has built it.
+    """
 
     project: str
     location: str
@@ -103,7 +109,6 @@ class Job:
             "startTime": self.created,
             "location": self.location,
             "labels": dict(self.labels),
-            "jobMetadata": {"userDisplayProperties": {"containerSpecGcsPath": self.template_path}},
         }
         if whole:
             body["environment"] = {"sdkPipelineOptions": {"options": dict(self.options)}, "userAgent": _USER_AGENT}
@@ -177,7 +182,12 @@ class Jobs:
 
 
 def _run(job: Job) -> None:
-    main = [sys.executable, str(_ROOT / "main.py"), *job.flags]
+    with tempfile.TemporaryDirectory() as folder:
+        _run_process(job, Path(folder) / "options.json")
+
+
+def _run_process(job: Job, options: Path) -> None:
+    main = [sys.executable, str(_MAIN), str(options), *job.flags]
     with subprocess.Popen(
         [sys.executable, "-IS", ATTACHED, str(os.getpid()), str(int(signal.SIGKILL)), "-", *main],
         stdin=subprocess.DEVNULL,
@@ -186,6 +196,8 @@ def _run(job: Job) -> None:
         text=True,
         errors="replace",
         start_new_session=True,
+        # As the image has it that was built with the template.
+        env=os.environ | {"TEMPLATE_FILE": job.template_path},
     ) as process:
         job.process = process
         if job.state == "JOB_STATE_CANCELLING":
@@ -193,6 +205,7 @@ def _run(job: Job) -> None:
         assert process.stdout is not None
         for line in process.stdout:
             if _SUBMITTED.match(line):
+                job.options = json.loads(options.read_text())
                 job.enter("JOB_STATE_RUNNING")
             kind = line.split(" ", 1)[0]
             job.tell(_IMPORTANCE.get(kind, "JOB_MESSAGE_DETAILED"), line.removeprefix(f"{kind} ").rstrip("\n"))

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from sandbox.cloud_logging import entries_that_match
 from sandbox.dataflow_jobs import Job, JobExistsError, Jobs
 from sandbox.discovery import read_body
-from sandbox.flex_templates import InvalidRequestError, Template, launcher_flags, read_template
+from sandbox.flex_templates import InvalidRequestError, launcher_flags, read_template
 from sandbox.scheduler import Schedules
 from sandbox.secret_manager import SecretExistsError, SecretNotFoundError, Secrets, VersionNotEnabledError, serve
 from sync_pipeline.errors import ConfigError
@@ -82,7 +82,7 @@ class Dataflow:
         environment = {**template.default_environment, **launch.get("environment", {})}
         flags = launcher_flags(project, location, name, self.bucket, environment, parameters)
         labels = _labels(parameters) | environment.get("additionalUserLabels", {})
-        job = Job(project, location, name, flags, _options(template, flags), labels, path)
+        job = Job(project, location, name, flags, _options(flags), labels, path)
         self.jobs.launch(job)
         # Like Google's API, the answer to a launch has no state; `jobs.get` returns it.
         return {"job": {key: value for key, value in job.body(whole=False).items() if key != "currentState"}}
@@ -123,10 +123,10 @@ class Dataflow:
 def _labels(parameters: dict[str, str]) -> dict[str, str]:
     """Return the labels that the run gives its job; no labels if the run will reject the parameters."""
     # Importing Beam takes as long as starting all other servers, so the first launch imports it, not the start.
-    from sync_pipeline.parameters.beam_options import dataflow_labels
+    from sync_pipeline.parameters.beam_options import dataflow_labels, template_labels
 
     try:
-        return dataflow_labels(RunConfig.from_parameters(parameters, reads_file=False))
+        return dataflow_labels(RunConfig.from_parameters(parameters, reads_file=False)) | template_labels()
     except ConfigError:
         return {}
 
@@ -141,12 +141,10 @@ def _read(document: str, schema: str, body: Any) -> dict[str, Any]:
     return dict(read)
 
 
-def _options(template: Template, flags: list[str]) -> dict[str, Any]:
-    """Return a job's `sdkPipelineOptions` as Beam writes them: the given options and defaults, without secrets."""
+def _options(flags: list[str]) -> dict[str, Any]:
+    """Return the options of a job before its run has told them: the given ones, without secrets."""
     words = (flag.removeprefix("--").partition("=") for flag in flags)
-    given = {name: value if equals else True for name, equals, value in words}
-    defaults = {name: parameter.get("defaultValue") for name, parameter in template.parameters.items()}
-    return {name: value for name, value in (defaults | given).items() if name not in _SECRETS}
+    return {name: value if equals else True for name, equals, value in words if name not in _SECRETS}
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):

@@ -15,10 +15,11 @@ from google.cloud import bigquery
 from sync_pipeline.bigquery_api.client import open_client
 from sync_pipeline.errors import ConfigError
 from sync_pipeline.failures import FAILURES, Failure, error_of_tables
-from sync_pipeline.parameters.beam_options import complete_job_options, runs_here, runs_on_dataflow
+from sync_pipeline.parameters.beam_options import complete_job_options, runs_here, runs_on_dataflow, show_outputs
 from sync_pipeline.parameters.run_config import RunConfig
 from sync_pipeline.planning.lanes import Lane, key_lanes_of, lanes_of
 from sync_pipeline.planning.make_plan import make_plan
+from sync_pipeline.planning.outputs import outputs_of
 from sync_pipeline.planning.plan import TableSync
 from sync_pipeline.planning.plan_selection import plan_selection
 from sync_pipeline.planning.plan_text import plan_lines, plan_page
@@ -176,6 +177,7 @@ def run(config: RunConfig, options: PipelineOptions, record: RunRecord | None = 
             errors = {table.name: table.error for table in plan.failed}
             raise error_of_tables(errors, len(plan.tables) + len(plan.failed))
         return None
+    show_outputs(options, outputs_of(plan), os.environ)
     lines = plan_lines(plan)
     if runs_on_dataflow(options) and (chosen := choose_worker_count(options, parts_of(plan))) is not None:
         lines.append(chosen)

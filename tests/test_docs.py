@@ -12,10 +12,13 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from sandbox.discovery import schemas
 from sync_pipeline.bigquery_api.own_tables import DEAD_LETTER_SCHEMA
 from sync_pipeline.launching.launch_file import KEYS as LAUNCH_KEYS
 from sync_pipeline.launching.launch_file import read_launch
+from sync_pipeline.parameters.beam_options import template_labels
 from sync_pipeline.parameters.config import SyncConfig
+from sync_pipeline.parameters.outputs import OUTPUT_NAMES
 from sync_pipeline.parameters.run_config import RunConfig
 from sync_pipeline.parameters.table import BY_NAME
 from sync_pipeline.parameters.transformation_config import TransformationConfig
@@ -261,3 +264,11 @@ def test_the_figures_are_those_that_were_measured(result: str, names: tuple[str,
 def test_the_architecture_names_every_room() -> None:
     packages = {f"{path.parent.name}/" for path in (ROOT / "sync_pipeline").glob("*/__init__.py")}
     assert set(re.findall(r"^\| `(\w+/)`", section("Rooms", "ARCHITECTURE.md"), re.MULTILINE)) == packages
+
+
+def test_importers_find_what_they_are_told() -> None:
+    text = page("Launch the template from another program")
+    assert set(re.findall(r"`(output_\w+)`", text)) == OUTPUT_NAMES
+    assert template_labels().keys() <= set(re.findall(r"`([a-z][a-z_-]+)`", text))
+    states = schemas("dataflow.v1b3")["Job"]["properties"]["currentState"]["enum"]
+    assert set(re.findall(r"`(JOB_STATE_\w+)`", text)) <= set(states)

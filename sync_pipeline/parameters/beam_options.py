@@ -1,6 +1,6 @@
-"""Beam's options: the parameters except secrets, and further options of a job on Dataflow.
+"""Beam's options: the parameters except secrets, the outputs, and further options of a job on Dataflow.
 
-Users who may view a job can read them in its `sdkPipelineOptions`.
+Users who may view a job can read them in its `sdkPipelineOptions`, and launch it again with them.
 """
 
 from __future__ import annotations
@@ -15,23 +15,26 @@ from apache_beam.options.pipeline_options import (
     PipelineOptions,
     SetupOptions,
     StandardOptions,
+    TestOptions,
     WorkerOptions,
 )
 
+import sync_pipeline
 from sync_pipeline.errors import ConfigError
 from sync_pipeline.parameters.command_line import LAUNCHER_FLAGS, CommandLine
+from sync_pipeline.parameters.outputs import OUTPUTS
+from sync_pipeline.parameters.parameter import Parameter, ParameterType
 from sync_pipeline.parameters.run_config import RunConfig
-from sync_pipeline.parameters.secrets import NAME_FORM, secrets_in
+from sync_pipeline.parameters.secrets import NAME_FORM, Secret, secrets_in
 from sync_pipeline.parameters.table import PARAMETERS
 
 # Beam has its own `dry_run` and reads any text as true, even "false", so it would not submit the job.
 BEAM_NAMES = frozenset({"dry_run"})
-OPTION_PARAMETERS = tuple(
-    parameter for parameter in PARAMETERS if not parameter.secret and parameter.name not in BEAM_NAMES
-)
+OPTION_PARAMETERS = tuple(parameter for parameter in PARAMETERS if parameter.name not in BEAM_NAMES)
 
-# Set by the Dockerfile: the name of the image of this process.
+# Set by the Dockerfile: the name of the image of this process, and the template file that was built with it.
 IMAGE_VARIABLE = "SDK_CONTAINER_IMAGE"
+TEMPLATE_VARIABLE = "TEMPLATE_FILE"
 
 # https://cloud.google.com/resource-manager/docs/labels-overview: lower case, digits, dashes and underscores.
 _MAX_LABEL_LENGTH = 63
@@ -45,7 +48,7 @@ _IMAGE_IS_MISSING = (
 
 
 class SyncOptions(PipelineOptions):
-    """The parameters except secrets, as text.
+    """The parameters and outputs, as text. Of secrets it has only names.
 
     Beam copies all options into the job's description and logs them, so they must not include secrets.
     """
@@ -56,6 +59,8 @@ class SyncOptions(PipelineOptions):
             parser.add_argument(
                 f"--{parameter.name}", default=parameter.default, help=parameter.help.replace("%", "%%")
             )
+        for output in OUTPUTS:
+            parser.add_argument(f"--{output.name}", help=argparse.SUPPRESS)
         # Declared so that Beam does not warn about them.
         for flag in LAUNCHER_FLAGS:
             parser.add_argument(f"--{flag}", nargs="?", const="true", help=argparse.SUPPRESS)
@@ -64,11 +69,47 @@ class SyncOptions(PipelineOptions):
 def pipeline_options(command_line: CommandLine) -> PipelineOptions:
     """Return Beam's options and the parameters except secrets, for `Pipeline` and its runner."""
     parameters = [
-        f"--{parameter.name}={command_line.parameters[parameter.name]}"
+        f"--{parameter.name}={text}"
         for parameter in OPTION_PARAMETERS
-        if parameter.name in command_line.parameters
+        if (text := command_line.parameters.get(parameter.name)) is not None and not _is_secret(parameter, text)
     ]
-    return SyncOptions([*command_line.beam_arguments, *parameters])
+    options = SyncOptions([*command_line.beam_arguments, *parameters])
+    # Only a run that is not a dry run becomes a job, which shows our value under our name.
+    options.view_as(TestOptions).dry_run = _FalseText("false")
+    return options
+
+
+class _FalseText(str):
+    """A text that is false to Beam's `if options.dry_run`."""
+
+    __slots__ = ()
+
+    def __bool__(self) -> bool:
+        return False
+
+
+def _is_secret(parameter: Parameter, text: str) -> bool:
+    """Whether the text is a secret itself, not where one is kept."""
+    is_pem = parameter.type is ParameterType.PEM
+    return parameter.secret and Secret(parameter.name, text, may_be_file=is_pem).is_plain
+
+
+def show_outputs(options: PipelineOptions, outputs: Mapping[str, str], environment: Mapping[str, str]) -> None:
+    """Add a run's outputs to the options, and the template that was built with the image of this process.
+
+    Args:
+        outputs: the values by the names of `OUTPUTS`; those without a value are left out.
+        environment: the variables of this process.
+    """
+    shown = options.view_as(SyncOptions)
+    for name, value in outputs.items():
+        setattr(shown, name, value)
+    shown.output_template = environment.get(TEMPLATE_VARIABLE) or None
+
+
+def is_launched_from_template(options: PipelineOptions) -> bool:
+    """Whether the launcher of a Flex Template runs this process: it alone asks for the job in a file."""
+    return options.view_as(GoogleCloudOptions).template_location is not None
 
 
 def runs_here(options: PipelineOptions) -> bool:
@@ -108,8 +149,23 @@ def complete_job_options(options: PipelineOptions, config: RunConfig, environmen
         # Beam would send the workers a pickled copy of main.py; the image already has all they need.
         setup.save_main_session = False
     cloud = options.view_as(GoogleCloudOptions)
+    labels = dataflow_labels(config) | (template_labels() if is_launched_from_template(options) else {})
     # If two labels have the same key, Beam uses the later one.
-    cloud.labels = [f"{key}={value}" for key, value in dataflow_labels(config).items()] + list(cloud.labels or [])
+    cloud.labels = [f"{key}={value}" for key, value in labels.items()] + list(cloud.labels or [])
+
+
+def template_labels() -> dict[str, str]:
+    """Return the labels of a job that was launched from the template.
+
+    Dataflow itself does not mark jobs of Flex Templates. Programs look for the label that templates carry which are
+    built with Google's own tools; only those have its companions for name and version.
+    https://github.com/GoogleCloudPlatform/DataflowTemplates
+    """
+    return {
+        "goog-dataflow-provided-template-type": "flex",
+        "template": "sync-to-bigquery",
+        "template_version": _label(sync_pipeline.__version__),
+    }
 
 
 def dataflow_labels(config: RunConfig) -> dict[str, str]:

@@ -12,6 +12,7 @@ from sync_pipeline.parameters.beam_arguments import BeamParser
 from sync_pipeline.parameters.declaration import declarations
 from sync_pipeline.parameters.hosts import without_passwords
 from sync_pipeline.parameters.local_flags import LOCAL_FLAGS, NO_FLAGS, LocalFlags, local_flags
+from sync_pipeline.parameters.outputs import OUTPUT_NAMES
 from sync_pipeline.parameters.parameter import ParameterType
 from sync_pipeline.parameters.parsing import shown
 from sync_pipeline.parameters.run_config import RunConfig
@@ -92,6 +93,9 @@ def parse_command_line(argv: Sequence[str]) -> CommandLine:
             value = _value(flag)
             if value.strip():
                 given.setdefault(flag.name, []).append(value)
+        elif flag.name in OUTPUT_NAMES:
+            # A launcher that imported a job sends all of its options back.
+            _LOGGER.info("--%s is an output of the run it was taken from: ignored", flag.name)
         elif flag.name in LAUNCHER_FLAGS:
             beam_arguments += flag.tokens
         elif flag.name in beam_parser.names:

@@ -15,6 +15,7 @@ from typing import Any
 
 from sync_pipeline.parameters.declaration import declarations
 from sync_pipeline.parameters.identifiers import COLUMN_PATTERN, DATASET_PATTERN, KMS_KEY_PATTERN, PROJECT_PATTERN
+from sync_pipeline.parameters.outputs import OUTPUTS, Output
 from sync_pipeline.parameters.parameter import ALWAYS, Parameter, ParameterType
 from sync_pipeline.parameters.table import HEADINGS, PARAMETERS
 from sync_pipeline.parameters.tables_file_schema import tables_file_schema
@@ -63,7 +64,10 @@ def metadata() -> str:
     document = {
         "name": "Sync to BigQuery",
         "description": "Syncs tables of PostgreSQL, MongoDB or BigQuery into BigQuery tables.",
-        "parameters": [_metadata_parameter(parameter) for parameter in PARAMETERS],
+        "parameters": [
+            *(_metadata_parameter(parameter) for parameter in PARAMETERS),
+            *(_metadata_output(output) for output in OUTPUTS),
+        ],
     }
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
@@ -113,6 +117,8 @@ def _metadata_parameter(parameter: Parameter) -> dict[str, Any]:
         # Metadata supports only always and never; the launched template checks conditions.
         "isOptional": ALWAYS not in parameter.required,
         "paramType": _PARAM_TYPES.get(parameter.type, "TEXT"),
+        # Dataflow keeps it and gives it no meaning; launchers read it.
+        "customMetadata": {"direction": "input"},
     }
     pattern = _pattern(parameter)
     if pattern is not None:
@@ -131,6 +137,18 @@ def _metadata_parameter(parameter: Parameter) -> dict[str, Any]:
         described["parentName"] = "data_source"
         described["parentTriggerValues"] = list(parameter.sources)
     return described
+
+
+def _metadata_output(output: Output) -> dict[str, Any]:
+    return {
+        "name": output.name,
+        "label": output.label,
+        "helpText": f"{output.help} An output of the run: do not give it. Example: {output.example}",
+        "isOptional": True,
+        "hiddenUi": True,
+        "paramType": "TEXT",
+        "customMetadata": {"direction": "output"},
+    }
 
 
 def _pattern(parameter: Parameter) -> str | None:

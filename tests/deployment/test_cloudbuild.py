@@ -26,6 +26,7 @@ STEPS = {step["id"]: step for step in BUILD["steps"]}
 # https://cloud.google.com/build/docs/configuring-builds/substitute-variable-values
 GIVEN = {"PROJECT_ID": "my-project", "BUILD_ID": "0f1e2d3c"}
 IMAGE = "us-central1-docker.pkg.dev/my-project/sync/sync-to-bigquery:0f1e2d3c"
+TEMPLATE = "gs://my-project-templates/sync-to-bigquery.json"
 
 
 def filled_in(text: str) -> str:
@@ -79,7 +80,8 @@ def test_scripts_are_bash() -> None:
 
 
 def test_image_learns_its_own_name_and_is_pushed_before_the_template_names_it() -> None:
-    assert arguments("build") == [".ci/build-image", IMAGE]
+    assert arguments("build") == [".ci/build-image", IMAGE, TEMPLATE]
+    assert arguments("template")[3] == TEMPLATE
     assert arguments("describe") == [".ci/describe-image", IMAGE]
     assert arguments("push") == ["push", IMAGE]
     assert f"--image={IMAGE}" in arguments("template")
@@ -132,11 +134,12 @@ def test_image_is_built_from_digests_which_the_template_names(checkout: Path, wi
         name: f"{image}@{DIGESTS[image.split('/')[0] if image.startswith('gcr') else 'apache/beam']}"
         for name, image in given.items()
     }
-    done = script(checkout, ".ci/build-image", IMAGE, WITHOUT_BUILDX=without_buildx)
+    done = script(checkout, ".ci/build-image", IMAGE, TEMPLATE, WITHOUT_BUILDX=without_buildx)
     assert done.returncode == 0, done.stderr
     arguments = " ".join(f"--build-arg={name}={image}" for name, image in expected.items())
     told = (checkout / "words").read_text().splitlines()
-    assert told[-1] == f"build --platform=linux/amd64 {arguments} --build-arg=IMAGE={IMAGE} --tag={IMAGE} ."
+    known = f"--build-arg=IMAGE={IMAGE} --build-arg=TEMPLATE={TEMPLATE}"
+    assert told[-1] == f"build --platform=linux/amd64 {arguments} {known} --tag={IMAGE} ."
     done = script(checkout, ".ci/describe-image", IMAGE)
     assert done.returncode == 0, done.stderr
     assert json.loads((checkout / "sbom.cdx.json").read_text()) == {"bomFormat": "CycloneDX"}
@@ -162,7 +165,7 @@ def test_base_images_are_pinned_anew_by_one_command(checkout: Path) -> None:
 
 def test_a_digest_that_is_not_to_be_had_ends_the_build(checkout: Path) -> None:
     (checkout.parent / "bin/docker").write_text("#!/bin/sh\nexit 1\n")
-    assert script(checkout, ".ci/build-image", IMAGE).returncode != 0
+    assert script(checkout, ".ci/build-image", IMAGE, TEMPLATE).returncode != 0
 
 
 @pytest.mark.skipif(shutil.which("gcloud") is None, reason="gcloud is not installed")

@@ -19,12 +19,13 @@ from pathlib import Path
 import pytest
 
 import sync_pipeline
-from sync_pipeline.parameters.beam_options import IMAGE_VARIABLE
+from sync_pipeline.parameters.beam_options import IMAGE_VARIABLE, TEMPLATE_VARIABLE
 from sync_pipeline.parameters.table import PARAMETERS
 
 ROOT = Path(__file__).resolve().parents[2]
 UV = ROOT / ".uv/bin/uv"
 IMAGE = "us-central1-docker.pkg.dev/my-project/sync/sync-to-bigquery:1.0.0"
+TEMPLATE = "gs://my-templates/sync-to-bigquery.json"
 
 NOT_PLAYED = (
     *re.findall("^ARG [A-Z]+_IMAGE=.*$", (ROOT / "Dockerfile").read_text(), re.MULTILINE),
@@ -110,7 +111,7 @@ class Played:
         )
 
     def _arg(self, words: str) -> None:
-        assert words in self.arguments
+        assert words.removesuffix("=") in self.arguments
 
     def _env(self, words: str) -> None:
         for pair in shlex.split(words):
@@ -158,7 +159,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Played:
     subprocess.run([pip, "install", "--quiet", setuptools], check=True)
     (folder / "context").mkdir()
     build_context(folder / "context")
-    played = Played(folder / "context", folder / "root", python, {"IMAGE": IMAGE})
+    played = Played(folder / "context", folder / "root", python, {"IMAGE": IMAGE, "TEMPLATE": TEMPLATE})
     for instruction in DOCKERFILE:
         if instruction not in NOT_PLAYED:
             played.play(instruction)
@@ -240,6 +241,7 @@ def test_what_a_container_is_told(image: Played) -> None:
         "FLEX_TEMPLATE_PYTHON_PY_FILE": str(image.inside("/template/main.py")),
         "RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT": "1",
         IMAGE_VARIABLE: IMAGE,
+        TEMPLATE_VARIABLE: TEMPLATE,
     }
 
 

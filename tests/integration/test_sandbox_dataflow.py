@@ -161,6 +161,9 @@ def test_the_life_of_a_job(syncing: Syncing, launching: Launching, waiting: dict
         "type": "JOB_TYPE_BATCH",
         "labels": {
             "team": "data",
+            "goog-dataflow-provided-template-type": "flex",
+            "template": "sync-to-bigquery",
+            "template_version": "1_0_0",
             "data_source": "postgresql",
             "destination_project": launching.endpoints.project,
             "destination_dataset": syncing.dataset,
@@ -178,13 +181,14 @@ def test_the_life_of_a_job(syncing: Syncing, launching: Launching, waiting: dict
         >= {
             "job_name": "waiting",
             "temp_location": syncing.folder,
-            "labels": '{"team": "data"}',
-            "max_num_workers": "2",
+            "labels": ['{"team": "data"}'],
+            "max_num_workers": 2,
             "postgresql_query": "SELECT id FROM gate",
             "enable_smart_sync": "false",
         }.items()
     )
     assert "postgresql_password" not in options
+    assert None not in options.values()
 
     messages = launching.call("GET", f"{path}/messages?minimumImportance=JOB_MESSAGE_BASIC")
     check("dataflow.v1b3", "ListJobMessagesResponse", messages)

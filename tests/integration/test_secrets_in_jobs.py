@@ -6,6 +6,7 @@ import base64
 import bz2
 import json
 import logging
+import re
 import traceback
 import uuid
 import zlib
@@ -232,9 +233,9 @@ def test_name_is_all_that_travels(
         monkeypatch.setattr("google.cloud.secretmanager.SecretManagerServiceClient", connect)
         job = launcher.build(**planted.given(parameter, NAME))
     assert not holds(job.everything, planted.password)
-    # The workers get the name; neither it nor anything in place of it is among the options.
+    # The workers get the name, and whoever imports the job can launch it again.
     assert holds(job.graph, NAME)
-    assert parameter not in options_of(job)
+    assert options_of(job)[parameter] == NAME
 
 
 @pytest.mark.parametrize(("parameter", "plant"), SECRETS)
@@ -261,6 +262,12 @@ def test_errors_do_not_tell_the_secret(syncing: Syncing, postgresql_user: Plante
     assert wrong not in "".join(traceback.format_exception(caught.value))
 
 
+def run_id_of(job: Job) -> str:
+    found = re.search("plan: run (\\S+):", job.said)
+    assert found is not None
+    return found[1]
+
+
 def options_of(job: Job) -> dict[str, object]:
     environment = job.description["environment"]
     assert isinstance(environment, dict)
@@ -280,6 +287,9 @@ def test_parameters_can_be_read_back_from_the_job(launcher: Launcher, postgresql
     expected = {name: given.get(name, BY_NAME[name].default) for name in names}
     assert {name: options.get(name) for name in names} == expected
     assert options["labels"][0] == "data_source=postgresql"  # type: ignore[index]
+    assert {options[name] for name in BEAM_NAMES} == {"false"}
+    assert options["output_table"] == f"{launcher.syncing.endpoints.project}.{launcher.syncing.dataset}.items"
+    assert (options["output_tables"], options["output_run_id"]) == ("1", run_id_of(job))
 
 
 def test_job_is_one_that_dataflow_takes(launcher: Launcher, postgresql_user: Planted) -> None:
@@ -290,6 +300,9 @@ def test_job_is_one_that_dataflow_takes(launcher: Launcher, postgresql_user: Pla
         "destination_project": launcher.syncing.endpoints.project,
         "destination_dataset": launcher.syncing.dataset,
         "destination_table": "items",
+        "goog-dataflow-provided-template-type": "flex",
+        "template": "sync-to-bigquery",
+        "template_version": "1_0_0",
         "team": "shop",
     }
     # The read has one part, which Dataflow cannot see.

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import re
 
 import apache_beam as beam
 import pytest
@@ -13,27 +14,32 @@ from apache_beam.options.pipeline_options import (
     StandardOptions,
     WorkerOptions,
 )
+from apache_beam.transforms.display import DisplayData
 
+import sync_pipeline
 from sync_pipeline.errors import ConfigError
 from sync_pipeline.parameters.beam_arguments import BeamParser
 from sync_pipeline.parameters.beam_options import (
     BEAM_NAMES,
     IMAGE_VARIABLE,
     OPTION_PARAMETERS,
+    TEMPLATE_VARIABLE,
     SyncOptions,
     complete_job_options,
     dataflow_labels,
     pipeline_options,
     runs_here,
     runs_on_dataflow,
+    show_outputs,
 )
 from sync_pipeline.parameters.command_line import LAUNCHER_FLAGS, CommandLine, parse_command_line
+from sync_pipeline.parameters.outputs import OUTPUTS
 from sync_pipeline.parameters.run_config import RunConfig
 from sync_pipeline.parameters.table import PARAMETERS
 
 SECRETS = {
     "postgresql_password": "hunter2",
-    "mongodb_password": "projects/hunter3/secrets/s/versions/1",
+    "mongodb_password": "hunter3",
     "mongodb_connection_string": "mongodb://u:hunter4@h",
     "hash_key": "hunter7",
     "postgresql_sslkey": "-----BEGIN PRIVATE KEY-----hunter5",
@@ -46,6 +52,14 @@ PARAMETERS_GIVEN = {
     "mongodb_query": '{"a": 1}',
     "dry_run": "false",
     **SECRETS,
+}
+NAMES = {
+    "postgresql_password": "projects/my-project/secrets/s/versions/1",
+    "mongodb_password": "projects/my-project/locations/europe-west1/secrets/s/versions/latest",
+    "mongodb_connection_string": "env:MONGODB",
+    "postgresql_sslkey": "gs://my-bucket/key.pem",
+    "mongodb_tls_certificate_key": "/etc/key.pem",
+    "hash_key": "projects/my-project/secrets/k/versions/2",
 }
 BEAM_ARGUMENTS = ["--runner=DirectRunner", "--project=my-project", "--experiments=a", "--dump_heap_on_oom"]
 
@@ -80,9 +94,10 @@ def test_options_of_beam_are_kept(options: PipelineOptions) -> None:
     assert options.view_as(DebugOptions).experiments == ["a"]
 
 
-def test_every_parameter_is_an_option_but_secrets_and_those_beam_has_too() -> None:
+def test_every_parameter_is_an_option_but_those_beam_has_too() -> None:
     names = {parameter.name for parameter in OPTION_PARAMETERS}
-    assert {parameter.name for parameter in PARAMETERS} - names == SECRETS.keys() | BEAM_NAMES
+    assert {parameter.name for parameter in PARAMETERS} - names == BEAM_NAMES
+    assert {parameter.name for parameter in PARAMETERS if parameter.secret} == SECRETS.keys() == NAMES.keys()
 
 
 def test_names_that_beam_has_too() -> None:
@@ -99,14 +114,46 @@ def test_names_that_beam_has_too() -> None:
 @pytest.mark.parametrize("dry_run", ["true", "false"])
 def test_beam_never_sees_our_dry_run(dry_run: str) -> None:
     options = pipeline_options(CommandLine({"dry_run": dry_run}, []))
-    assert options.view_as(beam_options.TestOptions).dry_run is False
+    assert not options.view_as(beam_options.TestOptions).dry_run
+    assert options.get_all_options()["dry_run"] == "false", "a job is no dry run, and shows it as a parameter's text"
+    assert {item.value for item in DisplayData.create_from_options(options).items if item.key == "dry_run"} == {"false"}
 
 
 @pytest.mark.parametrize("drop_default", [True, False])
 def test_no_secret_in_the_options(options: PipelineOptions, drop_default: bool) -> None:
     shown = options.get_all_options(drop_default=drop_default, retain_unknown_options=True)
-    assert shown.keys().isdisjoint(SECRETS)
+    assert {shown.get(name) for name in SECRETS} == {None}
     assert "hunter" not in str(shown)
+
+
+def test_names_of_secrets_can_be_read_back() -> None:
+    shown = pipeline_options(CommandLine(NAMES, [])).get_all_options(retain_unknown_options=True)
+    assert {name: shown[name] for name in NAMES} == NAMES
+
+
+def test_place_of_a_key_is_no_place_for_a_password() -> None:
+    shown = pipeline_options(CommandLine({"postgresql_password": "/hunter2", "hash_key": "gs://hunter7"}, []))
+    assert "hunter" not in str(shown.get_all_options(retain_unknown_options=True))
+
+
+def test_outputs_are_options() -> None:
+    options = pipeline_options(CommandLine({}, []))
+    names = {output.name for output in OUTPUTS}
+    assert {options.get_all_options()[name] for name in names} == {None}
+    show_outputs(options, {"output_run_id": "r", "output_tables": "1"}, {TEMPLATE_VARIABLE: "gs://b/t.json"})
+    shown = options.get_all_options(retain_unknown_options=True)
+    assert {name: shown[name] for name in names if shown[name] is not None} == {
+        "output_run_id": "r",
+        "output_tables": "1",
+        "output_template": "gs://b/t.json",
+    }
+
+
+@pytest.mark.parametrize("environment", [{}, {TEMPLATE_VARIABLE: ""}], ids=["not set", "empty"])
+def test_image_that_knows_no_template(environment: dict[str, str]) -> None:
+    options = pipeline_options(CommandLine({}, []))
+    show_outputs(options, {}, environment)
+    assert options.get_all_options()["output_template"] is None
 
 
 def test_no_secret_in_what_the_job_shows(options: PipelineOptions) -> None:
@@ -235,6 +282,22 @@ def test_labels_of_the_job() -> None:
         "destination_dataset": "analytics_eu",
         "destination_table": "gr__e_und-mehr",
     }
+
+
+def test_labels_of_a_job_of_the_template() -> None:
+    options = PipelineOptions(["--template_location=gs://b/job.json", "--labels=team=shop"])
+    complete_job_options(options, config(), {IMAGE_VARIABLE: IMAGE})
+    labels = dict(label.split("=") for label in options.view_as(GoogleCloudOptions).labels)
+    assert labels == {
+        **dataflow_labels(config()),
+        "goog-dataflow-provided-template-type": "flex",
+        "template": "sync-to-bigquery",
+        "template_version": sync_pipeline.__version__.replace(".", "_"),
+        "team": "shop",
+    }
+    # https://cloud.google.com/resource-manager/docs/labels-overview
+    assert all(re.fullmatch("[a-z][a-z0-9_-]{0,62}", key) for key in labels)
+    assert all(re.fullmatch("[a-z0-9_-]{0,63}", value) for value in labels.values())
 
 
 def test_labels_of_a_job_with_several_tables() -> None:

@@ -5,6 +5,7 @@ from apache_beam.options.pipeline_options import PipelineOptions, WorkerOptions
 
 from sync_pipeline.errors import ConfigError
 from sync_pipeline.parameters.command_line import LAUNCHER_FLAGS, parse_command_line
+from sync_pipeline.parameters.outputs import OUTPUT_NAMES, OUTPUTS
 from sync_pipeline.parameters.table import PARAMETERS
 
 VALID = {
@@ -140,6 +141,17 @@ def test_what_beam_refuses_is_never_left_out(launcher: list[str], argument: str,
 def test_switches_may_have_a_value(launcher: list[str], argument: str, public: bool | None) -> None:
     arguments = parse_command_line([*launcher, *argument.split(), *flags(VALID)]).beam_arguments
     assert PipelineOptions(arguments).view_as(WorkerOptions).use_public_ips is public
+
+
+def test_outputs_that_are_sent_back_are_ignored(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        parsed = parse_command_line([*flags(VALID), *(f"--{output.name}={output.example}" for output in OUTPUTS)])
+    assert parsed == parse_command_line(flags(VALID))
+    assert "--output_run_id is an output of the run it was taken from: ignored" in caplog.messages
+
+
+def test_no_output_is_a_parameter() -> None:
+    assert OUTPUT_NAMES.isdisjoint({parameter.name for parameter in PARAMETERS})
 
 
 def test_no_launcher_flag_is_one_of_ours() -> None:

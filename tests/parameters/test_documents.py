@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from sync_pipeline.parameters.documents import BEGIN, END, ROOT, main, metadata, reference_tables, with_tables
+from sync_pipeline.parameters.outputs import OUTPUT_NAMES, OUTPUTS
 from sync_pipeline.parameters.parameter import ALWAYS, Parameter, ParameterType
 from sync_pipeline.parameters.parsing import read_values
 from sync_pipeline.parameters.table import HEADINGS, PARAMETERS
@@ -37,7 +38,18 @@ def test_generated_file_is_up_to_date(name: str, capsys: pytest.CaptureFixture[s
 
 
 def test_metadata_has_every_parameter_in_order() -> None:
-    assert list(BY_NAME) == [parameter.name for parameter in PARAMETERS]
+    names = [parameter.name for parameter in PARAMETERS]
+    assert list(BY_NAME) == names + [output.name for output in OUTPUTS]
+
+
+def test_metadata_has_directions() -> None:
+    directions = {name: described["customMetadata"]["direction"] for name, described in BY_NAME.items()}
+    assert directions == {
+        **{parameter.name: "input" for parameter in PARAMETERS},
+        **{output.name: "output" for output in OUTPUTS},
+    }
+    # What nobody gives is not asked for.
+    assert {name for name, described in BY_NAME.items() if described.get("hiddenUi")} == OUTPUT_NAMES
 
 
 @pytest.mark.parametrize("parameter", PARAMETERS, ids=lambda parameter: parameter.name)
@@ -65,7 +77,7 @@ def test_metadata_equals_the_table(parameter: Parameter) -> None:
 def test_metadata_has_the_keys_dataflow_knows() -> None:
     assert DOCUMENT.keys() == {"name", "description", "parameters"}
     known = {"name", "label", "helpText", "isOptional", "regexes", "paramType", "defaultValue", "enumOptions"}
-    known |= {"groupName", "parentName", "parentTriggerValues"}
+    known |= {"groupName", "parentName", "parentTriggerValues", "customMetadata", "hiddenUi"}
     assert set().union(*BY_NAME.values()) <= known
 
 

@@ -169,7 +169,8 @@ def test_launcher_that_imports_the_template_can_run_it(source: str) -> None:
         "destination_bigquery_table": "t",
         **NEEDED[source],
     }
-    sent = {name: filled_in.get(name, described.get("defaultValue", "")) for name, described in DESCRIBED.items()}
+    inputs = {name for name, described in DESCRIBED.items() if described["customMetadata"]["direction"] == "input"}
+    sent = {name: filled_in.get(name, DESCRIBED[name].get("defaultValue", "")) for name in inputs}
     assert {name for name, described in DESCRIBED.items() if not described["isOptional"]} <= filled_in.keys()
     assert all(re.fullmatch(pattern_of(parameter), sent[parameter.name]) for parameter in WITH_PATTERN)
     assert SyncConfig.from_parameters(sent) == SyncConfig.from_parameters(filled_in)
