@@ -81,7 +81,7 @@ def _deletes_problems(values: ParameterValues, source: SourceDeclaration | None)
         return
     if not source.reads_keys:
         yield (
-            f"deletes is {deletes!r}: this is not possible for data_source={values['data_source']} yet; omit it, or "
+            f"deletes is {deletes!r}: this is not possible for data_source={values['data_source']}; omit it, or "
             "replace all rows with write_disposition=WRITE_TRUNCATE"
         )
     elif not values["enable_smart_sync"]:

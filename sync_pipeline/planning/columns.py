@@ -9,9 +9,11 @@ from sync_pipeline.auto_schema.evolution import Differences, compare
 from sync_pipeline.auto_schema.layout import TableLayout, chosen_layout, layout_notes
 from sync_pipeline.auto_schema.table_limits import check_columns
 from sync_pipeline.errors import EmptySourceError, SchemaError
+from sync_pipeline.parameters import rows
 from sync_pipeline.parameters.config import SmartSyncConfig, SyncConfig
 from sync_pipeline.parameters.declaration import declared
 from sync_pipeline.parameters.transformation_config import TransformationConfig
+from sync_pipeline.planning.deletions import MARK
 from sync_pipeline.planning.destination import DestinationDescription, ExistingTable
 from sync_pipeline.planning.key import choose_key, key_columns, with_key
 from sync_pipeline.planning.schemaless import schemaless_schema
@@ -89,7 +91,7 @@ def _incoming(config: SyncConfig, description: SourceDescription, destination: D
     transformation = config.transformation if description.transformation is None else description.transformation
     source = description.schema
     if description.has_dynamic_schema:
-        existing = Schema(()) if destination.kept_table is None else destination.kept_table.schema
+        existing = Schema(()) if destination.kept_table is None else _of_the_source(config, destination.kept_table)
         source = schemaless_schema(description, existing, transformation)
         if not len(source):
             raise _nothing_seen(description, destination)
@@ -102,6 +104,17 @@ def _incoming(config: SyncConfig, description: SourceDescription, destination: D
     check_columns(schema, declared(config.data_source).too_many_columns)
     return _Incoming(
         description, transformation, read, schema, names, key, chosen_key.notes, layout, tuple(layout_remarks)
+    )
+
+
+def _of_the_source(config: SyncConfig, table: ExistingTable) -> Schema:
+    """Return the columns of the table that the source may have: not that of the marks of deleted rows."""
+    return Schema(
+        tuple(
+            field
+            for field in table.schema
+            if field.name != MARK.name or (config.deletes != rows.MARK and field.description != MARK.description)
+        )
     )
 
 

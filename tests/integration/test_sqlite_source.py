@@ -110,10 +110,16 @@ def source(
 def test_it_appends_the_increment_with_its_types(source: Sqlite) -> None:
     smart = {"enable_smart_sync": "true", "smart_sync_settle_seconds": "0"}
     letters = {"dead_letter_table": f"{source.client.project}.{source.dataset}.letters"}
-    refused, first = runs(source.argv(**smart), source.argv(**smart, **letters))
+    refused, first, without_keys = runs(
+        source.argv(**smart),
+        source.argv(**smart, **letters),
+        source.argv(**smart, primary_key="id", deletes="remove"),
+    )
     assert refused[0] == 2
     assert "error: column 'price' (DECIMAL(10, 2) to NUMERIC) has an invalid value: NUMERIC holds" in refused[1]
     assert "(in 1 of 3 rows)" in refused[1]
+    assert without_keys[0] == 2
+    assert "deletes is 'remove': this is not possible for data_source=sqlite" in without_keys[1]
     assert first[0] == 0, first[1]
     assert "read split 1 of 1: 3 rows" in first[1]
     assert source.rows("SELECT * FROM items ORDER BY id") == [

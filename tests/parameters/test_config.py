@@ -629,12 +629,6 @@ def test_missing(parameters: dict[str, str], problem: str) -> None:
             id="deletes without a key",
         ),
         pytest.param(
-            MONGODB | {"enable_smart_sync": "true", "deletes": "remove"},
-            "deletes is 'remove': this is not possible for data_source=mongodb yet; omit it, or replace all rows with "
-            "write_disposition=WRITE_TRUNCATE",
-            id="deletes from a source whose keys are not read",
-        ),
-        pytest.param(
             POSTGRESQL | {"dead_letter_table": "my-project.production.users"},
             "dead_letter_table is the destination table itself: name another",
             id="dead letters into the destination",

@@ -21,6 +21,7 @@ SOURCE = SourceDeclaration(
     comparisons=comparisons,
     timestamp_column=column_name,
     has_own_key=True,
+    reads_keys=True,
     too_many_columns="load whole documents into one column with mongodb_document_mode=true",
     tables=SourceTables("mongodb_collection", COLLECTION_SYNTAX),
 )

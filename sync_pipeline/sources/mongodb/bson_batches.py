@@ -14,6 +14,7 @@ import orjson
 import pyarrow as pa
 from bson.errors import InvalidBSON
 
+from sync_pipeline.errors import SourceQueryError
 from sync_pipeline.parameters.identifiers import column_name
 from sync_pipeline.parameters.secrets import Secret
 from sync_pipeline.schema import REQUIRED, Field, Schema
@@ -42,12 +43,15 @@ class DocumentColumns:
         parsed: columns whose type the user requested; strings are parsed for them.
         left_out: excluded columns.
         ignores_unknown: whether to ignore fields without a column. Otherwise their documents are rejected.
-        has_document: whether the last column holds the whole document. The others are then copies of its fields.
+        has_document: whether a column holds the whole document, the last one of `schema` unless only keys are read.
+            The others are then copies of its fields.
         removed, hashed: paths of fields to remove from the documents, or to hash, before the conversion.
         hashed_in_document: paths of fields to hash only in the document column.
         hash_key: see `hashing.digest`.
         path: path of a nested field that also has a column, as names from the top level down. The column's name is
             `column_name` of the names joined with dots.
+        of_keys: whether the columns are a key's, of which none may be missing: what is wrong with other fields does not
+            matter, and fields of several names that become one column are all read into it.
     """
 
     schema: Schema
@@ -60,6 +64,7 @@ class DocumentColumns:
     hashed_in_document: tuple[str, ...] = ()
     hash_key: Secret | None = None
     path: tuple[str, ...] = ()
+    of_keys: bool = False
 
 
 def read_documents(documents: Documents, columns: DocumentColumns) -> tuple[pa.Table, list[DeadLetter]]:
@@ -69,6 +74,7 @@ def read_documents(documents: Documents, columns: DocumentColumns) -> tuple[pa.T
 
     Raises:
         MalformedBsonError: the bytes are not BSON.
+        SourceQueryError: with `of_keys`, a document has several values of a key column.
     """
     documents = edited(documents, columns.removed, columns.hashed, columns.hash_key)
     reading = _Reading(documents, columns)
@@ -78,7 +84,7 @@ def read_documents(documents: Documents, columns: DocumentColumns) -> tuple[pa.T
         reading.add(elements, is_besides=True)
     for elements in found:
         reading.add(elements)
-    if columns.has_document:
+    if columns.has_document and columns.schema.find(DOCUMENT) is not None:
         reading.add_documents()
     table = pa.Table.from_arrays([reading.column(field) for field in columns.schema], schema=columns.schema.arrow)
     if not reading.problems:
@@ -111,6 +117,8 @@ class _Reading:
         try:
             key = elements.key.decode()
         except UnicodeDecodeError:
+            if self._columns.of_keys:
+                return None
             return self._refuse(elements.rows, "?", "the name of a field is not UTF-8")
         name = _column_name(key)
         field = self._fields.get(name)
@@ -125,7 +133,7 @@ class _Reading:
         if is_empty and not is_text_id:
             return None
         first = self._keys.setdefault(name, key)
-        if first != key:
+        if first != key and not self._columns.of_keys:
             return self._refuse(elements.rows, name, _collision(first, key, name))
         if is_text_id:
             values = convert_ids(self._documents, elements)
@@ -159,6 +167,8 @@ class _Reading:
             places, is_absent = np.zeros(count, dtype=np.int64), np.ones(count, dtype=bool)
             places[rows], is_absent[rows] = np.arange(len(rows)), False
             if len(rows) + np.count_nonzero(is_absent) != count:
+                if self._columns.of_keys:
+                    raise SourceQueryError(_two_keys(field))
                 twice = np.flatnonzero(np.bincount(rows, minlength=count) > 1)
                 self._refuse(twice, field.name, f"the document has two fields {field.name!r}")
             arrays = [part.array for part in parts] or [pa.array([], field.arrow_type)]
@@ -170,7 +180,8 @@ class _Reading:
         return column
 
     def _is_left_out(self, name: str) -> bool:
-        return self._columns.ignores_unknown or self._columns.has_document or name in self._columns.left_out
+        columns = self._columns
+        return columns.ignores_unknown or columns.has_document or columns.of_keys or name in columns.left_out
 
     def _refuse(self, rows: Iterable[int], name: str, reason: str) -> None:
         for row in rows:
@@ -215,6 +226,13 @@ def _unknown(key: str, name: str, code: int) -> str:
 def _collision(first: str, second: str, name: str) -> str:
     fields = f"fields {_shown(first)} and {_shown(second)} would both be column {_shown(name)}"
     return f"{fields}: exclude one with mongodb_projection"
+
+
+def _two_keys(field: Field) -> str:
+    return (
+        f"MongoDB: a document has two fields for the key column {field.name!r}, so that its key is not known, and its "
+        "row could be deleted: correct the document, or exclude it with mongodb_query"
+    )
 
 
 def _shown(name: str) -> str:

@@ -47,6 +47,17 @@ class DocumentQuery:
     def projection(self) -> Filter:
         return self.fields.projection
 
+    def key_projection(self, key: tuple[str, ...]) -> Filter:
+        """Return the projection of a read of the columns of `key`.
+
+        The index on `_id` alone has `_id`. The field of another column is not known, as several names may become it: so
+        documents are read as they are for their rows.
+        """
+        computed = any(
+            (field == ID and value != 1) or field.startswith(f"{ID}.") for field, value in self.projection.items()
+        )
+        return {ID: 1} if key == (ID,) and not computed else self.projection
+
     @property
     def includes_null(self) -> bool:
         """Whether documents without a timestamp are read too."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import pyarrow as pa
+from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 
 from sync_pipeline.errors import SourceUnavailableError
@@ -16,6 +17,7 @@ from sync_pipeline.sources.mongodb.bson_scan import Documents, MalformedBsonErro
 from sync_pipeline.sources.mongodb.config import MongodbConfig
 from sync_pipeline.sources.mongodb.connection import Document, translated_errors
 from sync_pipeline.sources.mongodb.idle_clients import close_idle, lent
+from sync_pipeline.sources.mongodb.key_read import in_time, key_session
 from sync_pipeline.sources.mongodb.splits import Find
 from sync_pipeline.sources.prefetch import prefetched
 from sync_pipeline.sources.reading import ReadRows
@@ -31,7 +33,11 @@ PART_BYTES = 4 * 1024 * 1024
 
 
 def found_parts(
-    collection: Collection[Document], config: MongodbConfig, find: Find, columns: DocumentColumns
+    collection: Collection[Document],
+    config: MongodbConfig,
+    find: Find,
+    columns: DocumentColumns,
+    session: ClientSession | None = None,
 ) -> Generator[pa.Table | DeadLetter]:
     """Run the find and yield its documents as tables of `columns.schema.arrow`, each after its dead letters.
 
@@ -39,7 +45,7 @@ def found_parts(
         SourceError: the read fails.
     """
     try:
-        for raw in _raw_batches(collection, config, find):
+        for raw in _raw_batches(collection, config, find, session):
             for documents in Documents.of(raw).parts(PART_BYTES):
                 table, letters = read_documents(documents, columns)
                 yield from letters
@@ -48,11 +54,16 @@ def found_parts(
         raise SourceUnavailableError("MongoDB sent bytes that are not BSON: run the job again") from None
 
 
-def _raw_batches(collection: Collection[Document], config: MongodbConfig, find: Find) -> Iterator[bytes]:
+def _raw_batches(
+    collection: Collection[Document], config: MongodbConfig, find: Find, session: ClientSession | None
+) -> Iterator[bytes]:
     """Yield the documents as they arrive, in buffers of many consecutive documents."""
 
     def receive(put: Callable[[bytes], None]) -> None:
-        with translated_errors(config, is_reading=True), collection.find_raw_batches(**find.arguments) as cursor:
+        with (
+            translated_errors(config, is_reading=True),
+            collection.find_raw_batches(**find.arguments, session=session) as cursor,
+        ):
             # The driver's type annotation is wrong: these are raw bytes.
             raw: Any
             for raw in cursor:
@@ -80,11 +91,20 @@ class FindReader(SplitReader):
     def read(self, split: ReadSplit) -> Generator[pa.Table | DeadLetter]:
         """Yield the documents of the split. Only connecting is retried."""
         find = Find.from_statement(split.statement)
+        with lent(self.config, self.max_retries) as collection:
+            if find.of_keys:
+                yield from self._keys(collection, find)
+                return
+            with contextlib.closing(found_parts(collection, self.config, find, self.columns)) as parts:
+                yield from parts
+
+    def _keys(self, collection: Collection[Document], find: Find) -> Iterator[pa.Table | DeadLetter]:
+        columns = replace(self.columns, of_keys=True)
         with (
-            lent(self.config, self.max_retries) as collection,
-            contextlib.closing(found_parts(collection, self.config, find, self.columns)) as parts,
+            key_session(collection, self.config) as (keys, session, seconds),
+            contextlib.closing(found_parts(keys, self.config, find, columns, session)) as parts,
         ):
-            yield from parts
+            yield from in_time(parts, seconds)
 
     def close_idle(self) -> None:
         """Close this thread's client."""

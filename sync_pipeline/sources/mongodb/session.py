@@ -8,12 +8,13 @@ import pymongo
 from pymongo.collection import Collection
 
 from sync_pipeline.schema import MAX_COLUMNS, Schema
-from sync_pipeline.smart_sync.interval import StartOrigin, SyncInterval
+from sync_pipeline.smart_sync.interval import ALL_TIMESTAMPS, StartOrigin, SyncInterval
 from sync_pipeline.sources.mongodb.bson_types import ID
 from sync_pipeline.sources.mongodb.clock import read_clock
 from sync_pipeline.sources.mongodb.connection import Document, translated_errors
 from sync_pipeline.sources.mongodb.document_query import DocumentQuery
 from sync_pipeline.sources.mongodb.field_check import check_fields
+from sync_pipeline.sources.mongodb.key_read import check_keys
 from sync_pipeline.sources.mongodb.schema_inference import Inference, infer_types
 from sync_pipeline.sources.mongodb.schema_scan import (
     CollectionKind,
@@ -66,6 +67,11 @@ class MongodbSession:
         with translated_errors(self.query.source):
             return self._read_plan(schema, interval)
 
+    def plan_keys(self, schema: Schema) -> ReadPlan:
+        """Return the find commands that read the key columns of `schema`, whatever the documents' timestamps are."""
+        with translated_errors(self.query.source):
+            return self._key_plan(schema)
+
     def _described(self, interval: SyncInterval | None) -> SourceDescription:
         config = self.query.config
         interval_risks = self._interval_risks(interval)
@@ -102,6 +108,27 @@ class MongodbSession:
             splits=tuple(ReadSplit(index, count, find.statement()) for index, find in enumerate(finds, 1)),
             estimated_rows=sample.rows,
             risks=(*id_risks, *risks),
+        )
+
+    def _key_plan(self, schema: Schema) -> ReadPlan:
+        query = self.query.without_interval(ALL_TIMESTAMPS)
+        check_keys(self.collection, self.kind, query)
+        num_partitions = self.query.config.num_partitions
+        sample = take_sample(self.collection, query, None, num_partitions, self.size)
+        count = split_count(sample, num_partitions) if self.kind.has_id_order else 1
+        projection = self.query.key_projection(schema.names)
+        finds = [Find(query, projection)]
+        risks: tuple[str, ...] = ()
+        if count > 1:
+            shows_any = num_partitions is not None
+            finds, risks = by_id(self.collection, query, projection, sample, count, shows_any=shows_any)
+        statements = [replace(find, of_keys=True).statement() for find in finds]
+        return ReadPlan(
+            query=statements[0],
+            splits=tuple(ReadSplit(index, len(finds), text) for index, text in enumerate(statements, 1)),
+            estimated_rows=sample.rows,
+            splitting=f"by _id, {'from its index alone' if projection == {ID: 1} and not query else 'with documents'}",
+            risks=risks,
         )
 
     def _interval_risks(self, interval: SyncInterval | None) -> list[str]:

@@ -50,19 +50,23 @@ class Find:
 
     Attributes:
         minimum, maximum: the range of `_id`; minimum is inclusive, maximum exclusive, None is unbounded.
+        of_keys: whether it finds keys, so that it must not miss a document (`key_read`).
     """
 
     query: Filter
     projection: Filter
     minimum: Filter | None = None
     maximum: Filter | None = None
+    of_keys: bool = False
 
     @property
     def arguments(self) -> dict[str, Any]:
         """The arguments of the driver's `find`."""
         arguments: dict[str, Any] = {"filter": self.query, "projection": self.projection or None}
         if self.minimum is not None or self.maximum is not None:
-            arguments |= {"min": self.minimum, "max": self.maximum, "hint": {ID: 1}}
+            arguments |= {"min": self.minimum, "max": self.maximum}
+        if len(arguments) > 2 or self.of_keys:
+            arguments["hint"] = {ID: 1}
         return arguments
 
     def statement(self) -> str:
@@ -72,6 +76,7 @@ class Find:
             "projection": self.projection,
             "min": self.minimum,
             "max": self.maximum,
+            "keys": self.of_keys,
         }
         return extended_json({name: value for name, value in document.items() if value})
 
@@ -79,7 +84,13 @@ class Find:
     def from_statement(cls, statement: str) -> Find:
         """Return the find of a `statement`."""
         document = bson.json_util.loads(statement, json_options=EXTENDED)
-        return cls(document.get("filter", {}), document.get("projection", {}), document.get("min"), document.get("max"))
+        return cls(
+            document.get("filter", {}),
+            document.get("projection", {}),
+            document.get("min"),
+            document.get("max"),
+            document.get("keys", False),
+        )
 
 
 @dataclass(frozen=True)
