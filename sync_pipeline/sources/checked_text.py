@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import binascii
 import dataclasses
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import pyarrow.json
 
 from sync_pipeline.schema import ARROW_TYPES, DECIMAL_DIGITS, REPEATED, REQUIRED, Field
 from sync_pipeline.transforms.json_texts import MAX_LEVELS, Origin, are_json
-from sync_pipeline.transforms.rejected_values import LIMITS, null_value
+from sync_pipeline.transforms.rejected_values import LIMITS, invalid_value, null_value
 
 # What texts hold; those of a source may hold less.
 _LIMITS: Mapping[str, str] = {
@@ -25,6 +26,8 @@ _LIMITS: Mapping[str, str] = {
     "JSON": "the text is not JSON that BigQuery accepts: numbers have the range of a double, characters are complete "
     f"(no half of a surrogate pair), and arrays and objects have at most {MAX_LEVELS} levels",
 }
+_ARRAY_LIMIT = "an ARRAY has one dimension and no NULL elements"
+
 # Sign, digits before and after the decimal point, exponent.
 _NUMBER = re.compile(r"([+-]?)(?=\.?[0-9])([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]{1,9}))?")
 
@@ -69,18 +72,41 @@ REJECTIONS = (pa.ArrowInvalid, RejectedError)
 
 def converted(column: pa.Array, field: Field, form: TextForm) -> pa.Array:
     """Return the values of a column, which may be converted already where Arrow can do it. Raises REJECTIONS."""
-    if field.mode == REQUIRED and column.null_count:
-        raise NullError
-    convert = _CONVERSIONS.get(field.type)
     if field.mode == REPEATED:
         column = _lists(column, field)
-    elif convert:
+    elif convert := _CONVERSIONS.get(field.type):
         column = convert(column)
-    elif field.type == "JSON" and not are_json(column, form.json_origin(field.source_type)):
+    return checked(column, field, form)
+
+
+def checked(column: pa.Array, field: Field, form: TextForm) -> pa.Array:
+    """Return a column of the field's Arrow type if NULL, JSON and digits are what the field allows.
+
+    Raises REJECTIONS.
+    """
+    if field.mode == REQUIRED and column.null_count:
+        raise NullError
+    if field.type == "JSON" and not are_json(column, form.json_origin(field.source_type)):
         raise RejectedError
     if field.digits is not None:
         pc.list_flatten(column).cast(field.digits) if field.mode == REPEATED else column.cast(field.digits)
     return column
+
+
+def rejection(field: Field, form: TextForm) -> str:
+    """Return the reason for a value that is invalid, and not NULL."""
+    known = form.limit(field.type)
+    limit = field.digits_limit if field.digits else known or f"the text is not a valid {field.type}"
+    remedy = f"Load the column as text with {_override(field, 'STRING')}"
+    if field.mode == REPEATED:
+        limit = f"{_ARRAY_LIMIT}, and {limit}" if known else _ARRAY_LIMIT
+        remedy = f"Load the column as JSON with {_override(field, 'JSON')}"
+    return invalid_value(field, field.source_type, f"{remedy}, or exclude such rows with a query", limit)
+
+
+def _override(field: Field, type_name: str) -> str:
+    overrides = {"type_overrides": {field.name: type_name}}
+    return f"transformation_config={json.dumps(overrides, ensure_ascii=False)}"
 
 
 def _decimal(type_name: str) -> Callable[[pa.Array], pa.Array]:

@@ -7,18 +7,16 @@ empty string (two quotes). `csv_row` writes it.
 from __future__ import annotations
 
 import codecs
-import io
-import json
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from itertools import batched
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 
 from sync_pipeline.schema import ARROW_TYPES, REPEATED, Field, Schema
-from sync_pipeline.sources.checked_text import PLAIN_TEXTS, REJECTIONS, NullError, TextForm, converted
+from sync_pipeline.sources.checked_text import PLAIN_TEXTS, REJECTIONS, NullError, TextForm, converted, rejection
 from sync_pipeline.sources.source import DeadLetter
-from sync_pipeline.transforms.rejected_values import invalid_value
 
 _PARSE_OPTIONS = pyarrow.csv.ParseOptions(
     newlines_in_values=True,
@@ -28,8 +26,6 @@ _PARSE_OPTIONS = pyarrow.csv.ParseOptions(
 
 # Types that the CSV parser converts. All other columns are parsed as text and converted afterwards.
 _PARSED_TYPES = frozenset({"BOOL", "INT64", "FLOAT64", "DATE", "TIME", "DATETIME", "TIMESTAMP"})
-
-_ARRAY_LIMIT = "an ARRAY has one dimension and no NULL elements"
 
 # Text from the server, parsed without a copy.
 Buffer = bytes | bytearray
@@ -81,23 +77,22 @@ def checked_parts(
         yield from separate_rejected([csv_row(row) for row in some], schema, form)
 
 
+def from_texts(texts: pa.Array, field: Field, form: TextForm) -> pa.Array:
+    """Return the values of a column of texts, as `parse_rows` reads them. Raises REJECTIONS."""
+    if _parsed_type(field) == texts.type:
+        return converted(texts, field, form)
+    if not len(texts):
+        return pa.array([], field.arrow_type)
+    quoted = pc.binary_join_element_wise('"', pc.replace_substring(texts, '"', '""'), '"', "")
+    rows = pc.binary_join_element_wise(pc.fill_null(quoted, ""), "", "\n")
+    parsed = _read_csv(rows.buffers()[2].to_pybytes(), [field.name], Schema((field,)))
+    return converted(parsed.column(0).combine_chunks(), field, form)
+
+
 def csv_row(texts: Iterable[str | None]) -> bytes:
     """Return one row of the texts; None is NULL."""
     values = ("" if text is None else f'"{text.replace('"', '""')}"' for text in texts)
     return f"{','.join(values)}\n".encode()
-
-
-def split_rows(text: Buffer) -> list[bytes]:
-    """Return the rows of `text` separately. A line break within quotes does not end a row."""
-    rows = []
-    begin = end = quotes = 0
-    for line in io.BytesIO(text):
-        end += len(line)
-        quotes += line.count(b'"')
-        if quotes % 2 == 0:
-            rows.append(bytes(text[begin:end]))
-            begin, quotes = end, 0
-    return rows
 
 
 def _dead_letter(row: bytes, schema: Schema, form: TextForm) -> DeadLetter:
@@ -145,20 +140,5 @@ def _rejected(row: bytes, schema: Schema, form: TextForm) -> dict[str, str]:
         except NullError:
             problems[field.name] = form.null_reason(field)
         except REJECTIONS:
-            problems[field.name] = _reason(field, form)
+            problems[field.name] = rejection(field, form)
     return problems
-
-
-def _reason(field: Field, form: TextForm) -> str:
-    known = form.limit(field.type)
-    limit = field.digits_limit if field.digits else known or f"the text is not a valid {field.type}"
-    remedy = f"Load the column as text with {_override(field, 'STRING')}"
-    if field.mode == REPEATED:
-        limit = f"{_ARRAY_LIMIT}, and {limit}" if known else _ARRAY_LIMIT
-        remedy = f"Load the column as JSON with {_override(field, 'JSON')}"
-    return invalid_value(field, field.source_type, f"{remedy}, or exclude such rows with a query", limit)
-
-
-def _override(field: Field, type_name: str) -> str:
-    overrides = {"type_overrides": {field.name: type_name}}
-    return f"transformation_config={json.dumps(overrides, ensure_ascii=False)}"

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from sync_pipeline.schema import ARROW_TYPES, REPEATED, REQUIRED, Field, Schema
 from sync_pipeline.sources import csv_batches
-from sync_pipeline.sources.csv_batches import split_rows
 from sync_pipeline.sources.postgresql.texts import POSTGRESQL_TEXTS
 from sync_pipeline.sources.source import DeadLetter
 
@@ -460,21 +459,6 @@ def test_the_order_of_rows_and_dead_letters() -> None:
     parts = separated(schema_of("INT64"), "1\n", "x\n", "3\n", "4\n", "y\n")
     flat = [row for part in parts for row in ([part.row["a"]] if isinstance(part, DeadLetter) else part)]
     assert flat == [(1,), "x", (3,), (4,), "y"]
-
-
-@pytest.mark.parametrize(
-    "rows",
-    [
-        pytest.param([], id="none"),
-        pytest.param([b"1,a\n"], id="one"),
-        pytest.param([b"1,a\n", b"2,b\n", b"\n"], id="plain, and a NULL alone"),
-        pytest.param([b'1,"a\nb"\n', b'2,"\n\n"\n', b"3,c\n"], id="line breaks in quotes"),
-        pytest.param([b'1,""\n', b'2,"""\n"""\n', b'3,"a""b"\n'], id="quotes in quotes"),
-        pytest.param([b"1,a\rb\n", b'2,"\r\n"\n'], id="carriage returns"),
-    ],
-)
-def test_split_rows(rows: list[bytes]) -> None:
-    assert split_rows(bytearray(b"".join(rows))) == rows
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""PostgreSQL types: the BigQuery type of each, and the text that COPY sends for it.
+"""PostgreSQL types: the BigQuery type of each, and what COPY selects for it.
 
 | PostgreSQL | BigQuery | note |
 |---|---|---|
@@ -27,7 +27,8 @@ class PostgresqlType:
     Attributes:
         bigquery: the BigQuery type.
         expression: the expression that COPY selects; `{column}` stands for the quoted column.
-        element_cast: the cast of an array of this type, such as `::text[]`. COPY sends arrays as JSON arrays of texts.
+        element_cast: the cast of an array of this type, such as `::int8[]`, which is sent in binary. Without one, it
+            is sent as a JSON array of texts.
     """
 
     bigquery: str
@@ -37,23 +38,29 @@ class PostgresqlType:
 
 # By pg_type.typname of a base type. Any other type becomes a STRING with its text output.
 POSTGRESQL_TYPES: Mapping[str, PostgresqlType] = {
-    "bool": PostgresqlType("BOOL", element_cast="::text[]"),
-    "int2": PostgresqlType("INT64", element_cast="::text[]"),
-    "int4": PostgresqlType("INT64", element_cast="::text[]"),
-    "int8": PostgresqlType("INT64", element_cast="::text[]"),
+    "bool": PostgresqlType("BOOL", element_cast="::bool[]"),
+    "int2": PostgresqlType("INT64", element_cast="::int2[]"),
+    "int4": PostgresqlType("INT64", element_cast="::int4[]"),
+    "int8": PostgresqlType("INT64", element_cast="::int8[]"),
     # oid has no cast to numeric or float8; int8 has.
-    "oid": PostgresqlType("INT64", "{column}::int8", element_cast="::text[]"),
+    "oid": PostgresqlType("INT64", "{column}::int8", element_cast="::int8[]"),
     # The server widens it: the text of a real has only the digits that distinguish it from other reals.
-    "float4": PostgresqlType("FLOAT64", "{column}::float8", element_cast="::float8[]::text[]"),
-    "float8": PostgresqlType("FLOAT64", element_cast="::text[]"),
-    "numeric": PostgresqlType("BIGNUMERIC", element_cast="::text[]"),
+    "float4": PostgresqlType("FLOAT64", "{column}::float8", element_cast="::float8[]"),
+    "float8": PostgresqlType("FLOAT64", element_cast="::float8[]"),
+    "numeric": PostgresqlType("BIGNUMERIC", element_cast="::numeric[]"),
     # The text of money depends on the server's lc_monetary.
-    "money": PostgresqlType("NUMERIC", "{column}::numeric", element_cast="::numeric[]::text[]"),
-    "bytea": PostgresqlType("BYTES", "encode({column}, 'hex')"),
-    "date": PostgresqlType("DATE"),
-    "time": PostgresqlType("TIME"),
-    "timestamp": PostgresqlType("DATETIME"),
-    "timestamptz": PostgresqlType("TIMESTAMP"),
+    "money": PostgresqlType("NUMERIC", "{column}::numeric", element_cast="::numeric[]"),
+    "text": PostgresqlType("STRING", element_cast="::text[]"),
+    "varchar": PostgresqlType("STRING", element_cast="::varchar[]"),
+    # A cast to text would drop the blanks at the end, which belong to the value.
+    "bpchar": PostgresqlType("STRING", element_cast="::bpchar[]"),
+    "name": PostgresqlType("STRING", element_cast="::name[]"),
+    "uuid": PostgresqlType("STRING", element_cast="::uuid[]"),
+    "bytea": PostgresqlType("BYTES", element_cast="::bytea[]"),
+    "date": PostgresqlType("DATE", element_cast="::date[]"),
+    "time": PostgresqlType("TIME", element_cast="::time[]"),
+    "timestamp": PostgresqlType("DATETIME", element_cast="::timestamp[]"),
+    "timestamptz": PostgresqlType("TIMESTAMP", element_cast="::timestamptz[]"),
     "json": PostgresqlType("JSON"),
     "jsonb": PostgresqlType("JSON"),
     "hstore": PostgresqlType("JSON", "{column}::json"),
@@ -122,8 +129,8 @@ class SourceColumn:
         column = f"{alias}.{quoted_identifier(self.name)}"
         own = self.field()
         if self.is_array:
-            if read.mode == REPEATED:
-                return f"array_to_json({column}{self.type.element_cast})"
+            if read.mode == REPEATED and self.type.element_cast:
+                return f"{column}{self.type.element_cast}"
             return f"array_to_json({column})"
         expression = self.type.expression.format(column=column)
         if read.type == own.type:

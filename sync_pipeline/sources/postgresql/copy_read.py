@@ -5,18 +5,20 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
+from io import BytesIO
 
+import numpy as np
 import psycopg2
 import pyarrow as pa
 from psycopg2.extensions import connection as Connection
 
 from sync_pipeline.errors import SourceError
 from sync_pipeline.schema import Schema
-from sync_pipeline.sources.csv_batches import parse_rows, separate_rejected, split_rows
+from sync_pipeline.sources.postgresql.binary_columns import described_copy
+from sync_pipeline.sources.postgresql.binary_rows import PADDING, Rows, first_row, is_trailer
 from sync_pipeline.sources.postgresql.config import PostgresqlConfig
 from sync_pipeline.sources.postgresql.connection import translated_errors
 from sync_pipeline.sources.postgresql.idle_connections import close_idle, lent
-from sync_pipeline.sources.postgresql.texts import POSTGRESQL_TEXTS
 from sync_pipeline.sources.prefetch import prefetched
 from sync_pipeline.sources.reading import ReadRows
 from sync_pipeline.sources.source import DeadLetter, ReadSplit, SplitReader
@@ -29,45 +31,60 @@ CHUNK_BYTES = 4 * 1024 * 1024
 WAITING_CHUNKS = 2
 
 
-@dataclass(frozen=True)
-class _Chunk:
-    """Complete rows of CSV, and their number."""
+class RowsWriter:
+    """The file object that COPY writes to. libpq passes one complete row per call, so each row's place is known.
 
-    text: bytearray
-    rows: int
-
-    def split(self) -> list[bytes]:
-        """Return the rows separately, to parse them one by one."""
-        rows = split_rows(self.text)
-        if len(rows) != self.rows:
-            raise _miscounted(self.rows, len(rows))
-        return rows
-
-
-class _ChunkWriter:
-    """The file object that COPY writes to. libpq passes one complete row per call, so chunks end between rows.
-
-    https://www.postgresql.org/docs/current/libpq-copy.html: "Data is always returned one data row at a time".
+    https://www.postgresql.org/docs/current/libpq-copy.html: "Data is always returned one data row at a time". The first
+    row comes with the header, and the trailer comes as a row of its own. Where rows were passed otherwise, their fields
+    would not end where they do, and the read would fail.
     """
 
-    def __init__(self, put: Callable[[_Chunk], None]) -> None:
+    def __init__(self, put: Callable[[Rows], None]) -> None:
         self._put = put
-        self._text = bytearray()
         self._rows = 0
+        self._has_begun = self._has_ended = False
+        self._begin_chunk()
+
+    def _begin_chunk(self) -> None:
+        self._data = BytesIO()
+        self._ends: list[int] = []
+        self._size = 0
+        # Looked up once for all rows of the chunk.
+        self._append, self._append_end = self._data.write, self._ends.append
 
     def write(self, row: bytes) -> None:
         # The only Python code that runs for each row. Appending at once uses the row while it is in the CPU's cache.
-        self._text += row
-        self._rows += 1
-        if len(self._text) >= CHUNK_BYTES:
-            self.flush()
+        self._size = end = self._size + self._append(row)
+        self._append_end(end)
+        if end >= CHUNK_BYTES:
+            self._flush()
 
-    def flush(self) -> None:
-        if not self._rows:
+    def finish(self, sent: int) -> None:
+        """Pass the last rows on. Raises SourceError unless `sent` rows and the trailer came."""
+        self._flush()
+        if not self._has_ended or self._rows != sent:
+            raise SourceError(
+                f"row count mismatch: PostgreSQL sent {sent:,} rows, {self._rows:,} arrived: nothing was loaded"
+            )
+
+    def _flush(self) -> None:
+        if not self._size:
             return
-        chunk = _Chunk(self._text, self._rows)
-        self._text, self._rows = bytearray(), 0
-        self._put(chunk)
+        self._append(PADDING)
+        data, bounds = self._data.getbuffer()[: self._size], [0, *self._ends]
+        content = np.frombuffer(self._data.getbuffer(), np.uint8)
+        self._begin_chunk()
+        if not self._has_begun:
+            bounds[0] = first_row(data)
+            self._has_begun = True
+            if bounds[0] == bounds[1]:
+                bounds.pop(0)
+        if len(bounds) > 1 and is_trailer(data[bounds[-2] :]):
+            bounds.pop()
+            self._has_ended = True
+        if len(bounds) > 1:
+            self._rows += len(bounds) - 1
+            self._put(Rows(content, np.array(bounds, np.int64)))
 
 
 def copied_parts(connection: Connection, statement: str, schema: Schema) -> Generator[pa.Table | DeadLetter]:
@@ -78,33 +95,20 @@ def copied_parts(connection: Connection, statement: str, schema: Schema) -> Gene
     Raises:
         SourceError: the read fails.
     """
-    for chunk in _copied_chunks(connection, statement):
-        yield from _parts(chunk, schema)
+    with translated_errors(), connection.cursor() as cursor:
+        copy = described_copy(cursor, statement, schema)
+    for rows in _copied_rows(connection, copy.statement):
+        yield from copy.parts(rows)
 
 
-def _parts(chunk: _Chunk, schema: Schema) -> Iterator[pa.Table | DeadLetter]:
-    """Yield the rows of the chunk, in order. Parses rows one by one only if some are invalid."""
-    table = parse_rows(chunk.text, schema, POSTGRESQL_TEXTS)
-    if table is None:
-        yield from separate_rejected(chunk.split(), schema, POSTGRESQL_TEXTS)
-        return
-    if table.num_rows != chunk.rows:
-        raise _miscounted(chunk.rows, table.num_rows)
-    yield table
-
-
-def _miscounted(sent: int, parsed: int) -> SourceError:
-    return SourceError(f"row count mismatch: PostgreSQL sent {sent} rows, {parsed} were parsed: nothing was loaded")
-
-
-def _copied_chunks(connection: Connection, statement: str) -> Iterator[_Chunk]:
+def _copied_rows(connection: Connection, statement: str) -> Iterator[Rows]:
     """Yield the rows of the COPY as they arrive, some at a time."""
 
-    def receive(put: Callable[[_Chunk], None]) -> None:
-        writer = _ChunkWriter(put)
+    def receive(put: Callable[[Rows], None]) -> None:
+        writer = RowsWriter(put)
         with translated_errors(), connection.cursor() as cursor:
-            cursor.copy_expert(f"COPY (\n{statement}\n) TO STDOUT (FORMAT csv)", writer)
-            writer.flush()
+            cursor.copy_expert(f"COPY (\n{statement}\n) TO STDOUT (FORMAT binary)", writer)
+            writer.finish(cursor.rowcount)
 
     def stop() -> None:
         # Closing alone would wait for the rest of the COPY. Where the server cannot be reached there is none.

@@ -1,0 +1,156 @@
+"""The columns of a COPY in binary: how the server sends each of them, and how it becomes a column of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from sync_pipeline.schema import REPEATED, Field, Schema
+from sync_pipeline.sources.checked_text import REJECTIONS, NullError, checked, rejection
+from sync_pipeline.sources.csv_batches import from_texts
+from sync_pipeline.sources.postgresql import binary_texts
+from sync_pipeline.sources.postgresql.binary_rows import Rows, Values, unreadable
+from sync_pipeline.sources.postgresql.binary_texts import Text
+from sync_pipeline.sources.postgresql.binary_types import ARRAY_TYPES, BINARY_TYPES, TEXT_OIDS
+from sync_pipeline.sources.postgresql.binary_values import Decode, texts
+from sync_pipeline.sources.postgresql.texts import POSTGRESQL_TEXTS
+from sync_pipeline.sources.source import DeadLetter
+
+_ALIAS = "r"
+
+# The function that writes the text of each type; a cast to text gives some types another one. The name of an enum's
+# value is sent as it is.
+_OUTPUT_SQL = """
+    SELECT t.oid, t.typtype = 'e', quote_ident(n.nspname) || '.' || quote_ident(p.proname)
+    FROM pg_type t JOIN pg_proc p ON p.oid = t.typoutput JOIN pg_namespace n ON n.oid = p.pronamespace
+    WHERE t.oid = ANY(%(oids)s)
+"""
+
+
+@dataclass(frozen=True)
+class _Column:
+    """One column.
+
+    Attributes:
+        decode: the decoder of its type; None for texts, which are converted.
+    """
+
+    field: Field
+    decode: Decode | None
+    text: Text
+
+    def array(self, values: Values) -> pa.Array:
+        """Return the column. Raises REJECTIONS when a value is invalid."""
+        if self.decode is None:
+            return from_texts(texts(values), self.field, POSTGRESQL_TEXTS)
+        return checked(self.decode(values), self.field, POSTGRESQL_TEXTS)
+
+    def problem(self, value: Values) -> str | None:
+        """Return the reason for which a row's value is invalid, None if it is valid."""
+        try:
+            self.array(value)
+        except NullError:
+            return POSTGRESQL_TEXTS.null_reason(self.field)
+        except REJECTIONS:
+            return rejection(self.field, POSTGRESQL_TEXTS)
+        return None
+
+
+@dataclass(frozen=True)
+class BinaryCopy:
+    """A statement whose rows are copied in binary.
+
+    Attributes:
+        statement: the statement of the read, with the text of each column that is not sent in binary.
+    """
+
+    statement: str
+    schema: Schema
+    columns: Sequence[_Column]
+
+    def parts(self, rows: Rows) -> Iterator[pa.Table | DeadLetter]:
+        """Yield the rows, in order: tables of valid rows, and a `DeadLetter` for each invalid row.
+
+        Raises:
+            SourceError: the rows are not those of the statement.
+        """
+        table = self._table(rows)
+        if table is not None:
+            yield table
+        elif len(rows) == 1:
+            yield self._dead_letter(rows)
+        else:
+            half = len(rows) // 2
+            yield from self.parts(rows.slice(0, half))
+            yield from self.parts(rows.slice(half, len(rows)))
+
+    def _table(self, rows: Rows) -> pa.Table | None:
+        """Return the rows as a table, None if one is invalid."""
+        try:
+            columns = [
+                column.array(values)
+                for column, values in zip(self.columns, rows.columns(len(self.columns)), strict=True)
+            ]
+        except REJECTIONS:
+            return None
+        return pa.Table.from_arrays(columns, schema=self.schema.arrow)
+
+    def _dead_letter(self, row: Rows) -> DeadLetter:
+        values = list(zip(self.columns, row.columns(len(self.columns)), strict=True))
+        problems = {column.field.name: column.problem(value) for column, value in values}
+        reasons = {name: reason for name, reason in problems.items() if reason is not None}
+        if not reasons:
+            raise unreadable()
+        sent = {column.field.name: (column.text, value.bytes_of(0)) for column, value in values}
+        return DeadLetter(
+            tuple(reasons),
+            "\n".join(reasons.values()),
+            {name: None if value is None else text(value) for name, (text, value) in sent.items()},
+        )
+
+
+def described_copy(cursor: Any, statement: str, schema: Schema) -> BinaryCopy:
+    """Return how to copy the rows of a statement that selects the columns of `schema`.
+
+    The types are those of the statement now. The transaction's locks on its tables keep them until its end.
+    """
+    names = [f"c{number}" for number in range(len(schema))]
+    source = f"(\n{statement}\n) AS {_ALIAS}({', '.join(names)})"
+    cursor.execute(f"SELECT * FROM {source} LIMIT 0")
+    oids = [column.type_code for column in cursor.description]
+    columns = {index: _column(field, oid) for index, (field, oid) in enumerate(zip(schema, oids, strict=True))}
+    as_text = {index: oids[index] for index, column in columns.items() if column is None}
+    if not as_text:
+        return BinaryCopy(statement, schema, [column for column in columns.values() if column is not None])
+    outputs = _outputs(cursor, set(as_text.values()))
+    for index, oid in as_text.items():
+        is_text, function = outputs[oid]
+        if not is_text:
+            names[index] = f"pg_catalog.textin({function}({names[index]}))"
+    return BinaryCopy(
+        f"SELECT {', '.join(names)} FROM {source}",
+        schema,
+        [column or _text_column(field) for column, field in zip(columns.values(), schema, strict=True)],
+    )
+
+
+def _column(field: Field, oid: int) -> _Column | None:
+    """Return the column if its type is sent in binary, else None."""
+    if oid in TEXT_OIDS and (field.mode == REPEATED or field.type != "STRING"):
+        return _text_column(field)
+    known = (ARRAY_TYPES if field.mode == REPEATED else BINARY_TYPES).get(oid)
+    decode = known.decode.get(field.type) if known else None
+    return _Column(field, decode, known.text) if known and decode else None
+
+
+def _text_column(field: Field) -> _Column:
+    return _Column(field, None, binary_texts.plain)
+
+
+def _outputs(cursor: Any, oids: Collection[int]) -> Mapping[int, tuple[bool, str]]:
+    """Return for each type whether its binary format is its text, and the function that writes its text."""
+    cursor.execute(_OUTPUT_SQL, {"oids": list(oids)})
+    return {oid: (is_text, function) for oid, is_text, function in cursor.fetchall()}

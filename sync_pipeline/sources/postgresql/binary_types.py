@@ -1,0 +1,106 @@
+"""The types that PostgreSQL sends in binary, by their oids, which are the same on every server.
+
+A column of another type, or one that is read as another type of BigQuery, is sent as text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sync_pipeline.sources.postgresql import binary_texts
+from sync_pipeline.sources.postgresql.binary_arrays import lists
+from sync_pipeline.sources.postgresql.binary_decimals import decimals
+from sync_pipeline.sources.postgresql.binary_texts import Text
+from sync_pipeline.sources.postgresql.binary_values import (
+    Decode,
+    binaries,
+    booleans,
+    dates,
+    floats,
+    integers,
+    jsonb_texts,
+    texts,
+    times,
+    timestamps,
+    uuids,
+)
+
+
+@dataclass(frozen=True)
+class BinaryType:
+    """The binary format of a type.
+
+    Attributes:
+        array: the oid of its arrays.
+        decode: by the BigQuery type it can be read as, the decoder; which checks all but NULL, JSON, and the digits of
+            NUMERIC(p, s).
+        text: the text of a value, for dead letters.
+        element_text: that of an element of an array, if it differs.
+    """
+
+    array: int
+    decode: Mapping[str, Decode]
+    text: Text
+    element_text: Text | None = None
+
+
+@dataclass(frozen=True)
+class _TextType(BinaryType):
+    """A type whose binary format is its text."""
+
+    decode: Mapping[str, Decode] = field(default_factory=lambda: {"STRING": texts})
+    text: Text = binary_texts.plain
+
+
+BINARY_TYPES: Mapping[int, BinaryType] = {
+    16: BinaryType(1000, {"BOOL": booleans}, binary_texts.boolean, binary_texts.word),
+    17: BinaryType(1001, {"BYTES": binaries}, bytes.hex, binary_texts.prefixed_hexadecimal),
+    20: BinaryType(1016, {"INT64": integers(">i8")}, binary_texts.integer),
+    21: BinaryType(1005, {"INT64": integers(">i2")}, binary_texts.integer),
+    23: BinaryType(1007, {"INT64": integers(">i4")}, binary_texts.integer),
+    701: BinaryType(1022, {"FLOAT64": floats}, binary_texts.double),
+    1082: BinaryType(1182, {"DATE": dates}, binary_texts.date),
+    1083: BinaryType(1183, {"TIME": times}, binary_texts.time),
+    1114: BinaryType(
+        1115, {"DATETIME": timestamps("DATETIME")}, binary_texts.timestamps(), binary_texts.timestamps(between="T")
+    ),
+    1184: BinaryType(
+        1185,
+        {"TIMESTAMP": timestamps("TIMESTAMP")},
+        binary_texts.timestamps("+00"),
+        binary_texts.timestamps("+00:00", "T"),
+    ),
+    1700: BinaryType(1231, {name: decimals(name) for name in ("NUMERIC", "BIGNUMERIC")}, binary_texts.numeric),
+    2950: BinaryType(2951, {"STRING": uuids}, binary_texts.uuid),
+    3802: BinaryType(3807, {"JSON": jsonb_texts}, binary_texts.jsonb),
+    # name, text, bpchar, varchar.
+    19: _TextType(1003),
+    25: _TextType(1009),
+    1042: _TextType(1014),
+    1043: _TextType(1015),
+}
+
+# The oid of json, whose binary format is its text as well; its arrays are read as one JSON value.
+JSON_OID = 114
+
+TEXT_OIDS = frozenset({JSON_OID, *(oid for oid, type_ in BINARY_TYPES.items() if isinstance(type_, _TextType))})
+
+
+def _arrays() -> Mapping[int, BinaryType]:
+    """Return the types of arrays: by the BigQuery type of the elements, lists of them."""
+    # An array that is cast to text[] may still call its elements varchar.
+    return {
+        type_.array: BinaryType(
+            0,
+            {
+                name: lists(decode, TEXT_OIDS if isinstance(type_, _TextType) else {oid})
+                for name, decode in type_.decode.items()
+            },
+            binary_texts.arrays(type_.element_text or type_.text),
+        )
+        for oid, type_ in BINARY_TYPES.items()
+    }
+
+
+ARRAY_TYPES = _arrays()
