@@ -95,8 +95,11 @@ def stage_keys(
         elements |= "SpreadKeyLanes" >> beam.Reshuffle()
     # The side input ends with the last attempt to read rows.
     splits = elements | "TakeKeySplits" >> beam.FlatMap(splits_after_rows, beam.pvalue.AsList(staged))
+    read = read_tables(tables.values(), plan.run.id)
+    if read.opens_sessions:
+        return stage_in_steps(splits, read, tables, "Keys")
     finished = None if runs_here(options) else FinishedSplits(f"{manifest_folder(plan)}keys/")
-    return splits | "StageKeys" >> StageSplits(read_tables(tables.values(), plan.run.id), tables, finished)
+    return splits | "StageKeys" >> StageSplits(read, tables, finished)
 
 
 def splits_after_rows(lane: Lane, staged: Sequence[tuple[int, StagedFile | Failure]]) -> list[tuple[int, ReadSplit]]:
@@ -105,23 +108,25 @@ def splits_after_rows(lane: Lane, staged: Sequence[tuple[int, StagedFile | Failu
     return [(number, split) for number, split in lane.splits if number not in failed]
 
 
-def stage_in_steps(splits: beam.PCollection, read: ReadRows, tables: Mapping[int, TableSync]) -> beam.PCollection:
-    """Read, transform and stage splits, in a step each; return the files and failures."""
-    rows = splits | "Read" >> read
-    files = rows[BATCHES] | "Transform" >> ApplyTransformation(
+def stage_in_steps(
+    splits: beam.PCollection, read: ReadRows, tables: Mapping[int, TableSync], what: str = ""
+) -> beam.PCollection:
+    """Read, transform and stage splits, in a step each, whose labels end with `what`; return the files and failures."""
+    rows = splits | f"Read{what}" >> read
+    files = rows[BATCHES] | f"Transform{what}" >> ApplyTransformation(
         {
             number: Transformation(table.transformation, table.schema, table.config.hash_key)
             for number, table in tables.items()
         }
     )
     targets = {number: rows_target(table) for number, table in tables.items()}
-    staged = [files | "Stage" >> WriteStagedFiles(targets, read.run_id), rows[FAILURES]]
+    staged = [files | f"Stage{what}" >> WriteStagedFiles(targets, read.run_id), rows[FAILURES]]
     with_letters = {number: table for number, table in tables.items() if table.dead_letters}
     if with_letters:
         letter_targets = {number: dead_letter_target(table) for number, table in with_letters.items()}
         letters = rows[DEAD_LETTERS] | "DescribeDeadLetters" >> DescribeDeadLetters(with_letters)
         staged.append(letters | "StageDeadLetters" >> WriteStagedFiles(letter_targets, read.run_id))
-    return staged | "Staged" >> beam.Flatten()
+    return staged | f"Staged{what}" >> beam.Flatten()
 
 
 def read_tables(tables: Collection[TableSync], run_id: str) -> ReadRows:

@@ -16,7 +16,7 @@ from sync_pipeline.bigquery_api.own_tables import KEYS, REPLACED, REPLACEMENT
 from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.parameters.transformation_config import TransformationConfig
 from sync_pipeline.planning.dead_letter_table import DeadLetterTable
-from sync_pipeline.planning.deletions import MARK, Deletions
+from sync_pipeline.planning.deletions import MARK, Deletions, KeyRead
 from sync_pipeline.planning.staging_names import NO_START, folder_name, staging_table_id, start_name
 from sync_pipeline.schema import Field, Schema
 from sync_pipeline.smart_sync.bounds import TimestampBounds
@@ -185,14 +185,20 @@ class TableSync:
         return staging_table_id(self.config.destination, self.name, KEYS)
 
     @property
-    def of_keys(self) -> TableSync | None:
-        """The read of the source's keys, as a table that is read and staged like the rows; None without it.
+    def keys(self) -> KeyRead | None:
+        """The read of the source's keys, with which the destination's are compared; None without it."""
+        return self.deletions.keys if self.deletions is not None else None
 
-        Files of both lie in one folder. The keys are those of all timestamps, so they have no bounds.
+    @property
+    def of_keys(self) -> TableSync | None:
+        """The read of the source's keys, as a table that is read and staged like the rows.
+
+        None without it, and if BigQuery selects the keys as it does the rows. Files of both lie in one folder. The keys
+        are those of all timestamps, so they have no bounds.
         """
-        if self.deletions is None or self.deletions.keys is None:
+        keys = self.keys
+        if keys is None or self.selection is not None:
             return None
-        keys = self.deletions.keys
         return replace(
             self,
             read=keys.read,

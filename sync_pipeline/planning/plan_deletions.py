@@ -12,8 +12,9 @@ from sync_pipeline.planning.columns import TableColumns
 from sync_pipeline.planning.deletions import ALL_PERCENT, MARK, SMALL_TABLE_ROWS, Deletions, KeyRead
 from sync_pipeline.planning.destination import DestinationDescription
 from sync_pipeline.planning.merge_costs import bytes_of_columns, price_text
+from sync_pipeline.planning.plan import TableSync
 from sync_pipeline.schema import Schema
-from sync_pipeline.sources.source import ReadsKeys, SourceSession
+from sync_pipeline.sources.source import ReadPlan, ReadsKeys, SourceSession
 from sync_pipeline.transforms.batches import destination_name, transform_schema
 
 # Follows the limit in percent.
@@ -49,27 +50,33 @@ def mark_alterations(
 
 
 def deletion_note(
-    client: bigquery.Client,
-    deletions: Deletions | None,
-    table_id: str,
-    columns: TableColumns,
-    destination: DestinationDescription,
+    client: bigquery.Client, plan: TableSync, columns: TableColumns, destination: DestinationDescription
 ) -> tuple[str, ...]:
-    """Return a sentence on how deleted rows are found and what this costs. Raises PublishError."""
-    table = destination.table
+    """Return sentences on how deleted rows are found and what this costs. Raises PublishError."""
+    table, deletions = destination.table, plan.deletions
     if deletions is None or deletions.keys is None or table is None:
         return ()
-    size = bytes_of_columns(client, table_id, columns.primary_key, table.required_filter_column, destination.location)
-    count = len(deletions.keys.read.splits)
-    splits = f"{count} split{'' if count == 1 else 's'} ({deletions.keys.read.splitting})"
+    filtered = table.required_filter_column
+    size = bytes_of_columns(client, plan.table_id, columns.primary_key, filtered, destination.location)
     verb = "marked" if deletions.marks else "removed"
+    read = deletions.keys.read
+    how = _how(read, is_selected=plan.selection is not None)
+    small_tables = _SMALL_TABLES if 0 < deletions.max_percent < ALL_PERCENT else ""
     sentence = (
-        f"deleted rows are {verb}: the keys of all rows are read from the source, after the rows, in {splits}, and "
-        f"compared with those of the table: {price_text(size)}; if rows are missing, a statement changes the table, "
-        f"at most {deletions.max_percent} % of its rows"
-        f"{_SMALL_TABLES if 0 < deletions.max_percent < ALL_PERCENT else ''}"
+        f"deleted rows are {verb}: the keys of all rows are read from the source, after the rows, {how}, and compared "
+        f"with those of the table: {price_text(size)}; if rows are missing, a statement changes the table, at most "
+        f"{deletions.max_percent} % of its rows{small_tables}"
     )
-    return (sentence,)
+    return (sentence, f"for the keys, {read.costs}") if read.costs else (sentence,)
+
+
+def _how(read: ReadPlan, *, is_selected: bool) -> str:
+    if is_selected:
+        return "by the script that publishes"
+    if read.how:
+        return f"by the {read.how}"
+    count = len(read.splits)
+    return f"in {count} split{'' if count == 1 else 's'} ({read.splitting})"
 
 
 def _check_mark(schema: Schema, table_id: str, destination: DestinationDescription) -> None:

@@ -37,7 +37,7 @@ def choose_read_method(
         return ReadMethod(None, f"the workers read the rows: {selection.declined}")
     blocker = _blocker(selection, read, location, keeps_dead_letters=keeps_dead_letters, has_hash_key=has_hash_key)
     if blocker is None:
-        _check_costs(selection)
+        check_costs(selection)
         there = f"source and destination are both in {location}" if selection.location else "the query reads no table"
         return ReadMethod(selection, f"one query moves the rows, workers read none: {there}")
     if selection.required:
@@ -45,7 +45,8 @@ def choose_read_method(
     return ReadMethod(None, f"the workers read the rows: {blocker}")
 
 
-def _check_costs(selection: Selection) -> None:
+def check_costs(selection: Selection) -> None:
+    """Raise ConfigError if a query would read more than `maximum_bytes_billed`."""
     estimated, limit = selection.estimated_bytes, selection.maximum_bytes_billed
     if estimated is not None and limit is not None and estimated > limit:
         problem = (

@@ -21,7 +21,7 @@ from sync_pipeline.planning.interval import PlannedInterval
 from sync_pipeline.planning.lookups import Lookups
 from sync_pipeline.planning.plan import Run, TableSync, WriteMode
 from sync_pipeline.planning.plan_deletions import deletion_note, mark_alterations, plan_deletions
-from sync_pipeline.planning.read_method import ReadMethod, choose_read_method
+from sync_pipeline.planning.read_method import ReadMethod, check_costs, choose_read_method
 from sync_pipeline.planning.writing import PlannedWriting, plan_writing
 from sync_pipeline.sources.source import ReadPlan, SourceClock, SourceDescription, SourceSession
 from sync_pipeline.transforms.batches import destination_name
@@ -118,11 +118,14 @@ def plan_table(
     deletions = plan_deletions(session, config, columns, destination) if deletes else None
     decisions = _Decisions(start, description, columns, writing, read, deletions)
     method = _read_method(decisions)
+    if method.selection is not None and deletions is not None and deletions.keys is not None:
+        assert deletions.keys.read.selection is not None, "of the same source"
+        check_costs(deletions.keys.read.selection)
     # Only staged rows are loaded from the bucket.
     locations = decisions.dataset_locations if method.selection is None else ()
     bucket_notes = lookups.check_bucket(locations) if locations else []
     plan = _plan(decisions, method, run, number)
-    deletion_notes = deletion_note(client, deletions, config.destination.table_id, columns, destination)
+    deletion_notes = deletion_note(client, plan, columns, destination)
     existing = destination.table.schema if destination.table is not None else None
     return replace(
         plan,

@@ -7,7 +7,7 @@ a row that is later than the interval's end is not judged: if the rule failed, t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sync_pipeline.bigquery_api.client import translated_errors
 from sync_pipeline.bigquery_api.job_records import changed_rows
@@ -23,9 +23,13 @@ from sync_pipeline.publishing.staged_files import StagedFiles
 from sync_pipeline.publishing.strategy import DeletionCounts, Published, QueryStrategy
 from sync_pipeline.publishing.tables import fill_keys_table, fill_staging_table
 from sync_pipeline.smart_sync.interval import timestamp_text
+from sync_pipeline.transforms.in_sql import keys_sql
 
 # The variables of the script: the rows before the merge, and the counts after it.
 _BEFORE, _COUNTS = "sync_before", "sync_counts"
+
+# The temporary table of the keys that BigQuery selects.
+_KEYS = "sync_keys"
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,8 @@ class MergeAndDelete(QueryStrategy):
 
     def prepare(self) -> None:
         """Load rows, if there are any, and keys into their staging tables. Raises PublishError."""
+        if self.table.selection is not None:
+            return
         if self.staged.rows:
             fill_staging_table(self.jobs, self.staged)
         fill_keys_table(self.jobs, self.keys)
@@ -45,7 +51,8 @@ class MergeAndDelete(QueryStrategy):
         finished = self.jobs.query(merge_and_delete_sql(self.table, self.staged.rows, self.keys.rows), PUBLISH)
         if not finished.is_ours:
             return Published(finished)
-        merged = changed_rows(self.jobs.client, finished.job) if self.staged.rows else 0
+        has_merged = self.staged.rows or self.table.selection is not None
+        merged = changed_rows(self.jobs.client, finished.job) if has_merged else 0
         return Published(finished, merged, self._counts(finished))
 
     def _counts(self, finished: FinishedJob) -> DeletionCounts:
@@ -60,14 +67,22 @@ class MergeAndDelete(QueryStrategy):
 
 
 def merge_and_delete_sql(table: TableSync, rows: int, keys: int) -> str:
-    """Return the script that merges the staged rows, deletes what the source no longer has, and selects the counts.
+    """Return the script that merges the rows, deletes what the source no longer has, and selects the counts.
 
     Args:
-        rows, keys: how many of them the staging tables must hold; without rows there is no staging table of rows.
+        rows, keys: how many of them the staging tables must hold; without rows there is no staging table of rows. Where
+            BigQuery selects rows and keys there are none.
     """
     assert table.deletions is not None
-    merge = merge_statements(table) if rows else MergeStatements()
-    checks = [count_check(table.staging_table_id, rows)] if rows else []
+    merge, checks = MergeStatements(), []
+    if table.selection is not None:
+        merge = merge_statements(table)
+        merge = replace(merge, before=(*merge.before, f"CREATE TEMP TABLE {_KEYS} AS\n{_selected_keys_sql(table)}"))
+    else:
+        if rows:
+            merge = merge_statements(table)
+            checks.append(count_check(table.staging_table_id, rows))
+        checks.append(count_check(table.keys_table_id, keys))
     transaction = merge.transaction(
         (f"{_BEFORE} INT64", f"{_COUNTS} STRUCT<existing INT64, missing INT64, returned INT64>"),
         (f"SET {_BEFORE} = (\n{_before_sql(table, table.deletions)})",),
@@ -81,7 +96,19 @@ def merge_and_delete_sql(table: TableSync, rows: int, keys: int) -> str:
             ),
         ),
     )
-    return ";\n".join((*checks, count_check(table.keys_table_id, keys), transaction))
+    return ";\n".join((*checks, transaction))
+
+
+def _selected_keys_sql(table: TableSync) -> str:
+    keys = table.keys
+    assert keys is not None
+    assert keys.read.selection is not None
+    selection = keys.read.selection
+    return keys_sql(selection.sql, selection.schema, keys.read_schema, keys.schema, keys.transformation)
+
+
+def _keys_table(table: TableSync) -> str:
+    return quoted(table.keys_table_id) if table.selection is None else _KEYS
 
 
 def _is_allowed_sql(max_percent: int) -> str:
@@ -126,7 +153,7 @@ def _counts_sql(table: TableSync, deletions: Deletions) -> str:
             f"  {returned} AS returned",
             f"FROM {quoted(table.table_id)} AS {published}",
             # A query may return a key several times.
-            f"LEFT JOIN (SELECT DISTINCT {keys} FROM {quoted(table.keys_table_id)}) AS {source}",
+            f"LEFT JOIN (SELECT DISTINCT {keys} FROM {_keys_table(table)}) AS {source}",
             f"ON {same_key(table, source)}",
             *(f"WHERE {condition}" for condition in filters),
             "",
@@ -156,7 +183,7 @@ def _unmark_sql(table: TableSync) -> str:
 
 def _is_at_source(table: TableSync) -> str:
     source = _source(table)
-    return f"EXISTS (SELECT 1 FROM {quoted(table.keys_table_id)} AS {source} WHERE {same_key(table, source)})"
+    return f"EXISTS (SELECT 1 FROM {_keys_table(table)} AS {source} WHERE {same_key(table, source)})"
 
 
 def _judged(table: TableSync, deletions: Deletions) -> list[str]:

@@ -81,9 +81,25 @@ class MergeStatements:
 
 def merge_statements(table: TableSync) -> MergeStatements:
     """Return the statements of `merge_sql`."""
-    if table.pruned_by is None:
+    if table.selection is None:
+        rows = _Rows(quoted(table.staging_table_id), select_sql(table))
+    elif table.pruned_by is None and table.keys is None:
         return MergeStatements(merge=(_merge(table, select_sql(table)),))
-    return _pruned_merge(table, table.pruned_by)
+    else:
+        # What BigQuery selects by itself is selected once; and before the keys, of which none may be missing.
+        rows = _Rows(ROWS, f"SELECT * FROM {ROWS}", (f"CREATE TEMP TABLE {ROWS} AS\n{select_sql(table)}",))
+    if table.pruned_by is None:
+        return MergeStatements(before=rows.before, merge=(_merge(table, rows.sql),))
+    return _pruned_merge(table, table.pruned_by, rows)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """The rows to merge: the table that has them, the query for them, and what stores them there."""
+
+    table: str
+    sql: str
+    before: tuple[str, ...] = ()
 
 
 def _merge(table: TableSync, rows_sql: str, *pruning: str) -> str:
@@ -141,12 +157,7 @@ def now_sql(table: TableSync, type_name: str) -> str:
     return now if type_name == "DATETIME" else f"TIMESTAMP({now}, 'UTC')"
 
 
-def _pruned_merge(table: TableSync, column: Field) -> MergeStatements:
-    # What BigQuery selects by itself is selected once; staged rows lie in a table already.
-    rows, selected = quoted(table.staging_table_id), select_sql(table)
-    keep: tuple[str, ...] = ()
-    if table.selection is not None:
-        rows, keep, selected = ROWS, (f"CREATE TEMP TABLE {ROWS} AS\n{selected}",), f"SELECT * FROM {ROWS}"
+def _pruned_merge(table: TableSync, column: Field, rows: _Rows) -> MergeStatements:
     moment = f"{table.schema.free_name('t')}.{quoted(column.name)}"
     old_partition = partition_sql(moment, column, table.layout)
     pruning = f"({old_partition} IN UNNEST({OLD_PARTITIONS}) OR ({OLD_IS_NULL} AND {moment} IS NULL))"
@@ -156,14 +167,14 @@ def _pruned_merge(table: TableSync, column: Field) -> MergeStatements:
             f"{OLD_PARTITIONS} ARRAY<{column.type}>",
             f"{OLD_IS_NULL} BOOL",
         ),
-        before=keep,
+        before=rows.before,
         merge=(
-            f"SET {OLD} = (\n{_old_partitions_sql(table, rows, moment, old_partition)})",
+            f"SET {OLD} = (\n{_old_partitions_sql(table, rows.table, moment, old_partition)})",
             # A row that nobody has is in no partition.
             f"SET {OLD_PARTITIONS} = IFNULL({OLD}.partitions, [])",
             f"SET {OLD_IS_NULL} = IFNULL({OLD}.has_null, FALSE)",
-            _partition_limit(table, rows, column),
-            _merge(table, selected, pruning),
+            _partition_limit(table, rows.table, column),
+            _merge(table, rows.sql, pruning),
         ),
     )
 

@@ -211,7 +211,7 @@ def publish(client: bigquery.Client, table: TableSync, files: Sequence[StagedFil
 
 
 def _strategy(jobs: PublishingJobs, rows: StagedFiles, keys: StagedFiles) -> Strategy:
-    if jobs.table.of_keys is not None:
+    if jobs.table.keys is not None:
         return MergeAndDelete(jobs, rows, keys)
     return choose_strategy(jobs.table, rows)(jobs, rows)
 

@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import apache_beam as beam
 import pyarrow as pa
@@ -42,7 +42,10 @@ class ReadRows(beam.PTransform):
     Attributes:
         reads: the read of each table, by number.
         run_id: see `ByTable`.
+        opens_sessions: whether `expand` has a step before the read, so that a split cannot be read by itself.
     """
+
+    opens_sessions: ClassVar[bool] = False
 
     reads: Mapping[int, TableRead]
     run_id: str = ""

@@ -7,7 +7,8 @@ interval. Such an error names the column, never the value.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from sync_pipeline.bigquery_api.raised_errors import raised_text
@@ -95,9 +96,19 @@ def destination_sql(
         bounds: bounds of the timestamps; names the column as in the destination.
     """
     alias = source.free_name("q")
-    expressions = []
-    for field, target in zip(read, schema, strict=False):
-        conversion = _convert(source, field, alias)
+    conversions = [_convert(source, field, alias) for field in read]
+    columns = ", ".join(_destination_columns(conversions, read, schema, config, bounds))
+    return f"SELECT {columns}\nFROM (\n{relation}\n) AS {alias}"
+
+
+def _destination_columns(
+    conversions: Sequence[Conversion],
+    read: Schema,
+    schema: Schema,
+    config: TransformationConfig,
+    bounds: TimestampBounds | None,
+) -> Iterator[str]:
+    for conversion, field, target in zip(conversions, read, schema, strict=False):
         value = conversion.value
         if field.name in config.hash_fields:
             value = f"TO_HEX(SHA256({value}))"
@@ -106,9 +117,22 @@ def destination_sql(
         if bounds is not None and target.name == bounds.column:
             outside = _raise(SourceQueryError, bounds.problem)
             value = f"IF({_within(conversion.value, field.type, bounds)}, {value}, {outside})"
-        expressions.append(f"{value} AS {quoted(target.name)}")
-    expressions += [f"{_literal(value)} AS {quoted(name)}" for name, value in config.constant_fields.items()]
-    return f"SELECT {', '.join(expressions)}\nFROM (\n{relation}\n) AS {alias}"
+        yield f"{value} AS {quoted(target.name)}"
+    for name, constant in config.constant_fields.items():
+        yield f"{_literal(constant)} AS {quoted(name)}"
+
+
+def keys_sql(relation: str, source: Schema, read: Schema, schema: Schema, config: TransformationConfig) -> str:
+    """Return the query for the different keys of the source, as `destination_sql` converts them.
+
+    Without keys that a check rejects: no row of the destination has them.
+    """
+    alias = source.free_name("q")
+    checks = all_checks(source, read, alias)
+    unchecked = [replace(_convert(source, field, alias), checks=()) for field in read]
+    columns = ", ".join(_destination_columns(unchecked, read, schema, config, None))
+    where = " AND ".join(f"NOT IFNULL({check.rejected}, FALSE)" for check in checks)
+    return f"SELECT DISTINCT {columns}\nFROM (\n{relation}\n) AS {alias}" + (f"\nWHERE {where}" if where else "")
 
 
 def interval_condition(column: str, type_name: str, bounds: TimestampBounds) -> str:

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
+from sync_pipeline.auto_schema.layout import TableLayout
 from sync_pipeline.planning.plan import TableSync, WriteMode
 from sync_pipeline.publishing.delete import _is_allowed_sql, merge_and_delete_sql
 from sync_pipeline.publishing.merge import merge_sql
 from sync_pipeline.publishing.strategy import DeletionCounts
 from sync_pipeline.schema import Field, Schema
+from sync_pipeline.sources.source import Selection
 from tests.plans import INTERVAL, USERS, deletions, plan
 from tests.publishing.expected_sql import KEYED
 
@@ -104,6 +106,30 @@ def test_rows_are_marked_and_unmarked() -> None:
             before=f"COUNTIF({mark} IS NULL)",
         )
     )
+
+
+@pytest.mark.parametrize("pruned_by", [None, USERS.field("updated_at")], ids=["whole", "pruned"])
+def test_bigquery_selects_the_keys_after_the_rows(pruned_by: Field | None) -> None:
+    """Keys that no row can have are left out; a row that has one would be an error."""
+    source = Schema((Field("id", "INT64"), *list(USERS)[1:]))
+    selection = Selection("SELECT * FROM `p.d.users`", source, "EU", "p")
+    table = deleting(selection=selection, pruned_by=pruned_by)
+    assert table.deletions is not None
+    assert table.keys is not None
+    keys = replace(
+        table.keys, read=replace(table.keys.read, selection=replace(selection, sql="SELECT id FROM `p.d.users`"))
+    )
+    table = replace(table, deletions=replace(table.deletions, keys=keys), layout=TableLayout("updated_at"))
+    sql = merge_and_delete_sql(table, 0, 0)
+    selected = (
+        "CREATE TEMP TABLE sync_keys AS\nSELECT DISTINCT q.`id` AS `id`\nFROM (\nSELECT id FROM `p.d.users`\n) AS q\n"
+        "WHERE NOT IFNULL(q.`id` IS NULL, FALSE);\nBEGIN TRANSACTION"
+    )
+    order = ["CREATE TEMP TABLE sync_rows AS", selected, "MERGE INTO", "SELECT * FROM sync_rows", "SET sync_counts"]
+    order.append("EXISTS (SELECT 1 FROM sync_keys AS k WHERE t.`id` = k.`id`)")
+    assert sorted(order, key=sql.index) == order
+    assert table.of_keys is None
+    assert "ASSERT (SELECT COUNT(*) FROM `my-project.production._" not in sql
 
 
 def test_a_pruned_merge_shares_the_transaction() -> None:

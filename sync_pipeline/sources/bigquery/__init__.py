@@ -19,5 +19,6 @@ SOURCE = SourceDeclaration(
     checks=contradictions,
     query="source_bigquery_query",
     comparisons=in_sql("bigquery"),
+    reads_keys=True,
     tables=SourceTables("source_bigquery_table", TABLE_SYNTAX, ("source_bigquery_query",)),
 )

@@ -11,7 +11,13 @@ from google.cloud import bigquery
 from sync_pipeline.bigquery_api.required_filter import required_filter_column
 from sync_pipeline.parameters.config import SmartSyncConfig, SyncConfig
 from sync_pipeline.schema import REQUIRED, Schema
-from sync_pipeline.smart_sync.interval import EARLIEST, SyncInterval, timestamp_text, zone_without_effect
+from sync_pipeline.smart_sync.interval import (
+    ALL_TIMESTAMPS,
+    EARLIEST,
+    SyncInterval,
+    timestamp_text,
+    zone_without_effect,
+)
 from sync_pipeline.smart_sync.wall_clock import ZONE_GIVEN, WallClock
 from sync_pipeline.sources.bigquery.clock import Observation, read_clock
 from sync_pipeline.sources.bigquery.config import QUERY_METHOD, STORAGE_METHOD, BigquerySourceConfig
@@ -52,8 +58,14 @@ class BigquerySession:
 
     def plan_read(self, schema: Schema, interval: SyncInterval | None) -> ReadPlan:
         """Return both read methods for the columns of `schema`. An estimate tells what the read costs."""
-        relation = self._relation_of(interval)
-        where = self._filter(interval)
+        read = self._plan(schema, self._relation_of(interval), self._filter(interval))
+        return replace(read, risks=self._earliest_risk(interval))
+
+    def plan_keys(self, schema: Schema) -> ReadPlan:
+        """Return both read methods for the key columns of `schema`, whatever the rows' timestamps are."""
+        return self._plan(schema, self._relation_of(ALL_TIMESTAMPS), self._filter(None))
+
+    def _plan(self, schema: Schema, relation: Relation, where: Filter) -> ReadPlan:
         sql = rows_sql(relation.sql, relation.schema, schema.names, where)
         is_whole = schema.names == relation.schema.names and where.interval is None
         estimated = self._table_bytes() if is_whole and not self.asks_for_costs else None
@@ -83,7 +95,6 @@ class BigquerySession:
             how=f"Storage Read API, {stored}{streams}{session_limit(estimated or 0)}",
             costs=self._costs(estimated, estimator),
             selection=selection,
-            risks=self._earliest_risk(interval),
         )
 
     @property

@@ -34,6 +34,7 @@ from sync_pipeline.sources.bigquery.client import (
     open_source_client,
     source_errors,
 )
+from sync_pipeline.sources.keys import KeyReader
 from sync_pipeline.sources.reading import ReadRows, dead_letter
 from sync_pipeline.sources.source import DeadLetter, ReadSplit, Selection, SplitReader
 from sync_pipeline.transforms.rejected_values import null_value
@@ -241,6 +242,8 @@ class StreamReader(SplitReader):
 class ReadFromBigquery(ReadRows):
     """Reads `BigqueryRead`s into `pyarrow.RecordBatch`es. Also counts `bytes_read`."""
 
+    opens_sessions: ClassVar[bool] = True
+
     def expand(self, reads: beam.PCollection) -> dict[str, beam.PCollection]:
         """Open a session for each read, and read its streams into RecordBatches, DeadLetters and Failures."""
         fns = {table: _OpenSessionFn(self._schema(table)) for table in self.reads}
@@ -260,6 +263,8 @@ class ReadFromBigquery(ReadRows):
 
     def _schema(self, table: int) -> Schema:
         reader = self.reads[table].reader
+        if isinstance(reader, KeyReader):
+            reader = reader.reader
         assert isinstance(reader, StreamReader), "the source returns no other reader"
         return reader.schema
 
