@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import socket
@@ -20,9 +21,11 @@ from sync_pipeline.sources.postgresql import connection
 from sync_pipeline.sources.postgresql.connection import connected
 from sync_pipeline.sources.postgresql.copy_read import copied_parts
 from tests.integration.postgresql_reading import (
+    APPLICATION_NAME,
     ENDLESS,
     Reader,
     assert_nothing_is_left,
+    connect,
     execute,
     failure,
     fresh_database,
@@ -407,6 +410,41 @@ def test_a_reader_that_goes_away_while_the_server_has_not_answered(endpoints: En
         batches.close()  # type: ignore[attr-defined]
         assert time.monotonic() - began < 3
         assert_nothing_is_left(administrator, reader, threads)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param("TRUNCATE {table}; INSERT INTO {table} SELECT generate_series(1, 100)", id="loaded anew"),
+        pytest.param("ALTER TABLE {table} ALTER n TYPE int8", id="rewritten"),
+    ],
+)
+def test_a_table_that_changes_while_the_read_waits_for_it(reader: Reader, change: str) -> None:
+    table = f"t_{uuid.uuid4().hex[:12]}"
+    with contextlib.closing(connect(reader.endpoints, reader.database)) as other:
+        execute(other, f"CREATE TABLE {table} AS SELECT n FROM generate_series(1, 100) AS n")
+        source = reader.source(f"SELECT n FROM {table}")
+        schema = described(source).schema
+        (split,) = read_planned(source, schema=schema).splits
+        other.autocommit = False
+        execute(other, change.format(table=table))
+        thread = threading.Thread(target=commit_when_waited_for, args=[other, reader])
+        thread.start()
+        copy = source.reader(schema)
+        rows = sum(part.num_rows for part in copy.read(split) if isinstance(part, pa.Table))
+        copy.close_idle()
+        thread.join()
+    assert rows == 100
+
+
+def commit_when_waited_for(connection: Connection, reader: Reader) -> None:
+    """Commit when a session of ours waits for a lock, or after ten seconds."""
+    waiting = f"SELECT FROM pg_stat_activity WHERE application_name = '{APPLICATION_NAME}' AND wait_event_type = 'Lock'"
+    deadline = time.monotonic() + 10
+    with contextlib.closing(connect(reader.endpoints, reader.database)) as observer:
+        while not execute(observer, waiting) and time.monotonic() < deadline:
+            time.sleep(0.02)
+    connection.commit()
 
 
 def test_a_complete_read_cancels_nothing(reader: Reader) -> None:

@@ -187,11 +187,11 @@ def open_connection(config: PostgresqlConfig, max_retries: int) -> Iterator[Conn
         connection.close()
 
 
-def opened(config: PostgresqlConfig, max_retries: int) -> Connection:
+def opened(config: PostgresqlConfig, max_retries: int, isolation_level: str = "REPEATABLE READ") -> Connection:
     """Return a connection as `open_connection` yields it."""
     connection = connect_with_retries(lambda: _connect(config), max_retries)
     # Sends nothing: the settings are part of each BEGIN.
-    connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
+    connection.set_session(isolation_level=isolation_level, readonly=True)
     return connection
 
 

@@ -92,6 +92,10 @@ def copied_parts(connection: Connection, statement: str, schema: Schema) -> Gene
 
     About four chunks of rows are in memory at a time.
 
+    The transaction must be READ COMMITTED. Its first statement describes the columns and waits for the locks on the
+    tables, which then stay until the end. Only the COPY, the second statement, sees rows: whoever waits for a TRUNCATE
+    or a rewriting ALTER TABLE, and looked at the database before that committed, finds the table empty.
+
     Raises:
         SourceError: the read fails.
     """

@@ -34,7 +34,8 @@ def lent(config: PostgresqlConfig, max_retries: int) -> Iterator[Connection]:
     connection = _reused(login)
     try:
         if connection is None:
-            connection = opened(config, max_retries)
+            # Each statement sees what is committed when it begins: see `copied_parts`.
+            connection = opened(config, max_retries, "READ COMMITTED")
             begin(connection)
         yield connection
         # All rows are there: a connection that fails now is not kept, and fails no read.
