@@ -2,7 +2,7 @@
 
 Each round runs all cases in turn, each in a process of its own. Only ratios of medians within one benchmark are
 meaningful: absolute figures differ between machines. Writes `results/postgresql.json`, the chart next to it, and the
-tables in `docs/reference/performance.md`.
+tables in `docs/reference/performance.md` and the README's figures.
 """
 
 import argparse
@@ -24,7 +24,7 @@ import sandbox
 from benchmarks import postgresql_tables as tables
 from benchmarks.memory import MIB, PACKAGES, RunFailedError, facts, measure
 from benchmarks.postgresql_cases import FULL, QUICK, Case, Scale, cases
-from benchmarks.postgresql_report import misses, write_tables
+from benchmarks.postgresql_report import misses, write_figures
 from sandbox import demo_run
 from sandbox.endpoints import Endpoints
 
@@ -74,7 +74,7 @@ def main(argv: Sequence[str]) -> int:
     chart = given.output.with_suffix(".png")
     subprocess.run([PEERS, ROOT / "benchmarks" / "postgresql_chart.py", given.output, chart], check=True)
     if given.output == RESULTS:
-        write_tables(ROOT / "docs" / "reference" / "performance.md", document)
+        write_figures(ROOT, document)
     missed = misses(document)
     print("\n".join([f"written: {given.output} and {chart}", *(f"MISSED: {miss}" for miss in missed)]))
     return 1 if missed else 0

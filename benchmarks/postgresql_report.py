@@ -1,7 +1,7 @@
-"""The tables of `docs/reference/performance.md`, rendered from `results/postgresql.json`."""
+"""The tables of `docs/reference/performance.md` and the README's figures, rendered from `results/postgresql.json`."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +12,34 @@ MOST_DEVIATION = 0.1
 BEGIN, END = "<!-- performance:begin -->", "<!-- performance:end -->"
 
 
-def write_tables(page: Path, document: dict[str, Any]) -> None:
-    """Replace the tables between their markers in the page."""
-    text = page.read_text(encoding="utf-8")
-    page.write_text(replace_tables(text, document), encoding="utf-8")
+def write_figures(root: Path, document: dict[str, Any]) -> None:
+    """Replace what stands between the markers in the page of figures and in the README of the repository at `root`."""
+    for name, lines in (("docs/reference/performance.md", render(document)), ("README.md", summary(document))):
+        path = root / name
+        path.write_text(replace_figures(path.read_text(encoding="utf-8"), lines), encoding="utf-8")
 
 
-def replace_tables(text: str, document: dict[str, Any]) -> str:
-    """Return `text` with new tables between the markers."""
-    block = "\n".join((BEGIN, "", *render(document), "", END))
+def replace_figures(text: str, lines: Iterable[str]) -> str:
+    """Return `text` with new lines between the markers."""
+    block = "\n".join((BEGIN, "", *lines, "", END))
     return re.sub(f"{BEGIN}.*?{END}", lambda _: block, text, flags=re.DOTALL)
+
+
+def summary(document: dict[str, Any]) -> Iterator[str]:
+    """Yield the three figures for somebody who decides whether to read on."""
+    largest = document["largest"]
+    ours, limit, dlt = (document["cases"][f"{name}, {largest}"] for name in ("staged", "limit", "dlt connectorx"))
+    rate = ours["rows_per_second"]
+    cores = document["machine"]["cpus"]
+    yield (
+        f"- **{round(rate, -3):,} rows a second** of 12 columns from PostgreSQL to Parquet, on {cores} cores that the "
+        f"server shares: {rate / limit['rows_per_second']:.2f} of the speed of `COPY` into nothing ({largest})."
+    )
+    yield (
+        f"- **{rate / dlt['rows_per_second']:.1f} times as fast as dlt** with ConnectorX, and "
+        f"{document['staged_vs_row_beam']:.0f} times as fast as reading row by row in Beam."
+    )
+    yield f"- **{ours['peak_mb']:,.0f} MiB of memory** for {largest}, {document['peak_mb_2m']:,.0f} MiB for 2,000,000."
 
 
 def render(document: dict[str, Any]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The sandbox on the command line: python -m sandbox up|env|psql|mongo|gcloud|down."""
+"""The sandbox on the command line: python -m sandbox up|env|psql|mongo|query|gcloud|down."""
 
 import argparse
 import os
@@ -8,17 +8,21 @@ import sys
 import time
 from pathlib import Path
 
+from google.api_core.exceptions import GoogleAPICallError
+from google.api_core.retry import Retry
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import bigquery
 from psycopg2.extensions import make_dsn
 
-from sandbox import mongodb, postgresql, stack
+from sandbox import demo_screen, mongodb, postgresql, stack
 from sandbox.endpoints import Endpoints
 from sandbox.processes import SandboxError
 
 _ROOT = Path(__file__).resolve().parent.parent
 
 
-def main(argv: list[str]) -> int:
-    """Run one command and return its exit code; an expected failure is one message on standard error."""
+def arguments_of(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Parse a command, and return it and the words that it passes on. Exits with 2 if it is none."""
     parser = argparse.ArgumentParser(prog="python -m sandbox", description="Real servers on this machine.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("up", help="start the servers, in the background")
@@ -27,10 +31,18 @@ def main(argv: list[str]) -> int:
     commands.add_parser("gcloud", help="run gcloud against these servers; further arguments go to it", add_help=False)
     mongo = commands.add_parser("mongo", help="run a MongoDB command on the demo database")
     mongo.add_argument("document", help="""Extended JSON, such as '{"find": "tickets", "limit": 1}'""")
+    query = commands.add_parser("query", help="run a query in BigQuery, with the demo dataset as default")
+    query.add_argument("sql", help="such as 'SELECT COUNT(*) FROM orders'")
     commands.add_parser("down", help="stop the servers and delete their data")
     arguments, rest = parser.parse_known_args(argv)
     if rest and arguments.command not in ("psql", "gcloud"):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    return arguments, rest
+
+
+def main(argv: list[str]) -> int:
+    """Run one command and return its exit code; an expected failure is one message on standard error."""
+    arguments, rest = arguments_of(argv)
     folder = Path(os.environ.get("SANDBOX_FOLDER") or _ROOT / ".sandbox")
     try:
         match arguments.command:
@@ -45,6 +57,8 @@ def main(argv: list[str]) -> int:
                 _gcloud(_running(folder), rest)
             case "mongo":
                 print(mongodb.run_command(_running(folder).mongodb_uri, arguments.document))
+            case "query":
+                _query(_running(folder), arguments.sql)
             case "down":
                 _down(folder)
     except SandboxError as error:
@@ -103,6 +117,24 @@ def _psql(endpoints: Endpoints, arguments: list[str]) -> None:
     environment = {**os.environ, "PGPASSWORD": endpoints.postgresql_password}
     sys.stdout.flush()
     os.execve(program, [program, dsn, *arguments], environment)
+
+
+def _query(endpoints: Endpoints, sql: str) -> None:
+    """Print the result of a query as a table. Raises SandboxError with BigQuery's message."""
+    default = bigquery.DatasetReference(endpoints.project, endpoints.dataset)
+    client = bigquery.Client(
+        endpoints.project,
+        credentials=AnonymousCredentials(),
+        client_options={"api_endpoint": endpoints.bigquery_host},
+    )
+    # The emulator answers the same again, and the client would ask it for ten minutes.
+    once = Retry(predicate=lambda _error: False)
+    try:
+        rows = client.query_and_wait(sql, job_config=bigquery.QueryJobConfig(default_dataset=default), retry=once)
+    except GoogleAPICallError as error:
+        raise SandboxError(error.message) from None
+    table = demo_screen.rows_table([field.name for field in rows.schema], [row.values() for row in rows])
+    demo_screen.new_console().print(table)
 
 
 def _gcloud(endpoints: Endpoints, arguments: list[str]) -> None:

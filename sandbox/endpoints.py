@@ -71,6 +71,8 @@ class Endpoints:
             "SANDBOX_DATASET": self.dataset,
             "SANDBOX_DATAFLOW_HOST": self.dataflow_host,
             "SANDBOX_MONGODB_URI": self.mongodb_uri,
+            "SANDBOX_MONGODB_PORT": str(self.mongodb_port),
             "SANDBOX_POSTGRESQL_DSN": self.postgresql_dsn,
+            "SANDBOX_POSTGRESQL_PORT": str(self.postgresql_port),
             **gcloud_environment(self.folder, self.dataflow_host, self.storage_host, self.project),
         }

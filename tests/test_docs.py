@@ -49,6 +49,9 @@ EXAMPLES = frozenset(
 )
 
 HOSTS = frozenset({"keepachangelog.com", "semver.org"})
+# The pages of tools that the documents compare us with.
+HOSTS |= {"bruin-data.github.io", "cloud.google.com", "dlthub.com", "docs.airbyte.com", "docs.cloud.google.com"}
+HOSTS |= {"docs.slingdata.io", "github.com"}
 
 
 def read(name: str) -> str:
@@ -125,6 +128,10 @@ def test_documents_are_about_the_product(name: str) -> None:
 
 def test_the_architecture_is_read_in_ten_minutes() -> None:
     assert len(read("ARCHITECTURE.md").split()) <= 2_300
+
+
+def test_the_readme_is_short() -> None:
+    assert len(read("README.md").splitlines()) <= 250
 
 
 def test_the_license_is_whole() -> None:

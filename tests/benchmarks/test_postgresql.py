@@ -128,12 +128,16 @@ def test_a_busy_machine_is_told(document: dict[str, Any], load: float, is_told: 
     assert "Aims: missed: staged_vs_copy is 0.5, the aim is 0.85; staged_vs_row_beam is 2.0, the aim is 20.0." in lines
 
 
-def test_the_page_has_the_tables_of_the_recorded_result() -> None:
+def test_the_documents_have_the_figures_of_the_recorded_result() -> None:
     recorded = json.loads(postgresql.RESULTS.read_text(encoding="utf-8"))
     assert recorded.keys() >= KEYS | {"date", "machine", "versions", "peers", "rounds"}
     assert not recorded["quick"]
-    page = (ROOT / "docs/reference/performance.md").read_text(encoding="utf-8")
-    assert postgresql_report.replace_tables(page, recorded) == page
+    for name, lines in (
+        ("docs/reference/performance.md", postgresql_report.render(recorded)),
+        ("README.md", postgresql_report.summary(recorded)),
+    ):
+        text = (ROOT / name).read_text(encoding="utf-8")
+        assert postgresql_report.replace_figures(text, lines) == text
     assert postgresql.RESULTS.with_suffix(".png").stat().st_size > 10_000
 
 

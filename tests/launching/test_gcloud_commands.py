@@ -153,4 +153,4 @@ def test_launches_on_one_line_are_accepted() -> None:
 def test_no_secret_stands_in_the_documents() -> None:
     for parameter in ("postgresql_password", "mongodb_password", "mongodb_connection_string"):
         for text in re.findall(rf"{parameter}(?:=|: )([^\s~]+)", DOCUMENTS):
-            assert Secret(parameter, text).is_name, text
+            assert Secret(parameter, text).is_name or text.startswith("env:"), text

@@ -42,7 +42,7 @@ def _alive(pid: int) -> bool:
     return status.exists() and status.read_text().rpartition(")")[2].split()[0] not in "ZX"
 
 
-def test_up_env_psql_mongo_down(environment: dict[str, str]) -> None:
+def test_up_env_psql_mongo_query_down(environment: dict[str, str]) -> None:
     folder = environment["SANDBOX_FOLDER"]
     up = _sandbox("up", environment=environment)
     assert (up.returncode, up.stderr) == (0, "")
@@ -67,13 +67,21 @@ def test_up_env_psql_mongo_down(environment: dict[str, str]) -> None:
     mongo = _sandbox("mongo", '{"find": "t"}', environment=environment)
     assert (json.loads(mongo.stdout)["cursor"]["firstBatch"], mongo.stderr) == ([json.loads(document)], "")
 
+    query = _sandbox("query", "SELECT 1 AS one, 'x' AS letter, NULL AS nothing", environment=environment)
+    assert [line.split() for line in query.stdout.splitlines()[1::2]] == [
+        ["│", "one", "│", "letter", "│", "nothing", "│"],
+        ["│", "1", "│", "x", "│", "NULL", "│"],
+    ]
+
     assert _sandbox("down", environment=environment).returncode == 0
     assert not any(_alive(pid) for pid in pids)
     assert sorted(path.suffix for path in Path(folder).iterdir()) == [".log"] * 6
     assert "not running" in _sandbox("down", environment=environment).stdout
 
 
-@pytest.mark.parametrize("command", [["env"], ["psql"], ["mongo", "{}"], ["gcloud"]], ids=lambda command: command[0])
+@pytest.mark.parametrize(
+    "command", [["env"], ["psql"], ["mongo", "{}"], ["query", "SELECT 1"], ["gcloud"]], ids=lambda command: command[0]
+)
 def test_without_a_sandbox_one_line_says_what_to_do(environment: dict[str, str], command: list[str]) -> None:
     result = _sandbox(*command, environment=environment)
     assert (result.returncode, result.stdout) == (1, "")

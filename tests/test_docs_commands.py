@@ -1,0 +1,174 @@
+"""Programs accept every command of the documents, and every YAML block is read by the code that is made for it.
+
+A shell runs the commands of a page, as a reader would, with stand-ins for programs that only record their arguments. So
+variables, arrays, quotes and loops are the shell's.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from sandbox.__main__ import arguments_of
+from sync_pipeline.launching.__main__ import main as launching
+from sync_pipeline.launching.launch_file import read_launch
+from sync_pipeline.parameters.command_line import parse_command_line
+from sync_pipeline.parameters.run_config import RunConfig
+from sync_pipeline.parameters.table import BY_NAME
+from tests.launching.test_gcloud_commands import problem, tree
+from tests.test_docs import DOCUMENTS, ROOT, read
+
+PROGRAMS = ("docker", "gcloud", "make", "python", "mkdocs")
+
+# Records its arguments; what a command reads or prints must not stop the next one.
+STAND_IN = f"""#!{sys.executable}
+import json, os, sys
+with open(os.environ["RECORD"], "a") as file:
+    file.write(json.dumps([os.path.basename(sys.argv[0]), *sys.argv[1:]]) + "\\n")
+if sys.argv[1:] == ["-m", "sandbox", "env"]:
+    print("export SANDBOX_POSTGRESQL_PORT=5432 SANDBOX_MONGODB_PORT=27017")
+"""
+
+# What is the reader's: a terminal, an environment to activate.
+PROLOGUE = 'source() { :; }; read() { :; }\ncommand_not_found_handle() { echo "no program $1" >&2; exit 9; }\n'
+
+# Blocks of YAML that Google's programs read; test_gcloud_commands compares them with Google's APIs.
+GOOGLES = {"sync_reports.yaml", "sync_alert.yaml", "launch_alert.yaml"}
+
+# What a fragment of parameters needs to be a whole sync.
+REST = {
+    "postgresql": {"data_source": "postgresql", "postgresql_host": "h", "postgresql_database": "d"}
+    | {"postgresql_username": "u", "postgresql_password": "projects/p/secrets/s/versions/1"}
+    | {"postgresql_query": "SELECT id, updated_at, created_at FROM orders"},
+    "mongodb": {"data_source": "mongodb", "mongodb_host": "h", "mongodb_database": "d", "mongodb_collection": "c"},
+    "bigquery": {
+        "data_source": "bigquery",
+        "source_bigquery_project": "my-project",
+        "source_bigquery_query": "SELECT 1",
+    },
+}
+DESTINATION = {"destination_bigquery_project": "my-project", "destination_bigquery_dataset": "d"}
+DESTINATION |= {"destination_bigquery_table": "t"}
+
+
+def blocks(name: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", read(name), re.DOTALL | re.MULTILINE)
+
+
+PAGES = [name for name in DOCUMENTS if blocks(name, "bash")]
+WITH_YAML = [name for name in DOCUMENTS if blocks(name, "yaml")]
+
+
+@cache
+def commands(name: str) -> tuple[list[str], ...]:
+    """The commands of a page with the arguments that the shell gives them."""
+    return tuple(_recorded("".join(blocks(name, "bash"))))
+
+
+def _recorded(script: str) -> list[list[str]]:
+    with tempfile.TemporaryDirectory() as folder:
+        for program in PROGRAMS:
+            path = Path(folder, program)
+            path.write_text(STAND_IN)
+            path.chmod(0o755)
+        record = Path(folder, "record")
+        record.touch()
+        done = subprocess.run(
+            ["bash", "-c", PROLOGUE + script],
+            cwd=folder,
+            env={"PATH": f"{folder}:/usr/bin:/bin", "RECORD": str(record), "PASSWORD": "x", "SHOP_PASSWORD": "x"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, ""), done.stderr
+        return [json.loads(line) for line in record.read_text().splitlines()]
+
+
+def wrong(command: list[str], capsys: pytest.CaptureFixture[str]) -> str | None:
+    """What the program would not understand of a command, or None."""
+    match command:
+        case ["python", "main.py", *words]:
+            RunConfig.from_parameters(parse_command_line(words).parameters)
+        case ["python", "-m", "sync_pipeline.launching", file, *words]:
+            # Files that a reader writes are those of the YAML blocks.
+            path = ROOT / file if (ROOT / file).exists() else ROOT / "examples/users-every-2-hours.yaml"
+            assert launching([str(path), *words]) == 0, capsys.readouterr().err
+        case ["python", "-m", "sandbox", *words]:
+            arguments_of(words)
+        case ["python", "-m", "sync_pipeline.parameters.documents", *words]:
+            assert set(words) <= {"--check"}
+        case ["make", target, *_]:
+            if not re.search(rf"^{target}:.*## ", read("Makefile"), re.MULTILINE):
+                return f"make has no target {target}"
+        case ["gcloud", "auth", "application-default", "login"] | ["docker", "build" | "push", *_]:
+            pass
+        case ["gcloud", *_]:
+            return problem(shlex.join(command), tree())
+        case _:
+            return f"nothing here knows {command[:3]}"
+    return None
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_programs_accept_the_commands(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    found = commands(name)
+    assert found
+    assert [told for command in found if (told := wrong(list(command), capsys))] == []
+
+
+def test_a_command_that_is_wrong_is_found(capsys: pytest.CaptureFixture[str]) -> None:
+    (command,) = _recorded('a=(--data_sourc=postgresql)\npython main.py "${a[@]}"\n')
+    with pytest.raises(Exception, match="data_source"):
+        wrong(command, capsys)
+    assert wrong(["make", "nothing"], capsys) == "make has no target nothing"
+    with pytest.raises(SystemExit):
+        wrong(["python", "-m", "sandbox", "drop"], capsys)
+    with pytest.raises(AssertionError, match="no program nonsense"):
+        _recorded("nonsense --all\n")
+
+
+@pytest.mark.parametrize("name", WITH_YAML)
+def test_yaml_is_read_by_the_code_that_reads_it(name: str) -> None:
+    for text in blocks(name, "yaml"):
+        title = re.match(r"# ([\w-]+\.yaml)\n", text)
+        if title is not None and title[1] in GOOGLES:
+            continue
+        content = yaml.safe_load(text)
+        if "--parameters" in content:
+            RunConfig.from_parameters(content["--parameters"])
+        elif "job_name" in content:
+            read_launch(text)
+        elif "tables" not in content:
+            _accept_fragment(content)
+
+
+def _accept_fragment(content: dict[str, Any]) -> None:
+    """Accept some parameters of a sync, together with the others that it needs."""
+    assert content.keys() <= BY_NAME.keys()
+    source = content.get("data_source") or next(
+        (source for name in content for source in BY_NAME[name].sources), "postgresql"
+    )
+    rest = {name: value for name, value in REST[source].items() if not name.endswith("_query")}
+    tables = {"postgresql_table", "source_bigquery_table", "postgresql_query", "postgresql_base_query"}
+    parameters = (rest if tables & content.keys() else REST[source]) | DESTINATION
+    given = {name: _text(value) for name, value in content.items()}
+    if "primary_key" in given:
+        parameters |= {"enable_smart_sync": "true", "enable_auto_schema": "true"}
+    RunConfig.from_parameters(parameters | given)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
