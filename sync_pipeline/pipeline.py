@@ -22,10 +22,9 @@ from sync_pipeline.planning.make_plan import make_plan
 from sync_pipeline.planning.outputs import outputs_of
 from sync_pipeline.planning.plan import TableSync
 from sync_pipeline.planning.plan_selection import plan_selection
-from sync_pipeline.planning.plan_text import plan_lines, plan_page
+from sync_pipeline.planning.plan_text import plan_lines
 from sync_pipeline.planning.run_plan import RunPlan
 from sync_pipeline.planning.worker_count import choose_worker_count, parts_of
-from sync_pipeline.printable import printable
 from sync_pipeline.publishing.cancellation import cleanup_on_signal
 from sync_pipeline.publishing.clean_up import remove_staged_once
 from sync_pipeline.publishing.cloud_storage import check_staging
@@ -154,19 +153,14 @@ def _reader(source: Source, table: TableSync) -> SplitReader:
 
 
 def run(config: RunConfig, options: PipelineOptions, record: RunRecord | None = None) -> PipelineResult | None:
-    """Plan the run and start it. With `dry_run`, print the plan and start nothing.
+    """Plan the run and start it. With `dry_run`, start nothing.
 
     On Dataflow this returns when the job is submitted, so everything after the read is a step of the pipeline. On a
-    local runner it returns when the rows are published. With a `record` nothing is printed, but recorded.
+    local runner it returns when the rows are published. The `record` gets the plan and the outcomes.
 
     Raises:
         SyncError: the run, or a table of it, failed.
     """
-    if record is not None:
-        record.is_dry_run = config.dry_run
-        if not (config.dry_run or runs_here(options)):
-            problem = "--output=json prints the report of a run in this process, and the runner is another"
-            raise ConfigError([f"{problem}: omit --output, or --runner"])
     if runs_on_dataflow(options):
         complete_job_options(options, config, os.environ)
     root = staging_root(options)
@@ -174,9 +168,7 @@ def run(config: RunConfig, options: PipelineOptions, record: RunRecord | None = 
     client = open_client(config.destination_project)
     plan = plan_run(config, client, root)
     if config.dry_run:
-        if record is None:
-            print(printable(plan_page(plan)))
-        else:
+        if record is not None:
             record.dry_run = plan
         if plan.failed:
             errors = {table.name: table.error for table in plan.failed}

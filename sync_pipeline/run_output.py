@@ -41,6 +41,7 @@ class TableOutput(_Part):
     is_backfill: bool = Field(description="Whether an interval that was loaded is loaded again.")
     primary_key: tuple[str, ...] = Field(description="Columns of a merge; empty otherwise.")
     interval: IntervalOutput | None = Field(description="Null without Smart Sync.")
+    more_is_left: bool = Field(description="Whether the source has rows after the interval, which the next run loads.")
     risks: tuple[str, ...] = Field(description="Warnings of the plan.")
     error: ErrorOutput | None = Field(description="Why the table failed; else null.")
 

@@ -57,6 +57,11 @@ def contradictions(values: ParameterValues) -> Iterator[str]:
                 "smart_sync_null_timestamps is 'include', and without primary_key every run would append those rows "
                 "again: give primary_key, or exclude them"
             )
+    if smart_sync and values["delete_existing_table"] and values["smart_sync_max_interval_hours"] is not None:
+        yield (
+            "delete_existing_table is true and smart_sync_max_interval_hours is given: each run would replace the "
+            "table by its first step; omit one of them, or drop the table yourself once"
+        )
     yield from _backfill_problems(values)
     yield from _deletes_problems(values, source)
     if str(values["dead_letter_table"]) == ".".join(str(values[name]) for name in DESTINATION):
@@ -155,6 +160,8 @@ def _backfill_problems(values: ParameterValues) -> Iterator[str]:
         yield f"{both} {needs} the timestamp column of Smart Sync: set enable_smart_sync=true"
     if values["delete_existing_table"]:
         yield f"delete_existing_table is true, but {both} {needs} the table's other rows: omit one of them"
+    if values["smart_sync_max_interval_hours"] is not None:
+        yield f"smart_sync_max_interval_hours divides intervals, and {both} {needs} one change: omit one of them"
     start, end = values["interval_start"], values["interval_end"]
     if start is None or end is None:
         return

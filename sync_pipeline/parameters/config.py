@@ -32,6 +32,7 @@ class SmartSyncConfig:
         include_null_timestamps: whether the run reads rows without a timestamp; only where rows are merged.
         time_zone: the time zone of a timestamp column without one; None means the source's.
         backfill: the interval to load again; None for the one after the destination's latest timestamp.
+        max_interval: the longest interval of a run; see `smart_sync.steps`. None for no limit.
     """
 
     timestamp_column: str
@@ -43,6 +44,7 @@ class SmartSyncConfig:
     include_null_timestamps: bool
     time_zone: str | None = None
     backfill: Backfill | None = None
+    max_interval: timedelta | None = None
 
 
 @dataclass(frozen=True)
@@ -195,6 +197,7 @@ def _smart_sync(values: ParameterValues) -> SmartSyncConfig:
     backfill = None
     if values["interval_start"] is not None:
         backfill = Backfill(values["interval_start"], values["interval_end"])
+    hours = values["smart_sync_max_interval_hours"]
     return SmartSyncConfig(
         timestamp_column=declared(values["data_source"]).timestamp_column(values["smart_sync_timestamp_column"]),
         sync_all_on_empty_table=values["sync_all_on_empty_table"],
@@ -206,6 +209,7 @@ def _smart_sync(values: ParameterValues) -> SmartSyncConfig:
         include_null_timestamps=values["smart_sync_null_timestamps"] == "include" and backfill is None,
         time_zone=values["smart_sync_time_zone"],
         backfill=backfill,
+        max_interval=None if hours is None else timedelta(hours=hours),
     )
 
 

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 TEXT, JSON = "text", "json"
-_OUTPUT = "output"
+_OUTPUT, _UNTIL_CURRENT = "output", "until-current"
 
 # By name: the help text.
 LOCAL_FLAGS: Mapping[str, str] = {
     _OUTPUT: "What a run or a dry run prints on standard output at its end: text, or json for one JSON document as "
     "run-output.schema.json describes it. Log lines go to standard error. Default: text.",
+    _UNTIL_CURRENT: "Run again until smart_sync_max_interval_hours leaves nothing. Ends with the first run that fails.",
 }
 
 
@@ -21,9 +22,17 @@ class LocalFlags:
 
     Attributes:
         prints_json: print one JSON document instead of text.
+        until_current: run again until nothing is left.
     """
 
     prints_json: bool = False
+    until_current: bool = False
+
+    @property
+    def given(self) -> list[str]:
+        """The flags that are given with another value than their default."""
+        flags = {f"--{_OUTPUT}={JSON}": self.prints_json, f"--{_UNTIL_CURRENT}": self.until_current}
+        return [flag for flag, is_given in flags.items() if is_given]
 
 
 NO_FLAGS = LocalFlags()
@@ -31,7 +40,7 @@ NO_FLAGS = LocalFlags()
 
 def local_flags(argv: Sequence[str]) -> tuple[LocalFlags, list[str], list[str]]:
     """Return the flags of a command line, its other words, and problems with the flags."""
-    prints_json = False
+    prints_json = until_current = False
     rest, problems = [], []
     words = list(argv)
     while words:
@@ -40,9 +49,14 @@ def local_flags(argv: Sequence[str]) -> tuple[LocalFlags, list[str], list[str]]:
         if not word.startswith("--") or name not in LOCAL_FLAGS:
             rest.append(word)
             continue
+        if name == _UNTIL_CURRENT:
+            until_current = True
+            if equals:
+                problems.append(f"--{_UNTIL_CURRENT} has a value: write --{_UNTIL_CURRENT} alone")
+            continue
         if not equals:
             value = words.pop(0) if words and not words[0].startswith("--") else ""
         if value not in (TEXT, JSON):
             problems.append(f"--{_OUTPUT} is '{value}': use {TEXT} or {JSON}")
         prints_json = value == JSON
-    return LocalFlags(prints_json), rest, problems
+    return LocalFlags(prints_json, until_current), rest, problems

@@ -156,6 +156,18 @@ SHARED_PARAMETERS: tuple[Parameter, ...] = (
         by_table=True,
     ),
     Parameter(
+        "smart_sync_max_interval_hours",
+        "Longest interval",
+        "Hours from the first timestamp that is not loaded yet to the end of a run's interval; the next run goes on. "
+        "A long first load becomes steps. Default: no limit.",
+        ParameterType.INTEGER,
+        Group.SMART_SYNC,
+        example="720",
+        minimum=1,
+        maximum=876_000,
+        by_table=True,
+    ),
+    Parameter(
         "smart_sync_null_timestamps",
         "Rows without a timestamp",
         "Whether rows with a NULL timestamp are excluded, or read and merged by every run.",

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 
+from sync_pipeline.errors import ConfigError
 from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.planning.backfill import backfill_interval
 from sync_pipeline.planning.destination import DestinationDescription
 from sync_pipeline.planning.latest_timestamp import Question
 from sync_pipeline.smart_sync.interval import LatestTimestamp, SyncInterval, resolve_interval
-from sync_pipeline.sources.source import SourceClock
+from sync_pipeline.smart_sync.steps import step_of, unloaded_part
+from sync_pipeline.sources.source import FindsTimestamps, SourceClock, SourceSession
 from sync_pipeline.transforms.batches import destination_name
 
 
@@ -37,13 +40,15 @@ def question_of(config: SyncConfig, clock: SourceClock, destination: Destination
 
 
 def plan_interval(
-    config: SyncConfig, clock: SourceClock, destination: DestinationDescription, latest: LatestTimestamp
+    config: SyncConfig, session: SourceSession, destination: DestinationDescription, latest: LatestTimestamp
 ) -> PlannedInterval:
     """Return the interval after `latest`, the destination's latest timestamp, or that of a backfill.
 
     Raises:
-        ConfigError: the interval of a backfill cannot be loaded.
+        ConfigError: the interval of a backfill cannot be loaded, or the source cannot be read in steps.
+        SourceError: the source cannot tell the range of its timestamps.
     """
+    clock = session.clock
     smart_sync, column = config.smart_sync, _timestamp_column(config)
     if smart_sync is None or column is None:
         return PlannedInterval()
@@ -60,6 +65,8 @@ def plan_interval(
             table_is_replaced=destination.is_replaced,
             wall_clock=clock.wall_clock,
         )
+        if smart_sync.max_interval is not None:
+            interval = _step(session, interval, smart_sync.max_interval)
     risks: tuple[str, ...] = ()
     if latest.future is not None:
         risk = (
@@ -68,6 +75,15 @@ def plan_interval(
         )
         risks = (risk,)
     return PlannedInterval(interval, column, risks)
+
+
+def _step(session: SourceSession, interval: SyncInterval, longest: timedelta) -> SyncInterval:
+    unloaded = unloaded_part(interval, longest)
+    if unloaded is None:
+        return interval
+    if not isinstance(session, FindsTimestamps):
+        raise ConfigError(["smart_sync_max_interval_hours: this source cannot be read in steps: omit it"])
+    return step_of(unloaded, interval, session.timestamp_range(unloaded), longest)
 
 
 def _timestamp_column(config: SyncConfig) -> str | None:

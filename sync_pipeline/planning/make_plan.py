@@ -43,5 +43,5 @@ def make_plan(
         destination = describe_destination(client, config.destination)
         question = question_of(config, clock, destination)
         latest = LatestTimestamp() if question is None else latest_timestamp(client, question, destination.location)
-        start = TableStart(config, clock, destination, plan_interval(config, clock, destination, latest))
+        start = TableStart(config, clock, destination, plan_interval(config, session, destination, latest))
         return RunPlan(run, (plan_table(client, session, start, Lookups(client, run), run, 0),))

@@ -294,6 +294,11 @@ class TableSync:
         return TimestampBounds(self.timestamp_column, interval.after, interval.end, interval.is_everything)
 
     @property
+    def more_is_left(self) -> bool:
+        """Whether the source has rows after the interval that the next run can load."""
+        return self.interval is not None and self.interval.more_is_left
+
+    @property
     def is_backfill(self) -> bool:
         """Whether the run loads an interval again that the user has named."""
         return self.interval is not None and self.interval.is_backfill

@@ -56,12 +56,13 @@ def _cells(table: TableSync) -> tuple[str, ...]:
     rows = table.read.estimated_rows
     key = f" by {', '.join(table.primary_key)}" if table.primary_key else ""
     kind = ", backfill" if table.is_backfill else ", Smart Sync" if table.interval is not None else ""
+    left = ", more is left" if table.more_is_left else ""
     splits = "pushdown" if table.selection is not None else table.read.how or str(len(table.read.splits))
     return (
         on_one_line(table.source_table),
         "unknown" if rows is None else f"{rows:,}",
         "unknown" if table.source_bytes is None else size_text(table.source_bytes),
-        f"{table.write_mode.value}{key}{kind}",
+        f"{table.write_mode.value}{key}{kind}{left}",
         splits,
         f"{table.config.destination.table}{'' if not table.creates_table else ' (new)'}",
         table.mode_reason or "as given",

@@ -231,7 +231,7 @@ def _starts(client: bigquery.Client, tables: list[_Table], attempts: _Attempts) 
         latest, question = LatestTimestamp(), _question(table, destination)
         if question is not None:
             latest = answers.get(question.table_id) or latest_timestamp(thread_client, question, dataset.location)
-        return plan_interval(table.config, table.session.clock, destination, latest)
+        return plan_interval(table.config, table.session, destination, latest)
 
     starts = []
     for (table, destination), interval in attempts.each(interval_of, described, lambda item: item[0].name):

@@ -44,6 +44,7 @@ def table_lines(table: TableSync) -> list[str]:
         lines.append(f"plan: {table.merge_costs}")
     if table.interval:
         lines.append(f"plan: interval {table.interval}: {table.interval.origin.value}{_clock(table)}")
+        lines += [f"plan: {line}" for line in _left(table)]
     if table.creates_table:
         lines.append(f"plan: the table will be created, {table.layout}")
     lines += [f"plan: the table will be changed: {statement}" for statement in table.alterations]
@@ -95,7 +96,14 @@ def _interval(table: TableSync) -> str:
         return "none: Smart Sync is off; the run reads the whole query"
     assert table.config.smart_sync is not None
     column = table.config.smart_sync.timestamp_column
-    return f"{column} in {table.interval}{_clock(table)}\nstart: {table.interval.origin.value}"
+    return "\n".join(
+        (f"{column} in {table.interval}{_clock(table)}", f"start: {table.interval.origin.value}", *_left(table))
+    )
+
+
+def _left(table: TableSync) -> list[str]:
+    """Return a line about rows after the interval, if there are any."""
+    return ["more is left: smart_sync_max_interval_hours ends the interval; the next run goes on"] * table.more_is_left
 
 
 def _clock(table: TableSync) -> str:

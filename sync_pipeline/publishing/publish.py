@@ -26,7 +26,7 @@ from sync_pipeline.auto_schema.partitions import check_partitions
 from sync_pipeline.bigquery_api.jobs import FinishedJob
 from sync_pipeline.bigquery_api.raised_errors import raised_error
 from sync_pipeline.bigquery_api.threads import each_with_client
-from sync_pipeline.errors import ConcurrentSyncError, PublishError, SyncError
+from sync_pipeline.errors import ConcurrentSyncError, PublishError, RecordError, SyncError
 from sync_pipeline.failures import Failure, combined_error, error_line, error_of_tables
 from sync_pipeline.planning.deletions import ALL_PERCENT, SMALL_TABLE_ROWS
 from sync_pipeline.planning.plan import TableSync
@@ -90,7 +90,7 @@ def _raise_error(failure: Failure) -> None:
 
 
 class _PublishFilesFn(beam.DoFn):
-    def __init__(self, plan: RunPlan, outcomes_file: Outcomes | None) -> None:
+    def __init__(self, plan: RunPlan, outcomes_file: Outcomes | None = None) -> None:
         self._plan = plan
         self._outcomes_file = outcomes_file
         self._rows_loaded = Metrics.counter(PublishStagedFiles, "rows_loaded")
@@ -186,7 +186,7 @@ def publish(client: bigquery.Client, table: TableSync, files: Sequence[StagedFil
 
     Raises:
         PublishUnavailableError: another attempt may succeed; the staged files stay for it.
-        PublishError, SchemaError: no other attempt can succeed; the staged files are deleted, and the
+        PublishError, RecordError, SchemaError: no other attempt can succeed; the staged files are deleted, and the
             destination's rows are unchanged unless the message says otherwise.
     """
     jobs = PublishingJobs(client, table)
@@ -207,7 +207,16 @@ def publish(client: bigquery.Client, table: TableSync, files: Sequence[StagedFil
     if published.deletions is not None and published.deletions.is_refused:
         _LOGGER.info("%s", report)
         raise _too_many_deletions(table, published.deletions)
+    if table.more_is_left and dead_letters.rows and not (rows.rows or published.rows):
+        raise RecordError(_stuck(table, dead_letters.rows))
     return report
+
+
+def _stuck(table: TableSync, rejected: int) -> str:
+    return (
+        f"all {rejected:,} rows of the interval were rejected, so the next run of {table.table_id} would read them "
+        "again, and no later ones: correct them, or raise smart_sync_max_interval_hours"
+    )
 
 
 def _strategy(jobs: PublishingJobs, rows: StagedFiles, keys: StagedFiles) -> Strategy:

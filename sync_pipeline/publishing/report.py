@@ -27,6 +27,7 @@ class SyncReport:
         lag_seconds: from the end of the interval to the end of publishing, None without Smart Sync and for a backfill.
         outcome: one sentence.
         rows_deleted: rows that were removed or marked because the source no longer has them.
+        more_is_left: the source has rows after the interval, which the next run loads.
         is_unchanged: this run changed no row of the table: there was nothing new, or another run had loaded it.
     """
 
@@ -42,6 +43,7 @@ class SyncReport:
     outcome: str
     is_unchanged: bool = False
     rows_deleted: int | None = None
+    more_is_left: bool = False
 
     @property
     def rows_read(self) -> int:
@@ -60,6 +62,7 @@ class SyncReport:
             "seconds": f"{self.seconds:.1f}",
             "lag_seconds": "" if self.lag_seconds is None else f"{self.lag_seconds:.1f}",
             **({} if self.rows_deleted is None else {"rows_deleted": self.rows_deleted}),
+            **({"more_is_left": "true"} if self.more_is_left else {}),
         }
         return f"sync report: {self.outcome}: {_pairs(values)}"
 
@@ -88,6 +91,8 @@ def total_of(plan: RunPlan, reports: Sequence[SyncReport]) -> str:
     deleted = [report.rows_deleted for report in reports if report.rows_deleted is not None]
     if deleted:
         values["rows_deleted"] = sum(deleted)
+    if left := sum(report.more_is_left for report in reports):
+        values["more_is_left"] = left
     counts = (f"{len(reports) - unchanged:,} published", f"{unchanged:,} unchanged", f"{failed:,} failed")
     return f"sync total: {tables:,} tables: {', '.join(counts)}: {_pairs(values)}"
 
@@ -108,6 +113,7 @@ def report_of(table: TableSync, rows: StagedFiles, dead_letters: StagedFiles, pu
         outcome=_outcome(table, rows, published),
         is_unchanged=published.is_skipped or _found_nothing(table, rows, published),
         rows_deleted=published.deletions.deleted if published.deletions is not None else None,
+        more_is_left=table.more_is_left,
     )
 
 

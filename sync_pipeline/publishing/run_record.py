@@ -10,9 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sync_pipeline.errors import SyncError
+from sync_pipeline.errors import PublishError, SyncError
 from sync_pipeline.planning.plan import TableSync
 from sync_pipeline.planning.run_plan import FailedTable, RunPlan
+from sync_pipeline.printable import named
 from sync_pipeline.publishing.outcomes import Outcomes, error_output
 from sync_pipeline.publishing.report import SyncReport
 from sync_pipeline.run_output import (
@@ -28,6 +29,9 @@ from sync_pipeline.run_output import (
 )
 from sync_pipeline.smart_sync.interval import SyncInterval
 
+# Names of tables that an error lists; more are counted.
+_MAX_NAMES = 5
+
 
 @dataclass
 class _Run:
@@ -42,7 +46,7 @@ class RunRecord:
 
     Attributes:
         folder: a folder of this process, for files about the runs.
-        dry_run: the plan of a dry run.
+        is_dry_run: whether the command is one, and `dry_run` its plan.
     """
 
     folder: Path
@@ -58,8 +62,19 @@ class RunRecord:
         with tempfile.TemporaryDirectory(prefix="sync-") as folder:
             yield cls(Path(folder), datetime.now(UTC))
 
+    @property
+    def more_is_left(self) -> bool:
+        """Whether the last run has left something to the next one."""
+        return bool(self._runs) and any(table.more_is_left for table in self._runs[-1].plan.tables)
+
     def begin(self, plan: RunPlan) -> Outcomes:
-        """Record that a run begins; return where its publishing step writes the outcomes."""
+        """Record that a run begins; return where its publishing step writes the outcomes.
+
+        Raises:
+            PublishError: the run before had left something of a table, and this one would start from the same place.
+        """
+        if self._runs:
+            _check_progress(self._runs[-1].plan, plan)
         self._runs.append(_Run(plan, Outcomes(self.folder / plan.run.id)))
         return self._runs[-1].outcomes
 
@@ -84,6 +99,25 @@ class RunRecord:
             return Plan(**ended, tables=tables, notes=plan.notes, risks=plan.risks)
         runs = tuple(_run_report(run, ended["error"], now) for run in self._runs)
         return Report(**ended, totals=_totals(runs), runs=runs)
+
+
+def _check_progress(before: RunPlan, plan: RunPlan) -> None:
+    """Raise PublishError when a table that had more left has not got any further: no run ever would."""
+    starts = {table.destination_identity: table.interval for table in before.tables if table.more_is_left}
+    stuck = [
+        table.table_id
+        for table in plan.tables
+        if table.more_is_left
+        and table.interval is not None
+        and (then := starts.get(table.destination_identity)) is not None
+        and then.latest == table.interval.latest
+    ]
+    if stuck:
+        raise PublishError(
+            f"--until-current: the latest timestamp of {named(stuck, _MAX_NAMES)} is what it was before the last run, "
+            "so further runs would load the same interval: see the warnings of the plan (rows may expire, or be "
+            "rejected), or raise smart_sync_max_interval_hours"
+        )
 
 
 def _seconds(start: datetime, end: datetime) -> float:
@@ -152,6 +186,7 @@ def _common(table: TableSync, error: ErrorOutput | None = None) -> dict[str, Any
         "is_backfill": table.is_backfill,
         "primary_key": table.primary_key,
         "interval": None if table.interval is None else _interval(table.interval, column),
+        "more_is_left": table.more_is_left,
         "risks": table.risks,
         "error": error,
     }
@@ -170,6 +205,7 @@ def _text(moment: datetime, interval: SyncInterval) -> str:
 
 def _failed[Table: (PlannedTable, TableReport)](kind: type[Table], table: FailedTable, **parts: Any) -> Table:
     plan: dict[str, Any] = {"mode": None, "is_backfill": False, "primary_key": (), "interval": None, "risks": ()}
+    plan["more_is_left"] = False
     notes: dict[str, Any] = {"notes": ()} if kind is PlannedTable else {}
     return kind(source=table.name, destination="", **plan, error=error_output(table.error), **notes, **parts)
 

@@ -48,6 +48,7 @@ class SyncInterval:
             same `latest`, only one may publish.
         wall_clock: the clock of a column without a time zone. `start`, `end` and `latest` are then readings of that
             clock, written as UTC. None if the column's timestamps have a time zone.
+        more_is_left: whether the source has rows after `end` that a run could load already; see `smart_sync.steps`.
     """
 
     start: datetime
@@ -55,6 +56,7 @@ class SyncInterval:
     origin: StartOrigin
     latest: datetime | None = None
     wall_clock: WallClock | None = None
+    more_is_left: bool = False
 
     def __post_init__(self) -> None:
         if self.start.tzinfo is None or self.end.tzinfo is None:

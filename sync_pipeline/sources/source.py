@@ -14,6 +14,7 @@ import pyarrow as pa
 from sync_pipeline.parameters.transformation_config import TransformationConfig
 from sync_pipeline.schema import Schema
 from sync_pipeline.smart_sync.interval import SyncInterval
+from sync_pipeline.smart_sync.steps import TimestampRange
 from sync_pipeline.smart_sync.wall_clock import WallClock
 
 
@@ -265,6 +266,19 @@ class ReadsKeys(Protocol):
 
         Planning calls this after `plan_read`. A key that the source has during the whole read must be read: so splits
         are ranges of a key column. Raises what the methods of `SourceSession` do.
+        """
+
+
+@runtime_checkable
+class FindsTimestamps(Protocol):
+    """A session whose source can tell the range of timestamps, so that a long interval is read in steps."""
+
+    def timestamp_range(self, interval: SyncInterval) -> TimestampRange | None:
+        """Return the earliest and the latest timestamp of the rows in `interval`; None if no row has one.
+
+        Planning calls this before `describe`, and only for an interval that may be too long. If Smart Sync's column is
+        missing, or no timestamp, it returns None: a later step has the error. Raises what the methods of
+        `SourceSession` do.
         """
 
 

@@ -52,6 +52,9 @@ from tests.integration.reading import read_rows
 # Rows of one file: the few rows of a history make several.
 BATCH_ROWS = 3
 
+# A run of steps takes so much, which is less than a run itself lasts.
+STEP, MOST_STEPS = timedelta(milliseconds=50), 100
+
 _PARAMETERS = {
     "data_source": "postgresql",
     "postgresql_query": "SELECT * FROM source",
@@ -68,7 +71,14 @@ class Mode(enum.Enum):
 
     APPEND = ()
     MERGE = (("primary_key", "id"), ("smart_sync_null_timestamps", "include"))
+    # In steps; `World.config` makes them short.
+    APPEND_STEPS = (("smart_sync_max_interval_hours", "1"),)
+    MERGE_STEPS = (*MERGE, *APPEND_STEPS)
     REMOVE = (*MERGE, ("deletes", "remove"), ("max_deleted_percent", "100"))
+
+    @property
+    def merges(self) -> bool:
+        return "primary_key" in dict(self.value)
 
 
 @dataclass(frozen=True)
@@ -247,7 +257,7 @@ class World(Site):
 
     def config(self, mode: Mode, table: str) -> SyncConfig:
         endpoints = self.endpoints
-        return SyncConfig.from_parameters(
+        config = SyncConfig.from_parameters(
             {
                 **_PARAMETERS,
                 **dict(mode.value),
@@ -261,6 +271,9 @@ class World(Site):
                 "destination_bigquery_table": table,
             }
         )
+        smart_sync = config.smart_sync
+        assert smart_sync is not None
+        return replace(config, smart_sync=replace(smart_sync, max_interval=smart_sync.max_interval and STEP))
 
     def play(self, history: Iterable[Operation], mode: Mode) -> int:
         """Play a history from empty tables to its last run, and return how many rows were compared.
@@ -350,21 +363,26 @@ class _Played:
                 self._publish(run, calls)
 
     def finish(self) -> int:
-        """Make the last run, and compare."""
+        """Make the last run, or the last steps, and compare."""
         (earliest_end,) = execute(self.world.connection, "SELECT clock_timestamp()")[0]
-        plan = self._plan(-1, datetime(2025, 7, 22, tzinfo=UTC))
+        for _ in range(MOST_STEPS):
+            plan = self._plan(-1, datetime(2025, 7, 22, tzinfo=UTC))
+            self._stage(-1, None)
+            self._stage_keys(-1)
+            self._publish(-1, None)
+            if not plan.more_is_left:
+                break
+        else:
+            raise ViolationError("the steps do not end")
         assert plan.interval is not None
         if plan.interval.end < earliest_end:
             raise ViolationError(f"with nobody about the end is {plan.interval.end}, before {earliest_end}")
-        self._stage(-1, None)
-        self._stage_keys(-1)
-        self._publish(-1, None)
         source = execute(self.world.connection, "SELECT id, version, note, updated_at FROM source")
         rows = self.world.client.query_and_wait(
             f"SELECT id, version, note, updated_at FROM `{self.config.destination.table_id}` WHERE id > 0"
         )
         destination = [tuple(row.values()) for row in rows]
-        if self.mode is not Mode.APPEND:
+        if self.mode.merges:
             return self._compare_merged(source, destination, plan.interval.end)
         return self._compare_appended(source, destination, plan.interval.end)
 
@@ -444,7 +462,10 @@ class _Played:
             return
         assert self.config.smart_sync is not None
         smart_sync = replace(
-            self.config.smart_sync, backfill=Backfill(start, moments[last]), include_null_timestamps=False
+            self.config.smart_sync,
+            backfill=Backfill(start, moments[last]),
+            include_null_timestamps=False,
+            max_interval=None,
         )
         # A transaction that was prepared holds the end back by an hour.
         with contextlib.suppress(ConfigError):

@@ -16,6 +16,7 @@ from apache_beam.io.filesystems import FileSystems
 from google.cloud import bigquery
 
 from sync_pipeline.errors import SyncError
+from sync_pipeline.planning import interval as planned_interval
 from sync_pipeline.planning.plan import TableSync
 from sync_pipeline.publishing import merge, publish
 from sync_pipeline.publishing.report import SyncReport
@@ -68,6 +69,25 @@ def with_start_included() -> Iterator[None]:
 def with_start_included_by_the_query() -> AbstractContextManager[Any]:
     """The same, but rows are still looked at before they are staged."""
     return _including_condition()
+
+
+def with_steps_from_the_start() -> AbstractContextManager[Any]:
+    """A step ends so long after its start, whether the source has rows there or not."""
+
+    def fixed(unloaded: SyncInterval, interval: SyncInterval, _: object, longest: timedelta) -> SyncInterval:
+        return replace(interval, end=min(unloaded.start + longest, interval.end), more_is_left=True)
+
+    return mock.patch.object(planned_interval, "step_of", fixed)
+
+
+def without_a_last_step() -> AbstractContextManager[Any]:
+    """A step with all the rows that are left counts as the last one, though it ends before some of them."""
+    step_of = planned_interval.step_of
+
+    def last(*arguments: Any) -> SyncInterval:
+        return replace(step_of(*arguments), more_is_left=False)
+
+    return mock.patch.object(planned_interval, "step_of", last)
 
 
 def without_newer_wins() -> AbstractContextManager[Any]:

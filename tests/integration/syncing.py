@@ -189,8 +189,8 @@ class Syncing:
         flags = [f"--{name}={value}" for name, value in self.parameters(**parameters).items()]
         return [*flags, f"--temp_location={self.folder}"]
 
-    def run(self, **parameters: str | None) -> Run:
-        """Run `main()` here."""
+    def run(self, *flags: str, **parameters: str | None) -> Run:
+        """Run `main()` here; `flags` follow the parameters."""
         handler, root = _Messages(), logging.getLogger()
         level = root.level
         root.addHandler(handler)
@@ -200,7 +200,7 @@ class Syncing:
                 contextlib.redirect_stdout(io.StringIO()) as printed,
                 contextlib.redirect_stderr(io.StringIO()) as complained,
             ):
-                exit_code = command.main(self.argv(**parameters))
+                exit_code = command.main([*self.argv(**parameters), *flags])
         finally:
             root.removeHandler(handler)
             root.setLevel(level)

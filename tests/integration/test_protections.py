@@ -45,6 +45,7 @@ OVERTAKEN = [
     *(Publish(1, calls=MERGED), Publish(0)),
 ]
 BOUNDARY = [Insert(), *sync(), Insert()]
+BEHIND = [Insert(), Plan(0), Stage(0), Plan(0), Stage(0), Insert()]
 TWO_FILES = [Insert(5)]
 
 
@@ -71,6 +72,10 @@ def world(endpoints: Endpoints, bigquery_client: bigquery.Client) -> Iterator[Wo
         pytest.param(
             protections.with_start_included, Mode.APPEND, BOUNDARY, "versions more than once", id="excluded start"
         ),
+        pytest.param(
+            protections.with_steps_from_the_start, Mode.APPEND_STEPS, BOUNDARY, "do not end", id="steps, empty stretch"
+        ),
+        pytest.param(protections.without_a_last_step, Mode.MERGE_STEPS, BEHIND, "with nobody about", id="steps, end"),
         pytest.param(protections.without_newer_wins, Mode.MERGE, OVERTAKEN, "rows that differ", id="newer wins"),
     ],
 )

@@ -22,7 +22,7 @@ def world(endpoints: Endpoints, bigquery_client: bigquery.Client) -> Iterator[Wo
         yield world
 
 
-# Parts, for the processes of the tests to share: 280 histories, and with each part the simplest one, which comes first.
+# Parts, for the processes of the tests to share: 320 histories, and with each part the simplest one, which comes first.
 # The time is for the histories of a failure, which are cut down one by one.
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
@@ -31,6 +31,8 @@ def world(endpoints: Endpoints, bigquery_client: bigquery.Client) -> Iterator[Wo
         *(pytest.param(Mode.APPEND, part, id=f"append-{part}") for part in range(6)),
         *(pytest.param(Mode.MERGE, part, id=f"merge-{part}") for part in range(6, 10)),
         *(pytest.param(Mode.REMOVE, part, id=f"remove-{part}") for part in range(10, 14)),
+        *(pytest.param(Mode.APPEND_STEPS, part, id=f"append-steps-{part}") for part in range(14, 15)),
+        *(pytest.param(Mode.MERGE_STEPS, part, id=f"merge-steps-{part}") for part in range(15, 16)),
     ],
 )
 def test_random_histories_lose_nothing_and_repeat_nothing(world: World, mode: Mode, part: int) -> None:

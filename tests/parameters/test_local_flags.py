@@ -14,6 +14,7 @@ from sync_pipeline.parameters.table import BY_NAME
         pytest.param([], LocalFlags(), id="none"),
         pytest.param(["--output=json"], LocalFlags(prints_json=True), id="json"),
         pytest.param(["--output", "json"], LocalFlags(prints_json=True), id="apart"),
+        pytest.param(["--until-current"], LocalFlags(until_current=True), id="until current"),
         pytest.param(["--output=json", "--output=text"], LocalFlags(), id="the last counts"),
     ],
 )
@@ -27,6 +28,16 @@ def test_a_wrong_value_is_reported_with_the_other_mistakes(argv: list[str]) -> N
         parse_command_line([*argv, "--batch_size=0"])
     assert f"--output is '{'yaml' if '=' in argv[0] else ''}': use text or json" in caught.value.problems
     assert [problem for problem in caught.value.problems if problem.startswith("batch_size")]
+
+
+def test_a_switch_has_no_value() -> None:
+    with pytest.raises(ConfigError, match="--until-current has a value"):
+        parse_command_line(["--until-current=true"])
+
+
+def test_what_is_given() -> None:
+    assert LocalFlags().given == []
+    assert LocalFlags(prints_json=True, until_current=True).given == ["--output=json", "--until-current"]
 
 
 def test_a_misspelt_flag_has_a_suggestion() -> None:

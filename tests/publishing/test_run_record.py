@@ -4,7 +4,9 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from sync_pipeline.errors import RecordError, SourceUnavailableError, SyncError
+import pytest
+
+from sync_pipeline.errors import PublishError, RecordError, SourceUnavailableError, SyncError
 from sync_pipeline.planning.plan import WriteMode
 from sync_pipeline.planning.run_plan import FailedTable
 from sync_pipeline.publishing.run_record import RunRecord
@@ -53,6 +55,7 @@ def test_a_run_of_several_tables() -> None:
             "start": "2025-07-22T13:00:00.000000+00:00",
             "end": "2025-07-22T15:00:00.000000+00:00",
         },
+        "more_is_left": False,
         "risks": ["late"],
         "error": None,
         "status": "published",
@@ -103,3 +106,29 @@ def test_the_interval_of_a_wall_clock_has_no_offset() -> None:
         record.begin(run_plan(plan(interval=replace(INTERVAL, wall_clock=WallClock("America/New_York")))))
         found = document(record)
     assert found["runs"][0]["tables"][0]["interval"]["end"] == "2025-07-22T15:00:00.000000"
+
+
+def test_a_run_that_gets_no_further_is_the_last() -> None:
+    before = run_plan(plan(interval=replace(INTERVAL, more_is_left=True)))
+    further = replace(INTERVAL, latest=INTERVAL.end, more_is_left=True)
+    with RunRecord.open() as record:
+        assert not record.more_is_left
+        record.begin(before)
+        assert record.more_is_left
+        record.begin(run_plan(plan(interval=further)))
+        with pytest.raises(PublishError, match=r"latest timestamp of my-project\.production\.users is what it was"):
+            record.begin(run_plan(plan(interval=further)))
+        record.begin(run_plan(plan(interval=replace(further, more_is_left=False))))
+        assert not record.more_is_left
+
+
+def test_totals_are_those_of_all_runs() -> None:
+    with RunRecord.open() as record:
+        for number in (1, 2):
+            interval = replace(INTERVAL, latest=None if number == 1 else INTERVAL.end, more_is_left=number == 1)
+            record.begin(run_plan(plan(interval=interval, run_id=f"r{number}"))).add(0, REPORT)
+            record.end()
+        found = document(record)
+    assert [run["run_id"] for run in found["runs"]] == ["r1", "r2"]
+    assert {"runs": 2, "rows_read": 2014, "published": 2}.items() <= found["totals"].items()
+    assert [run["tables"][0]["more_is_left"] for run in found["runs"]] == [True, False]

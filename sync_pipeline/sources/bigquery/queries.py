@@ -53,3 +53,17 @@ def rows_sql(relation: str, schema: Schema, names: Collection[str], where: Filte
     columns = ", ".join(f"{alias}.{quoted(name)}" for name in names)
     condition = where.condition(alias)
     return f"SELECT {columns}\nFROM {relation} AS {alias}" + (f"\nWHERE {condition}" if condition else "")
+
+
+def range_sql(relation: str, schema: Schema, where: Filter) -> str:
+    """Return the query for the earliest and the latest timestamp, as TIMESTAMPs, of the rows that match `where`.
+
+    A timestamp without a time zone becomes one in UTC.
+    """
+    assert where.timestamp_column is not None, "Smart Sync has one"
+    alias = schema.free_name("q")
+    column = f"{alias}.{quoted(where.timestamp_column)}"
+    first, last = (f"{function}({column})" for function in ("MIN", "MAX"))
+    if where.timestamp_type != "TIMESTAMP":
+        first, last = f"TIMESTAMP({first})", f"TIMESTAMP({last})"
+    return f"SELECT {first}, {last}\nFROM {relation} AS {alias}\nWHERE {where.condition(alias)}"

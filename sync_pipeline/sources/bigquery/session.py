@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 
 from google.cloud import bigquery
 
+from sync_pipeline.bigquery_api.client import REQUEST_RETRY, query_config
 from sync_pipeline.bigquery_api.required_filter import required_filter_column
 from sync_pipeline.parameters.config import SmartSyncConfig, SyncConfig
-from sync_pipeline.schema import REQUIRED, Schema
+from sync_pipeline.schema import REPEATED, REQUIRED, TIMESTAMP_TYPES, Schema
 from sync_pipeline.smart_sync.interval import (
     ALL_TIMESTAMPS,
     EARLIEST,
@@ -18,10 +19,12 @@ from sync_pipeline.smart_sync.interval import (
     timestamp_text,
     zone_without_effect,
 )
+from sync_pipeline.smart_sync.steps import TimestampRange
 from sync_pipeline.smart_sync.wall_clock import ZONE_GIVEN, WallClock
+from sync_pipeline.sources.bigquery.client import JOBS_CREATE, TABLES_READ, source_errors
 from sync_pipeline.sources.bigquery.clock import Observation, read_clock
 from sync_pipeline.sources.bigquery.config import QUERY_METHOD, STORAGE_METHOD, BigquerySourceConfig
-from sync_pipeline.sources.bigquery.queries import Filter, rows_sql
+from sync_pipeline.sources.bigquery.queries import Filter, range_sql, rows_sql
 from sync_pipeline.sources.bigquery.relation import Relation, dry_run, in_brackets, query_relation, table_relation
 from sync_pipeline.sources.bigquery.storage_read import MAX_STREAMS, SERVICE_COLUMNS, BigqueryRead, session_limit
 from sync_pipeline.sources.interval_query import IntervalQuery
@@ -51,6 +54,21 @@ class BigquerySession:
     query: IntervalQuery | None
     relation: Relation
     asks_for_costs: bool = True
+
+    def timestamp_range(self, interval: SyncInterval) -> TimestampRange | None:
+        """Return the range of the timestamps, by a query that reads only this column. Raises SourceError."""
+        smart_sync = self.config.smart_sync
+        field = self.relation.schema.find(smart_sync.timestamp_column) if smart_sync is not None else None
+        if field is None or field.type not in TIMESTAMP_TYPES or field.mode == REPEATED:
+            return None
+        where = replace(self._filter(None), interval=interval, timestamp_column=field.name, timestamp_type=field.type)
+        sql = range_sql(self._relation_of(interval).sql, self.relation.schema, where)
+        source = self.source
+        config = query_config(self.client.project, source.project, source.dataset, source.maximum_bytes_billed)
+        permissions = (JOBS_CREATE.format(project=self.client.project), TABLES_READ)
+        with source_errors("find the first and the last timestamp", *permissions):
+            ((first, last),) = self.client.query_and_wait(sql, job_config=config, retry=REQUEST_RETRY)
+        return None if first is None else TimestampRange(first, last)
 
     def describe(self, interval: SyncInterval | None) -> SourceDescription:  # noqa: ARG002 - the same for every one
         """Return the columns of the table or query."""

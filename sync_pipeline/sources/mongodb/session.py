@@ -9,11 +9,13 @@ from pymongo.collection import Collection
 
 from sync_pipeline.schema import MAX_COLUMNS, Schema
 from sync_pipeline.smart_sync.interval import ALL_TIMESTAMPS, StartOrigin, SyncInterval
+from sync_pipeline.smart_sync.steps import TimestampRange
 from sync_pipeline.sources.mongodb.bson_types import ID
 from sync_pipeline.sources.mongodb.clock import read_clock
 from sync_pipeline.sources.mongodb.connection import Document, translated_errors
 from sync_pipeline.sources.mongodb.document_query import DocumentQuery
 from sync_pipeline.sources.mongodb.field_check import check_fields
+from sync_pipeline.sources.mongodb.filters import both, interval_filter
 from sync_pipeline.sources.mongodb.key_read import check_keys
 from sync_pipeline.sources.mongodb.schema_inference import Inference, infer_types
 from sync_pipeline.sources.mongodb.schema_scan import (
@@ -32,7 +34,12 @@ from sync_pipeline.sources.mongodb.splits import (
     split_count,
     take_sample,
 )
-from sync_pipeline.sources.mongodb.timestamp_field import check_timestamp_field, has_index, without_timestamp
+from sync_pipeline.sources.mongodb.timestamp_field import (
+    check_timestamp_field,
+    has_index,
+    read_range,
+    without_timestamp,
+)
 from sync_pipeline.sources.mongodb.transport import resolved
 from sync_pipeline.sources.source import ReadPlan, ReadSplit, SourceClock, SourceDescription
 
@@ -56,6 +63,15 @@ class MongodbSession:
     clock: SourceClock
     kind: CollectionKind
     size: CollectionSize | None = None
+
+    def timestamp_range(self, interval: SyncInterval) -> TimestampRange | None:
+        """Return the range of the dates of the query's documents. Raises SourceError."""
+        field = self.query.timestamp_field
+        if field is None:
+            return None
+        with translated_errors(self.query.source):
+            query = both(self.query.without_interval(interval), interval_filter(field, interval))
+            return read_range(self.collection, query, field)
 
     def describe(self, interval: SyncInterval | None) -> SourceDescription:
         """Return the columns of the documents in `interval`, or of all documents. Raises SourceError or SchemaError."""

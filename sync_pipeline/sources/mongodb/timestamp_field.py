@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
+import pymongo
 from pymongo.collection import Collection
 from pymongo.errors import OperationFailure
 
-from sync_pipeline.errors import SchemaError
+from sync_pipeline.errors import SchemaError, SourceQueryError
 from sync_pipeline.smart_sync.interval import EARLIEST, LATEST
+from sync_pipeline.smart_sync.steps import TimestampRange
 from sync_pipeline.sources.mongodb.bson_types import NO_VALUE
 from sync_pipeline.sources.mongodb.connection import TIME_IS_UP, Document
 from sync_pipeline.sources.mongodb.filters import Filter, both, milliseconds, not_a_date_filter, null_filter
@@ -19,6 +22,9 @@ from sync_pipeline.suggestions import did_you_mean
 
 # Sample size for suggesting other fields if the named field does not exist.
 _LOOKED_AT = 1_000
+
+# Time limit of a request for the first or the last date. With an index it takes milliseconds.
+RANGE_SECONDS = 60
 
 # Maximum count of documents without a date in an incremental run.
 _MOST_COUNTED = 10_000
@@ -51,6 +57,33 @@ def check_timestamp_field(collection: Collection[Document], query: Filter, colum
         f"smart_sync_timestamp_column: {column} is {known} in the documents and never a date, so no interval contains "
         f"them: store dates in it, or name another field ({there})"
     )
+
+
+def read_range(collection: Collection[Document], query: Filter, column: str) -> TimestampRange | None:
+    """Return the range of the dates of the documents of `query`, all of which have one; None if there are none.
+
+    Raises SourceQueryError when it takes too long.
+    """
+    try:
+        first, last = (_extreme(collection, query, column, order) for order in (pymongo.ASCENDING, pymongo.DESCENDING))
+    except TIME_IS_UP:
+        raise SourceQueryError(
+            f"smart_sync_max_interval_hours: the server could not find the first and the last {column} within "
+            f"{RANGE_SECONDS} seconds: create an index on it, or omit the parameter"
+        ) from None
+    return None if first is None or last is None else TimestampRange(first, last)
+
+
+def _extreme(collection: Collection[Document], query: Filter, column: str, order: int) -> datetime | None:
+    found: Any = collection.find_one(
+        query, {"_id": 0, column: 1}, sort=[(column, order)], max_time_ms=RANGE_SECONDS * 1000
+    )
+    if found is None:
+        return None
+    for name in column.split("."):
+        found = found[name]
+    assert isinstance(found, datetime), "the filter selects dates"
+    return found.replace(tzinfo=UTC)
 
 
 def without_timestamp(

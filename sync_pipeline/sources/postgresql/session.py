@@ -12,6 +12,7 @@ from psycopg2.extensions import connection as Connection
 from sync_pipeline.parameters.config import SmartSyncConfig, SyncConfig
 from sync_pipeline.schema import NULLABLE, REQUIRED, TIMESTAMP_TYPES, Schema
 from sync_pipeline.smart_sync.interval import ALL_TIMESTAMPS, SyncInterval
+from sync_pipeline.smart_sync.steps import TimestampRange
 from sync_pipeline.smart_sync.wall_clock import WallClock
 from sync_pipeline.sources.interval_query import IntervalQuery
 from sync_pipeline.sources.postgresql import time_zone
@@ -32,6 +33,7 @@ from sync_pipeline.sources.postgresql.repeated_keys import child_table_risks, re
 from sync_pipeline.sources.postgresql.row_policies import row_policy_risks
 from sync_pipeline.sources.postgresql.split_points import ReadStatement, where
 from sync_pipeline.sources.postgresql.splits import Cut, cut, of_key, read_plan, split_columns
+from sync_pipeline.sources.postgresql.timestamp_range import read_range
 from sync_pipeline.sources.postgresql.transport import protection, transport_risks
 from sync_pipeline.sources.postgresql.unread import Timestamps, text_of_start, unread_rows
 from sync_pipeline.sources.source import ReadPlan, SourceClock, SourceDescription
@@ -51,6 +53,15 @@ class PostgresqlSession:
     clock: SourceClock
     query: IntervalQuery
     columns: QueryColumns
+
+    def timestamp_range(self, interval: SyncInterval) -> TimestampRange | None:
+        """Return the range of the query's timestamps. Raises SourceError."""
+        column = self.query.timestamp_column
+        if column is None or not _has_timestamps(_timestamps(self.columns, column)):
+            return None
+        with transaction(self.connection):
+            query, _ = self._query_to_read(interval)
+            return read_range(self.connection, as_relation(query), column, interval)
 
     def describe(self, interval: SyncInterval | None) -> SourceDescription:
         """Return the query's columns with their description in the catalog. Raises SourceError or SchemaError."""

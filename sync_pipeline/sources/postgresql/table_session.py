@@ -11,6 +11,7 @@ from sync_pipeline.errors import SourceUnavailableError
 from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.schema import NULLABLE, REQUIRED, Field, Schema
 from sync_pipeline.smart_sync.interval import SyncInterval
+from sync_pipeline.smart_sync.steps import TimestampRange
 from sync_pipeline.sources.access import check_names
 from sync_pipeline.sources.interval_query import IntervalQuery
 from sync_pipeline.sources.postgresql.column_types import SourceColumn, quoted_identifier
@@ -22,6 +23,7 @@ from sync_pipeline.sources.postgresql.shared_connection import SharedConnection
 from sync_pipeline.sources.postgresql.split_points import ReadStatement, SplitColumn, where
 from sync_pipeline.sources.postgresql.splits import Cut, cut, of_key, read_plan, small_read, split_columns
 from sync_pipeline.sources.postgresql.tables import PostgresqlTable
+from sync_pipeline.sources.postgresql.timestamp_range import read_range
 from sync_pipeline.sources.postgresql.unread import Timestamps
 from sync_pipeline.sources.postgresql.unread_tables import UnreadTables
 from sync_pipeline.sources.source import ReadPlan, SourceClock, SourceDescription
@@ -37,6 +39,14 @@ class TableSession:
     clock: SourceClock
     unread: UnreadTables
     timestamps: Timestamps | None
+
+    def timestamp_range(self, interval: SyncInterval) -> TimestampRange | None:
+        """Return the range of the table's timestamps. Raises SourceError."""
+        if self.timestamps is None:
+            return None
+        with self.connection.transaction() as connection:
+            relation = f"{self.table.reference} AS {QUERY_ALIAS}"
+            return read_range(connection, relation, self.timestamps.column, interval)
 
     def describe(self, interval: SyncInterval | None) -> SourceDescription:  # noqa: ARG002 - alike for each
         """Return the columns with their description in the catalog. Raises SourceError or SchemaError."""
