@@ -10,6 +10,7 @@ SHELL := /bin/bash
 PYTHON_VERSION := 3.13
 VENV := .venv
 BIGQUERY := .venv-bigquery
+FUNCTION := .venv-function
 INGESTR := .venv-ingestr
 PEERS := .venv-peers
 PYTHON := $(VENV)/bin/python
@@ -100,6 +101,7 @@ lock: $(UV) ## Rewrite the lock files; UPGRADE=--upgrade takes newer versions
 		--output-file sandbox/requirements-bigquery.txt
 	@$(LOCK) benchmarks/requirements-ingestr.in --config-file benchmarks/requirements-ingestr.toml \
 		--output-file benchmarks/requirements-ingestr.txt
+	@$(LOCK) orchestration/chain/requirements.in --output-file orchestration/chain/requirements.txt
 	@$(LOCK) benchmarks/requirements-peers.in --output-file benchmarks/requirements-peers.txt
 
 .PHONY: bench
@@ -152,12 +154,12 @@ deploy: ## Show the commands that test and publish the template; RUN=yes runs th
 .PHONY: clean
 clean: ## Stop the sandbox; delete the environments and all generated files
 	@if [ -f .sandbox/state.json ]; then $(PYTHON) -m sandbox down; fi
-	@rm -rf $(VENV) $(BIGQUERY) $(INGESTR) $(PEERS) .uv .sandbox *.egg-info build .mypy_cache .pytest_cache .ruff_cache .hypothesis \
+	@rm -rf $(VENV) $(BIGQUERY) $(FUNCTION) $(INGESTR) $(PEERS) .uv .sandbox *.egg-info build .mypy_cache .pytest_cache .ruff_cache .hypothesis \
 		.import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: install
-install: $(VENV)/.installed $(BIGQUERY)/.installed ## Create both environments, unless they are up to date
+install: $(VENV)/.installed $(BIGQUERY)/.installed $(FUNCTION)/.installed ## Create both environments, unless they are up to date
 
 $(VENV)/.installed: requirements.txt requirements-dev.txt pyproject.toml setup.py | $(UV) python
 	@echo "Installing the project into $(VENV) …"
@@ -173,6 +175,12 @@ $(BIGQUERY)/.installed: sandbox/requirements-bigquery.txt | $(UV) python
 	@$(UV_RUN) venv --quiet --allow-existing --python $(PYTHON_VERSION) $(BIGQUERY)
 	@$(UV_RUN) pip install --python $(BIGQUERY)/bin/python --no-deps --require-hashes --requirements $< $(WITHOUT_LIST)
 	@$(BIGQUERY)/bin/python -I sandbox/bigquery_server.py --install
+	@touch $@
+
+$(FUNCTION)/.installed: orchestration/chain/requirements.txt | $(UV) python
+	@echo "Installing the function of the chains into $(FUNCTION) …"
+	@$(UV_RUN) venv --quiet --allow-existing --python $(PYTHON_VERSION) $(FUNCTION)
+	@$(UV_RUN) pip sync --python $(FUNCTION)/bin/python --require-hashes $< $(WITHOUT_LIST)
 	@touch $@
 
 # The peers of the benchmarks.

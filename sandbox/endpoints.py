@@ -70,6 +70,7 @@ class Endpoints:
             "SANDBOX_BUCKET": self.bucket,
             "SANDBOX_DATASET": self.dataset,
             "SANDBOX_DATAFLOW_HOST": self.dataflow_host,
+            "DATAFLOW_EMULATOR_HOST": self.dataflow_host,
             "SANDBOX_MONGODB_URI": self.mongodb_uri,
             "SANDBOX_MONGODB_PORT": str(self.mongodb_port),
             "SANDBOX_POSTGRESQL_DSN": self.postgresql_dsn,

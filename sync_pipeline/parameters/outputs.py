@@ -17,7 +17,12 @@ class Output:
 
 OUTPUTS: tuple[Output, ...] = (
     Output("output_run_id", "Run", "Id of the run, as in its log lines and staged files.", "20250722t130000-1f9a6c"),
-    Output("output_table", "Table", "The table that the run loads; absent for several tables.", "p.analytics.orders"),
+    Output(
+        "output_table",
+        "Table",
+        "The table that the run loads; absent for several tables.",
+        "my-project.analytics.orders",
+    ),
     Output("output_tables", "Number of tables", "How many tables the run loads.", "1"),
     Output(
         "output_interval_start",
