@@ -1,17 +1,14 @@
-"""Fast and cached look-ups in the emulator's catalog; patches of the emulator in memory.
+"""Fast look-ups in the emulator's catalog; patches of the emulator in memory.
 
-To find one name, `duckdb_tables()` reads the statistics of every table of every dataset, 1.6 ms each. These look-ups
-query DuckLake's own tables: https://ducklake.select/docs/stable/specification/tables/overview. Like the originals they
-see committed data and compare names exactly. Answers from DuckLake are cached until its next snapshot, or until its
-next schema version; answers from the emulator's own tables, until it writes to them.
+To find one name, `duckdb_tables()` and `duckdb_columns()` list all tables, and the result of every job is one. These
+look-ups name the table to DuckDB instead. Like the originals they see committed data.
 """
 
-import functools
 import sys
 import threading
 
 import duckdb
-from local_bigquery.catalog import datasets, metadata, names, row_access, tabledata, tables
+from local_bigquery.catalog import metadata, names, row_access, tabledata, tables
 from local_bigquery.engine import database, types
 from local_bigquery.engine.database import quote
 from local_bigquery.errors import not_found
@@ -19,8 +16,6 @@ from local_bigquery.jobs import query
 from local_bigquery.sql.rules import partitions
 
 _TEMPORARY_TABLES = "SELECT table_name FROM duckdb_tables() WHERE temporary"
-# By project and column of `ducklake_snapshot`: its newest value, and the answers since then by function and arguments.
-_answers: dict[tuple[str, str], tuple[int, dict]] = {}
 
 
 def apply() -> None:
@@ -28,7 +23,6 @@ def apply() -> None:
     keep_a_cursor_for_each_thread()
     remember_resources()
     find_objects_by_name()
-    find_a_dataset_by_name()
     find_required_columns_by_name()
     find_a_hidden_column_by_name()
     list_temporary_tables_of_sessions_only()
@@ -84,158 +78,63 @@ def find_objects_by_name() -> None:
     objects = database.objects
 
     def objects_by_name(project_id, dataset_id, table_id=None):
-        if (project_id, dataset_id) == ("emulator", tables.RESULTS) and table_id is not None:
-            return _result(table_id)
-        if project_id not in database._attached:
-            return objects(project_id, dataset_id, table_id)
-        return _objects(project_id, dataset_id, table_id)
+        return objects(project_id, dataset_id) if table_id is None else _object(project_id, dataset_id, table_id)
 
     database.objects = objects_by_name
 
 
-def _result(table_id):
-    name = quote("emulator", tables.RESULTS, table_id)
-    try:
-        [(rows,)] = database.fetch(f"SELECT count(*) FROM {name}")
-    except duckdb.CatalogException:
+def _object(project_id, dataset_id, table_id):
+    if dataset_id is None:
         return []
+    try:
+        # Only a table has row ids.
+        [(rows,)] = database.fetch(f"SELECT count(rowid) FROM {quote(project_id, dataset_id, table_id)}")
+    except (duckdb.CatalogException, duckdb.BinderException):
+        if dataset_id == tables.RESULTS:
+            return []
+        return database.fetch(
+            "SELECT view_name, 'VIEW', 0 FROM duckdb_views() WHERE database_name = ? AND schema_name = ? "
+            "AND view_name = ?",
+            [project_id, dataset_id, table_id],
+        )
     return [(table_id, "TABLE", rows)]
-
-
-def _once_for_each(version):
-    """Cache a function of a project and of names in it, while the column `version` of the snapshots is the same."""
-
-    def remembering(function):
-        @functools.wraps(function)
-        def answered(project_id, *arguments):
-            [(current,)] = database.fetch(f"SELECT max({version}) FROM {_catalog(project_id)}.ducklake_snapshot")
-            newest, answers = _answers.get((project_id, version), (None, {}))
-            if newest != current:
-                answers = {}
-                _answers[project_id, version] = (current, answers)
-            key = (function, *arguments)
-            if key not in answers:
-                answers[key] = function(project_id, *arguments)
-            return answers[key]
-
-        return answered
-
-    return remembering
-
-
-def _catalog(project_id) -> str:
-    return quote(f"__ducklake_metadata_{project_id}")
-
-
-@_once_for_each("snapshot_id")
-def _objects(project_id, dataset_id, table_id):
-    catalog = _catalog(project_id)
-    return database.fetch(
-        f"WITH one AS (SELECT schema_id FROM {catalog}.ducklake_schema "
-        "WHERE schema_name = $1 AND end_snapshot IS NULL) "
-        f"SELECT table_name, 'TABLE', coalesce(record_count, 0) FROM {catalog}.ducklake_table "
-        f"SEMI JOIN one USING (schema_id) LEFT JOIN {catalog}.ducklake_table_stats USING (table_id) "
-        "WHERE table_name = coalesce($2, table_name) AND end_snapshot IS NULL "
-        f"UNION ALL SELECT view_name, 'VIEW', 0 FROM {catalog}.ducklake_view SEMI JOIN one USING (schema_id) "
-        "WHERE view_name = coalesce($2, view_name) AND end_snapshot IS NULL ORDER BY 1",
-        [dataset_id, table_id],
-    )
-
-
-def find_a_dataset_by_name() -> None:
-    """Unpatched: to look up one name, the emulator lists all schemas."""
-    exists = datasets.exists
-
-    def exists_by_name(project_id, dataset_id):
-        if project_id not in database._attached:
-            return exists(project_id, dataset_id)
-        return _is_dataset(project_id, dataset_id)
-
-    datasets.exists = exists_by_name
-
-
-@_once_for_each("schema_version")
-def _is_dataset(project_id, dataset_id):
-    schemas = f"{_catalog(project_id)}.ducklake_schema"
-    return bool(database.fetch(f"SELECT 1 FROM {schemas} WHERE schema_name = ? AND end_snapshot IS NULL", [dataset_id]))
 
 
 def find_required_columns_by_name() -> None:
     """Unpatched: to find the REQUIRED columns of one table, the emulator lists the columns of all tables."""
 
     def columns_by_name(project_id, dataset_id, table_id):
-        if dataset_id == tables.RESULTS or project_id not in database._attached:
-            return _columns(project_id, dataset_id, table_id)
-        return list(_remembered_columns(project_id, dataset_id, table_id))
+        table = tables.name(project_id, dataset_id, table_id)
+        with database.cursor() as cur:
+            try:
+                relation = cur.sql(f"SELECT * FROM {table} LIMIT 0")
+            except duckdb.CatalogException:
+                raise not_found("Table", names.label(project_id, dataset_id, table_id)) from None
+            described = cur.execute(f"DESCRIBE {table}").fetchall()
+        required = {name for name, _, null, *_ in described if null == "NO"}
+        return [
+            types.field(name, kind, name in required)
+            for name, kind in zip(relation.columns, relation.types, strict=True)
+            if name != tables.INGESTION_TIME or dataset_id == tables.RESULTS
+        ]
 
     tables.columns = tabledata.columns = columns_by_name
 
 
-def _columns(project_id, dataset_id, table_id):
-    return [
-        types.field(name, kind, is_required)
-        for name, kind, is_required in _typed_columns(project_id, dataset_id, table_id)
-        if name != tables.INGESTION_TIME or dataset_id == tables.RESULTS
-    ]
-
-
-@_once_for_each("schema_version")
-def _remembered_columns(project_id, dataset_id, table_id):
-    return _columns(project_id, dataset_id, table_id)
-
-
-def _typed_columns(project_id, dataset_id, table_id):
-    table = tables.name(project_id, dataset_id, table_id)
-    with database.cursor() as cur:
-        try:
-            relation = cur.sql(f"SELECT * FROM {table} LIMIT 0")
-        except duckdb.CatalogException:
-            raise not_found("Table", names.label(project_id, dataset_id, table_id)) from None
-        kinds = list(zip(relation.columns, relation.types, strict=True))
-        if dataset_id == tables.RESULTS:
-            described = cur.execute(f"DESCRIBE {table}").fetchall()
-            required = {name for name, _, null, *_ in described if null == "NO"}
-        else:
-            required = _required_columns(cur, project_id, dataset_id, table_id)
-        return [(name, kind, name in required) for name, kind in kinds]
-
-
-def _required_columns(cur, project_id, dataset_id, table_id):
-    catalog = _catalog(project_id)
-    found = cur.execute(
-        f"SELECT column_name FROM {catalog}.ducklake_schema AS one JOIN {catalog}.ducklake_table AS two "
-        f"USING (schema_id) JOIN {catalog}.ducklake_column AS three USING (table_id) WHERE schema_name = ? "
-        "AND table_name = ? AND parent_column IS NULL AND NOT nulls_allowed AND one.end_snapshot IS NULL "
-        "AND two.end_snapshot IS NULL AND three.end_snapshot IS NULL",
-        [dataset_id, table_id],
-    )
-    return {name for (name,) in found.fetchall()}
-
-
 def find_a_hidden_column_by_name() -> None:
     """Unpatched: to detect partitioning by ingestion time, the emulator lists the columns of all tables."""
-    hidden = partitions._hidden
 
     def hidden_by_name(table):
-        if table.catalog not in database._attached:
-            return hidden(table)
-        return isinstance(table.this, partitions.exp.Identifier) and _is_hidden(table.catalog, table.db, table.name)
+        if not (table.catalog and table.db) or not isinstance(table.this, partitions.exp.Identifier):
+            return False
+        name = quote(table.catalog, table.db, table.name)
+        try:
+            database.fetch(f"SELECT {quote(tables.INGESTION_TIME)} FROM {name} LIMIT 0")
+        except duckdb.Error:
+            return False
+        return True
 
     partitions._hidden = hidden_by_name
-
-
-@_once_for_each("schema_version")
-def _is_hidden(project_id, dataset_id, table_id):
-    catalog = _catalog(project_id)
-    return bool(
-        database.fetch(
-            f"SELECT 1 FROM {catalog}.ducklake_schema AS one JOIN {catalog}.ducklake_table AS two USING (schema_id) "
-            f"JOIN {catalog}.ducklake_column AS three USING (table_id) WHERE schema_name = ? AND table_name = ? "
-            "AND column_name = ? AND one.end_snapshot IS NULL AND two.end_snapshot IS NULL "
-            "AND three.end_snapshot IS NULL",
-            [dataset_id, table_id, tables.INGESTION_TIME],
-        )
-    )
 
 
 def list_temporary_tables_of_sessions_only() -> None:

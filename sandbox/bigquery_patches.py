@@ -41,7 +41,6 @@ def apply(storage_url: str) -> None:
     keep_the_schema_as_write_dispositions_promise()
     parse_json_inside_merge()
     parse_whole_numbers_of_json()
-    write_wide_rows_in_small_groups()
     quote_aliases_of_merge()
     replace_a_table_atomically()
     refuse_duplicate_job_ids_under_concurrency()
@@ -215,20 +214,6 @@ CREATE OR REPLACE MACRO bq.main._accepted_json(s) AS CASE
 END
 """
 _MEMORY = "4GB"
-
-
-def write_wide_rows_in_small_groups() -> None:
-    """Unpatched: a load of wide rows takes up to 17 GB, because it buffers 122,880 rows in memory before it writes."""
-    attach = database._attach
-
-    def attach_with_small_groups(connection, project_id):
-        attach(connection, project_id)
-        connection.execute(f"CALL {database.quote(project_id)}.set_option('parquet_row_group_size', {_ROWS_IN_GROUP})")
-
-    database._attach = attach_with_small_groups
-
-
-_ROWS_IN_GROUP = 8_192
 
 
 def quote_aliases_of_merge() -> None:

@@ -73,8 +73,10 @@ def serve(arguments: argparse.Namespace) -> None:
     import bigquery_rules_tables
     import bigquery_rules_writes
     import bigquery_scripts
+    import bigquery_tables
     import bigquery_time_zone
 
+    bigquery_tables.apply()
     bigquery_lookups.apply()
     bigquery_patches.apply(arguments.storage_url if arguments.storage_root else "")
     bigquery_scripts.apply()

@@ -30,6 +30,8 @@ _SETTINGS = (
     "--enableFreeMonitoring=off",
     "--setParameter=diagnosticDataCollectionEnabled=false",
     "--setParameter=ttlMonitorEnabled=false",
+    # The minimum; every client that connects computes the hash of its password so often.
+    "--setParameter=scramSHA256IterationCount=5000",
     # On SIGTERM a primary would wait until another member takes over.
     "--setParameter=shutdownTimeoutMillisForSignaledShutdown=0",
 )
