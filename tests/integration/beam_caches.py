@@ -9,9 +9,11 @@ from types import MethodType
 from typing import Any
 
 import pytest
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import PipelineOptions, _BeamArgumentParser
 from apache_beam.transforms import userstate
 from apache_beam.transforms.core import CallableWrapperDoFn, DoFn
+
+_ATOMS = (str, int, float, bool, type(None))
 
 
 @contextlib.contextmanager
@@ -22,24 +24,32 @@ def beam_caches() -> Iterator[None]:
         size = shutil.get_terminal_size()
         patch.setattr(shutil, "get_terminal_size", lambda *_, **__: size)
         patch.setattr(PipelineOptions, "view_as", _remembering_flags(PipelineOptions.view_as))
+        patch.setattr(PipelineOptions, "_visible_option_list", _visible_option_list)
         patch.setattr(userstate, "get_dofn_specs", _remembering_classes(userstate.get_dofn_specs))
         yield
 
 
 def _remembering_flags(view_as: Any) -> Any:
     """Unpatched: for each view of the options, a parser is built from all options of a class, and parses all flags."""
+    parsers: dict[type, _BeamArgumentParser] = {}
     parsed: dict[tuple[type, tuple[str, ...]], dict[str, Any]] = {}
+
+    def parser_of(cls: type[PipelineOptions]) -> _BeamArgumentParser:
+        if cls not in parsers:
+            parsers[cls] = _BeamArgumentParser(allow_abbrev=False)
+            for base in cls.mro()[: cls.mro().index(PipelineOptions)]:
+                if "_add_argparse_args" in vars(base):
+                    base._add_argparse_args(parsers[cls])  # type: ignore[attr-defined]
+        return parsers[cls]
 
     def view(self: Any, cls: type[PipelineOptions]) -> Any:
         if self._flags is None or cls.__init__ is not PipelineOptions.__init__:
             return view_as(self, cls)
         key = (cls, tuple(self._flags))
         if key not in parsed:
-            made = view_as(self, cls)
-            parsed[key] = copy.deepcopy(vars(cls(self._flags)._visible_options))
-            return made
+            parsed[key] = vars(parser_of(cls).parse_known_args(self._flags)[0])
         made = cls.__new__(cls)
-        values = copy.deepcopy(parsed[key])
+        values = {name: value if type(value) in _ATOMS else copy.deepcopy(value) for name, value in parsed[key].items()}
         for name, value in (("_flags", self._flags), ("_visible_options", Namespace(**values))):
             object.__setattr__(made, name, value)
         for name, value in values.items():
@@ -48,6 +58,11 @@ def _remembering_flags(view_as: Any) -> Any:
         return made
 
     return view
+
+
+def _visible_option_list(self: PipelineOptions) -> list[str]:
+    """Unpatched: all attributes of an object are listed, those of its class included, for each look at an option."""
+    return sorted(vars(self._visible_options))
 
 
 def _remembering_classes(get_dofn_specs: Any) -> Any:

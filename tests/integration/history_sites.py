@@ -88,7 +88,7 @@ class Site:
     def opened(cls, endpoints: Endpoints, client: bigquery.Client) -> Iterator[Self]:
         name = f"histories_{uuid.uuid4().hex[:12]}"
         administrator = _connected(endpoints, endpoints.postgresql_database)
-        execute(administrator, f"CREATE DATABASE {name} TEMPLATE template0")
+        execute(administrator, f"CREATE DATABASE {name} TEMPLATE template0 STRATEGY file_copy")
         client.create_dataset(name)
         connection = _connected(endpoints, name)
         site = cls(endpoints, client, connection, name, name, f"gs://{endpoints.bucket}/{name}")

@@ -97,7 +97,7 @@ def fresh_database(endpoints: Endpoints, options: str = "") -> Iterator[tuple[Re
     """Make an empty database for a whole module; give its reader and a connection, and drop it at the end."""
     name = f"test_{uuid.uuid4().hex[:12]}"
     administrator = connect(endpoints, endpoints.postgresql_database)
-    execute(administrator, f"CREATE DATABASE {name} TEMPLATE template0 {options}")
+    execute(administrator, f"CREATE DATABASE {name} TEMPLATE template0 STRATEGY file_copy {options}")
     connection = connect(endpoints, name)
     try:
         yield Reader(endpoints, name), connection
