@@ -87,6 +87,12 @@ advise: install
 images: ## Pin the Dockerfile's base images to the current digests of their tags; needs Docker
 	@.ci/base-images --pin
 
+.PHONY: dist
+dist: install ## Build the wheel and the source distribution in build/dist, and check them
+	@rm -rf build/dist
+	@$(UV_RUN) build --quiet --python=$(PYTHON) --no-build-isolation --out-dir=build/dist
+	@$(VENV)/bin/twine check --strict build/dist/*
+
 .PHONY: format
 format: install ## Format the code and fix what the linter can fix
 	@$(VENV)/bin/ruff check --fix-only --quiet

@@ -52,6 +52,7 @@ HOSTS = frozenset({"keepachangelog.com", "semver.org"})
 # The pages of tools that the documents compare us with.
 HOSTS |= {"bruin-data.github.io", "cloud.google.com", "dlthub.com", "docs.airbyte.com", "docs.cloud.google.com"}
 HOSTS |= {"docs.slingdata.io", "github.com"}
+HOSTS |= {"img.shields.io"}
 
 
 def read(name: str) -> str:
