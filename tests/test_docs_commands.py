@@ -19,16 +19,18 @@ from typing import Any
 import pytest
 import yaml
 
+from orchestration.chain.reading import read_chain
 from sandbox.__main__ import arguments_of
 from sync_pipeline.launching.__main__ import main as launching
 from sync_pipeline.launching.launch_file import read_launch
 from sync_pipeline.parameters.command_line import parse_command_line
+from sync_pipeline.parameters.local_flags import LOCAL_FLAGS
 from sync_pipeline.parameters.run_config import RunConfig
 from sync_pipeline.parameters.table import BY_NAME
 from tests.launching.test_gcloud_commands import problem, tree
 from tests.test_docs import DOCUMENTS, ROOT, read
 
-PROGRAMS = ("docker", "gcloud", "make", "python", "mkdocs")
+PROGRAMS = ("docker", "gcloud", "make", "python", "terraform")
 
 # Records its arguments; what a command reads or prints must not stop the next one.
 STAND_IN = f"""#!{sys.executable}
@@ -100,12 +102,21 @@ def _recorded(script: str) -> list[list[str]]:
 def wrong(command: list[str], capsys: pytest.CaptureFixture[str]) -> str | None:
     """What the program would not understand of a command, or None."""
     match command:
+        case ["python", "main.py", "…", *words]:
+            # The rest of a command that the page has shown before.
+            names = {word.removeprefix("--").partition("=")[0] for word in words}
+            return ", ".join(names - BY_NAME.keys() - LOCAL_FLAGS.keys()) or None
         case ["python", "main.py", *words]:
             RunConfig.from_parameters(parse_command_line(words).parameters)
         case ["python", "-m", "sync_pipeline.launching", file, *words]:
             # Files that a reader writes are those of the YAML blocks.
             path = ROOT / file if (ROOT / file).exists() else ROOT / "examples/users-every-2-hours.yaml"
             assert launching([str(path), *words]) == 0, capsys.readouterr().err
+        case ["python", "-m", "orchestration.chain", "check" | "graph" | "render" | "run", _]:
+            pass
+        case ["terraform", folder, "init" | "apply", *words]:
+            declared = re.findall(r'^variable "(\w+)"', read(f"{folder.removeprefix('-chdir=')}/main.tf"), re.MULTILINE)
+            assert {word.split("=")[1] for word in words} <= set(declared)
         case ["python", "-m", "sandbox", *words]:
             arguments_of(words)
         case ["python", "-m", "sync_pipeline.parameters.documents", *words]:
@@ -141,7 +152,7 @@ def test_a_command_that_is_wrong_is_found(capsys: pytest.CaptureFixture[str]) ->
 
 
 @pytest.mark.parametrize("name", WITH_YAML)
-def test_yaml_is_read_by_the_code_that_reads_it(name: str) -> None:
+def test_yaml_is_read_by_the_code_that_reads_it(name: str, tmp_path: Path) -> None:
     for text in blocks(name, "yaml"):
         title = re.match(r"# ([\w-]+\.yaml)\n", text)
         if title is not None and title[1] in GOOGLES:
@@ -151,8 +162,19 @@ def test_yaml_is_read_by_the_code_that_reads_it(name: str) -> None:
             RunConfig.from_parameters(content["--parameters"])
         elif "job_name" in content:
             read_launch(text)
+        elif "steps" in content:
+            _accept_chain(text, content, tmp_path)
         elif "tables" not in content:
             _accept_fragment(content)
+
+
+def _accept_chain(text: str, content: dict[str, Any], folder: Path) -> None:
+    """Accept a chain, whose launch files are examples of ours."""
+    for step in content["steps"].values():
+        if "launch" in step:
+            (folder / step["launch"]).write_text(read("examples/users-every-2-hours.yaml"), encoding="utf-8")
+    (folder / "chain.yaml").write_text(text, encoding="utf-8")
+    read_chain(folder / "chain.yaml")
 
 
 def _accept_fragment(content: dict[str, Any]) -> None:
