@@ -1,19 +1,19 @@
-"""The command: a command line becomes a run, its output and an exit code."""
+"""The command: a command line becomes a run, its output and an exit code.
+
+Help and the refusal of a command line wait for no import of Beam, Arrow or Google's clients: what runs is imported when
+there is something to run.
+"""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
 
-from sync_pipeline.errors import ConfigError, SyncError, error_from_worker, message_of
-from sync_pipeline.parameters.beam_options import pipeline_options, runs_here
-from sync_pipeline.parameters.command_line import CommandLine, parse_command_line
-from sync_pipeline.parameters.local_flags import LocalFlags, local_flags
+from sync_pipeline.errors import SyncError, message_of
+from sync_pipeline.parameters.command_line import parse_command_line
+from sync_pipeline.parameters.local_flags import local_flags
 from sync_pipeline.parameters.run_config import RunConfig
-from sync_pipeline.pipeline import run
-from sync_pipeline.planning.plan_text import plan_page
 from sync_pipeline.printable import printable
-from sync_pipeline.publishing.run_record import RunRecord
 from sync_pipeline.run_log import start_logging
 
 
@@ -24,54 +24,20 @@ def main(argv: Sequence[str]) -> int:
     """
     start_logging()
     flags, _, _ = local_flags(argv)
-    with RunRecord.open() as record:
-        try:
-            error = _run_command(argv, record)
-        except Exception as unexpected:
-            # Python ends by its traceback and this exit code.
-            _print_output(record, flags, unexpected, 1)
-            raise
-        exit_code = 0 if error is None else error.exit_code
-        if error is not None:
-            _print_error(error)
-        _print_output(record, flags, error, exit_code)
-    return exit_code
-
-
-def _run_command(argv: Sequence[str], record: RunRecord) -> SyncError | None:
-    """Run the syncs of a command line; return the error that ended them. Raises errors that are not ours."""
     try:
         command_line = parse_command_line(argv)
         config = RunConfig.from_parameters(command_line.parameters)
-        record.is_dry_run = config.dry_run
-        _check_is_local(command_line, config)
-        run(config, pipeline_options(command_line), record)
-        while command_line.local.until_current and record.more_is_left:
-            run(config, pipeline_options(command_line), record)
     except SyncError as error:
-        return error
-    except RuntimeError as error:
-        # A runner with workers in other processes reports their errors as text.
-        from_worker = error_from_worker(str(error))
-        if from_worker is None:
-            raise
-        return from_worker
-    return None
+        _print_error(error)
+        if flags.prints_json:
+            from sync_pipeline.command_run import print_refusal
 
+            print_refusal(error)
+        return error.exit_code
+    from sync_pipeline.command_run import run_command
 
-def _check_is_local(command_line: CommandLine, config: RunConfig) -> None:
-    """Raise ConfigError when a flag needs a run in this process, and the runner is another."""
-    given = command_line.local.given
-    if given and not config.dry_run and not runs_here(pipeline_options(command_line)):
-        problem = f"{' and '.join(given)} can only follow a run in this process, and the runner is another"
-        raise ConfigError([f"{problem}: omit the flag, or --runner"])
-
-
-def _print_output(record: RunRecord, flags: LocalFlags, error: BaseException | None, exit_code: int) -> None:
-    if flags.prints_json:
-        print(record.output(error, exit_code).model_dump_json())
-    elif record.dry_run is not None:
-        print(printable(plan_page(record.dry_run)))
+    failure = run_command(command_line, config, _print_error)
+    return 0 if failure is None else failure.exit_code
 
 
 def _print_error(error: SyncError) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import re
 
-from google.protobuf import text_encoding
-
 from sync_pipeline.printable import on_one_line, printable
 
 # Beam's format for a line that a worker in another process logged.
@@ -40,5 +38,7 @@ def _own_lines(record: logging.LogRecord) -> bool:
     line = _WORKER_LINE.search(record.getMessage())
     if line is None:
         return not record.name.startswith("apache_beam")
+    from google.protobuf import text_encoding
+
     record.msg, record.args = text_encoding.CUnescape(line[1]).decode(), ()
     return "/sync_pipeline/" in line[2]

@@ -15,6 +15,7 @@ from google.cloud.bigquery import PolicyTagList, SchemaField
 from google.cloud.bigquery.enums import TimestampPrecision
 
 from sync_pipeline.googlesql import quoted
+from sync_pipeline.type_names import STANDARD_TYPE_NAMES
 
 # The Arrow type of each BigQuery type in the staged files. JSON and GEOGRAPHY are staged as text. A Parquet load cannot
 # fill a JSON column, so the publishing query parses the text.
@@ -41,14 +42,6 @@ TIMESTAMP_TYPES = ("TIMESTAMP", "DATETIME")
 # Types that only BigQuery tables have. A Parquet load rejects INTERVAL and RANGE: an INTERVAL is staged as text and a
 # RANGE as a STRUCT of its two bounds. The publishing query rebuilds both.
 INTERVAL, RANGE, STRUCT = "INTERVAL", "RANGE", "STRUCT"
-
-# The REST API still returns the type names of legacy SQL.
-STANDARD_TYPE_NAMES: Mapping[str, str] = {
-    "BOOLEAN": "BOOL",
-    "INTEGER": "INT64",
-    "FLOAT": "FLOAT64",
-    "RECORD": "STRUCT",
-}
 
 # Digits before and after the decimal point that each decimal type holds, smallest type first.
 # https://cloud.google.com/bigquery/docs/reference/standard-sql/data-types#decimal_types

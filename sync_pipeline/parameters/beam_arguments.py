@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import _StoreAction
 from collections.abc import Iterable, Sequence
 from typing import NoReturn
 
@@ -51,9 +52,14 @@ class BeamParser(_BeamArgumentParser):
         """The options' names, without dashes."""
         return frozenset(self._actions_by_name)
 
-    def has_in_another_spelling(self, name: str) -> bool:
-        """Whether `name` is an option with different capitals, dashes or underscores."""
-        return _folded(name) in map(_folded, self._actions_by_name)
+    @property
+    def plain_names(self) -> frozenset[str]:
+        """The options that have one value, which may be any text."""
+        return frozenset(
+            name
+            for name, action in self._actions_by_name.items()
+            if type(action) is _StoreAction and (action.nargs, action.type, action.choices) == (None, None, None)
+        )
 
     def words_for(self, name: str, words: Sequence[str]) -> list[str]:
         """Return the command-line words for Beam from the `words` given for the option `name`; none for the default.
@@ -110,7 +116,3 @@ class BeamParser(_BeamArgumentParser):
 def _in_words_of_beam(name: str, word: str) -> str:
     flag, equals, value = word.rpartition("=")
     return f"{flag}{equals}{_API_VALUES.get(name, {}).get(value, value)}"
-
-
-def _folded(name: str) -> str:
-    return name.replace("-", "").replace("_", "").lower()

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from sync_pipeline.parameters.declaration import SourceDeclaration, declared
 from sync_pipeline.parameters.parameter import Group, Parameter, ParameterValues, Requirement, ignored
 from sync_pipeline.parameters.rows import DESTINATION, KEEP
 from sync_pipeline.parameters.table import BY_NAME, PARAMETERS
-from sync_pipeline.parameters.transformation_config import TransformationConfig
 from sync_pipeline.smart_sync.placeholder_columns import is_readable, mismatch
 from sync_pipeline.smart_sync.placeholders import PLACEHOLDERS
 from sync_pipeline.suggestions import closest_match
+
+if TYPE_CHECKING:
+    from sync_pipeline.parameters.transformation_config import TransformationConfig
 
 
 def missing(values: ParameterValues) -> Iterator[str]:

@@ -7,8 +7,9 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import sync_pipeline
 from sync_pipeline.errors import ConfigError
-from sync_pipeline.parameters.beam_arguments import BeamParser
+from sync_pipeline.parameters.beam_words import BeamWords
 from sync_pipeline.parameters.declaration import declarations
 from sync_pipeline.parameters.hosts import without_passwords
 from sync_pipeline.parameters.local_flags import LOCAL_FLAGS, NO_FLAGS, LocalFlags, local_flags
@@ -68,7 +69,7 @@ class _Flag:
 
 
 def parse_command_line(argv: Sequence[str]) -> CommandLine:
-    """Parse `argv` without the program's name. `--help` prints all parameters and exits with 0.
+    """Parse `argv` without the program's name. `--help` and `--version` print theirs, and exit with 0.
 
     If Dataflow's launcher passes names that Beam does not know either, they are ignored with a warning. A value that
     Beam rejects is always an error.
@@ -82,7 +83,10 @@ def parse_command_line(argv: Sequence[str]) -> CommandLine:
     if any(flag.name == "help" for flag in flags):
         _help_parser().print_help()
         raise SystemExit(0)
-    beam_parser = BeamParser()
+    if any(flag.name == "version" for flag in flags):
+        print(sync_pipeline.__version__)
+        raise SystemExit(0)
+    beam = BeamWords()
     is_launcher = any(flag.name == _GIVEN_BY_LAUNCHER for flag in flags)
     given: dict[str, list[str]] = {}
     meant: dict[str, str] = {}
@@ -98,15 +102,15 @@ def parse_command_line(argv: Sequence[str]) -> CommandLine:
             _LOGGER.info("--%s is an output of the run it was taken from: ignored", flag.name)
         elif flag.name in LAUNCHER_FLAGS:
             beam_arguments += flag.tokens
-        elif flag.name in beam_parser.names:
+        elif flag.name in beam.names:
             try:
-                beam_arguments += beam_parser.words_for(flag.name, flag.tokens)
+                beam_arguments += beam.words_for(flag.name, flag.tokens)
             except ConfigError as error:
                 problems += error.problems
-        elif is_launcher and not beam_parser.has_in_another_spelling(flag.name):
+        elif is_launcher and not beam.has_in_another_spelling(flag.name):
             _LOGGER.warning("--%s is not an option of Beam: ignored", flag.name)
         else:
-            similar = closest_match(flag.name, [*BY_NAME, *LOCAL_FLAGS, *beam_parser.names])
+            similar = closest_match(flag.name, [*BY_NAME, *LOCAL_FLAGS, *beam.names])
             hint = f"; did you mean --{similar}?" if similar else ""
             # The message omits the value, which may be the secret of a misspelt parameter.
             problems.append(
@@ -114,7 +118,7 @@ def parse_command_line(argv: Sequence[str]) -> CommandLine:
             )
             if similar is not None and similar in BY_NAME:
                 meant[similar] = _value(flag)
-    problems += beam_parser.contradictions(beam_arguments)
+    problems += beam.contradictions(beam_arguments)
     problems += _repetitions(given)
     parameters = {name: texts[0] for name, texts in given.items()}
     if problems:
@@ -192,4 +196,5 @@ def _help_parser() -> argparse.ArgumentParser:
     section = parser.add_argument_group("Of this program, outside Dataflow")
     for name, text in LOCAL_FLAGS.items():
         section.add_argument(f"--{name}", help=text)
+    section.add_argument("--version", action="store_true", help="Print the version of this program.")
     return parser

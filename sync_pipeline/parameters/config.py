@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sync_pipeline.errors import ConfigError
 from sync_pipeline.parameters import checks
@@ -16,8 +16,10 @@ from sync_pipeline.parameters.parameter import ParameterValues
 from sync_pipeline.parameters.parsing import read_values
 from sync_pipeline.parameters.rows import KEEP
 from sync_pipeline.parameters.secrets import Secret
-from sync_pipeline.parameters.transformation_config import TransformationConfig
 from sync_pipeline.smart_sync.backfill import Backfill
+
+if TYPE_CHECKING:
+    from sync_pipeline.parameters.transformation_config import TransformationConfig
 
 
 @dataclass(frozen=True)
@@ -151,6 +153,11 @@ class SyncConfig:
         problems = [*problems, *found]
         problems += checks.missing(values)
         problems += checks.contradictions(values)
+        if problems and not values["transformation_config"]:
+            raise ConfigError(problems)
+        # A refusal does not wait for this import, unless there is something to read.
+        from sync_pipeline.parameters.transformation_config import TransformationConfig
+
         transformation = TransformationConfig()
         try:
             transformation = TransformationConfig.from_json(values["transformation_config"] or "")

@@ -1,4 +1,4 @@
-"""Generates `metadata.json`, the JSON Schemas, and `docs/reference/parameters.md`.
+"""Generates `metadata.json`, the JSON Schemas, `docs/reference/parameters.md`, and the names of Beam's options.
 
 python -m sync_pipeline.parameters.documents            writes all of them
 python -m sync_pipeline.parameters.documents --check    exits with 1 and prints one line per outdated file
@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sync_pipeline.parameters.beam_arguments import BeamParser
 from sync_pipeline.parameters.declaration import declarations
 from sync_pipeline.parameters.identifiers import COLUMN_PATTERN, DATASET_PATTERN, KMS_KEY_PATTERN, PROJECT_PATTERN
 from sync_pipeline.parameters.outputs import OUTPUTS, Output
@@ -25,6 +26,7 @@ from sync_pipeline.run_output import document_schema
 ROOT = Path(__file__).parents[2]
 METADATA, SCHEMA, OUTPUT_SCHEMA = "metadata.json", "tables-file.schema.json", "run-output.schema.json"
 REFERENCE = "docs/reference/parameters.md"
+BEAM_NAMES = "sync_pipeline/parameters/beam_names.py"
 BEGIN, END = "<!-- parameters:begin -->", "<!-- parameters:end -->"
 
 # https://cloud.google.com/dataflow/docs/reference/rest/v1b3/TemplateMetadata#ParameterType
@@ -85,6 +87,28 @@ def with_tables(page: str) -> str:
     return re.sub(f"{re.escape(BEGIN)}.*{re.escape(END)}", lambda _: section, page, flags=re.DOTALL)
 
 
+def beam_names() -> str:
+    """Return the module of the names of Beam's options."""
+    parser = BeamParser()
+    checked = parser.names - parser.plain_names
+    return "\n".join(
+        (
+            '"""The names of Beam\'s options; `documents.py` writes this module."""',
+            "",
+            "# Options with one value, which may be any text.",
+            *_set_of("PLAIN_OPTIONS", parser.plain_names),
+            "",
+            "# Options that Beam's parser has to check.",
+            *_set_of("CHECKED_OPTIONS", checked),
+            "",
+        )
+    )
+
+
+def _set_of(name: str, items: Iterable[str]) -> list[str]:
+    return [f"{name} = frozenset(", "    {", *(f'        "{item}",' for item in sorted(items)), "    }", ")"]
+
+
 def main(argv: Sequence[str], root: Path = ROOT) -> int:
     """Write the files, or compare them with `--check`, and return the exit code."""
     stale = [(path, text) for path, text in _expected(root) if _text(path) != text]
@@ -102,6 +126,7 @@ def _expected(root: Path) -> Iterator[tuple[Path, str]]:
     yield root / METADATA, metadata()
     for name, schema in ((SCHEMA, tables_file_schema()), (OUTPUT_SCHEMA, document_schema())):
         yield root / name, json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+    yield root / BEAM_NAMES, beam_names()
     yield root / REFERENCE, with_tables(_text(root / REFERENCE))
 
 

@@ -8,7 +8,6 @@ from typing import Any
 from sync_pipeline.parameters.parameter import ParameterType
 from sync_pipeline.parameters.parsing import read_json_object
 from sync_pipeline.parameters.table import BY_NAME
-from sync_pipeline.parameters.yaml_text import read_yaml
 
 _LISTS = (ParameterType.COLUMNS, ParameterType.TABLES)
 
@@ -23,6 +22,8 @@ def content_of(text: str) -> Any:
         # The YAML parser accepts most JSON, but rejects tabs and splits characters beyond 16 bits into surrogates.
         return read_json_object(text)
     except (ValueError, RecursionError):
+        from sync_pipeline.parameters.yaml_text import read_yaml
+
         return read_yaml(text)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sync_pipeline.errors import ConfigError
 from sync_pipeline.parameters import checks
@@ -17,7 +17,9 @@ from sync_pipeline.parameters.secrets import Secret
 from sync_pipeline.parameters.table_patterns import TablePatterns
 from sync_pipeline.parameters.table_selection import TableSelection
 from sync_pipeline.parameters.tables_file import TablesFile, read_tables_file
-from sync_pipeline.parameters.transformation_config import TransformationConfig
+
+if TYPE_CHECKING:
+    from sync_pipeline.parameters.transformation_config import TransformationConfig
 
 # What the mode of a table may imply for its parameters. Before the catalog is read, a problem is reported only if it
 # arises under every one of these.
@@ -201,4 +203,8 @@ def _any_table(tables: SourceTables) -> TablePatterns:
 
 def _transformations(values: ParameterValues, file: TablesFile) -> list[TransformationConfig]:
     texts = {given.get("transformation_config") for given in [values.values, *file.values]}
+    if not any(texts):
+        return []
+    from sync_pipeline.parameters.transformation_config import TransformationConfig
+
     return [TransformationConfig.from_json(text) for text in texts if text]

@@ -14,8 +14,8 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from sync_pipeline.errors import ConfigError
 from sync_pipeline.parameters.identifiers import check_column
 from sync_pipeline.parameters.parsing import read_json_object, shown
-from sync_pipeline.schema import ARROW_TYPES, STANDARD_TYPE_NAMES
 from sync_pipeline.suggestions import did_you_mean
+from sync_pipeline.type_names import STANDARD_TYPE_NAMES, TYPE_NAMES
 
 ROOT = "transformation_config"
 Constant = str | int | float | bool
@@ -48,9 +48,9 @@ def _check_new_name(name: str) -> str:
 
 def _standard_type(name: str) -> str:
     standard = STANDARD_TYPE_NAMES.get(name.upper(), name.upper())
-    if standard not in ARROW_TYPES:
-        hint = did_you_mean(name, ARROW_TYPES)
-        raise _refusal(f"{shown(name)} is none of {', '.join(ARROW_TYPES)}{hint}")
+    if standard not in TYPE_NAMES:
+        hint = did_you_mean(name, TYPE_NAMES)
+        raise _refusal(f"{shown(name)} is none of {', '.join(TYPE_NAMES)}{hint}")
     return standard
 
 

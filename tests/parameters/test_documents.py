@@ -193,6 +193,7 @@ def test_files_are_written_and_checked(tmp_path: Path, capsys: pytest.CaptureFix
         "metadata.json is not up to date: run python -m sync_pipeline.parameters.documents\n"
         "tables-file.schema.json is not up to date: run python -m sync_pipeline.parameters.documents\n"
         "run-output.schema.json is not up to date: run python -m sync_pipeline.parameters.documents\n"
+        "sync_pipeline/parameters/beam_names.py is not up to date: run python -m sync_pipeline.parameters.documents\n"
         "docs/reference/parameters.md is not up to date: run python -m sync_pipeline.parameters.documents\n"
     )
     assert main([], root=tmp_path) == 0

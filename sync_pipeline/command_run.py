@@ -1,0 +1,74 @@
+"""The runs of a command line that was accepted, and their output."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sync_pipeline.errors import ConfigError, SyncError, error_from_worker
+from sync_pipeline.parameters.beam_options import pipeline_options, runs_here
+from sync_pipeline.parameters.command_line import CommandLine
+from sync_pipeline.parameters.local_flags import LocalFlags
+from sync_pipeline.parameters.run_config import RunConfig
+from sync_pipeline.pipeline import run
+from sync_pipeline.planning.plan_text import plan_page
+from sync_pipeline.printable import printable
+from sync_pipeline.publishing.run_record import RunRecord
+
+
+def run_command(
+    command_line: CommandLine, config: RunConfig, print_error: Callable[[SyncError], None]
+) -> SyncError | None:
+    """Run the syncs of a command line and print their output; return the error that ended them.
+
+    Raises errors that are not ours, after the output.
+    """
+    with RunRecord.open() as record:
+        record.is_dry_run = config.dry_run
+        try:
+            error = _run(command_line, config, record)
+        except Exception as unexpected:
+            # Python ends by its traceback and this exit code.
+            _print_output(record, command_line.local, unexpected, 1)
+            raise
+        if error is not None:
+            print_error(error)
+        _print_output(record, command_line.local, error, 0 if error is None else error.exit_code)
+    return error
+
+
+def print_refusal(error: SyncError) -> None:
+    """Print the JSON document about a command line that was refused."""
+    with RunRecord.open() as record:
+        print(record.output(error, error.exit_code).model_dump_json())
+
+
+def _run(command_line: CommandLine, config: RunConfig, record: RunRecord) -> SyncError | None:
+    try:
+        _check_is_local(command_line, config)
+        run(config, pipeline_options(command_line), record)
+        while command_line.local.until_current and record.more_is_left:
+            run(config, pipeline_options(command_line), record)
+    except SyncError as error:
+        return error
+    except RuntimeError as error:
+        # A runner with workers in other processes reports their errors as text.
+        from_worker = error_from_worker(str(error))
+        if from_worker is None:
+            raise
+        return from_worker
+    return None
+
+
+def _check_is_local(command_line: CommandLine, config: RunConfig) -> None:
+    """Raise ConfigError when a flag needs a run in this process, and the runner is another."""
+    given = command_line.local.given
+    if given and not config.dry_run and not runs_here(pipeline_options(command_line)):
+        problem = f"{' and '.join(given)} can only follow a run in this process, and the runner is another"
+        raise ConfigError([f"{problem}: omit the flag, or --runner"])
+
+
+def _print_output(record: RunRecord, flags: LocalFlags, error: BaseException | None, exit_code: int) -> None:
+    if flags.prints_json:
+        print(record.output(error, exit_code).model_dump_json())
+    elif record.dry_run is not None:
+        print(printable(plan_page(record.dry_run)))
