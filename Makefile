@@ -122,6 +122,10 @@ bench-memory: install ## Measure the memory of a sync
 bench-tables: install $(PEERS)/.installed ## Compare a run of many tables with a run a table, and with dlt
 	@$(PYTHON) -m benchmarks.tables $(ARGS)
 
+.PHONY: bench-deletes
+bench-deletes: install ## Compare finding deleted rows with a full reload and with a comparison in Python
+	@$(PYTHON) -m benchmarks.deletes $(ARGS)
+
 .PHONY: bench-mongodb
 bench-mongodb: install $(INGESTR)/.installed ## Compare reading MongoDB with its limit and two peers
 	@$(PYTHON) -m benchmarks.mongodb $(ARGS)
