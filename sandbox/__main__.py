@@ -58,7 +58,7 @@ def main(argv: list[str]) -> int:
             case "mongo":
                 print(mongodb.run_command(_running(folder).mongodb_uri, arguments.document))
             case "query":
-                _query(_running(folder), arguments.sql)
+                query(_running(folder), arguments.sql)
             case "down":
                 _down(folder)
     except SandboxError as error:
@@ -119,7 +119,7 @@ def _psql(endpoints: Endpoints, arguments: list[str]) -> None:
     os.execve(program, [program, dsn, *arguments], environment)
 
 
-def _query(endpoints: Endpoints, sql: str) -> None:
+def query(endpoints: Endpoints, sql: str) -> None:
     """Print the result of a query as a table. Raises SandboxError with BigQuery's message."""
     default = bigquery.DatasetReference(endpoints.project, endpoints.dataset)
     client = bigquery.Client(

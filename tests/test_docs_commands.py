@@ -32,11 +32,12 @@ from tests.test_docs import DOCUMENTS, ROOT, read
 
 PROGRAMS = ("docker", "gcloud", "make", "python", "terraform")
 
-# Records its arguments; what a command reads or prints must not stop the next one.
+# Records its arguments and what it would read.
 STAND_IN = f"""#!{sys.executable}
 import json, os, sys
+command = [os.path.basename(sys.argv[0]), *sys.argv[1:]]
 with open(os.environ["RECORD"], "a") as file:
-    file.write(json.dumps([os.path.basename(sys.argv[0]), *sys.argv[1:]]) + "\\n")
+    file.write(json.dumps([command, sys.stdin.read()]) + "\\n")
 if sys.argv[1:] == ["-m", "sandbox", "env"]:
     print("export SANDBOX_POSTGRESQL_PORT=5432 SANDBOX_MONGODB_PORT=27017")
 """
@@ -72,12 +73,13 @@ WITH_YAML = [name for name in DOCUMENTS if blocks(name, "yaml")]
 
 
 @cache
-def commands(name: str) -> tuple[list[str], ...]:
+def commands(name: str) -> list[list[str]]:
     """The commands of a page with the arguments that the shell gives them."""
-    return tuple(_recorded("".join(blocks(name, "bash"))))
+    return [command for command, _ in recorded("".join(blocks(name, "bash")))]
 
 
-def _recorded(script: str) -> list[list[str]]:
+def recorded(script: str) -> list[tuple[list[str], str]]:
+    """The commands of a script with the arguments that the shell gives them, and what they would read."""
     with tempfile.TemporaryDirectory() as folder:
         for program in PROGRAMS:
             path = Path(folder, program)
@@ -96,7 +98,7 @@ def _recorded(script: str) -> list[list[str]]:
             check=False,
         )
         assert (done.returncode, done.stderr) == (0, ""), done.stderr
-        return [json.loads(line) for line in record.read_text().splitlines()]
+        return [tuple(json.loads(line)) for line in record.read_text().splitlines()]
 
 
 def wrong(command: list[str], capsys: pytest.CaptureFixture[str]) -> str | None:
@@ -137,18 +139,18 @@ def wrong(command: list[str], capsys: pytest.CaptureFixture[str]) -> str | None:
 def test_programs_accept_the_commands(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     found = commands(name)
     assert found
-    assert [told for command in found if (told := wrong(list(command), capsys))] == []
+    assert [told for command in found if (told := wrong(command, capsys))] == []
 
 
 def test_a_command_that_is_wrong_is_found(capsys: pytest.CaptureFixture[str]) -> None:
-    (command,) = _recorded('a=(--data_sourc=postgresql)\npython main.py "${a[@]}"\n')
+    ((command, _),) = recorded('a=(--data_sourc=postgresql)\npython main.py "${a[@]}"\n')
     with pytest.raises(Exception, match="data_source"):
         wrong(command, capsys)
     assert wrong(["make", "nothing"], capsys) == "make has no target nothing"
     with pytest.raises(SystemExit):
         wrong(["python", "-m", "sandbox", "drop"], capsys)
     with pytest.raises(AssertionError, match="no program nonsense"):
-        _recorded("nonsense --all\n")
+        recorded("nonsense --all\n")
 
 
 @pytest.mark.parametrize("name", WITH_YAML)
