@@ -46,6 +46,10 @@ from sync_pipeline.transforms.batches import ApplyTransformation, Transformation
 
 _LOGGER = logging.getLogger(__name__)
 
+# Cloud Run sets it: the same for all attempts of a job's execution.
+# https://cloud.google.com/run/docs/container-contract#jobs-env-vars
+EXECUTION_VARIABLE = "CLOUD_RUN_EXECUTION"
+
 
 def build_pipeline(plan: RunPlan, options: PipelineOptions, outcomes: Outcomes | None = None) -> beam.Pipeline:
     """Return the Beam steps of the run, whose number does not grow with the tables. Reads nothing.
@@ -204,11 +208,12 @@ def run(config: RunConfig, options: PipelineOptions, record: RunRecord | None = 
 def plan_run(config: RunConfig, client: bigquery.Client, root: str) -> RunPlan:
     """Return the plan of one sync, or of the tables that the parameters select. Raises SyncError."""
     started_at = datetime.now(UTC)
+    execution = os.environ.get(EXECUTION_VARIABLE, "")
     if config.single is not None:
         source = open_source(config.single)
-        return make_plan(config.single, source, client, root, started_at, config.max_source_connections)
+        return make_plan(config.single, source, client, root, started_at, config.max_source_connections, execution)
     assert config.selection is not None
-    return plan_selection(config, config.selection, client, root, started_at)
+    return plan_selection(config, config.selection, client, root, started_at, execution)
 
 
 def staging_root(options: PipelineOptions) -> str:

@@ -140,6 +140,9 @@ class _Reader:
         except ConfigError as error:
             self._problems += [f"{place}.launch: {file}: {problem}" for problem in error.problems]
             return {}
+        if launch.cloud_run is not None:
+            self._problems.append(f"{place}.launch: {file} is for Cloud Run, and a chain has jobs of Dataflow")
+            return {}
         for key, expected, found in (("project", project, launch.project), ("region", region, launch.region)):
             if found != expected:
                 self._problems.append(

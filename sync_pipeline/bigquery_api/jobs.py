@@ -44,7 +44,7 @@ class JobRequest:
         max_retries: how often one attempt of the step restarts the job after a transient failure of BigQuery.
         observed_at: BigQuery's time when the run read the destination's state, for an id that runs share. The run has
             seen the effect of a job that succeeded before; after a job that succeeded later it must not publish. None
-            for an id that only this run uses.
+            for an id that only this run uses, or under which only one run may ever publish.
         meanings: how errors of the job, and of requests about it, are translated.
         repeatable: running the job twice has the same effect as once. Such a job takes another id if its own belongs
             to a job that BigQuery does not return: it keeps jobs for six months, and may reserve ids for longer.

@@ -23,6 +23,8 @@ def main(argv: Sequence[str]) -> int:
         launch = read_launch(_text_of(arguments.file))
         if launch.schedule is None and arguments.only in _OF_A_SCHEDULE:
             raise ConfigError(["schedule is missing: give it cron, time_zone and service_account"])
+        if launch.cloud_run is None and arguments.only in _OF_CLOUD_RUN:
+            raise ConfigError(["cloud_run is missing: give it the image"])
     except ConfigError as error:
         for problem in error.problems:
             print(on_one_line(f"error: {arguments.file}: {problem}"), file=sys.stderr)
@@ -37,7 +39,10 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _everything(launch: Launch, arguments: argparse.Namespace) -> list[str]:
-    parts = [f"# Launch it now\n{_PARTS['run'](launch, arguments)}"]
+    parts = []
+    if launch.cloud_run is not None:
+        parts.append(f"# Create the job of Cloud Run\n{_PARTS['create'](launch, arguments)}")
+    parts.append(f"# Launch it now\n{_PARTS['run'](launch, arguments)}")
     if launch.schedule is not None:
         parts.append(f"# Launch it on a schedule: {launch.schedule.cron}, {launch.schedule.time_zone}\n")
         parts[-1] += _PARTS["schedule"](launch, arguments)
@@ -45,6 +50,16 @@ def _everything(launch: Launch, arguments: argparse.Namespace) -> list[str]:
         f"# The launch as a request: POST {requests.launch_url(launch)}\n{_PARTS['request'](launch, arguments)}"
     )
     return parts
+
+
+def _create(launch: Launch, arguments: argparse.Namespace) -> str:
+    assert launch.cloud_run is not None
+    return commands.cloud_run_command(launch, launch.cloud_run, update=arguments.update)
+
+
+def _run_job(launch: Launch, _arguments: argparse.Namespace) -> str:
+    assert launch.cloud_run is not None
+    return requests.as_json(requests.cloud_run_job(launch, launch.cloud_run))
 
 
 def _run(launch: Launch, _arguments: argparse.Namespace) -> str:
@@ -70,8 +85,11 @@ _PARTS: Mapping[str, Callable[[Launch, argparse.Namespace], str]] = {
     "schedule": _schedule,
     "request": _request,
     "job": _job,
+    "create": _create,
+    "cloud-run-job": _run_job,
 }
 _OF_A_SCHEDULE = ("schedule", "job")
+_OF_CLOUD_RUN = ("create", "cloud-run-job")
 
 
 def _text_of(name: str) -> str:
@@ -93,9 +111,12 @@ def _parser() -> argparse.ArgumentParser:
         "--only",
         choices=[*_PARTS],
         help="print only one part: the command that launches now, the command that creates the schedule, the body of "
-        "the Dataflow request, or the body of the Cloud Scheduler request",
+        "the launch request, or the body of the Cloud Scheduler request; for Cloud Run, also the command that creates "
+        "the job, or the body of that request",
     )
-    parser.add_argument("--update", action="store_true", help="update the existing schedule instead of creating one")
+    parser.add_argument(
+        "--update", action="store_true", help="update the existing schedule or job of Cloud Run instead of creating one"
+    )
     parser.add_argument(
         "--validate-only", action="store_true", help="print a request that Dataflow validates without launching"
     )

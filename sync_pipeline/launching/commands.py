@@ -8,7 +8,8 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
-from sync_pipeline.launching import requests, settings
+from sync_pipeline.launching import cloud_run, requests, settings
+from sync_pipeline.launching.cloud_run import CloudRun
 from sync_pipeline.launching.launch_file import Launch
 from sync_pipeline.launching.schedule import Schedule
 
@@ -19,8 +20,12 @@ _END = "END"
 def run_command(launch: Launch) -> str:
     """Return the command that launches now.
 
-    The command is `gcloud dataflow flex-template run`, or curl if gcloud has no flag for a setting or launch option.
+    The command is `gcloud dataflow flex-template run`, or curl if gcloud has no flag for a setting or launch option. A
+    job of Cloud Run has to exist.
     """
+    if launch.cloud_run is not None:
+        words = ["gcloud", "run", "jobs", "execute", launch.job_name]
+        return shlex.join([*words, f"--project={launch.project}", f"--region={launch.region}", "--wait"]) + "\n"
     if launch.launch_options or not settings.gcloud_can_say(launch.environment):
         return _request_command(launch)
     flags: dict[str, Any] = {
@@ -31,6 +36,32 @@ def run_command(launch: Launch) -> str:
         "--parameters": dict(launch.parameters),
     }
     words = ["gcloud", "dataflow", "flex-template", "run", launch.job_name, "--flags-file=-"]
+    return _with_input([words], requests.as_json(flags))
+
+
+def cloud_run_command(launch: Launch, job: CloudRun, *, update: bool = False) -> str:
+    """Return the `gcloud run jobs create` command; with `update`, `gcloud run jobs update`."""
+    environment = launch.environment
+    flags: dict[str, Any] = {
+        "--project": launch.project,
+        "--region": launch.region,
+        "--image": job.image,
+        "--args": cloud_run.arguments(launch.parameters, environment),
+        "--cpu": job.cpu,
+        "--memory": job.memory,
+        "--tasks": 1,
+        "--max-retries": job.max_retries,
+        "--task-timeout": f"{job.seconds}s",
+    }
+    if environment.get("serviceAccountEmail"):
+        flags["--service-account"] = environment["serviceAccountEmail"]
+    if network := cloud_run.network_of(environment):
+        names = {"network": "--network", "subnetwork": "--subnet"}
+        flags |= {names[name]: value for name, value in network.items()}
+        flags["--vpc-egress"] = cloud_run.egress_of(environment).lower().replace("_", "-")
+    if environment.get("additionalUserLabels"):
+        flags["--update-labels" if update else "--labels"] = dict(environment["additionalUserLabels"])
+    words = ["gcloud", "run", "jobs", "update" if update else "create", launch.job_name, "--flags-file=-"]
     return _with_input([words], requests.as_json(flags))
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sync_pipeline.errors import ConfigError
-from sync_pipeline.launching import settings
+from sync_pipeline.launching import cloud_run, settings
+from sync_pipeline.launching.cloud_run import CloudRun, read_cloud_run
 from sync_pipeline.launching.schedule import Schedule, read_schedule
 from sync_pipeline.parameters.file_values import content_of, text_of
 from sync_pipeline.parameters.identifiers import PROJECT_PATTERN
@@ -27,12 +28,19 @@ KEYS = (
     "template",
     "max_run_seconds",
     "launch_options",
+    "cloud_run",
     "environment",
     "parameters",
     "schedule",
 )
 # Templates take service options as experiments. https://cloud.google.com/dataflow/docs/reference/service-options
 _RUN_TIME_OPTION = "max_workflow_runtime_walltime_seconds"
+
+# Dataflow refuses a second active job of a name; Cloud Run starts another execution for every request.
+_REPEATED = (
+    "schedule.retries: if an answer of Cloud Run is lost, Cloud Scheduler starts a second execution, which appends all "
+    "rows again; give retries: 0, or use enable_smart_sync or write_disposition: WRITE_TRUNCATE"
+)
 
 # The pattern of each text, and its description for the error message.
 _TEXTS = {
@@ -53,6 +61,7 @@ class Launch:
         launch_options: settings of the launch itself, such as ft_launch_timeout_secs.
         parameters: the template's parameters, as text. They contain no secrets, only names in Secret Manager.
         warnings: warnings about settings and parameters.
+        cloud_run: the job of Cloud Run that runs the sync instead of a job of Dataflow; None for Dataflow.
     """
 
     job_name: str
@@ -64,6 +73,7 @@ class Launch:
     parameters: Mapping[str, str]
     schedule: Schedule | None
     warnings: tuple[str, ...]
+    cloud_run: CloudRun | None = None
 
 
 def read_launch(text: str) -> Launch:
@@ -77,7 +87,10 @@ def read_launch(text: str) -> Launch:
         raise ConfigError([f"this is not a launch file: it has to be a mapping with {', '.join(KEYS)}"])
     problems = [f"{key} is not known{did_you_mean(str(key), KEYS)}" for key in content if key not in KEYS]
     texts = {key: str(content.get(key) or "") for key in _TEXTS}
+    on_cloud_run = content.get("cloud_run") is not None
     for key, (pattern, example) in _TEXTS.items():
+        if key == "template" and on_cloud_run and not texts[key]:
+            continue
         if not re.fullmatch(pattern, texts[key]):
             given = f"is {texts[key]!r}" if texts[key] else "is missing"
             problems.append(f"{key} {given}: give {example}")
@@ -86,22 +99,34 @@ def read_launch(text: str) -> Launch:
     problems += [f"{place} has a control character: take it out" for place in _unsafe_places(rest)]
     environment = _mapping(content, "environment", problems)
     problems += settings.problems_of(environment)
-    environment |= _run_time_limit(content, environment, problems)
+    limit = _run_time_limit(content, environment, problems)
+    job = None
+    if on_cloud_run:
+        job, found = read_cloud_run(content["cloud_run"], texts["job_name"], content.get("max_run_seconds"))
+        problems += found
+    else:
+        environment |= limit
     launch_options = _launch_options(_mapping(content, "launch_options", problems), problems)
-    parameters, warnings = _read_parameters(_mapping(content, "parameters", problems), problems)
+    parameters, config = _read_parameters(_mapping(content, "parameters", problems), problems)
     schedule = None
     if content.get("schedule") is not None:
         schedule, found = read_schedule(content["schedule"], texts["job_name"], texts["region"])
         problems += found
+    if on_cloud_run and launch_options:
+        problems.append("launch_options are Dataflow's: omit them with cloud_run")
     if problems:
         raise ConfigError(problems)
+    warnings = cloud_run.warnings_of(environment) if on_cloud_run else settings.warnings_of(environment)
+    if on_cloud_run and schedule is not None and schedule.retries and config is not None and _appends_all(config):
+        warnings.append(_REPEATED)
     return Launch(
         **texts,
         environment=environment,
         launch_options=launch_options,
         parameters=parameters,
         schedule=schedule,
-        warnings=(*settings.warnings_of(environment), *warnings),
+        warnings=(*warnings, *(config.warnings if config is not None else ())),
+        cloud_run=job,
     )
 
 
@@ -159,7 +184,13 @@ def _mapping(content: Mapping[str, Any], key: str, problems: list[str]) -> dict[
     return value
 
 
-def _read_parameters(given: Mapping[str, Any], problems: list[str]) -> tuple[dict[str, str], tuple[str, ...]]:
+def _appends_all(config: RunConfig) -> bool:
+    """Whether each run appends all rows of its query."""
+    single = config.single
+    return single is not None and single.smart_sync is None and single.destination.write_disposition == "WRITE_APPEND"
+
+
+def _read_parameters(given: Mapping[str, Any], problems: list[str]) -> tuple[dict[str, str], RunConfig | None]:
     texts: dict[str, str] = {}
     for name, value in given.items():
         text = text_of(name, value)
@@ -170,10 +201,10 @@ def _read_parameters(given: Mapping[str, Any], problems: list[str]) -> tuple[dic
             problems += _launch_problems(name, text)
     try:
         # The machine that launches may not read the tables file.
-        return texts, RunConfig.from_parameters(texts, reads_file=False).warnings
+        return texts, RunConfig.from_parameters(texts, reads_file=False)
     except ConfigError as error:
         problems += error.problems
-        return texts, ()
+        return texts, None
 
 
 def _launch_problems(name: str, text: str) -> Iterator[str]:

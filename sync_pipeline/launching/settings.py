@@ -78,6 +78,10 @@ _MISNAMED = {
     "workerMachineType": "write machineType",
 }
 _TYPE_NAMES = {str: "a text", int: "a whole number", bool: "true or false", dict: "a mapping", list: "a list"}
+DEFAULT_ACCOUNT = (
+    "environment.serviceAccountEmail is missing: the job runs as the project's default account, which often has broad "
+    "permissions; give a dedicated account, such as sync@my-project.iam.gserviceaccount.com"
+)
 # Settings of the workers' location, which exclude each other.
 _PLACES = ("workerRegion", "workerZone", "zone")
 # Settings without effect on a batch job in Python, such as a sync.
@@ -105,10 +109,7 @@ def warnings_of(environment: Mapping[str, Any]) -> list[str]:
     """Return a sentence for each setting that Dataflow accepts, but that is rarely intended."""
     warnings = []
     if not environment.get("serviceAccountEmail"):
-        warnings.append(
-            "environment.serviceAccountEmail is missing: the job runs as the project's default account, which often "
-            "has broad permissions; give a dedicated account, such as sync@my-project.iam.gserviceaccount.com"
-        )
+        warnings.append(DEFAULT_ACCOUNT)
     options = [str(option).lower() for option in environment.get("additionalPipelineOptions") or ()]
     if not environment.get("ipConfiguration") and not any(option in _PRIVATE_BY_OPTION for option in options):
         warnings.append(

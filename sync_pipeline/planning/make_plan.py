@@ -30,14 +30,16 @@ def make_plan(
     staging_root: str,
     started_at: datetime,
     max_source_connections: int = DEFAULT_CONNECTIONS,
+    execution: str = "",
 ) -> RunPlan:
     """Plan a run of one sync. Raises the errors of `plan_table`.
 
     Args:
         staging_root: see `Run`.
         started_at: the launcher's clock, only for names and durations.
+        execution: see `Run`.
     """
-    run = Run(new_run_id(started_at), started_at, client.project, staging_root, max_source_connections)
+    run = Run(new_run_id(started_at), started_at, client.project, staging_root, max_source_connections, execution)
     with source.connect() as session:
         clock = session.clock
         destination = describe_destination(client, config.destination)

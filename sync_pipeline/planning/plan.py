@@ -47,6 +47,7 @@ class Run:
             project. https://cloud.google.com/bigquery/docs/reference/rest/v2/JobReference
         staging_root: `gs://…/`, the folder of all staged files.
         max_source_connections: how many connections to the source all workers together may open at once.
+        execution: the platform's id of what it may attempt several times, each a run; empty where it has none.
     """
 
     id: str
@@ -54,6 +55,7 @@ class Run:
     job_project: str
     staging_root: str
     max_source_connections: int = DEFAULT_CONNECTIONS
+    execution: str = ""
 
 
 @dataclass(frozen=True)
@@ -329,9 +331,27 @@ class TableSync:
         """
         interval = self.interval
         if interval is None or self.write_mode not in (WriteMode.APPEND, WriteMode.MERGE):
-            return None
+            return self._id_of_execution
         start = "empty" if interval.latest is None else timestamp_text(interval.latest)
         if self.is_backfill and not self.may_move_latest:
             start = str(interval)
-        identity = "\n".join((self.destination_identity, self.timestamp_column or "", start))
-        return f"sync-{hashlib.sha256(identity.encode()).hexdigest()[:32]}"
+        return _hashed_id(self.destination_identity, self.timestamp_column or "", start)
+
+    @property
+    def _id_of_execution(self) -> str | None:
+        """Return the publishing job's id of a plain append that the platform may attempt again; None for all others.
+
+        They replace or merge rows, so that another attempt has the same effect.
+        """
+        if not self.run.execution or self.write_mode is not WriteMode.APPEND:
+            return None
+        return _hashed_id(self.destination_identity, "execution", self.run.execution)
+
+    @property
+    def publishes_once(self) -> bool:
+        """Whether the run must not publish after any other run under its `publish_id`, whenever that ended."""
+        return self.interval is None and self.publish_id is not None
+
+
+def _hashed_id(*identity: str) -> str:
+    return f"sync-{hashlib.sha256('\n'.join(identity).encode()).hexdigest()[:32]}"

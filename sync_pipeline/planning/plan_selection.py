@@ -105,7 +105,12 @@ class _Attempts:
 
 
 def plan_selection(
-    config: RunConfig, selection: TableSelection, client: bigquery.Client, staging_root: str, started_at: datetime
+    config: RunConfig,
+    selection: TableSelection,
+    client: bigquery.Client,
+    staging_root: str,
+    started_at: datetime,
+    execution: str = "",
 ) -> RunPlan:
     """Plan a run of the tables that `selection` chooses. The plan names the tables that cannot be planned.
 
@@ -115,7 +120,8 @@ def plan_selection(
         PublishError: BigQuery rejected a request about all tables.
         SyncError: no table can be planned; the error of the first.
     """
-    run = Run(new_run_id(started_at), started_at, client.project, staging_root, config.max_source_connections)
+    connections = config.max_source_connections
+    run = Run(new_run_id(started_at), started_at, client.project, staging_root, connections, execution)
     lookups, attempts = Lookups(client, run), _Attempts(client)
     with contextlib.ExitStack() as stack:
         catalog = stack.enter_context(open_catalog(config.data_source, config.source, config.max_retries, selection))

@@ -131,7 +131,7 @@ class PublishingJobs:
             location=location,
             action=action,
             max_retries=table.config.max_retries,
-            observed_at=table.observed_at if shared_id else None,
+            observed_at=table.observed_at if shared_id and not table.publishes_once else None,
             # A row is merged by its key, and a newer one stays: once more changes nothing. A load adds rows.
             repeatable=step == PUBLISH and table.write_mode is WriteMode.MERGE and not table.is_first_load,
         )

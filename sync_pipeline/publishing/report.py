@@ -169,6 +169,11 @@ def outcome_of_nothing(table: TableSync) -> str:
 def skipped_outcome(table: TableSync, job: Any) -> str:
     """Return the outcome of a run whose interval the `job` of another run has loaded."""
     concurrent_run = (job.labels or {}).get(RUN_LABEL, job.job_id)
+    if table.publishes_once:
+        return (
+            f"skipped: run {concurrent_run}, an earlier attempt of {table.run.execution}, already loaded the rows into "
+            f"{table.table_id}"
+        )
     return (
         f"skipped: run {concurrent_run} already loaded this interval into {table.table_id}; newer rows come with the "
         "next run"

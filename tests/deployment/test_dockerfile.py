@@ -285,20 +285,27 @@ def test_context_has_no_caches_and_no_secrets(tmp_path: Path) -> None:
 WORKER = ["--id=sdk-0-0", "--logging_endpoint=localhost:1", "--control_endpoint=localhost:2"]
 
 
+CLOUD_RUN = {"CLOUD_RUN_JOB": "orders-sync", "CLOUD_RUN_EXECUTION": "orders-sync-abcde"}
+
+
 @pytest.mark.parametrize(
-    ("arguments", "started"),
+    ("arguments", "environment", "started"),
     [
-        pytest.param([], "launcher", id="launcher"),
-        pytest.param(["--data_source=postgresql", "--batch_size=1"], "launcher", id="launcher with flags"),
-        pytest.param(WORKER, "boot", id="worker"),
-        pytest.param(["--worker_pool"], "boot", id="pool of workers"),
+        pytest.param([], {}, "launcher", id="launcher"),
+        pytest.param(["--data_source=postgresql", "--batch_size=1"], {}, "launcher", id="launcher with flags"),
+        pytest.param(WORKER, {}, "boot", id="worker"),
+        pytest.param(["--worker_pool"], {}, "boot", id="pool of workers"),
+        pytest.param(["--data_source=postgresql", "--batch_size=1"], CLOUD_RUN, "main", id="job of Cloud Run"),
     ],
 )
-def test_entrypoint_starts_what_is_meant(arguments: list[str], started: str, tmp_path: Path) -> None:
+def test_entrypoint_starts_what_is_meant(
+    arguments: list[str], environment: dict[str, str], started: str, tmp_path: Path
+) -> None:
     script = (ROOT / "entrypoint.sh").read_text()
     for name, path in (
         ("boot", "/opt/apache/beam/boot"),
         ("launcher", "/opt/google/dataflow/python_template_launcher"),
+        ("main", "python /template/main.py"),
     ):
         assert script.count(f"exec {path}") == 1
         stub = tmp_path / name
@@ -307,7 +314,11 @@ def test_entrypoint_starts_what_is_meant(arguments: list[str], started: str, tmp
         script = script.replace(path, str(stub))
     (tmp_path / "entrypoint.sh").write_text(script)
     done = subprocess.run(
-        ["/bin/sh", tmp_path / "entrypoint.sh", *arguments], capture_output=True, text=True, check=True
+        ["/bin/sh", tmp_path / "entrypoint.sh", *arguments],
+        env={"PATH": os.environ["PATH"], **environment},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout.split() == [started, *" ".join(arguments).split()]
     assert DOCKERFILE[-1] == 'ENTRYPOINT ["/bin/sh", "/template/entrypoint.sh"]'

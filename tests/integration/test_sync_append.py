@@ -10,6 +10,7 @@ from apache_beam.io.filesystems import FileSystems
 from google.cloud import bigquery
 from google.cloud.bigquery.job import LoadJob, QueryJob
 
+from sync_pipeline.pipeline import EXECUTION_VARIABLE
 from sync_pipeline.sources import reading
 from tests.integration.syncing import Syncing
 
@@ -37,6 +38,23 @@ def test_all_rows_are_appended_by_every_run(syncing: Syncing, query: str) -> Non
             (2, None, count),
             (3, "", count),
         ]
+
+
+@pytest.mark.parametrize("query", [DIRECT, STAGED])
+def test_attempts_of_an_execution_append_once(syncing: Syncing, query: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(EXECUTION_VARIABLE, "orders-sync-abcde")
+    first = syncing.run(postgresql_query=query).succeeded()
+    # The process died after it had published, and the platform starts another.
+    again = syncing.run(postgresql_query=query).succeeded()
+    assert again.rows_loaded == 0
+    assert again.report["outcome"] == (
+        f"skipped: run {first.report['run_id'].lower()}, an earlier attempt of orders-sync-abcde, already loaded the "
+        f"rows into {syncing.table_id()}"
+    )
+    assert syncing.left_over() == []
+    monkeypatch.setenv(EXECUTION_VARIABLE, "orders-sync-fghij")
+    assert syncing.run(postgresql_query=query).succeeded().rows_loaded == 3
+    assert syncing.column("SELECT COUNT(*) FROM items") == [6]
 
 
 @pytest.mark.parametrize("query", [DIRECT, STAGED])

@@ -43,6 +43,24 @@ def test_appending_and_merging_runs_share_it_too() -> None:
     assert merging.publish_id == plan(interval=INTERVAL).publish_id
 
 
+def test_attempts_of_an_execution_append_once() -> None:
+    table = plan()
+    assert (table.publish_id, table.publishes_once) == (None, False)
+    first, second, other = (
+        replace(table, run=replace(table.run, id=run, execution=execution))
+        for run, execution in (("r1", "orders-abcde"), ("r2", "orders-abcde"), ("r3", "orders-fghij"))
+    )
+    assert first.publish_id == second.publish_id != other.publish_id
+    assert re.fullmatch("sync-[0-9a-f]{32}", str(first.publish_id))
+    assert first.publishes_once
+    # Another attempt of these has the same effect.
+    assert replace(first, write_mode=WriteMode.TRUNCATE).publish_id is None
+    # Its attempts compete with all other runs from the same timestamp.
+    smart = plan(interval=INTERVAL)
+    attempt = replace(smart, run=replace(smart.run, execution="orders-abcde"))
+    assert (attempt.publish_id, attempt.publishes_once) == (smart.publish_id, False)
+
+
 def backfill(end: str, write_mode: WriteMode = WriteMode.APPEND) -> TableSync:
     parameters = KEYED if write_mode is WriteMode.MERGE else {}
     interval = replace(INTERVAL, start=moment("2025-07-20"), end=moment(end), origin=StartOrigin.BACKFILL)
