@@ -1,6 +1,6 @@
-# `make` without a target lists the targets. Two Python environments are created on first use and when their lock file
+# `make` without a target lists the targets. Python environments are created on first use and when their lock file
 # changes: .venv for this project, .venv-bigquery for the sandbox's BigQuery emulator, which needs another pyarrow than
-# Beam. The peers of a benchmark have separate environments, created when they are measured.
+# Beam, .venv-airflow for the tests of the DAGs. The peers of a benchmark have separate environments, created when they are measured.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -11,6 +11,7 @@ PYTHON_VERSION := 3.13
 VENV := .venv
 BIGQUERY := .venv-bigquery
 FUNCTION := .venv-function
+AIRFLOW := .venv-airflow
 INGESTR := .venv-ingestr
 PEERS := .venv-peers
 PYTHON := $(VENV)/bin/python
@@ -42,7 +43,7 @@ demo: install ## Run the product against real servers on this machine
 	@$(PYTHON) -m sandbox.demo $(ARGS)
 
 .PHONY: test
-test: install ## Run the tests; ARGS="-k name" chooses, PROCESSES=3 uses so many, by default one per core
+test: install $(AIRFLOW)/.installed ## Run the tests; ARGS="-k name" chooses, PROCESSES=3 uses so many, by default one per core
 	@$(PYTHON) -m pytest --numprocesses=$(PROCESSES) --maxprocesses=4 --dist=worksteal $(ARGS)
 
 # Tests that start no server and run no deployment program.
@@ -105,6 +106,8 @@ lock: $(UV) ## Rewrite the lock files; UPGRADE=--upgrade takes newer versions
 	@$(LOCK) requirements-dev.in --output-file requirements-dev.txt
 	@$(LOCK) sandbox/requirements-bigquery.in --override sandbox/requirements-bigquery.override \
 		--output-file sandbox/requirements-bigquery.txt
+	@$(LOCK) orchestration/composer/requirements.in --override orchestration/composer/requirements.override \
+		--exclude-newer 2026-08-27 --output-file orchestration/composer/requirements.txt
 	@$(LOCK) benchmarks/requirements-ingestr.in --config-file benchmarks/requirements-ingestr.toml \
 		--output-file benchmarks/requirements-ingestr.txt
 	@$(LOCK) orchestration/chain/requirements.in --output-file orchestration/chain/requirements.txt
@@ -164,7 +167,7 @@ deploy: ## Show the commands that test and publish the template; RUN=yes runs th
 .PHONY: clean
 clean: ## Stop the sandbox; delete the environments and all generated files
 	@if [ -f .sandbox/state.json ]; then $(PYTHON) -m sandbox down; fi
-	@rm -rf $(VENV) $(BIGQUERY) $(FUNCTION) $(INGESTR) $(PEERS) .uv .sandbox *.egg-info build .mypy_cache .pytest_cache .ruff_cache .hypothesis \
+	@rm -rf $(VENV) $(BIGQUERY) $(FUNCTION) $(AIRFLOW) $(INGESTR) $(PEERS) .uv .sandbox *.egg-info build .mypy_cache .pytest_cache .ruff_cache .hypothesis \
 		.import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -191,6 +194,13 @@ $(FUNCTION)/.installed: orchestration/chain/requirements.txt | $(UV) python
 	@echo "Installing the function of the chains into $(FUNCTION) …"
 	@$(UV_RUN) venv --quiet --allow-existing --python $(PYTHON_VERSION) $(FUNCTION)
 	@$(UV_RUN) pip sync --python $(FUNCTION)/bin/python --require-hashes $< $(WITHOUT_LIST)
+	@touch $@
+
+# Airflow as Composer has it, for the tests of the DAGs.
+$(AIRFLOW)/.installed: orchestration/composer/requirements.txt | $(UV) python
+	@echo "Installing Airflow into $(AIRFLOW) …"
+	@$(UV_RUN) venv --quiet --allow-existing --python $(PYTHON_VERSION) $(AIRFLOW)
+	@$(UV_RUN) pip install --python $(AIRFLOW)/bin/python --no-deps --require-hashes --requirements $< $(WITHOUT_LIST)
 	@touch $@
 
 # The peers of the benchmarks.

@@ -25,6 +25,9 @@ _SECONDS_TO_CLEAN_UP = 60
 # A run logs this line when its plan is complete. On Dataflow the launcher submits the job at this point.
 _SUBMITTED = re.compile("INFO plan: ")
 _PLAN = re.compile("plan: ")
+# The line about a table, and the counters in it.
+_REPORT = "sync report: "
+_COUNTER = re.compile(r"\b(rows_read|rows_loaded|dead_letters|bytes_staged)=(\d+)")
 _SEVERITIES = {
     "JOB_MESSAGE_DETAILED": "DEBUG",
     "JOB_MESSAGE_BASIC": "INFO",
@@ -113,6 +116,18 @@ class Job:
         if whole:
             body["environment"] = {"sdkPipelineOptions": {"options": dict(self.options)}, "userAgent": _USER_AGENT}
         return body
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """Return counters as `getMetrics` does: the totals of the report, which on Dataflow the steps have counted."""
+        counted: dict[str, int] = {}
+        for message in self.messages:
+            if message["messageText"].startswith(_REPORT):
+                for name, value in _COUNTER.findall(message["messageText"]):
+                    counted[name] = counted.get(name, 0) + int(value)
+        return [
+            {"name": {"origin": "user", "name": name, "context": {"step": "s1"}}, "scalar": value}
+            for name, value in counted.items()
+        ]
 
     def log_entries(self) -> list[dict[str, Any]]:
         """Return the job's output as Cloud Logging entries: the launcher's up to the plan, then the workers'."""

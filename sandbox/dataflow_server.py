@@ -113,6 +113,9 @@ class Dataflow:
         told = self._job(project, job_id).messages
         return {"jobMessages": [each for each in told if _IMPORTANCES.index(each["messageImportance"]) >= least]}
 
+    def metrics(self, _request: Request, project: str, _location: str, job_id: str) -> dict[str, Any]:
+        return {"metrics": self._job(project, job_id).metrics()}
+
     def _job(self, project: str, job_id: str) -> Job:
         job = self.jobs.find(project, job_id)
         if job is None:
@@ -232,6 +235,7 @@ def main(port: str, secrets_port: str, bucket: str) -> None:
         ("GET", f"{region}/jobs/([^/]+)", dataflow.get),
         ("PUT", f"{region}/jobs/([^/]+)", dataflow.update),
         ("GET", f"{region}/jobs/([^/]+)/messages", dataflow.messages),
+        ("GET", f"{region}/jobs/([^/]+)/metrics", dataflow.metrics),
         ("POST", schedules, scheduler.create),
         ("GET", schedules, scheduler.list_all),
         ("GET", f"{schedules}/([^/:]+)", scheduler.get),

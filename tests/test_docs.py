@@ -35,11 +35,13 @@ DOCUMENTS = (
     "sandbox/README.md",
     *PAGES,
 )
-FOLDERS = ("sync_pipeline", "sandbox", "benchmarks", "tests")
+FOLDERS = ("sync_pipeline", "sandbox", "benchmarks", "orchestration", "tests")
 
 # Files that a reader is told to make.
 EXAMPLES = frozenset(
     {
+        "NAME.rollout.yaml",
+        "NAME.schedule.yaml",
         "orders.yaml",
         "lifecycle.json",
         "sync-to-bigquery.json",
