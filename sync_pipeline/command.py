@@ -20,7 +20,8 @@ from sync_pipeline.run_log import start_logging
 def main(argv: Sequence[str]) -> int:
     """Run the sync of a command line and return the exit code. `argv` excludes the program's name.
 
-    0: done, or submitted. 2: the parameters, the query or the data must change. 1: any other error.
+    0: done, or submitted. 2: the parameters, the query or the data must change. 3: reconcile=report found differences.
+    1: any other error.
     """
     start_logging()
     flags, _, _ = local_flags(argv)
@@ -36,8 +37,7 @@ def main(argv: Sequence[str]) -> int:
         return error.exit_code
     from sync_pipeline.command_run import run_command
 
-    failure = run_command(command_line, config, _print_error)
-    return 0 if failure is None else failure.exit_code
+    return run_command(command_line, config, _print_error)
 
 
 def _print_error(error: SyncError) -> None:

@@ -14,11 +14,12 @@ from sync_pipeline.planning.plan_text import plan_page
 from sync_pipeline.printable import printable
 from sync_pipeline.publishing.run_record import RunRecord
 
+# The exit code of a run that has compared tables, and found differences.
+DIFFERENCES_FOUND = 3
 
-def run_command(
-    command_line: CommandLine, config: RunConfig, print_error: Callable[[SyncError], None]
-) -> SyncError | None:
-    """Run the syncs of a command line and print their output; return the error that ended them.
+
+def run_command(command_line: CommandLine, config: RunConfig, print_error: Callable[[SyncError], None]) -> int:
+    """Run the syncs of a command line and print their output; return the exit code.
 
     Raises errors that are not ours, after the output.
     """
@@ -30,10 +31,12 @@ def run_command(
             # Python ends by its traceback and this exit code.
             _print_output(record, command_line.local, unexpected, 1)
             raise
+        exit_code = DIFFERENCES_FOUND if record.found_differences else 0
         if error is not None:
             print_error(error)
-        _print_output(record, command_line.local, error, 0 if error is None else error.exit_code)
-    return error
+            exit_code = error.exit_code
+        _print_output(record, command_line.local, error, exit_code)
+    return exit_code
 
 
 def print_refusal(error: SyncError) -> None:

@@ -30,6 +30,25 @@ class ErrorOutput(_Part):
     message: str = Field(description="The text after `error: ` on standard error; lines end by a line feed.")
 
 
+class DifferencesOutput(_Part):
+    """What a comparison (`reconcile`) has found, in rows."""
+
+    source_rows: int = Field(description="Rows of the source that were compared.")
+    destination_rows: int = Field(description="Rows of the destination, without marked ones.")
+    missing: int = Field(description="Rows that the destination lacks.")
+    different: int = Field(description="Rows that the destination has with other values.")
+    surplus: int = Field(description="Rows that the source lacks, or that the destination has too often.")
+    different_by_column: dict[str, int] = Field(description="In how many of the different rows a column differs.")
+    new_missing: int = Field(description="Not yet synced: rows that the next run adds.")
+    new_different: int = Field(description="Not yet synced: rows that the next run updates.")
+    new_surplus: int = Field(description="Not yet synced: rows that the next run removes or marks.")
+    later: int = Field(description="Rows that another run has loaded, which has read the source later.")
+    older: int = Field(description="Older versions of rows, in a table that is appended to.")
+    unjudged: int = Field(description="Rows of which nobody can tell whether they differ.")
+    rejected: int = Field(description="Rows of the source with an invalid value, which were not compared.")
+    repaired: bool = Field(description="Whether missing, different and surplus rows were corrected.")
+
+
 class TableOutput(_Part):
     """What the plan decides about a table."""
 
@@ -65,6 +84,7 @@ class TableReport(TableOutput):
     rows_loaded: int = Field(description="Rows that BigQuery added or updated.")
     rows_rejected: int = Field(description="Invalid rows, loaded into dead_letter_table.")
     rows_deleted: int | None = Field(description="Rows removed or marked as deleted; null if none were looked for.")
+    differences: DifferencesOutput | None = Field(description="Of a comparison; null for a run that loads rows.")
     bytes_staged: int = Field(description="Bytes of the staged files.")
     seconds: float = Field(description="From the start of planning to the end of publishing; 0 for one that failed.")
     lag_seconds: float | None = Field(
@@ -114,7 +134,10 @@ class Report(_Part):
 
     version: Literal[1] = 1
     kind: Literal["report"] = "report"
-    exit_code: int = Field(description="Of the process: 0, 1, or 2 if parameters, the query or the data must change.")
+    exit_code: int = Field(
+        description="Of the process: 0, 1, 2 if parameters, the query or the data must change, or 3 if a comparison "
+        "has found differences."
+    )
     seconds: float
     error: ErrorOutput | None = Field(description="Why the command failed; else null.")
     totals: Totals

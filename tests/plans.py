@@ -12,6 +12,7 @@ from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.parameters.transformation_config import TransformationConfig
 from sync_pipeline.planning.deletions import Deletions, KeyRead
 from sync_pipeline.planning.plan import Run, TableSync, WriteMode
+from sync_pipeline.planning.reconciliation import NextRun, Reconciliation
 from sync_pipeline.planning.run_plan import RunPlan
 from sync_pipeline.schema import ARROW_TYPES, REPEATED, REQUIRED, Field, Schema
 from sync_pipeline.smart_sync.interval import StartOrigin, SyncInterval
@@ -112,6 +113,23 @@ def deletions(schema: Schema = USERS, *key: str, marks: bool = False, max_percen
     keys = Schema(tuple(schema.field(name) for name in key or ("id",)))
     read = ReadPlan("SELECT id FROM users", (ReadSplit(1, 1, "SELECT id FROM users"),))
     return Deletions(marks, max_percent, KeyRead(read, keys, keys, TransformationConfig()))
+
+
+def reconciliation(
+    table: TableSync, *, repairs: bool = False, mark: str | None = None, deletes: bool = False, max_percent: int = 10
+) -> Reconciliation:
+    """Return how `table` is compared with its source."""
+    following = None
+    if table.interval is not None:
+        following = NextRun(
+            after=table.interval.latest,
+            upper_bound=table.interval.end,
+            includes_null=False,
+            deletes=deletes,
+            unmarks=deletes and mark is not None,
+            keeps_versions=not table.primary_key,
+        )
+    return Reconciliation(repairs, max_percent, following, mark, None if following is not None else "3 7")
 
 
 def run_plan(*tables: TableSync) -> RunPlan:

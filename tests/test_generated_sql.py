@@ -47,8 +47,10 @@ from sync_pipeline.planning.latest_timestamp import Question, together_sql
 from sync_pipeline.planning.plan import TableSync, WriteMode
 from sync_pipeline.publishing.backfill import replace_interval_sql
 from sync_pipeline.publishing.delete import merge_and_delete_sql
+from sync_pipeline.publishing.differences import FOUND, KEPT, SOURCE_ROWS, columns_compared
 from sync_pipeline.publishing.insert import append_sql
 from sync_pipeline.publishing.merge import merge_sql
+from sync_pipeline.publishing.reconcile import reconcile_sql
 from sync_pipeline.publishing.refill import refill_sql, truncate_sql
 from sync_pipeline.publishing.replace import build_sql, replace_sql, swap_sql
 from sync_pipeline.publishing.rows_query import select_sql
@@ -74,7 +76,7 @@ from sync_pipeline.sources.source import Selection
 from sync_pipeline.transforms.batches import read_schema, transform_schema
 from sync_pipeline.transforms.in_sql import reading_sql
 from sync_pipeline.transforms.sql_conversions import CHECKED_CASTS, SURE_CASTS
-from tests.plans import EVERY_TYPE, INTERVAL, USERS, deletions, plan
+from tests.plans import EVERY_TYPE, INTERVAL, USERS, deletions, plan, reconciliation
 
 Analyze = Callable[..., str]
 
@@ -389,6 +391,47 @@ def test_merge_and_delete(analyze: Analyze, plan: TableSync, *, filtered: bool, 
     assert found == ["Assert", "Assert", "Query", "Merge", "Query", *changes]
 
 
+RECONCILED = {
+    **{name: replace(each, write_mode=WriteMode.MERGE) for name, each in KEYED.items()},
+    "whole rows": plan(schema=EVERY_TYPE, write_mode=WriteMode.TRUNCATE),
+    "whole rows with Smart Sync": plan(schema=EVERY_TYPE, interval=INTERVAL),
+    "backfill of whole rows": plan(schema=EVERY_TYPE, interval=replace(INTERVAL, origin=StartOrigin.BACKFILL)),
+}
+
+
+@pytest.mark.parametrize("repairs", [False, True], ids=["report", "repair"])
+@pytest.mark.parametrize("filtered", [False, True], ids=["any query", "partition filter"])
+@pytest.mark.parametrize("plan", RECONCILED.values(), ids=RECONCILED.keys())
+def test_reconcile(analyze: Analyze, plan: TableSync, *, filtered: bool, repairs: bool) -> None:
+    compared = replace(
+        plan,
+        reconciliation=reconciliation(plan, repairs=repairs, mark="_deleted_at" if filtered else None),
+        required_filter_column="updated_at" if filtered else None,
+    )
+    # Without Smart Sync the table must be as it was when the run looked at it.
+    check = [] if plan.interval is not None else ["Assert"]
+    found = [*check, "CreateTableAsSelect"] if repairs else ["CreateTableAsSelect", *check]
+    changes = ["Query", "CreateTableAsSelect", "Delete", "Insert", "Merge" if plan.primary_key else "Insert"]
+    assert reconciled(analyze, compared, tables_of(compared)) == [
+        *("Assert", "CreateTableAsSelect", *found, *(changes if repairs else [])),
+        "Query",
+    ]
+
+
+def reconciled(analyze: Analyze, compared: TableSync, tables: dict[str, Schema]) -> list[str]:
+    """Analyze the statements of a comparison; return their kinds."""
+    there = Schema((*compared.schema, Field("elsewhere", "STRING"), Field("_deleted_at", "TIMESTAMP")))
+    flags = [Field(f"d{number}", "BOOL") for number, _ in enumerate(columns_compared(compared))]
+    numbers = [Field("copies", "INT64"), Field("here", "INT64")]
+    found = Schema((Field("row_key", "STRING"), Field("kind", "STRING"), *(flags if compared.primary_key else numbers)))
+    tables = tables | {compared.table_id: there, SOURCE_ROWS: compared.schema, FOUND: found, KEPT: there}
+    kinds = []
+    for statement in statements_of(reconcile_sql(compared, 3, 0)):
+        kind = analyze(statement.removeprefix("SET sync_counts = "), tables)
+        kinds.append(kind.removeprefix("Resolved").removesuffix("StmtProto"))
+    return kinds
+
+
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.keys())
 def test_replace(analyze: Analyze, layout: TableLayout) -> None:
     replacing = plan(schema=EVERY_TYPE, interval=INTERVAL, write_mode=WriteMode.REPLACE, layout=layout)
@@ -548,6 +591,11 @@ def analyze_all(analyze: Analyze, moved: TableSync, source: Schema) -> None:
     assert analyze(reading(service_columns=SERVICE_COLUMNS), tables) == "ResolvedQueryStmtProto"
     staged = replace(moved, selection=None)
     assert kinds(analyze, append_sql(staged, 3), tables) == ["Assert", "Insert"]
+    for primary_key in ((), ("id",)):
+        for each in (moved, staged):
+            compared = replace(each, primary_key=primary_key)
+            compared = replace(compared, reconciliation=reconciliation(compared, repairs=True))
+            assert reconciled(analyze, compared, tables)[-2] == ("Merge" if primary_key else "Insert")
     assert analyze(merge_sql(replace(staged, **key)), tables) == "ResolvedMergeStmtProto"
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from sync_pipeline.parameters.declaration import SourceDeclaration, declared
 from sync_pipeline.parameters.parameter import Group, Parameter, ParameterValues, Requirement, ignored
-from sync_pipeline.parameters.rows import DESTINATION, KEEP
+from sync_pipeline.parameters.rows import DESTINATION, KEEP, OFF, REPAIR
 from sync_pipeline.parameters.table import BY_NAME, PARAMETERS
 from sync_pipeline.smart_sync.placeholder_columns import is_readable, mismatch
 from sync_pipeline.smart_sync.placeholders import PLACEHOLDERS
@@ -67,6 +67,11 @@ def contradictions(values: ParameterValues) -> Iterator[str]:
         )
     yield from _backfill_problems(values)
     yield from _deletes_problems(values, source)
+    if values["delete_existing_table"] and values["reconcile"] not in (None, OFF):
+        yield (
+            f"reconcile is {values['reconcile']!r}: it compares the source with the existing table, which "
+            "delete_existing_table replaces: omit one of them"
+        )
     if str(values["dead_letter_table"]) == ".".join(str(values[name]) for name in DESTINATION):
         yield "dead_letter_table is the destination table itself: name another"
     if values["delete_existing_table"] and values["create_disposition"] == "CREATE_NEVER":
@@ -145,6 +150,8 @@ def table_warnings(values: ParameterValues) -> Iterator[str]:
             names = values.given_of("smart_sync_lookback_seconds", "smart_sync_null_timestamps")
             if names:
                 yield ignored(names, "interval_start and interval_end say which rows are read")
+    if values["reconcile"] == REPAIR:
+        return (yield from source.warnings(values))
     if "deletes" in values.given and values["deletes"] != KEEP and _replaces_rows(values):
         yield ignored(["deletes"], "the run replaces all rows")
     elif "deletes" in values.given and values["deletes"] != KEEP and values["interval_start"] is not None:

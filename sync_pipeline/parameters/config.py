@@ -14,7 +14,7 @@ from sync_pipeline.parameters.identifiers import SourceTable, TableId
 from sync_pipeline.parameters.one_table import for_one_table
 from sync_pipeline.parameters.parameter import ParameterValues
 from sync_pipeline.parameters.parsing import read_values
-from sync_pipeline.parameters.rows import KEEP
+from sync_pipeline.parameters.rows import KEEP, OFF
 from sync_pipeline.parameters.secrets import Secret
 from sync_pipeline.smart_sync.backfill import Backfill
 
@@ -101,6 +101,7 @@ class SyncConfig:
         num_partitions: maximum number of read splits; None lets the source decide.
         deletes: `keep`, `remove` or `mark` the rows that the source no longer has.
         max_deleted_percent: the most rows of the destination, in percent, that one run may remove or mark.
+        reconcile: `off`; `report` or `repair` compares the whole source with the destination instead of loading rows.
         warnings: sentences about given parameters that have no effect or are unwise.
     """
 
@@ -122,6 +123,7 @@ class SyncConfig:
     hash_key: Secret | None = None
     deletes: str = KEEP
     max_deleted_percent: int = 10
+    reconcile: str = OFF
 
     @classmethod
     def from_parameters(cls, parameters: Mapping[str, str]) -> SyncConfig:
@@ -183,9 +185,10 @@ class SyncConfig:
             transformation=transformation,
             hash_key=values["hash_key"],
             primary_key=values["primary_key"] or (),
-            schema_evolution=values["schema_evolution"],
+            schema_evolution=_schema_evolution(values),
             deletes=values["deletes"],
             max_deleted_percent=values["max_deleted_percent"],
+            reconcile=values["reconcile"],
             dead_letter_table=values["dead_letter_table"],
             dead_letter_expiration_days=values["dead_letter_expiration_days"],
             batch_size=values["batch_size"],
@@ -198,6 +201,12 @@ class SyncConfig:
                 else checks.table_warnings(replace(values, given=values.given & about))
             ),
         )
+
+
+def _schema_evolution(values: ParameterValues) -> str:
+    """Return what happens to new columns: a run that compares the table does not change its columns."""
+    evolution: str = values["schema_evolution"]
+    return "ignore" if evolution == "add" and values["reconcile"] != OFF else evolution
 
 
 def _smart_sync(values: ParameterValues) -> SmartSyncConfig:

@@ -23,6 +23,9 @@ TABLES_FILE = "tables_file"
 # The values of `deletes`.
 KEEP, REMOVE, MARK = "keep", "remove", "mark"
 
+# The values of `reconcile`.
+OFF, REPORT, REPAIR = "off", "report", "repair"
+
 # The parameters that together name the destination table.
 DESTINATION = ("destination_bigquery_project", "destination_bigquery_dataset", "destination_bigquery_table")
 
@@ -317,6 +320,17 @@ SHARED_PARAMETERS: tuple[Parameter, ...] = (
         minimum=0,
         maximum=100,
         by_table=True,
+    ),
+    Parameter(
+        "reconcile",
+        "Compare with the source",
+        "Reads the whole source and compares it with the destination, instead of loading rows: report counts the rows "
+        "that are missing, different and surplus, and repair also corrects them in one change.",
+        ParameterType.CHOICE,
+        Group.ADDITIONAL,
+        example="report",
+        default=OFF,
+        choices=(OFF, REPORT, REPAIR),
     ),
     Parameter(
         "schema_evolution",

@@ -17,6 +17,7 @@ from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.parameters.transformation_config import TransformationConfig
 from sync_pipeline.planning.dead_letter_table import DeadLetterTable
 from sync_pipeline.planning.deletions import MARK, Deletions, KeyRead
+from sync_pipeline.planning.reconciliation import Reconciliation
 from sync_pipeline.planning.staging_names import NO_START, folder_name, staging_table_id, start_name
 from sync_pipeline.schema import Field, Schema
 from sync_pipeline.smart_sync.bounds import TimestampBounds
@@ -78,7 +79,8 @@ class TableSync:
         layout: the current or future layout of the table.
         required_filter_column: the column that BigQuery requires statements to filter by, or None.
         alterations: DDL statements that reconcile the table before publishing.
-        primary_key: the key of a merge, with destination names; empty to append.
+        primary_key: the key of a merge or of a comparison, with destination names; empty to append, or to compare whole
+            rows.
         timestamp_column: the destination's name of Smart Sync's timestamp column; None without it.
         loads_all_columns: whether the run writes all columns of the existing table.
         changes_layout: whether the replaced table has another partitioning or clustering.
@@ -96,6 +98,7 @@ class TableSync:
         source_bytes: the source's estimate of the table's size; None if unknown.
         mode_reason: why the table is synced in its mode; empty if the parameters say so.
         deletions: how a merge treats rows that the source no longer has; None if it keeps them.
+        reconciliation: how the table is compared with the source, instead of being loaded; None to load it.
         reads_keys: whether this is the read of the table's keys; see `of_keys`.
     """
 
@@ -133,6 +136,7 @@ class TableSync:
     source_bytes: int | None = None
     mode_reason: str = ""
     deletions: Deletions | None = None
+    reconciliation: Reconciliation | None = None
     reads_keys: bool = False
 
     @property
@@ -171,9 +175,14 @@ class TableSync:
     def staging_start(self) -> str:
         """The timestamp that the run started from, as text that sorts by time; an empty destination sorts first.
 
-        A backfill that any number of other runs may overtake has none.
+        A backfill that any number of other runs may overtake has none, and neither has a comparison.
         """
-        if self.publish_id is None or self.interval is None or (self.is_backfill and not self.may_move_latest):
+        if (
+            self.reconciliation is not None
+            or self.publish_id is None
+            or self.interval is None
+            or (self.is_backfill and not self.may_move_latest)
+        ):
             return NO_START
         return start_name(self.interval.latest)
 
@@ -261,6 +270,8 @@ class TableSync:
         """
         if self.schema.rebuilt_columns or self.write_mode is WriteMode.REPLACE or self.replaces_interval:
             return True
+        if self.reconciliation is not None:
+            return True
         if self.write_mode is WriteMode.MERGE:
             return not self.is_first_load
         is_partial = not self.loads_all_columns or self.layout.partition_field is not None
@@ -282,12 +293,13 @@ class TableSync:
     @property
     def max_partitions(self) -> int:
         """Maximum number of partitions that the run may write to. A MERGE is one statement; other modes use several."""
-        return MAX_PARTITIONS_PER_JOB if self.write_mode is WriteMode.MERGE else MAX_PARTITIONS_PER_TABLE
+        is_one_job = self.write_mode is WriteMode.MERGE and self.reconciliation is None
+        return MAX_PARTITIONS_PER_JOB if is_one_job else MAX_PARTITIONS_PER_TABLE
 
     @property
     def bounds(self) -> TimestampBounds | None:
-        """The bounds of the rows' timestamps; None without Smart Sync."""
-        if self.interval is None or self.timestamp_column is None:
+        """The bounds of the rows' timestamps; None without Smart Sync, and for a comparison of all rows."""
+        if self.interval is None or self.interval.is_unbounded or self.timestamp_column is None:
             return None
         smart_sync = self.config.smart_sync
         if self.write_mode is WriteMode.MERGE or (smart_sync is not None and smart_sync.include_null_timestamps):
@@ -308,7 +320,7 @@ class TableSync:
     @property
     def replaces_interval(self) -> bool:
         """Whether the run deletes the destination's rows of the interval: a backfill that does not merge."""
-        return self.is_backfill and self.write_mode is WriteMode.APPEND
+        return self.is_backfill and self.write_mode is WriteMode.APPEND and self.reconciliation is None
 
     @property
     def may_move_latest(self) -> bool:
@@ -327,13 +339,15 @@ class TableSync:
 
         BigQuery accepts an id once, so only one of them publishes. None if every run publishes what it has read.
         Backfills share an id with others of the same interval, or, if they may move the latest timestamp, with the runs
-        that start from it.
+        that start from it. A repair shares the id of the runs that start from the latest timestamp.
         """
         interval = self.interval
+        if self.reconciliation is not None and (interval is None or not self.reconciliation.repairs):
+            return None
         if interval is None or self.write_mode not in (WriteMode.APPEND, WriteMode.MERGE):
             return self._id_of_execution
         start = "empty" if interval.latest is None else timestamp_text(interval.latest)
-        if self.is_backfill and not self.may_move_latest:
+        if self.is_backfill and not self.may_move_latest and self.reconciliation is None:
             start = str(interval)
         return _hashed_id(self.destination_identity, self.timestamp_column or "", start)
 

@@ -62,7 +62,7 @@ def _cells(table: TableSync) -> tuple[str, ...]:
         on_one_line(table.source_table),
         "unknown" if rows is None else f"{rows:,}",
         "unknown" if table.source_bytes is None else size_text(table.source_bytes),
-        f"{table.write_mode.value}{key}{kind}{left}",
+        f"{'compare' if table.reconciliation is not None else table.write_mode.value}{key}{kind}{left}",
         splits,
         f"{table.config.destination.table}{'' if not table.creates_table else ' (new)'}",
         table.mode_reason or "as given",

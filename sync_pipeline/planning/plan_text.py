@@ -8,6 +8,7 @@ from dataclasses import replace
 from sync_pipeline.auto_schema.ddl import create_table_sql
 from sync_pipeline.planning.plan import TableSync, WriteMode
 from sync_pipeline.planning.plan_overview import overview_lines, overview_page
+from sync_pipeline.planning.reconciliation import Reconciliation
 from sync_pipeline.planning.run_plan import RunPlan
 from sync_pipeline.printable import on_one_line
 
@@ -92,6 +93,8 @@ def _reading(table: TableSync) -> str:
 
 
 def _interval(table: TableSync) -> str:
+    if table.interval is not None and table.interval.is_unbounded:
+        return "all rows, whatever their timestamps are"
     if table.interval is None:
         return "none: Smart Sync is off; the run reads the whole query"
     assert table.config.smart_sync is not None
@@ -120,6 +123,8 @@ def _table(table: TableSync) -> str:
 
 
 def _publishing(table: TableSync) -> str:
+    if table.reconciliation is not None:
+        return _comparing(table, table.reconciliation)
     backfill = "backfill: " if table.is_backfill else ""
     mode = "replace the rows of the interval" if table.replaces_interval else table.write_mode.value
     how = "one load job"
@@ -134,6 +139,14 @@ def _publishing(table: TableSync) -> str:
     letters = f"; rejected rows go to {table.dead_letters.table_id}" if table.dead_letters else ""
     why = f" ({table.mode_reason})" if table.mode_reason else ""
     return f"{backfill}{mode}{key}{why}: {how}{letters}"
+
+
+def _comparing(table: TableSync, reconciliation: Reconciliation) -> str:
+    by = f"by {', '.join(table.primary_key)}" if table.primary_key else "as whole rows"
+    how = "in BigQuery" if table.selection is not None else "in a staging table"
+    what = "compare all rows" if not table.is_backfill else "compare the rows of the interval"
+    then = "the differing rows are corrected in one change" if reconciliation.repairs else "nothing is changed"
+    return f"reconcile: {what} {by}, {how}: {then}"
 
 
 def _column_table(table: TableSync) -> str:

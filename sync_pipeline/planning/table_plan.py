@@ -5,13 +5,14 @@ columns → writing → reading → plan
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from google.cloud import bigquery
 
 from sync_pipeline.auto_schema.table_options import NO_OPTIONS
 from sync_pipeline.parameters.config import SyncConfig
+from sync_pipeline.parameters.rows import OFF
 from sync_pipeline.planning.backfill import backfill_notes
 from sync_pipeline.planning.columns import TableColumns, plan_columns
 from sync_pipeline.planning.deletions import Deletions
@@ -21,6 +22,14 @@ from sync_pipeline.planning.interval import PlannedInterval
 from sync_pipeline.planning.lookups import Lookups
 from sync_pipeline.planning.plan import Run, TableSync, WriteMode
 from sync_pipeline.planning.plan_deletions import deletion_note, mark_alterations, plan_deletions
+from sync_pipeline.planning.plan_reconcile import (
+    interval_to_compare,
+    key_to_compare,
+    plan_reconciliation,
+    reconcile_costs,
+    reconcile_notes,
+    reconcile_risks,
+)
 from sync_pipeline.planning.read_method import ReadMethod, check_costs, choose_read_method
 from sync_pipeline.planning.writing import PlannedWriting, plan_writing
 from sync_pipeline.sources.source import ReadPlan, SourceClock, SourceDescription, SourceSession
@@ -108,13 +117,16 @@ def plan_table(
         PublishError: BigQuery rejected a request.
     """
     config, destination, interval = start.config, start.destination, start.interval.interval
+    compares = config.reconcile != OFF
+    if compares:
+        interval = interval_to_compare(interval)
     description = session.describe(interval)
     columns = plan_columns(config, description, destination)
     writing = plan_writing(client, lookups, config, columns, destination)
     read = session.plan_read(columns.read, interval)
     # A backfill may publish beside other runs, and its keys may be older than the rows of theirs.
     is_backfill = interval is not None and interval.is_backfill
-    deletes = writing.mode is WriteMode.MERGE and not is_backfill
+    deletes = writing.mode is WriteMode.MERGE and not is_backfill and not compares
     deletions = plan_deletions(session, config, columns, destination) if deletes else None
     decisions = _Decisions(start, description, columns, writing, read, deletions)
     method = _read_method(decisions)
@@ -125,12 +137,33 @@ def plan_table(
     locations = decisions.dataset_locations if method.selection is None else ()
     bucket_notes = lookups.check_bucket(locations) if locations else []
     plan = _plan(decisions, method, run, number)
+    if compares:
+        return _comparison(client, decisions, replace(plan, interval=interval), bucket_notes)
     deletion_notes = deletion_note(client, plan, columns, destination)
     existing = destination.table.schema if destination.table is not None else None
     return replace(
         plan,
         notes=(*start.notes, *columns.notes, *bucket_notes, *backfill_notes(plan), *deletion_notes),
         risks=(*_risks(decisions), *staging_risks(plan, existing)),
+    )
+
+
+def _comparison(
+    client: bigquery.Client, decisions: _Decisions, plan: TableSync, bucket_notes: Sequence[str]
+) -> TableSync:
+    """Return the plan of a run that compares the table. Raises what `plan_reconciliation` does."""
+    config, columns, destination, start = decisions.config, decisions.columns, decisions.destination, decisions.start
+    reconciliation = plan_reconciliation(client, config, start.clock, start.interval.interval, columns, destination)
+    key = key_to_compare(config, decisions.description, columns)
+    notes = reconcile_notes(reconciliation, plan.interval, key)
+    return replace(
+        plan,
+        reconciliation=reconciliation,
+        primary_key=key,
+        pruned_by=None,
+        merge_costs=reconcile_costs(destination),
+        notes=(*start.notes, *columns.notes, *bucket_notes, *notes),
+        risks=(*_risks(decisions), *reconcile_risks(config)),
     )
 
 
@@ -152,7 +185,7 @@ def _risks(decisions: _Decisions) -> Iterator[str]:
     yield from decisions.description.risks
     yield from table_risks(config, decisions.destination, columns.schema, columns.layout, decisions.writing.mode)
     yield from decisions.start.interval.risks
-    if costs is not None and costs.risk:
+    if costs is not None and costs.risk and config.reconcile == OFF:
         yield costs.risk
     if config.hash_key is not None and decisions.has_hash_key:
         yield from key_risks(config.hash_key)

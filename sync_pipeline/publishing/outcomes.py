@@ -36,7 +36,7 @@ class Outcomes:
             return {}
         lines = self.path.read_text(encoding="utf-8").splitlines()
         return {
-            number: SyncReport(**value) if kind == "report" else ErrorOutput(**value)
+            number: SyncReport.from_dict(value) if kind == "report" else ErrorOutput(**value)
             for number, kind, value in map(json.loads, lines)
         }
 

@@ -34,13 +34,16 @@ from sync_pipeline.planning.run_plan import RunPlan
 from sync_pipeline.publishing.backfill import changed_meanwhile
 from sync_pipeline.publishing.choose_strategy import choose_strategy
 from sync_pipeline.publishing.clean_up import clean_up
+from sync_pipeline.publishing.comparison_report import count_lines
 from sync_pipeline.publishing.dead_letters import publish_dead_letters
 from sync_pipeline.publishing.delete import MergeAndDelete
 from sync_pipeline.publishing.jobs import PublishingJobs
 from sync_pipeline.publishing.outcomes import Outcomes
+from sync_pipeline.publishing.reconcile import CompareRows
+from sync_pipeline.publishing.reconcile import changed_meanwhile as not_compared
 from sync_pipeline.publishing.report import SyncReport, report_of, total_of
 from sync_pipeline.publishing.staged_files import StagedFile, StagedFiles
-from sync_pipeline.publishing.strategy import DeletionCounts, Published, Strategy
+from sync_pipeline.publishing.strategy import DeletionCounts, DifferenceCounts, Published, Strategy
 from sync_pipeline.publishing.tables import prepare_destination
 
 _LOGGER = logging.getLogger(__name__)
@@ -48,6 +51,9 @@ _LOGGER = logging.getLogger(__name__)
 
 # More than for requests alone (`bigquery_api.threads`), as a thread mostly waits for BigQuery's jobs.
 THREADS = 16
+
+# The counter of rows that a comparison has found to differ, and not repaired.
+ROWS_DIFFERING = "rows_differing"
 
 # The outputs of the publishing step.
 _REPORTS, _ERRORS = "reports", "errors"
@@ -94,6 +100,7 @@ class _PublishFilesFn(beam.DoFn):
         self._plan = plan
         self._outcomes_file = outcomes_file
         self._rows_loaded = Metrics.counter(PublishStagedFiles, "rows_loaded")
+        self._rows_differing = Metrics.counter(PublishStagedFiles, ROWS_DIFFERING)
         self._lag = Metrics.distribution(PublishStagedFiles, "interval_lag_seconds")
 
     def process(
@@ -118,7 +125,7 @@ class _PublishFilesFn(beam.DoFn):
             self._rows_loaded.inc(outcome.rows_loaded)
             if outcome.lag_seconds is not None:
                 self._lag.update(int(outcome.lag_seconds))
-            _LOGGER.info("%s", outcome)
+            self._log(outcome)
             reports.append(outcome)
             yield outcome
         if plan.has_several_tables:
@@ -132,6 +139,15 @@ class _PublishFilesFn(beam.DoFn):
                 raise error
             assert isinstance(error, SyncError)
             yield beam.pvalue.TaggedOutput(_ERRORS, Failure(error))
+
+    def _log(self, report: SyncReport) -> None:
+        counts, level = report.differences, logging.INFO
+        if counts is not None:
+            level = logging.WARNING if counts.left else logging.INFO
+            self._rows_differing.inc(counts.left)
+            for line in count_lines(report.table_id, counts):
+                _LOGGER.log(level, "%s", line)
+        _LOGGER.log(level, "%s", report)
 
 
 def _outcome_of(
@@ -193,9 +209,11 @@ def publish(client: bigquery.Client, table: TableSync, files: Sequence[StagedFil
     rows = StagedFiles([file for file in files if not (file.is_dead_letters or file.is_keys)])
     dead_letters = StagedFiles([file for file in files if file.is_dead_letters])
     keys = StagedFiles([file for file in files if file.is_keys])
-    strategy = _strategy(jobs, rows, keys)
+    strategy = _strategy(jobs, rows, keys, dead_letters.rows)
     try:
         published = _publish_or_skip(strategy, dead_letters)
+        if table.reconciliation is not None and published.is_skipped:
+            raise ConcurrentSyncError(not_compared(table))
         if table.is_backfill and published.is_skipped:
             raise ConcurrentSyncError(changed_meanwhile(table))
         report = report_of(table, rows, dead_letters, published)
@@ -207,6 +225,9 @@ def publish(client: bigquery.Client, table: TableSync, files: Sequence[StagedFil
     if published.deletions is not None and published.deletions.is_refused:
         _LOGGER.info("%s", report)
         raise _too_many_deletions(table, published.deletions)
+    if published.differences is not None and published.differences.is_refused:
+        _LOGGER.info("%s", report)
+        raise _too_many_surplus_rows(table, published.differences)
     if table.more_is_left and dead_letters.rows and not (rows.rows or published.rows):
         raise RecordError(_stuck(table, dead_letters.rows))
     return report
@@ -219,7 +240,9 @@ def _stuck(table: TableSync, rejected: int) -> str:
     )
 
 
-def _strategy(jobs: PublishingJobs, rows: StagedFiles, keys: StagedFiles) -> Strategy:
+def _strategy(jobs: PublishingJobs, rows: StagedFiles, keys: StagedFiles, rejected: int) -> Strategy:
+    if jobs.table.reconciliation is not None:
+        return CompareRows(jobs, rows, rejected)
     if jobs.table.keys is not None:
         return MergeAndDelete(jobs, rows, keys)
     return choose_strategy(jobs.table, rows)(jobs, rows)
@@ -241,6 +264,14 @@ def _too_many_deletions(table: TableSync, counts: DeletionCounts) -> PublishErro
     )
 
 
+def _too_many_surplus_rows(table: TableSync, counts: DifferenceCounts) -> PublishError:
+    return PublishError(
+        f"{counts.surplus:,} of the {counts.destination_rows:,} rows of {table.table_id} are surplus, which is more "
+        f"than max_deleted_percent={counts.max_percent} allows (see there for small tables): none was removed, and the "
+        "missing and different rows were corrected; if the source is right, run once with a higher max_deleted_percent"
+    )
+
+
 def _publish_or_skip(strategy: Strategy, dead_letters: StagedFiles) -> Published:
     """Publish all, or return the job of another run that has published the interval. Raises what `publish` raises."""
     try:
@@ -259,6 +290,10 @@ def _publish_or_skip(strategy: Strategy, dead_letters: StagedFiles) -> Published
 
 def _publish(strategy: Strategy, dead_letters: StagedFiles) -> Published:
     jobs, table, rows = strategy.jobs, strategy.table, strategy.staged
+    if table.reconciliation is not None:
+        # A comparison changes neither the table's columns nor the dead letters.
+        strategy.prepare()
+        return strategy.publish()
     check_partitions(rows.partitions, table.schema, table.layout, table.max_partitions)
     # Before the rows: a run that fails in between reports these again, one that does not has lost none.
     if dead_letters.files:

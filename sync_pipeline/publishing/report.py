@@ -10,8 +10,9 @@ from typing import Any
 from sync_pipeline.bigquery_api.job_records import RUN_LABEL
 from sync_pipeline.planning.plan import TableSync, WriteMode
 from sync_pipeline.planning.run_plan import RunPlan
+from sync_pipeline.publishing.comparison_report import counts_of, outcome_of_comparison
 from sync_pipeline.publishing.staged_files import StagedFiles
-from sync_pipeline.publishing.strategy import Published
+from sync_pipeline.publishing.strategy import DifferenceCounts, Published
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class SyncReport:
         seconds: from the start of planning to the end of publishing.
         lag_seconds: from the end of the interval to the end of publishing, None without Smart Sync and for a backfill.
         outcome: one sentence.
+        differences: what a comparison has found, None for a run that loads rows.
         rows_deleted: rows that were removed or marked because the source no longer has them.
         more_is_left: the source has rows after the interval, which the next run loads.
         is_unchanged: this run changed no row of the table: there was nothing new, or another run had loaded it.
@@ -44,11 +46,18 @@ class SyncReport:
     is_unchanged: bool = False
     rows_deleted: int | None = None
     more_is_left: bool = False
+    differences: DifferenceCounts | None = None
 
     @property
     def rows_read(self) -> int:
         """Rows from the source, with the invalid ones."""
         return self.rows_staged + self.dead_letters
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> SyncReport:
+        """Return the report from what `dataclasses.asdict` has made of it."""
+        differences = values["differences"]
+        return cls(**{**values, "differences": differences and DifferenceCounts(**differences)})
 
     def __str__(self) -> str:
         values = {
@@ -63,6 +72,7 @@ class SyncReport:
             "lag_seconds": "" if self.lag_seconds is None else f"{self.lag_seconds:.1f}",
             **({} if self.rows_deleted is None else {"rows_deleted": self.rows_deleted}),
             **({"more_is_left": "true"} if self.more_is_left else {}),
+            **({} if self.differences is None else counts_of(self.differences)),
         }
         return f"sync report: {self.outcome}: {_pairs(values)}"
 
@@ -112,13 +122,21 @@ def report_of(table: TableSync, rows: StagedFiles, dead_letters: StagedFiles, pu
         lag_seconds=_lag_seconds(table, now),
         outcome=_outcome(table, rows, published),
         is_unchanged=published.is_skipped or _found_nothing(table, rows, published),
-        rows_deleted=published.deletions.deleted if published.deletions is not None else None,
+        rows_deleted=_deleted(published),
         more_is_left=table.more_is_left,
+        differences=published.differences,
     )
 
 
+def _deleted(published: Published) -> int | None:
+    differences = published.differences
+    if differences is not None and differences.is_repaired:
+        return 0 if differences.is_refused else differences.surplus
+    return published.deletions.deleted if published.deletions is not None else None
+
+
 def _lag_seconds(table: TableSync, now: datetime) -> float | None:
-    if table.interval is None or table.is_backfill:
+    if table.interval is None or table.is_backfill or table.reconciliation is not None:
         return None
     return (now - table.interval.end_moment).total_seconds()
 
@@ -126,6 +144,8 @@ def _lag_seconds(table: TableSync, now: datetime) -> float | None:
 def _outcome(table: TableSync, rows: StagedFiles, published: Published) -> str:
     if published.job is not None and published.is_skipped:
         return skipped_outcome(table, published.job.job)
+    if published.differences is not None:
+        return outcome_of_comparison(table, published.differences)
     if table.replaces_interval:
         return f"backfill: replaced the rows of the interval in {table.table_id} by {published.rows:,} rows"
     deletions = _deletions(table, published)
@@ -150,6 +170,8 @@ def _deletions(table: TableSync, published: Published) -> str:
 
 def _found_nothing(table: TableSync, rows: StagedFiles, published: Published) -> bool:
     """Return whether the table is as it was; a new table, and one whose rows are replaced, never is."""
+    if published.differences is not None:
+        return not published.differences.is_repaired or published.differences.found == 0
     keeps_rows = table.write_mode in (WriteMode.APPEND, WriteMode.MERGE) and not table.creates_table
     keeps_rows &= not table.replaces_interval
     return keeps_rows and not (rows.rows or published.rows or _deletions(table, published))

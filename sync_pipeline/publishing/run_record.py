@@ -14,9 +14,11 @@ from sync_pipeline.errors import PublishError, SyncError
 from sync_pipeline.planning.plan import TableSync
 from sync_pipeline.planning.run_plan import FailedTable, RunPlan
 from sync_pipeline.printable import named
+from sync_pipeline.publishing.comparison_report import values_of
 from sync_pipeline.publishing.outcomes import Outcomes, error_output
 from sync_pipeline.publishing.report import SyncReport
 from sync_pipeline.run_output import (
+    DifferencesOutput,
     ErrorOutput,
     IntervalOutput,
     Output,
@@ -66,6 +68,12 @@ class RunRecord:
     def more_is_left(self) -> bool:
         """Whether the last run has left something to the next one."""
         return bool(self._runs) and any(table.more_is_left for table in self._runs[-1].plan.tables)
+
+    @property
+    def found_differences(self) -> bool:
+        """Whether the last run has compared tables, and left differing rows as they are."""
+        outcomes = self._runs[-1].outcomes.read().values() if self._runs else ()
+        return any(isinstance(each, SyncReport) and each.differences and each.differences.left for each in outcomes)
 
     def begin(self, plan: RunPlan) -> Outcomes:
         """Record that a run begins; return where its publishing step writes the outcomes.
@@ -144,6 +152,7 @@ _NOTHING: dict[str, Any] = {
     "rows_loaded": 0,
     "rows_rejected": 0,
     "rows_deleted": None,
+    "differences": None,
     "bytes_staged": 0,
     "seconds": 0.0,
     "lag_seconds": None,
@@ -161,6 +170,7 @@ def _table_report(table: TableSync, outcome: SyncReport | ErrorOutput) -> TableR
         rows_loaded=outcome.rows_loaded,
         rows_rejected=outcome.dead_letters,
         rows_deleted=outcome.rows_deleted,
+        differences=None if outcome.differences is None else DifferencesOutput(**values_of(outcome.differences)),
         bytes_staged=outcome.bytes_staged,
         seconds=round(outcome.seconds, 3),
         lag_seconds=None if outcome.lag_seconds is None else round(outcome.lag_seconds, 3),
@@ -185,7 +195,9 @@ def _common(table: TableSync, error: ErrorOutput | None = None) -> dict[str, Any
         "mode": table.write_mode.name.lower(),
         "is_backfill": table.is_backfill,
         "primary_key": table.primary_key,
-        "interval": None if table.interval is None else _interval(table.interval, column),
+        "interval": None
+        if table.interval is None or table.interval.is_unbounded
+        else _interval(table.interval, column),
         "more_is_left": table.more_is_left,
         "risks": table.risks,
         "error": error,

@@ -6,7 +6,7 @@ Both may run again after any prefix of themselves: each job has an id by which t
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from sync_pipeline.bigquery_api.job_records import changed_rows
@@ -54,6 +54,66 @@ class DeletionCounts:
 
 
 @dataclass(frozen=True)
+class DifferenceCounts:
+    """How many rows of the destination and of the source differ. Rows without a count are equal.
+
+    Attributes:
+        source_rows: the source's rows that were compared; of those with one key, one.
+        destination_rows: the destination's rows, without marked ones.
+        missing, different, surplus: rows that the destination lacks, has otherwise, or has too often.
+        by_column: in how many of the different rows a column differs, without those that differ nowhere.
+        new_missing, new_different, new_surplus: the same, where the next run removes the difference by itself.
+        later: rows that a run has loaded that read the source later.
+        older: older versions of rows, in a table that is appended to.
+        unjudged: rows of which nobody can tell whether they differ: their row in the source was rejected, or is outside
+            the interval, or has no timestamp.
+        rejected: rows of the source that were rejected, and not compared.
+        is_repaired: whether the missing and different rows were corrected.
+        max_percent: see `Reconciliation`.
+    """
+
+    source_rows: int
+    destination_rows: int
+    missing: int
+    different: int
+    surplus: int
+    by_column: Mapping[str, int]
+    new_missing: int
+    new_different: int
+    new_surplus: int
+    later: int
+    older: int
+    unjudged: int
+    rejected: int
+    is_repaired: bool
+    max_percent: int
+
+    @property
+    def found(self) -> int:
+        """How many rows differed."""
+        return self.missing + self.different + self.surplus
+
+    @property
+    def left(self) -> int:
+        """How many rows differ after the run."""
+        if not self.is_repaired:
+            return self.found
+        return self.surplus if self.is_refused else 0
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether a repair removed no surplus row, because there were too many."""
+        limit = self.max_percent * max(self.destination_rows, SMALL_TABLE_ROWS)
+        shows_none = self.max_percent < ALL_PERCENT and 0 < self.destination_rows == self.surplus
+        return self.is_repaired and (self.surplus * 100 > limit or shows_none)
+
+    @property
+    def new(self) -> int:
+        """How many rows differ until the next run."""
+        return self.new_missing + self.new_different + self.new_surplus
+
+
+@dataclass(frozen=True)
 class Published:
     """What a strategy has published.
 
@@ -61,11 +121,13 @@ class Published:
         job: the job that published, of this run or of another; None where there was nothing to publish.
         rows: how many rows this run's job added or updated.
         deletions: what this run's job has found about deleted rows; None if it did not look for them.
+        differences: what a comparison has found; None for a run that loads rows.
     """
 
     job: FinishedJob | None
     rows: int = 0
     deletions: DeletionCounts | None = None
+    differences: DifferenceCounts | None = None
 
     @classmethod
     def by(cls, job: FinishedJob, count: Callable[[], int]) -> Published:

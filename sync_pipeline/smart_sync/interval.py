@@ -35,6 +35,7 @@ class StartOrigin(enum.Enum):
     FALLBACK = "the destination is empty and sync_all_on_empty_table=false: fallback_days back from the end"
     BACKFILL = "interval_start; the run loads the interval again"
     REPLACED = "delete_existing_table=true: the run replaces the table; includes older rows"
+    RECONCILE = "reconcile; the run compares all rows, whatever their timestamps are"
 
 
 @dataclass(frozen=True)
@@ -63,13 +64,23 @@ class SyncInterval:
             raise ValueError("a SyncInterval needs time zone aware timestamps")
 
     def __str__(self) -> str:
+        if self.is_unbounded:
+            return "all"
         text = f"({timestamp_text(self.start)}, {timestamp_text(self.end)}]"
         return text if self.wall_clock is None or self.wall_clock.is_utc else text.replace("+00", "")
 
     @property
     def is_everything(self) -> bool:
         """Whether the run reads all rows up to `end`, including rows before `start`."""
-        return self.origin in (StartOrigin.EVERYTHING, StartOrigin.REPLACED)
+        return self.origin in (StartOrigin.EVERYTHING, StartOrigin.REPLACED, StartOrigin.RECONCILE)
+
+    @property
+    def is_unbounded(self) -> bool:
+        """Whether the run reads all rows: those without a timestamp and those from the future too.
+
+        `start` and `end` are only values for queries.
+        """
+        return self.origin is StartOrigin.RECONCILE
 
     @property
     def is_backfill(self) -> bool:

@@ -37,7 +37,7 @@ class IntervalQuery:
 
     def condition(self, interval: SyncInterval | None) -> str:
         """Return the condition on the rows' timestamps, with `{column}` for the column; empty for all rows."""
-        if interval is None or self.smart_sync is None:
+        if interval is None or self.smart_sync is None or interval.is_unbounded:
             return ""
         start, end = timestamp_text(interval.after or EARLIEST), timestamp_text(interval.end)
         after = ">" if interval.after else ">="
@@ -49,6 +49,7 @@ class IntervalQuery:
 
         `refer` returns the reference to a column from a statement around the query.
         """
-        if interval is None or self.smart_sync is None or self.fills_placeholders:
+        condition = self.condition(interval)
+        if self.smart_sync is None or self.fills_placeholders or not condition:
             return ()
-        return (self.condition(interval).format(column=refer(self.smart_sync.timestamp_column)),)
+        return (condition.format(column=refer(self.smart_sync.timestamp_column)),)

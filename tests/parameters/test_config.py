@@ -640,6 +640,12 @@ def test_missing(parameters: dict[str, str], problem: str) -> None:
             id="delete and never create",
         ),
         pytest.param(
+            POSTGRESQL | {"reconcile": "repair", "delete_existing_table": "true"},
+            "reconcile is 'repair': it compares the source with the existing table, which delete_existing_table "
+            "replaces: omit one of them",
+            id="comparison with a table that is replaced",
+        ),
+        pytest.param(
             POSTGRESQL | {"postgresql_query": BASE_QUERY},
             "postgresql_query contains {start_timestamp} and {end_timestamp}, which only Smart Sync fills in: set "
             "enable_smart_sync=true, or use literal timestamps",
@@ -835,6 +841,7 @@ PLAIN_SECRET = (
             ("max_deleted_percent is ignored: the run deletes no rows by their key",),
             id="a limit of no deletions",
         ),
+        pytest.param(SMART_SYNC | {"max_deleted_percent": "5", "reconcile": "repair"}, (), id="a limit of a repair"),
         pytest.param(
             POSTGRESQL | {"postgresql_password": "hunter2"},
             (PLAIN_SECRET,),

@@ -74,6 +74,7 @@ ADDED = {
     "primary_key": None,
     "deletes": "keep",
     "max_deleted_percent": "10",
+    "reconcile": "off",
     "schema_evolution": "fail",
     "dead_letter_table": None,
     "mongodb_schema_sample_size": None,

@@ -64,6 +64,7 @@ def test_a_run_of_several_tables() -> None:
         "rows_loaded": 998,
         "rows_rejected": 7,
         "rows_deleted": None,
+        "differences": None,
         "bytes_staged": 12345,
         "seconds": 61.25,
         "lag_seconds": 12.04,

@@ -130,7 +130,7 @@ class BigquerySession:
         table = self.relation.table
         where = Filter(partition_column=required_filter_column(table) if table is not None else None)
         smart_sync = self.config.smart_sync
-        if smart_sync is None or interval is None or self._fills_placeholders:
+        if smart_sync is None or interval is None or interval.is_unbounded or self._fills_placeholders:
             return where
         column = smart_sync.timestamp_column
         return replace(

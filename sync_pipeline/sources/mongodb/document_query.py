@@ -27,7 +27,7 @@ class DocumentQuery:
         """Return the filter for the documents in `interval`, or for all documents."""
         query = self.without_interval(interval)
         field = self.interval_field
-        if interval is None or field is None:
+        if interval is None or interval.is_unbounded or field is None:
             return query
         return both(query, interval_filter(field, interval, with_nulls=self.includes_null))
 

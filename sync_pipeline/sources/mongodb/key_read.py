@@ -41,7 +41,7 @@ _CONFIRMATION_MILLISECONDS = 60_000
 ORPHAN_SECONDS = 900
 
 _SECONDARY_ALONE = (
-    "deletes reads keys from the primary, as a secondary may not have all documents yet, but the connection leads to a "
+    "{parameter} reads from the primary, as a secondary may not have all documents yet, but the connection leads to a "
     "secondary alone: name the replica set's members in mongodb_connection_string, without directConnection"
 )
 
@@ -55,8 +55,18 @@ class _Server:
     is_router: bool
 
 
-def check_keys(collection: Collection[Document], kind: CollectionKind, query: Filter) -> None:
+def check_keys(
+    collection: Collection[Document],
+    kind: CollectionKind,
+    query: Filter,
+    parameter: str = "deletes",
+    otherwise: str = "use deletes=keep, or replace all rows",
+) -> None:
     """Check that a read can find all documents of the query.
+
+    Args:
+        parameter: the parameter that asks for it.
+        otherwise: the remedy of a user for whom it cannot.
 
     Raises:
         ConfigError: the connection leads to no primary.
@@ -64,18 +74,18 @@ def check_keys(collection: Collection[Document], kind: CollectionKind, query: Fi
     """
     if kind.name != "collection":
         noun = {"view": "a view", "timeseries": "a time series"}.get(kind.name, "not known to be a collection")
-        remedy = "grant listCollections on the database" if not kind.name else "use deletes=keep, or replace all rows"
+        remedy = "grant listCollections on the database" if not kind.name else otherwise
         raise SchemaError(
-            f"deletes: {collection.name} is {noun}, and only of a collection a read is sure to find each document: "
+            f"{parameter}: {collection.name} is {noun}, and only of a collection a read is sure to find each document: "
             f"{remedy}"
         )
     if chooses_index(query):
         raise SchemaError(
-            "deletes: mongodb_query uses $text or $near, whose index is not sure to show each document while others "
-            "write: use deletes=keep, or replace all rows"
+            f"{parameter}: mongodb_query uses $text or $near, whose index is not sure to show each document while "
+            f"others write: {otherwise}"
         )
     if not _server(collection).is_primary:
-        raise ConfigError([_SECONDARY_ALONE])
+        raise ConfigError([_SECONDARY_ALONE.format(parameter=parameter)])
 
 
 @contextlib.contextmanager

@@ -92,17 +92,17 @@ class FindReader(SplitReader):
         """Yield the documents of the split. Only connecting is retried."""
         find = Find.from_statement(split.statement)
         with lent(self.config, self.max_retries) as collection:
-            if find.of_keys:
-                yield from self._keys(collection, find)
+            if find.of_keys or find.sees_all:
+                yield from self._all(collection, find)
                 return
             with contextlib.closing(found_parts(collection, self.config, find, self.columns)) as parts:
                 yield from parts
 
-    def _keys(self, collection: Collection[Document], find: Find) -> Iterator[pa.Table | DeadLetter]:
-        columns = replace(self.columns, of_keys=True)
+    def _all(self, collection: Collection[Document], find: Find) -> Iterator[pa.Table | DeadLetter]:
+        columns = replace(self.columns, of_keys=find.of_keys)
         with (
-            key_session(collection, self.config) as (keys, session, seconds),
-            contextlib.closing(found_parts(keys, self.config, find, columns, session)) as parts,
+            key_session(collection, self.config) as (primary, session, seconds),
+            contextlib.closing(found_parts(primary, self.config, find, columns, session)) as parts,
         ):
             yield from in_time(parts, seconds)
 

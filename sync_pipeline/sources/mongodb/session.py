@@ -112,6 +112,8 @@ class MongodbSession:
         is_merged_by_id = interval is not None and not self.query.config.primary_key and ID in schema
         if is_merged_by_id and self.kind.may_repeat_ids:
             id_risks += check_repeated_ids(self.collection, self.kind, query)
+        if interval is not None and interval.is_unbounded:
+            check_keys(self.collection, self.kind, query, "reconcile", "omit reconcile")
         sample = take_sample(
             self.collection, query, self.query.timestamp_field, self.query.config.num_partitions, self.size
         )
@@ -150,7 +152,7 @@ class MongodbSession:
     def _interval_risks(self, interval: SyncInterval | None) -> list[str]:
         """Return warnings about documents that no interval has. Raises SchemaError when none has a timestamp."""
         column = self.query.interval_field
-        if interval is None or column is None:
+        if interval is None or interval.is_unbounded or column is None:
             return []
         query, includes_null = self.query.without_interval(interval), self.query.includes_null
         if not includes_null:
@@ -179,11 +181,13 @@ class MongodbSession:
 
     def _finds(self, interval: SyncInterval | None, sample: Sample) -> tuple[list[Find], tuple[str, ...]]:
         num_partitions = self.query.config.num_partitions
-        whole = Find(self.query.of(interval), self.query.projection)
+        # A document that the read misses would seem to be deleted.
+        sees_all = interval is not None and interval.is_unbounded
+        whole = Find(self.query.of(interval), self.query.projection, sees_all=sees_all)
         count = split_count(sample, num_partitions)
         risks: tuple[str, ...] = ()
         column = self.query.interval_field
-        if interval is not None and column is not None:
+        if interval is not None and not sees_all and column is not None:
             if has_index(self.collection, column):
                 return self._finds_by_timestamp(whole, column, interval, sample, count), ()
             if self.kind.name == "collection":
@@ -194,7 +198,7 @@ class MongodbSession:
         finds, more = by_id(
             self.collection, whole.query, whole.projection, sample, count, shows_any=num_partitions is not None
         )
-        return finds, (*risks, *more)
+        return [replace(find, sees_all=sees_all) for find in finds], (*risks, *more)
 
     def _finds_by_timestamp(
         self, whole: Find, column: str, interval: SyncInterval, sample: Sample, count: int

@@ -51,6 +51,7 @@ class Find:
     Attributes:
         minimum, maximum: the range of `_id`; minimum is inclusive, maximum exclusive, None is unbounded.
         of_keys: whether it finds keys, so that it must not miss a document (`key_read`).
+        sees_all: whether it finds whole documents, and must not miss one either.
     """
 
     query: Filter
@@ -58,6 +59,7 @@ class Find:
     minimum: Filter | None = None
     maximum: Filter | None = None
     of_keys: bool = False
+    sees_all: bool = False
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -65,7 +67,7 @@ class Find:
         arguments: dict[str, Any] = {"filter": self.query, "projection": self.projection or None}
         if self.minimum is not None or self.maximum is not None:
             arguments |= {"min": self.minimum, "max": self.maximum}
-        if len(arguments) > 2 or self.of_keys:
+        if len(arguments) > 2 or self.of_keys or self.sees_all:
             arguments["hint"] = {ID: 1}
         return arguments
 
@@ -77,6 +79,7 @@ class Find:
             "min": self.minimum,
             "max": self.maximum,
             "keys": self.of_keys,
+            "all": self.sees_all,
         }
         return extended_json({name: value for name, value in document.items() if value})
 
@@ -90,6 +93,7 @@ class Find:
             document.get("min"),
             document.get("max"),
             document.get("keys", False),
+            document.get("all", False),
         )
 
 

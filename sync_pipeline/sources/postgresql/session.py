@@ -118,6 +118,10 @@ class PostgresqlSession:
         return self.query.of(interval, start), risks
 
     def _cut(self, statement: ReadStatement, interval: SyncInterval | None) -> Cut:
+        if interval is not None and interval.is_unbounded:
+            # All rows: one that moves from one range to another between two reads would seem to be deleted.
+            candidates = split_columns(self.connection, self.columns)
+            return cut(self.connection, statement, candidates, self.config.num_partitions)
         smart_sync = self.config.smart_sync
         candidates = split_columns(
             self.connection,

@@ -108,6 +108,9 @@ class TableSession:
                 return small
         smart_sync = self.config.smart_sync
         with self.connection.transaction() as connection:
+            if interval is not None and interval.is_unbounded:
+                # As for keys: a value of the key never leaves a range.
+                return self._cut_by(connection, statement, split_columns(connection, table.query_columns))
             candidates = split_columns(
                 connection,
                 table.query_columns,
