@@ -3,31 +3,42 @@
 #
 #   docker build --build-arg IMAGE=REGION-docker.pkg.dev/PROJECT/REPOSITORY/sync-to-bigquery:TAG --tag … .
 #
-# `make images` adds the digests of the two base images. Without them, the same Dockerfile may give another image tomorrow.
-# The tag of the Beam image is the version in requirements.txt; a test compares them. For the launcher's image, Google
-# recommends `latest`:
+# `make images` adds the digests of the three base images. Without them, the same Dockerfile may give another image
+# tomorrow. The tag of the Beam image is the version in requirements.txt; a test compares them. For the launcher's image,
+# Google recommends `latest`:
 # https://cloud.google.com/dataflow/docs/reference/flex-templates-base-images
+ARG PYTHON_IMAGE=python:3.13-slim
 ARG BEAM_IMAGE=apache/beam_python3.13_sdk:2.77.0
 ARG LAUNCHER_IMAGE=gcr.io/dataflow-templates-base/python313-template-launcher-base:latest
 
 FROM ${LAUNCHER_IMAGE} AS launcher
 
-FROM ${BEAM_IMAGE}
+# Beam's image has the starter of its workers, and a setuptools, so that none is downloaded. Its packages would only be
+# there twice, in other versions.
+FROM ${BEAM_IMAGE} AS beam
+
+WORKDIR /source
+COPY pyproject.toml setup.py README.md ./
+COPY sync_pipeline/ sync_pipeline/
+RUN pip wheel --no-cache-dir --no-deps --no-index --no-build-isolation --wheel-dir=/wheels .
+
+FROM ${PYTHON_IMAGE}
 
 # https://cloud.google.com/dataflow/docs/guides/templates/configuring-flex-templates
 COPY --from=launcher /opt/google/dataflow/python_template_launcher /opt/google/dataflow/python_template_launcher
+# https://cloud.google.com/dataflow/docs/guides/build-container-image
+COPY --from=beam /opt/apache/beam /opt/apache/beam
 
 WORKDIR /template
 
-# A separate first layer, which changes only with the lock file. The hashes detect manipulated packages.
+# A separate first layer, which changes only with the lock file. The hashes detect manipulated packages, and wheels need
+# no compiler.
 COPY requirements.txt ./
-RUN pip install --no-cache-dir --root-user-action=ignore --require-hashes --requirement requirements.txt
+RUN pip install --no-cache-dir --root-user-action=ignore --require-hashes --only-binary=:all: --requirement requirements.txt
 
-# Uses the setuptools of Beam's image instead of downloading one.
-COPY pyproject.toml setup.py README.md main.py entrypoint.sh ./
-COPY sync_pipeline/ sync_pipeline/
-RUN pip install --no-cache-dir --root-user-action=ignore --no-deps --no-index --no-build-isolation . \
-    && rm -rf build ./*.egg-info \
+COPY main.py entrypoint.sh ./
+COPY --from=beam /wheels /wheels
+RUN pip install --no-cache-dir --root-user-action=ignore --no-deps --no-index /wheels/*.whl \
     && pip check \
     && python -m sync_pipeline.sbom >sbom.cdx.json
 

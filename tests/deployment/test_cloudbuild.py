@@ -89,7 +89,7 @@ def test_image_learns_its_own_name_and_is_pushed_before_the_template_names_it() 
     assert BUILD["artifacts"]["objects"]["paths"] == ["sbom.cdx.json"]
 
 
-DIGESTS = {"apache/beam": f"sha256:{'a' * 64}", "gcr.io": f"sha256:{'b' * 64}"}
+DIGESTS = {"apache/beam": f"sha256:{'a' * 64}", "gcr.io": f"sha256:{'b' * 64}", "python": f"sha256:{'c' * 64}"}
 # Stands for Docker: knows the digests, and writes down what it is told.
 DOCKER = f"""#!/bin/sh
 printf '%s\\n' "$*" >>words
@@ -98,6 +98,8 @@ case "$*" in
 *--entrypoint=python*) for word; do code=$last; last=$word; done; exec python3 -c "$code" "$last" ;;
 "buildx imagetools inspect apache/beam"*) [ -z "$WITHOUT_BUILDX" ] && echo {DIGESTS["apache/beam"]} ;;
 "buildx imagetools inspect gcr.io/"*) [ -z "$WITHOUT_BUILDX" ] && echo {DIGESTS["gcr.io"]} ;;
+"buildx imagetools inspect python:"*) [ -z "$WITHOUT_BUILDX" ] && echo {DIGESTS["python"]} ;;
+"inspect --format {{{{index .RepoDigests 0}}}} python:"*) echo python@{DIGESTS["python"]} ;;
 "inspect --format {{{{index .RepoDigests 0}}}} apache/"*) echo apache/beam@{DIGESTS["apache/beam"]} ;;
 "inspect --format {{{{index .RepoDigests 0}}}} gcr.io/"*) echo gcr.io/x@{DIGESTS["gcr.io"]} ;;
 esac
@@ -131,7 +133,7 @@ def base_images(checkout: Path) -> dict[str, str]:
 def test_image_is_built_from_digests_which_the_template_names(checkout: Path, without_buildx: str) -> None:
     given = {name: image.partition("@")[0] for name, image in base_images(checkout).items()}
     expected = {
-        name: f"{image}@{DIGESTS[image.split('/')[0] if image.startswith('gcr') else 'apache/beam']}"
+        name: f"{image}@{next(digest for start, digest in DIGESTS.items() if image.startswith(start))}"
         for name, image in given.items()
     }
     done = script(checkout, ".ci/build-image", IMAGE, TEMPLATE, WITHOUT_BUILDX=without_buildx)

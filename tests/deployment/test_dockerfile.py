@@ -30,8 +30,10 @@ TEMPLATE = "gs://my-templates/sync-to-bigquery.json"
 NOT_PLAYED = (
     *re.findall("^ARG [A-Z]+_IMAGE=.*$", (ROOT / "Dockerfile").read_text(), re.MULTILINE),
     "FROM ${LAUNCHER_IMAGE} AS launcher",
-    "FROM ${BEAM_IMAGE}",
+    "FROM ${BEAM_IMAGE} AS beam",
+    "FROM ${PYTHON_IMAGE}",
     "COPY --from=launcher /opt/google/dataflow/python_template_launcher /opt/google/dataflow/python_template_launcher",
+    "COPY --from=beam /opt/apache/beam /opt/apache/beam",
 )
 
 # Stands for pip: the same words, with uv's cache in place of a download of half a gigabyte, where it has all.
@@ -40,6 +42,12 @@ for word; do
     shift
     case "$word" in --no-cache-dir | --root-user-action=*) ;; *) set -- "$@" "$word" ;; esac
 done
+if [ "$1" = wheel ]; then
+    for word; do
+        case "$word" in --wheel-dir=*) wheels=${{word#*=}} ;; esac
+    done
+    exec {uv} --offline build --quiet --wheel --no-build-isolation --python {python} --out-dir "$wheels" .
+fi
 {uv} --offline pip "$@" --python {python} 2>/dev/null || exec {uv} pip "$@" --python {python}
 """
 
@@ -76,7 +84,11 @@ def build_context(target: Path) -> None:
 
 @dataclass
 class Played:
-    """An image as far as it has been built: `root` is its `/`, `environment` what a container would see."""
+    """An image as far as it has been built: `root` is its `/`, `environment` what a container would see.
+
+    Attributes:
+        stages: the earlier images of the Dockerfile, by name.
+    """
 
     context: Path
     root: Path
@@ -84,6 +96,7 @@ class Played:
     arguments: dict[str, str]
     environment: dict[str, str] = field(default_factory=dict)
     folder: str = "/"
+    stages: dict[str, Played] = field(default_factory=dict)
 
     def inside(self, path: str) -> Path:
         """The place of a path of the image."""
@@ -127,6 +140,11 @@ class Played:
 
     def _copy(self, words: str) -> None:
         *sources, target = words.split()
+        if sources[0].startswith("--from="):
+            stage = self.stages[sources.pop(0).removeprefix("--from=")]
+            (source,) = sources
+            shutil.copytree(stage.inside(source), self.inside(target))
+            return
         for source in sources:
             if source.endswith("/"):
                 shutil.copytree(self.context / source, self.inside(target))
@@ -136,6 +154,7 @@ class Played:
     def _run(self, words: str) -> None:
         # Where an index is configured for this machine, it is meant for these installations too.
         registry = {name: value for name, value in os.environ.items() if name.startswith(("UV_", "PIP_", "SSL_"))}
+        words = words.replace("/wheels", str(self.inside("/wheels")))
         done = self.run(["/bin/sh", "-ec", words], self.inside("."), **registry)
         assert done.returncode == 0, f"{words}\n{done.stderr}"
 
@@ -149,21 +168,32 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Played:
     if not UV.exists():
         pytest.skip("uv is not in .uv: `make install` puts it there")
     folder = tmp_path_factory.mktemp("image")
-    python = folder / "environment/bin/python"
-    # What Beam's image brings along, of all it has: an interpreter, pip and setuptools.
-    subprocess.run([UV, "venv", "--quiet", "--python", sys.executable, python.parent.parent], check=True)
+    (folder / "context").mkdir()
+    build_context(folder / "context")
+    arguments = {"IMAGE": IMAGE, "TEMPLATE": TEMPLATE}
+    beam = Played(folder / "context", folder / "beam", python_with_pip(folder / "beam-python"), arguments)
+    # What is used of Beam's image beyond the interpreter and pip.
+    setuptools = f"setuptools=={requirement('setuptools', 'requirements-dev.txt')}"
+    subprocess.run([beam.python.parent / "pip", "install", "--quiet", setuptools], check=True)
+    python = python_with_pip(folder / "python")
+    final = Played(folder / "context", folder / "root", python, arguments, stages={"beam": beam})
+    stage = beam
+    for instruction in DOCKERFILE:
+        if instruction == "FROM ${PYTHON_IMAGE}":
+            stage = final
+        if instruction not in NOT_PLAYED:
+            stage.play(instruction)
+    return final
+
+
+def python_with_pip(folder: Path) -> Path:
+    """A Python of its own with nothing but pip, as the slim base image has it."""
+    python = folder / "bin/python"
+    subprocess.run([UV, "venv", "--quiet", "--python", sys.executable, folder], check=True)
     pip = python.parent / "pip"
     pip.write_text(_PIP.format(uv=UV, python=python))
     pip.chmod(0o755)
-    setuptools = f"setuptools=={requirement('setuptools', 'requirements-dev.txt')}"
-    subprocess.run([pip, "install", "--quiet", setuptools], check=True)
-    (folder / "context").mkdir()
-    build_context(folder / "context")
-    played = Played(folder / "context", folder / "root", python, {"IMAGE": IMAGE, "TEMPLATE": TEMPLATE})
-    for instruction in DOCKERFILE:
-        if instruction not in NOT_PLAYED:
-            played.play(instruction)
-    return played
+    return python
 
 
 def without_network(command: list[str]) -> list[str]:
@@ -213,14 +243,10 @@ def test_an_image_without_its_own_name_is_not_built() -> None:
 
 def test_the_image_holds_the_program_and_nothing_else(image: Played) -> None:
     assert {path.name for path in image.inside("/template").iterdir()} == {
-        "README.md",
         "entrypoint.sh",
         "main.py",
-        "pyproject.toml",
         "requirements.txt",
         "sbom.cdx.json",
-        "setup.py",
-        "sync_pipeline",
     }
 
 
@@ -260,17 +286,25 @@ def test_beams_image_has_the_versions_of_the_lock_file() -> None:
     assert any(launcher in instruction for instruction in DOCKERFILE)
 
 
+def test_slim_image_has_the_python_of_the_project() -> None:
+    python = (ROOT / ".python-version").read_text().strip()
+    (image,) = [line for line in DOCKERFILE if line.startswith("ARG PYTHON_IMAGE=")]
+    assert re.fullmatch(rf"ARG PYTHON_IMAGE=python:{re.escape(python)}-slim(@sha256:[0-9a-f]{{64}})?", image)
+    # It has no compiler and no Debian package is added, so that everything has to come as a wheel.
+    assert sum("--only-binary=:all:" in line for line in DOCKERFILE) == 1
+    assert not any("apt-get" in line for line in DOCKERFILE)
+
+
 def test_requirements_come_before_the_code() -> None:
     # Otherwise each change of the code would build, push and pull the layer of half a gigabyte anew.
-    order = [
-        next(i for i, line in enumerate(DOCKERFILE) if word in line) for word in ("--require-hashes", "COPY sync_")
-    ]
+    words = ("FROM ${PYTHON_IMAGE}", "--require-hashes", "COPY main.py", "COPY --from=beam /wheels")
+    order = [next(i for i, line in enumerate(DOCKERFILE) if word in line) for word in words]
     assert order == sorted(order)
 
 
 def test_installations_are_pinned_or_offline() -> None:
-    installations = [line for line in DOCKERFILE if "pip install" in line]
-    assert len(installations) == 2
+    installations = [line for line in DOCKERFILE if "pip install" in line or "pip wheel" in line]
+    assert len(installations) == 3
     assert all("--require-hashes" in line or "--no-index" in line for line in installations)
 
 
