@@ -165,7 +165,7 @@ def test_the_launch_file_is_accepted() -> None:
     launch = read_launch(block[1])
     assert launch.warnings == ()
     assert launch.schedule is not None
-    table = page("Schedule").split("| Key | Holds |")[1].split("\n\n")[0]
+    table = page("Launch file").split("| Key | Holds |")[1].split("\n\n")[0]
     keys = {key for cell in re.findall(r"^\| (`.*?`) \|", table, re.MULTILINE) for key in re.findall(r"`(\w+)`", cell)}
     assert keys == set(LAUNCH_KEYS)
 
