@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,8 @@ import pytest
 import yaml
 
 from orchestration.chain.reading import read_chain
+from orchestration.composer.__main__ import problems_in
+from orchestration.composer.sync_composer.folders import read_manifests
 from sandbox.__main__ import arguments_of
 from sync_pipeline.launching.__main__ import main as launching
 from sync_pipeline.launching.launch_file import read_launch
@@ -30,7 +33,9 @@ from sync_pipeline.parameters.table import BY_NAME
 from tests.launching.test_gcloud_commands import problem, tree
 from tests.test_docs import DOCUMENTS, ROOT, read
 
-PROGRAMS = ("docker", "gcloud", "make", "python", "terraform")
+PROGRAMS = ("curl", "docker", "gcloud", "make", "python", "terraform")
+# Programs that do run, in an empty folder.
+TOOLS = ("bash", "cat", "mkdir")
 
 # Records its arguments and what it would read.
 STAND_IN = f"""#!{sys.executable}
@@ -85,12 +90,16 @@ def recorded(script: str) -> list[tuple[list[str], str]]:
             path = Path(folder, program)
             path.write_text(STAND_IN)
             path.chmod(0o755)
+        for tool in TOOLS:
+            Path(folder, tool).symlink_to(str(shutil.which(tool)))
+        # Where a page tells to write, in the checkout.
+        Path(folder, "orchestration/chain/chains").mkdir(parents=True)
         record = Path(folder, "record")
         record.touch()
         done = subprocess.run(
-            ["bash", "-c", PROLOGUE + script],
+            [f"{folder}/bash", "-c", PROLOGUE + script],
             cwd=folder,
-            env={"PATH": f"{folder}:/usr/bin:/bin", "RECORD": str(record), "PASSWORD": "x", "SHOP_PASSWORD": "x"},
+            env={"PATH": folder, "RECORD": str(record), "PASSWORD": "x", "SHOP_PASSWORD": "x"},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -112,10 +121,15 @@ def wrong(command: list[str], capsys: pytest.CaptureFixture[str]) -> str | None:
             RunConfig.from_parameters(parse_command_line(words).parameters)
         case ["python", "-m", "sync_pipeline.launching", file, *words]:
             # Files that a reader writes are those of the YAML blocks.
-            path = ROOT / file if (ROOT / file).exists() else ROOT / "examples/users-every-2-hours.yaml"
+            examples = [*(ROOT / "examples").rglob(Path(file).name), ROOT / "examples/users-every-2-hours.yaml"]
+            path = examples[0]
             assert launching([str(path), *words]) == 0, capsys.readouterr().err
         case ["python", "-m", "orchestration.chain", "check" | "graph" | "render" | "run", _]:
             pass
+        case ["python", "-m", "orchestration.composer", "check", _]:
+            pass
+        case ["curl", *words]:
+            return ", ".join(word for word in words if word.startswith("--") and "=" in word) or None
         case ["terraform", folder, "init" | "apply", *words]:
             declared = re.findall(r'^variable "(\w+)"', read(f"{folder.removeprefix('-chdir=')}/main.tf"), re.MULTILINE)
             assert {word.split("=")[1] for word in words} <= set(declared)
@@ -166,6 +180,8 @@ def test_yaml_is_read_by_the_code_that_reads_it(name: str, tmp_path: Path) -> No
             read_launch(text)
         elif "steps" in content:
             _accept_chain(text, content, tmp_path)
+        elif "launch_file" in content:
+            _accept_manifest(text, content, tmp_path)
         elif "tables" not in content:
             _accept_fragment(content)
 
@@ -177,6 +193,16 @@ def _accept_chain(text: str, content: dict[str, Any], folder: Path) -> None:
             (folder / step["launch"]).write_text(read("examples/users-every-2-hours.yaml"), encoding="utf-8")
     (folder / "chain.yaml").write_text(text, encoding="utf-8")
     read_chain(folder / "chain.yaml")
+
+
+def _accept_manifest(text: str, content: dict[str, Any], folder: Path) -> None:
+    """Accept a manifest of Composer, whose launch file is the example's."""
+    launch = folder / content["launch_file"]
+    launch.parent.mkdir(exist_ok=True)
+    shutil.copy(ROOT / "examples/composer" / content["launch_file"], launch)
+    kind = "rollout" if "rollout" in content else "schedule"
+    (folder / f"orders.{kind}.yaml").write_text(text, encoding="utf-8")
+    assert list(problems_in(read_manifests(str(folder)))) == []
 
 
 def _accept_fragment(content: dict[str, Any]) -> None:
