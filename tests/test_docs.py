@@ -12,8 +12,10 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from orchestration.chain.reading import STEP_KEYS, read_chain
 from sandbox.discovery import schemas
 from sync_pipeline.bigquery_api.own_tables import DEAD_LETTER_SCHEMA
+from sync_pipeline.launching.cloud_run import KEYS as CLOUD_RUN_KEYS
 from sync_pipeline.launching.launch_file import KEYS as LAUNCH_KEYS
 from sync_pipeline.launching.launch_file import read_launch
 from sync_pipeline.parameters.beam_options import template_labels
@@ -168,6 +170,29 @@ def test_the_launch_file_is_accepted() -> None:
     table = page("Launch file").split("| Key | Holds |")[1].split("\n\n")[0]
     keys = {key for cell in re.findall(r"^\| (`.*?`) \|", table, re.MULTILINE) for key in re.findall(r"`(\w+)`", cell)}
     assert keys == set(LAUNCH_KEYS)
+
+
+def test_the_launch_file_of_cloud_run_is_accepted() -> None:
+    (block,) = re.findall(r"```yaml\n(.*?)```", page("Run on Cloud Run"), re.DOTALL)
+    launch = read_launch(block)
+    assert launch.cloud_run is not None
+    assert launch.warnings == ()
+    table = page("Run on Cloud Run").split("| Key of `cloud_run` | Holds |")[1].split("\n\n")[0]
+    named = {key for cell in re.findall(r"^\| (`.*?`) \|", table, re.MULTILINE) for key in re.findall(r"`(\w+)`", cell)}
+    assert named == set(CLOUD_RUN_KEYS)
+
+
+def test_the_chain_is_accepted(tmp_path: Path) -> None:
+    text = page("Run jobs one after the other")
+    (block,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    (launch,) = re.findall(r"```yaml\n(.*?)```", page("Schedule"), re.DOTALL)
+    for name in ("nightly", "users-sync", "orders-sync"):
+        (tmp_path / f"{name}.yaml").write_text(block if name == "nightly" else launch)
+    chain = read_chain(tmp_path / "nightly.yaml")
+    assert chain.first == ["load-users", "load-orders"]
+    table = text.split("| Key of a step | Holds |")[1].split("\n\n")[0]
+    named = {key for cell in re.findall(r"^\| (`.*?`) \|", table, re.MULTILINE) for key in re.findall(r"`(\w+)`", cell)}
+    assert named == set(STEP_KEYS)
 
 
 def test_the_tables_file_is_accepted(tmp_path: Path) -> None:

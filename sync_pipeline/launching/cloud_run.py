@@ -13,7 +13,7 @@ from typing import Any
 from sync_pipeline.launching import settings
 from sync_pipeline.suggestions import did_you_mean
 
-_KEYS = ("image", "cpu", "memory", "max_retries")
+KEYS = ("image", "cpu", "memory", "max_retries")
 # With the execution's id, an attempt that comes after a successful one publishes nothing, so that all may be repeated.
 DEFAULT_RETRIES = 1
 DEFAULT_CPU = "2"
@@ -58,10 +58,8 @@ class CloudRun:
 def read_cloud_run(given: Any, job_name: str, max_run_seconds: Any) -> tuple[CloudRun | None, list[str]]:
     """Return the job of a launch file, and a sentence for each error in it."""
     if not isinstance(given, dict):
-        return None, [f"cloud_run is not a mapping: give {', '.join(_KEYS)}"]
-    problems = [
-        f"cloud_run.{key} is not known{did_you_mean(key, _KEYS)}" for key in map(str, given) if key not in _KEYS
-    ]
+        return None, [f"cloud_run is not a mapping: give {', '.join(KEYS)}"]
+    problems = [f"cloud_run.{key} is not known{did_you_mean(key, KEYS)}" for key in map(str, given) if key not in KEYS]
     image = str(given.get("image") or "")
     if not _IMAGE.fullmatch(image):
         shown = f"is {image!r}" if image else "is missing"
