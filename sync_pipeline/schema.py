@@ -39,6 +39,9 @@ ARROW_TYPES: Mapping[str, pa.DataType] = {
 # Types of a column that Smart Sync can use for its timestamps.
 TIMESTAMP_TYPES = ("TIMESTAMP", "DATETIME")
 
+# Types of columns that Smart Sync can read by: a DATE only if rows of its latest day are read again.
+SYNC_TYPES = (*TIMESTAMP_TYPES, "DATE")
+
 # Types that only BigQuery tables have. A Parquet load rejects INTERVAL and RANGE: an INTERVAL is staged as text and a
 # RANGE as a STRUCT of its two bounds. The publishing query rebuilds both.
 INTERVAL, RANGE, STRUCT = "INTERVAL", "RANGE", "STRUCT"

@@ -72,9 +72,15 @@ class _Incoming:
 
 
 def plan_columns(
-    config: SyncConfig, description: SourceDescription, destination: DestinationDescription
+    config: SyncConfig,
+    description: SourceDescription,
+    destination: DestinationDescription,
+    sync_types: Collection[str] = TIMESTAMP_TYPES,
 ) -> TableColumns:
-    """Decide which columns to read and write, and the layout of a new table. Raises SchemaError with all problems."""
+    """Decide which columns to read and write, and the layout of a new table. Raises SchemaError with all problems.
+
+    `sync_types` are the types that Smart Sync's column may have.
+    """
     incoming = _incoming(config, description, destination)
     if destination.is_replaced:
         _check_policy_tags(incoming.schema, destination.table)
@@ -83,7 +89,7 @@ def plan_columns(
     else:
         columns = _of_existing_table(config, incoming, destination.kept_table)
     if config.smart_sync is not None:
-        _check_timestamp_column(config.smart_sync, description, columns.read)
+        _check_timestamp_column(config.smart_sync, description, columns.read, sync_types)
     return replace(columns, notes=(*incoming.key_notes, *columns.notes))
 
 
@@ -208,7 +214,9 @@ def _as_loaded(field: Field, name: str, existing: Schema, types: Mapping[str, st
     return replace(field, mode=REQUIRED) if name in required and field.mode != REPEATED else field
 
 
-def _check_timestamp_column(smart_sync: SmartSyncConfig, description: SourceDescription, read: Schema) -> None:
+def _check_timestamp_column(
+    smart_sync: SmartSyncConfig, description: SourceDescription, read: Schema, sync_types: Collection[str]
+) -> None:
     name = smart_sync.timestamp_column
     if name not in read:
         raise SchemaError(
@@ -218,8 +226,10 @@ def _check_timestamp_column(smart_sync: SmartSyncConfig, description: SourceDesc
         )
     # If all values are NULL, so that the type is unknown, the column is read as the destination's type.
     field = (read if description.has_dynamic_schema else description.schema).field(name)
-    if field.type not in TIMESTAMP_TYPES:
+    if field.type not in sync_types:
         raise SchemaError(
-            f"smart_sync_timestamp_column: {name} is {field.source_type}, which does not distinguish rows of the same "
-            "day or number, so some would be lost: use a timestamp column"
+            f"smart_sync_timestamp_column: {name} is {field.source_type}, and nothing tells which rows of it are still "
+            "to come, so some would be lost: use a timestamp column"
         )
+    if field.type == "DATE" and read.field(name).type != "DATE":
+        raise SchemaError(f"smart_sync_timestamp_column: {name} has dates: load it as DATE")

@@ -5,15 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sync_pipeline.errors import ConfigError
-from sync_pipeline.parameters.config import SyncConfig
+from sync_pipeline.errors import ConfigError, SchemaError
+from sync_pipeline.parameters.config import SmartSyncConfig, SyncConfig
+from sync_pipeline.parameters.rows import OFF
 from sync_pipeline.planning.backfill import backfill_interval
 from sync_pipeline.planning.destination import DestinationDescription
 from sync_pipeline.planning.latest_timestamp import Question
+from sync_pipeline.schema import TIMESTAMP_TYPES
 from sync_pipeline.smart_sync.interval import LatestTimestamp, SyncInterval, resolve_interval
 from sync_pipeline.smart_sync.steps import step_of, unloaded_part
 from sync_pipeline.sources.source import FindsTimestamps, SourceClock, SourceSession
 from sync_pipeline.transforms.batches import destination_name
+
+_DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ def question_of(config: SyncConfig, clock: SourceClock, destination: Destination
     column = _timestamp_column(config)
     if column is None or destination.kept_table is None:
         return None
-    return Question(config.destination.table_id, column, destination.kept_table, clock.now)
+    return Question(config.destination.table_id, column, destination.kept_table, clock.now, sync_types(clock))
 
 
 def plan_interval(
@@ -46,12 +50,15 @@ def plan_interval(
 
     Raises:
         ConfigError: the interval of a backfill cannot be loaded, or the source cannot be read in steps.
+        SchemaError: the column has dates, and rows could be missed.
         SourceError: the source cannot tell the range of its timestamps.
     """
     clock = session.clock
     smart_sync, column = config.smart_sync, _timestamp_column(config)
     if smart_sync is None or column is None:
         return PlannedInterval()
+    if _is_by_day(clock):
+        _check_days(smart_sync)
     if smart_sync.backfill is not None:
         table_id = config.destination.table_id
         interval = backfill_interval(smart_sync.backfill, column, clock, table_id, destination.kept_table, latest.value)
@@ -65,7 +72,7 @@ def plan_interval(
             table_is_replaced=destination.is_replaced,
             wall_clock=clock.wall_clock,
         )
-        if smart_sync.max_interval is not None:
+        if smart_sync.max_interval is not None and config.reconcile == OFF:
             interval = _step(session, interval, smart_sync.max_interval)
     risks: tuple[str, ...] = ()
     if latest.future is not None:
@@ -75,6 +82,31 @@ def plan_interval(
         )
         risks = (risk,)
     return PlannedInterval(interval, column, risks)
+
+
+def sync_types(clock: SourceClock) -> tuple[str, ...]:
+    """Return the types that Smart Sync's column may have in source and destination."""
+    return ("DATE",) if _is_by_day(clock) else TIMESTAMP_TYPES
+
+
+def _is_by_day(clock: SourceClock) -> bool:
+    return clock.wall_clock is not None and clock.wall_clock.shows_days
+
+
+def _check_days(smart_sync: SmartSyncConfig) -> None:
+    """Raise SchemaError when rows of the latest day, which may follow, would not be read again.
+
+    A lookback implies that rows are merged.
+    """
+    name = smart_sync.timestamp_column
+    if smart_sync.backfill is not None:
+        raise SchemaError(f"interval_start and interval_end need timestamps, and {name} has dates: omit them")
+    if smart_sync.lookback < _DAY:
+        raise SchemaError(
+            f"smart_sync_timestamp_column: {name} has dates, and rows of its latest day may follow: give primary_key "
+            f"and smart_sync_lookback_seconds={_DAY.total_seconds():.0f} or more, so that they are read again and "
+            "merged; or use a timestamp column"
+        )
 
 
 def _step(session: SourceSession, interval: SyncInterval, longest: timedelta) -> SyncInterval:

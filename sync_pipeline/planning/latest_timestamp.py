@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import batched
 from typing import Any
 
@@ -17,7 +17,7 @@ from sync_pipeline.googlesql import quoted
 from sync_pipeline.planning.destination import ExistingTable
 from sync_pipeline.planning.row_security import check_answer, has_masked_values, has_row_policies
 from sync_pipeline.schema import TIMESTAMP_TYPES, Field
-from sync_pipeline.smart_sync.interval import LatestTimestamp
+from sync_pipeline.smart_sync.interval import LatestTimestamp, moment_literal
 
 # How far back the first query reaches: only a few partitions, but longer than most tables go without a new row.
 NEWEST = {
@@ -39,12 +39,14 @@ class Question:
     Attributes:
         column: the timestamp column, in any case.
         now: the source's clock, aware, in UTC. Later timestamps do not count.
+        types: the types that the column may have.
     """
 
     table_id: str
     column: str
     table: ExistingTable
     now: datetime
+    types: tuple[str, ...] = TIMESTAMP_TYPES
 
     @property
     def field(self) -> Field:
@@ -53,7 +55,7 @@ class Question:
         if field is None or not self.can_be_asked:
             raise SchemaError(
                 f"smart_sync_timestamp_column: {self.column} is {field.type_name if field else 'not'} in "
-                f"{self.table_id}: Smart Sync needs it as TIMESTAMP or DATETIME, to find the latest timestamp"
+                f"{self.table_id}: Smart Sync needs it as {' or '.join(self.types)}, to find the latest timestamp"
             )
         return field
 
@@ -61,7 +63,7 @@ class Question:
     def can_be_asked(self) -> bool:
         """Whether the table has the column, with a type of timestamps."""
         field = self.table.schema.find(self.column)
-        return field is not None and field.type in TIMESTAMP_TYPES
+        return field is not None and field.type in self.types
 
     @property
     def since(self) -> datetime | None:
@@ -93,9 +95,7 @@ class Question:
         return LatestTimestamp(value=latest, future=last if last is not None and last > self.now else None)
 
     def _literal(self, moment: datetime) -> str:
-        type_ = self.field.type
-        value = moment if type_ == "TIMESTAMP" else moment.astimezone(UTC).replace(tzinfo=None)
-        return f"{type_} '{value.isoformat(sep=' ', timespec='microseconds')}'"
+        return moment_literal(moment, self.field.type)
 
 
 def latest_timestamp(client: bigquery.Client, question: Question, location: str) -> LatestTimestamp:

@@ -18,7 +18,7 @@ from sync_pipeline.planning.columns import TableColumns, plan_columns
 from sync_pipeline.planning.deletions import Deletions
 from sync_pipeline.planning.destination import DestinationDescription
 from sync_pipeline.planning.destination_risks import staging_risks, table_risks
-from sync_pipeline.planning.interval import PlannedInterval
+from sync_pipeline.planning.interval import PlannedInterval, sync_types
 from sync_pipeline.planning.lookups import Lookups
 from sync_pipeline.planning.plan import Run, TableSync, WriteMode
 from sync_pipeline.planning.plan_deletions import deletion_note, mark_alterations, plan_deletions
@@ -121,7 +121,7 @@ def plan_table(
     if compares:
         interval = interval_to_compare(interval)
     description = session.describe(interval)
-    columns = plan_columns(config, description, destination)
+    columns = plan_columns(config, description, destination, sync_types(start.clock))
     writing = plan_writing(client, lookups, config, columns, destination)
     read = session.plan_read(columns.read, interval)
     # A backfill may publish beside other runs, and its keys may be older than the rows of theirs.

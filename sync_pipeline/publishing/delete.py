@@ -22,7 +22,7 @@ from sync_pipeline.publishing.rows_query import count_check
 from sync_pipeline.publishing.staged_files import StagedFiles
 from sync_pipeline.publishing.strategy import DeletionCounts, Published, QueryStrategy
 from sync_pipeline.publishing.tables import fill_keys_table, fill_staging_table
-from sync_pipeline.smart_sync.interval import timestamp_text
+from sync_pipeline.smart_sync.interval import moment_literal, timestamp_text
 from sync_pipeline.transforms.in_sql import keys_sql
 
 # The variables of the script: the rows before the merge, and the counts after it.
@@ -192,9 +192,7 @@ def _judged(table: TableSync, deletions: Deletions) -> list[str]:
     assert table.timestamp_column is not None
     type_name = table.schema.field(table.timestamp_column).type
     moment = f"{_published(table)}.{quoted(table.timestamp_column)}"
-    end = timestamp_text(table.interval.end)
-    # Readings of a wall clock are stored as if they were UTC.
-    literal = f"{type_name} {string_literal(end.removesuffix('+00') if type_name == 'DATETIME' else end)}"
+    literal = moment_literal(table.interval.end, type_name)
     # A later row comes from a later run; one from the future is nobody's, as in the merge.
     conditions = [f"({moment} IS NULL OR {moment} <= {literal} OR {moment} > {now_sql(table, type_name)})"]
     return [*conditions, f"{_mark(table)} IS NULL"] if deletions.marks else conditions

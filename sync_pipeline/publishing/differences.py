@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
+from datetime import datetime
 
 from sync_pipeline.bigquery_api.required_filter import always_true_filter
 from sync_pipeline.googlesql import quoted, string_literal
@@ -18,7 +19,7 @@ from sync_pipeline.planning.reconciliation import NextRun, Reconciliation
 from sync_pipeline.publishing.merge import now_sql
 from sync_pipeline.schema import INTERVAL, RANGE, REPEATED, STRUCT, Field
 from sync_pipeline.smart_sync.bounds import TimestampBounds
-from sync_pipeline.smart_sync.interval import timestamp_text
+from sync_pipeline.smart_sync.interval import moment_literal
 from sync_pipeline.transforms.in_sql import interval_condition
 
 # The temporary tables: the source's rows, the differences, and the rows that stay of those that are there too often.
@@ -299,10 +300,8 @@ class _Comparison:
     def _type(self) -> str:
         return self._table.schema.field(self._table.timestamp_column or "").type
 
-    def _literal(self, moment: object) -> str:
-        text = timestamp_text(moment)  # type: ignore[arg-type]
-        # Readings of a wall clock are stored as if they were UTC.
-        return f"{self._type} {string_literal(text.removesuffix('+00') if self._type == 'DATETIME' else text)}"
+    def _literal(self, moment: datetime) -> str:
+        return moment_literal(moment, self._type)
 
 
 def _literal(kind: Kind) -> str:

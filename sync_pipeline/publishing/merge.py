@@ -152,6 +152,8 @@ def now_sql(table: TableSync, type_name: str) -> str:
     clock = table.interval.wall_clock if table.interval is not None else None
     if clock is None and type_name == "TIMESTAMP":
         return "CURRENT_TIMESTAMP()"
+    if type_name == "DATE":
+        return f"CURRENT_DATE('{clock.zone if clock is not None else 'UTC'}')"
     now = f"CURRENT_DATETIME('{clock.zone if clock is not None else 'UTC'}')"
     # Readings of a wall clock are compared, and stored in a TIMESTAMP, as if they were UTC.
     return now if type_name == "DATETIME" else f"TIMESTAMP({now}, 'UTC')"

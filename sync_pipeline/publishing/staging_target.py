@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -64,16 +66,21 @@ def partitions_of(rows: pa.Table, layout: TableLayout) -> frozenset[str | None]:
     return frozenset(None if floor is None else floor.isoformat() for floor in pc.unique(floors).to_pylist())
 
 
+def _as_value(moment: datetime, type_: pa.DataType) -> Any:
+    """Return a bound as the values of a column: DATE and DATETIME have no time zone, and their wall clock is UTC."""
+    if pa.types.is_date(type_):
+        return moment.date()
+    return moment if type_.tz else moment.replace(tzinfo=None)
+
+
 def check_bounds(rows: pa.Table, bounds: TimestampBounds) -> None:
     """Raise SourceQueryError when a row's timestamp lies outside the interval.
 
     A row before the interval was loaded by an earlier run; one after it would hide rows that are still to come.
     """
     column = rows.column(bounds.column)
-    # DATETIME has no time zone: its wall clock counts as UTC.
     after, until = (
-        moment if moment is None or column.type.tz else moment.replace(tzinfo=None)
-        for moment in (bounds.after, bounds.until)
+        None if moment is None else _as_value(moment, column.type) for moment in (bounds.after, bounds.until)
     )
     extremes = pc.min_max(column)
     first, last = extremes["min"].as_py(), extremes["max"].as_py()

@@ -66,6 +66,8 @@ class SyncInterval:
     def __str__(self) -> str:
         if self.is_unbounded:
             return "all"
+        if self.wall_clock is not None and self.wall_clock.shows_days:
+            return f"({self.start.date()}, {self.end.date()}]"
         text = f"({timestamp_text(self.start)}, {timestamp_text(self.end)}]"
         return text if self.wall_clock is None or self.wall_clock.is_utc else text.replace("+00", "")
 
@@ -163,3 +165,12 @@ def zone_without_effect(column: str) -> str:
 def timestamp_text(timestamp: datetime) -> str:
     """Return the timestamp in UTC with microseconds and offset: `2025-07-22 13:00:00.000000+00`."""
     return timestamp.astimezone(UTC).isoformat(sep=" ", timespec="microseconds").removesuffix(":00")
+
+
+def moment_literal(timestamp: datetime, type_name: str) -> str:
+    """Return a timestamp as a literal of GoogleSQL's TIMESTAMP, DATETIME or DATE."""
+    text = timestamp_text(timestamp)
+    if type_name != "TIMESTAMP":
+        # Readings of a wall clock are written as if they were UTC.
+        text = str(timestamp.date()) if type_name == "DATE" else text.removesuffix("+00")
+    return f"{type_name} '{text}'"

@@ -42,6 +42,7 @@ def step_of(
         return interval
     # A query whose placeholders compare something else may return rows before the start.
     first = found.first if unloaded.after is None else max(found.first, unloaded.start)
-    if LATEST - first <= longest or found.last <= first + longest:
+    if LATEST - first <= longest:
         return interval
-    return replace(interval, end=first + longest, more_is_left=True)
+    end = first + longest if interval.wall_clock is None else interval.wall_clock.shown(first + longest)
+    return interval if found.last <= end else replace(interval, end=end, more_is_left=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
 
 from sync_pipeline.bigquery_api.raised_errors import raised_text
 from sync_pipeline.errors import RecordError, SourceQueryError, SyncError
@@ -25,7 +24,7 @@ from sync_pipeline.schema import (
     Schema,
 )
 from sync_pipeline.smart_sync.bounds import TimestampBounds
-from sync_pipeline.smart_sync.interval import timestamp_text
+from sync_pipeline.smart_sync.interval import moment_literal
 from sync_pipeline.transforms.sql_conversions import Check, Conversion, convert, element_of, is_cut
 
 # The text of a value in a dead letter, for types that cannot be cast to STRING.
@@ -137,8 +136,8 @@ def keys_sql(relation: str, source: Schema, read: Schema, schema: Schema, config
 
 def interval_condition(column: str, type_name: str, bounds: TimestampBounds) -> str:
     """Return the condition that a timestamp lies within the bounds. NULL for a NULL timestamp."""
-    until = f"{column} <= {_moment(bounds.until, type_name)}"
-    return until if bounds.after is None else f"{column} > {_moment(bounds.after, type_name)} AND {until}"
+    until = f"{column} <= {moment_literal(bounds.until, type_name)}"
+    return until if bounds.after is None else f"{column} > {moment_literal(bounds.after, type_name)} AND {until}"
 
 
 def rebuilt(expression: str, field: Field) -> str:
@@ -201,11 +200,6 @@ def _text(expression: str, field: Field) -> str:
 def _within(value: str, type_name: str, bounds: TimestampBounds) -> str:
     condition = interval_condition(value, type_name, bounds)
     return condition if bounds.after is not None or bounds.refuses_null else f"{value} IS NULL OR {condition}"
-
-
-def _moment(moment: datetime, type_name: str) -> str:
-    text = timestamp_text(moment)
-    return f"{type_name} '{text if type_name == 'TIMESTAMP' else text.removesuffix('+00')}'"
 
 
 def _raise(kind: type[SyncError], sentence: str) -> str:

@@ -279,7 +279,7 @@ def test_a_destination_that_cannot_be_asked_is_no_empty_one(
 
 
 @pytest.mark.parametrize(
-    ("type_name", "value"), [("date", "2024-01-01"), ("bigint", "1704067200"), ("text", "2024-01-01")]
+    ("type_name", "value"), [("bigint", "1704067200"), ("text", "2024-01-01"), ("date[]", "{2024-01-01}")]
 )
 def test_columns_that_are_no_timestamps_are_refused(syncing: Syncing, type_name: str, value: str) -> None:
     syncing.execute(f"CREATE TABLE items (id int, updated_at {type_name})")

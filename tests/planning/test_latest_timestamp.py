@@ -12,7 +12,7 @@ from sync_pipeline.schema import Field, Schema
 
 NOW = datetime(2025, 7, 24, 12, 0, 0, 1, tzinfo=UTC)
 LATEST = (
-    "SELECT MAX(IF(t.`a` <= TIMESTAMP '2025-07-24 12:00:00.000001+00:00', t.`a`, NULL)) AS latest, MAX(t.`a`) AS last\n"
+    "SELECT MAX(IF(t.`a` <= TIMESTAMP '2025-07-24 12:00:00.000001+00', t.`a`, NULL)) AS latest, MAX(t.`a`) AS last\n"
     "FROM `my-project.d.t` AS t"
 )
 LATEST_READING = (
@@ -32,7 +32,7 @@ LATEST_READING = (
             "TIMESTAMP",
             "a",
             datetime(2025, 7, 22, tzinfo=UTC),
-            f"{LATEST}\nWHERE t.`a` >= TIMESTAMP '2025-07-22 00:00:00.000000+00:00'",
+            f"{LATEST}\nWHERE t.`a` >= TIMESTAMP '2025-07-22 00:00:00.000000+00'",
             id="newest partitions",
         ),
         pytest.param(

@@ -23,7 +23,7 @@ KEYS_CHECK = (
     f'ASSERT (SELECT COUNT(*) FROM {KEYS}) = 5 AS "the staging table does not hold the 5 rows that were staged"'
 )
 JUDGED = (
-    '(t.`updated_at` IS NULL OR t.`updated_at` <= TIMESTAMP "2025-07-22 15:00:00.000000+00" '
+    "(t.`updated_at` IS NULL OR t.`updated_at` <= TIMESTAMP '2025-07-22 15:00:00.000000+00' "
     "OR t.`updated_at` > CURRENT_TIMESTAMP())"
 )
 EXISTS = f"EXISTS (SELECT 1 FROM {KEYS} AS k WHERE t.`id` = k.`id`)"
@@ -151,7 +151,7 @@ def test_each_statement_filters_a_table_that_demands_it() -> None:
 def test_a_datetime_is_compared_with_the_end_as_a_datetime() -> None:
     schema = Schema((Field("id", "INT64"), Field("updated_at", "DATETIME")))
     sql = merge_and_delete_sql(deleting(schema=schema), 0, 5)
-    assert 't.`updated_at` <= DATETIME "2025-07-22 15:00:00.000000" OR t.`updated_at` > CURRENT_DATETIME(' in sql
+    assert "t.`updated_at` <= DATETIME '2025-07-22 15:00:00.000000' OR t.`updated_at` > CURRENT_DATETIME(" in sql
 
 
 LIMITS = [

@@ -11,7 +11,7 @@ from google.cloud import bigquery
 from sync_pipeline.bigquery_api.client import REQUEST_RETRY, query_config
 from sync_pipeline.bigquery_api.required_filter import required_filter_column
 from sync_pipeline.parameters.config import SmartSyncConfig, SyncConfig
-from sync_pipeline.schema import REPEATED, REQUIRED, TIMESTAMP_TYPES, Schema
+from sync_pipeline.schema import REPEATED, REQUIRED, SYNC_TYPES, Schema
 from sync_pipeline.smart_sync.interval import (
     ALL_TIMESTAMPS,
     EARLIEST,
@@ -59,7 +59,7 @@ class BigquerySession:
         """Return the range of the timestamps, by a query that reads only this column. Raises SourceError."""
         smart_sync = self.config.smart_sync
         field = self.relation.schema.find(smart_sync.timestamp_column) if smart_sync is not None else None
-        if field is None or field.type not in TIMESTAMP_TYPES or field.mode == REPEATED:
+        if field is None or field.type not in SYNC_TYPES or field.mode == REPEATED:
             return None
         where = replace(self._filter(None), interval=interval, timestamp_column=field.name, timestamp_type=field.type)
         sql = range_sql(self._relation_of(interval).sql, self.relation.schema, where)
@@ -232,9 +232,10 @@ def shown_clock(observed: Observation, smart_sync: SmartSyncConfig | None, relat
 def _wall_clock(smart_sync: SmartSyncConfig, relation: Relation) -> tuple[WallClock | None, tuple[str, ...]]:
     """Return the wall clock of timestamps without a time zone, else None, and warnings about it."""
     field = relation.schema.find(smart_sync.timestamp_column)
-    if field is not None and field.type == "DATETIME":
+    if field is not None and field.type in ("DATETIME", "DATE"):
         # https://cloud.google.com/bigquery/docs/reference/standard-sql/datetime_functions#current_datetime
-        return WallClock(smart_sync.time_zone or "UTC", ZONE_GIVEN if smart_sync.time_zone else "the default"), ()
+        origin = ZONE_GIVEN if smart_sync.time_zone else "the default"
+        return WallClock(smart_sync.time_zone or "UTC", origin, field.type == "DATE"), ()
     if field is not None and smart_sync.time_zone:
         return None, (zone_without_effect(field.name),)
     return None, ()

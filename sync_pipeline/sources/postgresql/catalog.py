@@ -9,6 +9,7 @@ from functools import cached_property
 from sync_pipeline.errors import SourceQueryError
 from sync_pipeline.parameters.config import SmartSyncConfig, SyncConfig
 from sync_pipeline.parameters.source_tables import CatalogTable
+from sync_pipeline.schema import SYNC_TYPES
 from sync_pipeline.smart_sync.wall_clock import WallClock
 from sync_pipeline.sources.postgresql import time_zone
 from sync_pipeline.sources.postgresql.clock import ObservedClock
@@ -62,7 +63,7 @@ class PostgresqlCatalog:
         timestamps = None
         if smart_sync is not None and column is not None:
             wall_clock, zone_risks = time_zone.wall_clock(lambda: self.zones, column, smart_sync.time_zone)
-        if smart_sync is not None and column is not None and column.name in found.listed.timestamps:
+        if smart_sync is not None and column is not None and column.type.bigquery in SYNC_TYPES:
             may_be_null = column.name not in found.never_null and not smart_sync.include_null_timestamps
             timestamps = Timestamps(found.reference, found.reference, column.name, may_be_null)
             self.unread.add(found, timestamps)

@@ -10,7 +10,7 @@ from functools import partial
 from psycopg2.extensions import connection as Connection
 
 from sync_pipeline.parameters.config import SmartSyncConfig, SyncConfig
-from sync_pipeline.schema import NULLABLE, REQUIRED, TIMESTAMP_TYPES, Schema
+from sync_pipeline.schema import NULLABLE, REQUIRED, SYNC_TYPES, Schema
 from sync_pipeline.smart_sync.interval import ALL_TIMESTAMPS, SyncInterval
 from sync_pipeline.smart_sync.steps import TimestampRange
 from sync_pipeline.smart_sync.wall_clock import WallClock
@@ -208,7 +208,7 @@ def _timestamps(columns: QueryColumns, name: str | None) -> SourceColumn | None:
 
 
 def _has_timestamps(column: SourceColumn | None) -> bool:
-    return column is not None and column.type.bigquery in TIMESTAMP_TYPES
+    return column is not None and column.type.bigquery in SYNC_TYPES
 
 
 def _key(table: Sequence[TableColumn], columns: QueryColumns) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Determines the time zone of a timestamp column of type `timestamp`, which stores none."""
+"""Determines the time zone of a column of type `timestamp` or `date`, which stores none."""
 
 from __future__ import annotations
 
@@ -66,10 +66,11 @@ def wall_clock(
     Raises:
         SchemaError: the server's TimeZone is not an IANA name, and `given` is None.
     """
-    if column.type.bigquery != "DATETIME":
+    if column.type.bigquery not in ("DATETIME", "DATE"):
         return None, (zone_without_effect(column.name),) if given else ()
+    shows_days = column.type.bigquery == "DATE"
     if given:
-        return WallClock(given, ZONE_GIVEN), ()
+        return WallClock(given, ZONE_GIVEN, shows_days), ()
     server = zones()
     zone, others = server.own, server.others
     try:
@@ -87,4 +88,4 @@ def wall_clock(
             "rows that they write may be missed or loaded late: give smart_sync_time_zone, and let all writers use it"
         )
         risks = (f"{risk} TimeZone ({roles}): {remedy}",)
-    return WallClock(zone, "the server's TimeZone for the user"), risks
+    return WallClock(zone, "the server's TimeZone for the user", shows_days), risks

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time
 
 import psycopg2.errors
 from psycopg2.extensions import connection as Connection
@@ -47,6 +47,8 @@ def read_range(connection: Connection, relation: str, column: str, interval: Syn
     return None if first is None else TimestampRange(_utc(first), _utc(last))
 
 
-def _utc(moment: datetime) -> datetime:
+def _utc(moment: datetime | date) -> datetime:
     """Return a timestamp as bounds of intervals are written: one without a time zone as if it were UTC."""
+    if not isinstance(moment, datetime):
+        return datetime.combine(moment, time(), UTC)
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
