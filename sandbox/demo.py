@@ -70,6 +70,7 @@ def main(argv: Sequence[str]) -> int:
         f"\nAll of it took {time.monotonic() - began:.0f} s; the servers are stopped and their data is deleted."
     )
     console.print("To try commands of your own: .venv/bin/python -m sandbox up")
+    console.print("To launch it on Google Cloud, once or on a schedule: docs/how-to/which-way-to-launch.md")
     return 0
 
 
