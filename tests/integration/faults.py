@@ -36,6 +36,7 @@ import sandbox
 from sync_pipeline.auto_schema.layout import TableLayout
 from sync_pipeline.errors import SyncError
 from sync_pipeline.planning.dead_letter_table import DeadLetterTable
+from sync_pipeline.planning.deletions import Deletions
 from sync_pipeline.planning.plan import TableSync, WriteMode
 from sync_pipeline.planning.staging_names import new_run_id
 from sync_pipeline.publishing.dead_letters import dead_letter_batch, dead_letter_target
@@ -100,6 +101,7 @@ class Case:
         adds_column: the existing table lacks the column `document`.
         backfill: the interval of a backfill; None for none.
         keys: those of the source, if rows that it lacks are removed.
+        marks: they are marked instead, and count as gone.
     """
 
     mode: WriteMode
@@ -114,6 +116,7 @@ class Case:
     with_dead_letters: bool = False
     adds_column: bool = False
     keys: tuple[int, ...] | None = None
+    marks: bool = False
     backfill: SyncInterval | None = None
 
     def moment_before(self, number: int) -> datetime:
@@ -153,6 +156,8 @@ CASES: Mapping[str, Case] = {
     "merge by partitions": Case(WriteMode.MERGE, smart=True, keyed=True, layout=BY_DAY, there=BY_DAY),
     "merge, loaded into a new table": Case(WriteMode.MERGE, smart=True, keyed=True, exists=False),
     "merge, removing": Case(WriteMode.MERGE, smart=True, keyed=True, keys=(1, 3, 4, 5)),
+    "merge, removing, selected": Case(WriteMode.MERGE, smart=True, keyed=True, keys=(1, 3, 4, 5), selected=True),
+    "merge, marking": Case(WriteMode.MERGE, smart=True, keyed=True, keys=(1, 3, 4, 5), marks=True),
     "merge, selected": Case(WriteMode.MERGE, smart=True, keyed=True, selected=True),
     "truncate, loaded": Case(WriteMode.TRUNCATE),
     "truncate, staged": Case(WriteMode.TRUNCATE, WITH_JSON),
@@ -219,6 +224,15 @@ class Faults:
             self._judge_later(trial, found, outcome)
         trial.remove()
         return outcome
+
+    def states_of(self, case: Case) -> Iterator[tuple[_Trial, Rows]]:
+        """Let a run be killed after each of its calls; yield what readers see then, and no other attempt is made."""
+        for number in range(self.count_calls(case)):
+            trial = _Trial(self, case)
+            with _intercepted([], number, Fault.KILLED_AFTER), contextlib.suppress(KilledError):
+                publish(self._client(), trial.plan, trial.files)
+            yield trial, trial.rows()
+            trial.remove()
 
     def count_calls_of_run(self, cases: Sequence[Case]) -> int:
         """Publish a run of several tables without a fault, and return how many calls that takes."""
@@ -323,7 +337,8 @@ class _Trial:
 
     def rows(self) -> Rows:
         try:
-            answer = self.faults.client.query_and_wait(f"SELECT id, name FROM `{self.table_id}`")
+            unmarked = " WHERE _deleted_at IS NULL" if self.case.marks else ""
+            answer = self.faults.client.query_and_wait(f"SELECT id, name FROM `{self.table_id}`{unmarked}")
         except exceptions.NotFound:
             return []
         return sorted((row.id, row.name) for row in answer)
@@ -348,11 +363,13 @@ class _Trial:
 
     def _create(self) -> None:
         json = ", document JSON" if self.case.schema is WITH_JSON and not self.case.adds_column else ""
+        mark = ", _deleted_at TIMESTAMP" if self.case.marks else ""
         partitions = " PARTITION BY TIMESTAMP_TRUNC(updated_at, DAY)" if self.case.there is BY_DAY else ""
         moments = {number: f"{self.case.moment_before(number):%Y-%m-%d %H:%M:%S}" for number, _ in self.before}
         values = ", ".join(f"({number}, '{name}', TIMESTAMP '{moments[number]}+00')" for number, name in self.before)
         self.faults.client.query_and_wait(
-            f"CREATE TABLE `{self.table_id}` (id INT64 NOT NULL, name STRING, updated_at TIMESTAMP{json}){partitions};"
+            f"CREATE TABLE `{self.table_id}` (id INT64 NOT NULL, name STRING, updated_at TIMESTAMP{json}{mark})"
+            f"{partitions};"
             f"INSERT INTO `{self.table_id}` (id, name, updated_at) VALUES {values}"
         )
 
@@ -386,8 +403,16 @@ class _Trial:
             selection=self._selection() if case.selected else None,
             changes_layout=case.mode is WriteMode.REPLACE and not self.is_later and case.layout != case.there,
             pruned_by=PLAIN.field("updated_at") if is_pruned else None,
-            deletions=None if case.keys is None else deletions(max_percent=100),
+            deletions=None if case.keys is None else self._deletions(case.keys),
         )
+
+    def _deletions(self, keys: Sequence[int]) -> Deletions:
+        found = deletions(max_percent=100, marks=self.case.marks)
+        assert found.keys is not None
+        schema = found.keys.read_schema
+        sql = f"SELECT id FROM UNNEST(ARRAY<INT64>{list(keys)}) AS id"
+        selection = Selection(sql, schema, LOCATION, self.faults.client.project) if self.case.selected else None
+        return replace(found, keys=replace(found.keys, read=replace(found.keys.read, selection=selection)))
 
     def _interval(self) -> SyncInterval:
         if self.case.backfill is not None:

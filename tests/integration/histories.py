@@ -10,6 +10,8 @@ source; there is one row for each key, and none that the source does not have.
 
 **remove**: the same, and rows of the source are deleted, and inserted again.
 
+**mark**: the same of the rows that are not marked.
+
 **append**: no version of a row is there twice, and the present version of every row with a timestamp that is not in the
 future is there once. Versions that were overwritten before a run could see them may be missing.
 """
@@ -24,7 +26,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sync_pipeline.errors import ConcurrentSyncError, ConfigError
+from sync_pipeline.errors import ConcurrentSyncError, ConfigError, EmptySourceError
 from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.planning.make_plan import make_plan
 from sync_pipeline.planning.plan import TableSync
@@ -75,6 +77,11 @@ class Mode(enum.Enum):
     APPEND_STEPS = (("smart_sync_max_interval_hours", "1"),)
     MERGE_STEPS = (*MERGE, *APPEND_STEPS)
     REMOVE = (*MERGE, ("deletes", "remove"), ("max_deleted_percent", "100"))
+    MARK = (*MERGE, ("deletes", "mark"), ("max_deleted_percent", "100"))
+
+    @property
+    def deletes(self) -> bool:
+        return self in (Mode.REMOVE, Mode.MARK)
 
     @property
     def merges(self) -> bool:
@@ -280,7 +287,7 @@ class World(Site):
 
         Raises ViolationError where the destination is not what it must be.
         """
-        played = _Played(self, mode, f"t{next(self.numbers)}")
+        played = self.begin(mode, f"t{next(self.numbers)}")
         try:
             for operation in history:
                 played.do(operation)
@@ -291,8 +298,16 @@ class World(Site):
             self.end_transactions("ROLLBACK")
             self._empty(played)
 
-    def _empty(self, played: _Played) -> None:
+    def begin(self, mode: Mode, table: str) -> Played:
+        """Return a history that has not begun."""
+        return Played(self, mode, table)
+
+    def empty_source(self) -> None:
+        """Delete what a history has written."""
         execute(self.connection, "TRUNCATE source")
+
+    def _empty(self, played: Played) -> None:
+        self.empty_source()
         self.client.delete_table(played.config.destination.table_id, not_found_ok=True)
         if played.has_left_overs:
             for table in self.client.list_tables(self.dataset):
@@ -300,8 +315,8 @@ class World(Site):
             delete_staged_files(played.staging)
 
 
-class _Played:
-    """One history while it is played."""
+class Played:
+    """One history while it is played. Derived classes write to other sources, which have no transactions."""
 
     def __init__(self, world: World, mode: Mode, table: str) -> None:
         self.world = world
@@ -320,25 +335,17 @@ class _Played:
             case Insert(count, stamp, transaction):
                 ids = range(self._rows + 1, self._rows + count + 1)
                 self._rows += count
-                self._write(
-                    f"INSERT INTO source SELECT id, %(version)s, %(note)s, {stamp.value} FROM unnest(%(ids)s) AS id",
-                    transaction,
-                    ids=list(ids),
-                )
+                self.insert(list(ids), stamp, transaction)
             case Update(row, stamp, transaction):
-                self._update("id = %(id)s", stamp, transaction, id=self._id(row))
+                self.update(self._id(row), stamp, transaction)
             case UpdateAll(transaction):
-                self._update("true", Stamp.NOW, transaction)
+                self.update(None, Stamp.NOW, transaction)
             case Delete(row, transaction):
-                self._write(
-                    "DELETE FROM source WHERE id IN (SELECT id FROM source WHERE id = %(id)s FOR UPDATE SKIP LOCKED)",
-                    transaction,
-                    id=self._id(row),
-                )
+                self.delete(self._id(row), transaction)
             case Reinsert(row, stamp):
-                self._reinsert(self._id(row), stamp)
+                self.reinsert(self._id(row), stamp)
             case SetBack():
-                self._update("updated_at > now()", Stamp.NOW, None)
+                self.set_back()
             case Begin(transaction):
                 self.world.transaction(transaction).begin()
             case Prepare(transaction):
@@ -364,9 +371,11 @@ class _Played:
 
     def finish(self) -> int:
         """Make the last run, or the last steps, and compare."""
-        (earliest_end,) = execute(self.world.connection, "SELECT clock_timestamp()")[0]
+        earliest_end = self.clock()
         for _ in range(MOST_STEPS):
             plan = self._plan(-1, datetime(2025, 7, 22, tzinfo=UTC))
+            if plan is None:
+                return 0
             self._stage(-1, None)
             self._stage_keys(-1)
             self._publish(-1, None)
@@ -377,9 +386,10 @@ class _Played:
         assert plan.interval is not None
         if plan.interval.end < earliest_end:
             raise ViolationError(f"with nobody about the end is {plan.interval.end}, before {earliest_end}")
-        source = execute(self.world.connection, "SELECT id, version, note, updated_at FROM source")
+        source = self.present()
+        unmarked = " AND _deleted_at IS NULL" if self.mode is Mode.MARK else ""
         rows = self.world.client.query_and_wait(
-            f"SELECT id, version, note, updated_at FROM `{self.config.destination.table_id}` WHERE id > 0"
+            f"SELECT id, version, note, updated_at FROM `{self.config.destination.table_id}` WHERE id > 0{unmarked}"
         )
         destination = [tuple(row.values()) for row in rows]
         if self.mode.merges:
@@ -408,11 +418,45 @@ class _Played:
     def _id(self, row: int) -> int:
         return 1 + row % self._rows if self._rows else 0
 
+    def next_version(self) -> int:
+        return next(self._versions)
+
+    def clock(self) -> datetime:
+        """Return what the source's clock shows."""
+        (now,) = execute(self.world.connection, "SELECT clock_timestamp()")[0]
+        assert isinstance(now, datetime)
+        return now
+
+    def present(self) -> list[Row]:
+        """Return the source's rows: id, version, note, updated_at."""
+        return execute(self.world.connection, "SELECT id, version, note, updated_at FROM source")
+
+    def insert(self, ids: list[int], stamp: Stamp, transaction: int | None) -> None:
+        self._write(
+            f"INSERT INTO source SELECT id, %(version)s, %(note)s, {stamp.value} FROM unnest(%(ids)s) AS id",
+            transaction,
+            ids=ids,
+        )
+
+    def update(self, key: int | None, stamp: Stamp, transaction: int | None) -> None:
+        """Update a row, or with None all of them."""
+        self._update("true" if key is None else "id = %(id)s", stamp, transaction, id=key)
+
+    def delete(self, key: int, transaction: int | None) -> None:
+        self._write(
+            "DELETE FROM source WHERE id IN (SELECT id FROM source WHERE id = %(id)s FOR UPDATE SKIP LOCKED)",
+            transaction,
+            id=key,
+        )
+
+    def set_back(self) -> None:
+        self._update("updated_at > now()", Stamp.NOW, None)
+
     def _write(self, statement: str, transaction: int | None, **values: Any) -> None:
         connection = self.world.writer(transaction)
         if connection is None:
             return
-        version = next(self._versions)
+        version = self.next_version()
         execute(connection, statement, {**values, "version": version, "note": f"note {version}"})
 
     def _update(self, which: str, stamp: Stamp, transaction: int | None, **values: Any) -> None:
@@ -424,7 +468,8 @@ class _Played:
             **values,
         )
 
-    def _reinsert(self, key: int, stamp: Stamp) -> None:
+    def reinsert(self, key: int, stamp: Stamp) -> None:
+        """Insert a row that was deleted."""
         # An insert would wait for a transaction that has inserted or deleted the key.
         if not key or any(each.state != "none" for each in self.world.transactions.values()):
             return
@@ -471,9 +516,13 @@ class _Played:
         with contextlib.suppress(ConfigError):
             self._plan(operation.run, datetime(2025, 7, 22, tzinfo=UTC), replace(self.config, smart_sync=smart_sync))
 
-    def _plan(self, run: int, launcher_clock: datetime, config: SyncConfig | None = None) -> TableSync:
+    def _plan(self, run: int, launcher_clock: datetime, config: SyncConfig | None = None) -> TableSync | None:
+        """Plan a run; None if the source shows no columns, and there is no table to have rows."""
         config = config or self.config
-        plan = make_plan(config, open_source(config), self.world.client, self.staging, launcher_clock).tables[0]
+        try:
+            plan = make_plan(config, open_source(config), self.world.client, self.staging, launcher_clock).tables[0]
+        except EmptySourceError:
+            return None
         abandoned = self._runs.get(run)
         self.has_left_overs |= abandoned is not None and (abandoned.files or abandoned.keys) is not None
         self._runs[run] = _Run(plan)

@@ -144,13 +144,14 @@ _ACTORS: tuple[Callable[..., st.SearchStrategy[Script]], ...] = (_run, _session,
 
 
 @st.composite
-def histories(draw: st.DrawFn, *, deletes: bool = False) -> list[Operation]:
-    """Return a history with at least one run, one session and one writer.
+def histories(draw: st.DrawFn, *, deletes: bool = False, sessions: bool = True) -> list[Operation]:
+    """Return a history with at least one run, one writer and, if the source has transactions, one session.
 
     With `deletes` rows are deleted, and inserted again, and no backfill brings old ones back.
     """
-    others = st.sampled_from(_ACTORS if deletes else (*_ACTORS, _backfill, _backfill))
-    actors = [*_ACTORS, *draw(st.lists(others, max_size=MOST_ACTORS - len(_ACTORS)))]
+    first = _ACTORS if sessions else tuple(actor for actor in _ACTORS if actor is not _session)
+    others = st.sampled_from(first if deletes else (*first, _backfill, _backfill))
+    actors = [*first, *draw(st.lists(others, max_size=MOST_ACTORS - len(first)))]
     scripts = [list(draw(actor(number, deletes=deletes))) for number, actor in enumerate(actors)]
     turns = draw(st.permutations([number for number, script in enumerate(scripts) for _ in script]))
     return [operation for number in turns for operation in scripts[number].pop(0)]

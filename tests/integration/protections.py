@@ -18,7 +18,8 @@ from google.cloud import bigquery
 from sync_pipeline.errors import SyncError
 from sync_pipeline.planning import interval as planned_interval
 from sync_pipeline.planning.plan import TableSync
-from sync_pipeline.publishing import merge, publish
+from sync_pipeline.publishing import delete, merge, publish
+from sync_pipeline.publishing.delete import MergeAndDelete
 from sync_pipeline.publishing.report import SyncReport
 from sync_pipeline.publishing.stage_splits import StageSplitFn
 from sync_pipeline.publishing.staged_files import StagedFile, StagedFiles
@@ -204,6 +205,22 @@ def with_half_a_failure() -> AbstractContextManager[Any]:
         return publish_table(client, table, files or elements)
 
     return mock.patch.object(publish, "_publish_table", lenient)
+
+
+def with_deletions_of_their_own() -> AbstractContextManager[Any]:
+    """Rows are merged by one job, and deleted rows are removed by the next."""
+    publish_both = MergeAndDelete.publish
+
+    def publish_apart(strategy: MergeAndDelete) -> Published:
+        strategy.jobs.query(merge.publish_merge_sql(strategy.table, strategy.staged.rows), "merge")
+        return publish_both(strategy)
+
+    return mock.patch.object(MergeAndDelete, "publish", publish_apart)
+
+
+def without_limit_of_deletions() -> AbstractContextManager[Any]:
+    """Any number of rows may be removed."""
+    return mock.patch.object(delete, "_is_allowed_sql", return_value="sync_counts.missing > 0")
 
 
 # Those whose absence random histories can show.

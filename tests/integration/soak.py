@@ -28,6 +28,7 @@ import sandbox
 from sync_pipeline.errors import PublishError
 from tests.integration.histories import Mode, World
 from tests.integration.history_sites import ViolationError
+from tests.integration.history_sources import WORLDS
 from tests.integration.history_strategies import histories
 from tests.integration.protections import REMOVABLE, REMOVABLE_OF_TABLES
 from tests.integration.table_histories import TableWorld
@@ -64,6 +65,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--histories", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=random.randrange(2**32), help="of the first round; printed")
     parser.add_argument("--mode", choices=[mode.name.lower() for mode in Mode], help="only this one")
+    parser.add_argument("--source", choices=["postgresql", *WORLDS], default="postgresql", help="others only delete")
     parser.add_argument("--tables", action="store_true", help="runs of several tables")
     parser.add_argument("--without", choices=REMOVABLE_OF_TABLES, help="the protection to remove")
     options = parser.parse_args(argv)
@@ -79,7 +81,7 @@ def main(argv: Sequence[str]) -> int:
         endpoints = stack.enter_context(sandbox.running(Path(stack.enter_context(tempfile.TemporaryDirectory()))))
         os.environ.update(endpoints.environment())
         client = stack.enter_context(contextlib.closing(bigquery.Client(project=endpoints.project)))
-        searches = _searches(stack, endpoints, client, modes, with_tables=options.tables)
+        searches = _searches(stack, endpoints, client, modes, source=options.source, with_tables=options.tables)
         if options.without:
             stack.enter_context(removable[options.without]())
         for number, first in enumerate(range(0, options.histories, ROUND)):
@@ -99,12 +101,20 @@ def _searches(
     client: bigquery.Client,
     modes: Sequence[Mode],
     *,
+    source: str,
     with_tables: bool,
 ) -> list[Search]:
     if with_tables:
         return [Search("tables", table_histories(), stack.enter_context(TableWorld.opened(endpoints, client)).play)]
+    if source != "postgresql":
+        elsewhere = stack.enter_context(WORLDS[source].opened(endpoints, client))
+        return [
+            Search(mode.name, histories(deletes=True, sessions=False), partial(elsewhere.play, mode=mode))
+            for mode in modes
+            if mode.deletes
+        ]
     world = stack.enter_context(World.opened(endpoints, client))
-    return [Search(mode.name, histories(), partial(world.play, mode=mode)) for mode in modes]
+    return [Search(mode.name, histories(deletes=mode.deletes), partial(world.play, mode=mode)) for mode in modes]
 
 
 def play_round(search: Search, first_seed: int, count: int, tally: Tally, *, shrink: bool) -> None:

@@ -8,6 +8,7 @@ import pytest
 from google.cloud import bigquery
 
 from sync_pipeline.publishing import publish
+from tests.integration import protections
 from tests.integration.faults import CASES, Fault, Faults
 
 
@@ -28,6 +29,20 @@ def test_a_call_that_fails_once_does_no_harm(faults: Faults, name: str) -> None:
         outcome = faults.play(case, number, fault)
         violations += [f"{outcome.call}: {fault.value}: {violation}" for violation in outcome.violations]
     assert violations == []
+
+
+def test_readers_see_rows_and_deletions_in_one_change(faults: Faults) -> None:
+    case = CASES["merge, removing"]
+    wrong = [
+        rows
+        for trial, rows in faults.states_of(case)
+        if rows not in (trial.before, case.after(trial.before, case.rows))
+    ]
+    assert wrong == []
+    with protections.with_deletions_of_their_own():
+        assert any(
+            rows not in (trial.before, case.after(trial.before, case.rows)) for trial, rows in faults.states_of(case)
+        )
 
 
 @pytest.mark.timeout(600)

@@ -137,7 +137,8 @@ def test_a_source_that_has_none_of_the_rows_empties_no_table(syncing: Syncing) -
     )
     assert run.errors == (error,)
     assert syncing.column("SELECT COUNT(*) FROM items") == [4]
-    sync(syncing, max_deleted_percent="100").succeeded()
+    with protections.without_limit_of_deletions():
+        syncing.publish(syncing.plan(primary_key="id", deletes="remove"))
     assert syncing.query(ROWS) == [(10, "new")]
 
 

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from sandbox import Endpoints
 from tests.integration.histories import Mode, Operation, World
+from tests.integration.history_sources import WORLDS
 from tests.integration.history_strategies import histories
 
 
@@ -30,7 +31,8 @@ def world(endpoints: Endpoints, bigquery_client: bigquery.Client) -> Iterator[Wo
     [
         *(pytest.param(Mode.APPEND, part, id=f"append-{part}") for part in range(6)),
         *(pytest.param(Mode.MERGE, part, id=f"merge-{part}") for part in range(6, 10)),
-        *(pytest.param(Mode.REMOVE, part, id=f"remove-{part}") for part in range(10, 14)),
+        *(pytest.param(Mode.REMOVE, part, id=f"remove-{part}") for part in range(10, 12)),
+        *(pytest.param(Mode.MARK, part, id=f"mark-{part}") for part in range(12, 14)),
         *(pytest.param(Mode.APPEND_STEPS, part, id=f"append-steps-{part}") for part in range(14, 15)),
         *(pytest.param(Mode.MERGE_STEPS, part, id=f"merge-steps-{part}") for part in range(15, 16)),
     ],
@@ -45,8 +47,39 @@ def test_random_histories_lose_nothing_and_repeat_nothing(world: World, mode: Mo
         phases=[Phase.explicit, Phase.generate, Phase.shrink],
         suppress_health_check=list(HealthCheck),
     )
-    @given(history=histories(deletes=mode is Mode.REMOVE))
+    @given(history=histories(deletes=mode.deletes))
     def play(history: Sequence[Operation]) -> None:
         world.play(history, mode)
 
     play()
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    ("source", "mode"),
+    [
+        pytest.param("mongodb", Mode.REMOVE, id="mongodb-remove"),
+        pytest.param("mongodb", Mode.MARK, id="mongodb-mark"),
+        pytest.param("bigquery", Mode.REMOVE, id="bigquery-remove"),
+        pytest.param("pushdown", Mode.MARK, id="pushdown-mark"),
+    ],
+)
+def test_random_histories_of_other_sources_keep_what_these_have(
+    endpoints: Endpoints, bigquery_client: bigquery.Client, source: str, mode: Mode
+) -> None:
+    with WORLDS[source].opened(endpoints, bigquery_client) as world:
+
+        @seed(len(source))
+        @settings(
+            max_examples=1 + 4,
+            database=None,
+            deadline=None,
+            print_blob=True,
+            phases=[Phase.generate, Phase.shrink],
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(history=histories(deletes=True, sessions=False))
+        def play(history: Sequence[Operation]) -> None:
+            world.play(history, mode)
+
+        play()
