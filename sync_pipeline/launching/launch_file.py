@@ -187,7 +187,9 @@ def _mapping(content: Mapping[str, Any], key: str, problems: list[str]) -> dict[
 def _appends_all(config: RunConfig) -> bool:
     """Whether each run appends all rows of its query."""
     single = config.single
-    return single is not None and single.smart_sync is None and single.destination.write_disposition == "WRITE_APPEND"
+    if single is None or single.smart_sync is not None or single.primary_key:
+        return False
+    return single.destination.write_disposition == "WRITE_APPEND"
 
 
 def _read_parameters(given: Mapping[str, Any], problems: list[str]) -> tuple[dict[str, str], RunConfig | None]:

@@ -153,6 +153,7 @@ def test_append_that_is_requested_twice_is_told() -> None:
     assert warning.startswith("schedule.retries: if an answer of Cloud Run is lost")
     for changes in (
         {"parameters": plain | {"write_disposition": "WRITE_TRUNCATE"}},
+        {"parameters": plain | {"primary_key": "event_id"}},
         {"parameters": plain, "schedule": content["schedule"] | {"retries": 0}},
         {"parameters": plain, "schedule": None},
     ):
