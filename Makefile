@@ -145,6 +145,10 @@ fuzz: install ## Try CASES=20000 hostile parameters, launch files, documents and
 soak: install ## Run HISTORIES=5000 random histories of source, runs and destination
 	@$(PYTHON) -m tests.integration.soak --histories $(HISTORIES) $(ARGS)
 
+.PHONY: soak-writer
+soak-writer: install ## Run syncs for ten minutes while rows are written, then compare; ARGS="--seconds 60" for less
+	@$(PYTHON) -m tests.integration.writer_soak $(ARGS)
+
 # The commands of `make deploy`, in order. Cloud Build builds the image, so Docker is not needed.
 SUBMIT = gcloud builds submit . --project=$(PROJECT) --region=$(REGION)
 ACCOUNT = --service-account=projects/$(PROJECT)/serviceAccounts/$(1)@$(PROJECT).iam.gserviceaccount.com
