@@ -192,15 +192,15 @@ class Faults:
     dataset: str
     folder: str
 
-    def count_calls(self, case: Case) -> int:
-        """Publish without a fault, and return how many calls that takes."""
+    def calls(self, case: Case) -> list[str]:
+        """Publish without a fault, and return the calls that takes, each as `METHOD path`."""
         calls: list[str] = []
         trial = _Trial(self, case)
         with _intercepted(calls, None, None):
             publish(self._client(), trial.plan, trial.files)
         assert trial.rows() == case.after(trial.before, case.rows)
         trial.remove()
-        return len(calls)
+        return calls
 
     def play(self, case: Case, number: int, fault: Fault) -> Outcome:
         """Let call `number` of the first attempt fail by `fault`, attempt again, and look at what is there."""
@@ -227,7 +227,7 @@ class Faults:
 
     def states_of(self, case: Case) -> Iterator[tuple[_Trial, Rows]]:
         """Let a run be killed after each of its calls; yield what readers see then, and no other attempt is made."""
-        for number in range(self.count_calls(case)):
+        for number in range(len(self.calls(case))):
             trial = _Trial(self, case)
             with _intercepted([], number, Fault.KILLED_AFTER), contextlib.suppress(KilledError):
                 publish(self._client(), trial.plan, trial.files)
@@ -548,7 +548,7 @@ def main(argv: Sequence[str]) -> int:
             dataset = f"faults_{uuid.uuid4().hex[:8]}"
             client.create_dataset(dataset)
             faults = Faults(client, dataset, f"gs://{endpoints.bucket}/{dataset}")
-            calls = faults.count_calls(case)
+            calls = len(faults.calls(case))
             for number, fault in itertools.product(range(calls), Fault):
                 outcome = faults.play(case, number, fault)
                 played[name] += 1

@@ -20,12 +20,18 @@ def faults(bigquery_client: bigquery.Client, dataset: str, gcs_folder: str) -> I
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", CASES)
 def test_a_call_that_fails_once_does_no_harm(faults: Faults, name: str) -> None:
-    """Each call of the case meets one fault; `python -m tests.integration.faults` plays all of them at each."""
+    """A call of the case meets one fault; `python -m tests.integration.faults` plays all of them at each.
+
+    Files are removed by the same calls in every case: each case plays a third of those.
+    """
     case, kinds = CASES[name], list(Fault)
     first = list(CASES).index(name)
     violations = []
-    for number in range(faults.count_calls(case)):
-        fault = kinds[(first + 3 * number) % len(kinds)]
+    for number, call in enumerate(faults.calls(case)):
+        removes_files = "storage/v1" in call
+        if removes_files and (first + number) % 3:
+            continue
+        fault = kinds[(first // 3 if removes_files else first + 3 * number) % len(kinds)]
         outcome = faults.play(case, number, fault)
         violations += [f"{outcome.call}: {fault.value}: {violation}" for violation in outcome.violations]
     assert violations == []

@@ -41,7 +41,7 @@ def world(endpoints: Endpoints, bigquery_client: bigquery.Client) -> Iterator[Ta
 
 # Parts, for the processes of the tests to share. The time is for the histories of a failure, which are cut down.
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("part", range(6))
+@pytest.mark.parametrize("part", range(3))
 def test_random_histories_of_several_tables(world: TableWorld, part: int) -> None:
     @seed(part)
     @settings(
