@@ -42,6 +42,10 @@ help: ## Show this list
 demo: install ## Run the product against real servers on this machine
 	@$(PYTHON) -m sandbox.demo $(ARGS)
 
+.PHONY: recording
+recording: install ## Record the demo as docs/demo.svg
+	@$(PYTHON) -m sandbox.demo_recording docs/demo.svg
+
 .PHONY: test
 test: install $(AIRFLOW)/.installed ## Run the tests; ARGS="-k name" chooses, PROCESSES=3 uses so many, by default one per core
 	@$(PYTHON) -m pytest --numprocesses=$(PROCESSES) --maxprocesses=4 --dist=worksteal $(ARGS)
