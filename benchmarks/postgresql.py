@@ -25,6 +25,8 @@ from benchmarks import postgresql_tables as tables
 from benchmarks.memory import MIB, PACKAGES, RunFailedError, facts, measure
 from benchmarks.postgresql_cases import FULL, QUICK, Case, Scale, cases
 from benchmarks.postgresql_report import misses, write_figures
+from benchmarks.postgresql_server import cpu_seconds, first_process
+from benchmarks.startup import startup_seconds
 from sandbox import demo_run
 from sandbox.endpoints import Endpoints
 
@@ -39,13 +41,17 @@ BYTECODE = "PYTHONDONTWRITEBYTECODE"
 
 @dataclass(frozen=True)
 class Run:
-    """The measurements of one process; `peak` in bytes, `total_seconds` with its start-up."""
+    """The measurements of one process; `peak` in bytes, `total_seconds` with its start-up.
+
+    `server_seconds`: the CPU seconds of PostgreSQL meanwhile.
+    """
 
     rows: int
     seconds: float
     cpu_seconds: float
     peak: int
     total_seconds: float
+    server_seconds: float = 0.0
 
 
 def main(argv: Sequence[str]) -> int:
@@ -60,11 +66,13 @@ def main(argv: Sequence[str]) -> int:
         try:
             runs = measure_all(scale, endpoints)
             buffers = interval_buffers(scale, endpoints)
+            starts = startup_seconds(endpoints, environment_of(endpoints), scale.rounds)
         except RunFailedError as error:
             print(error, file=sys.stderr)
             return 2
     document = (
         result(scale, runs, buffers)
+        | starts
         | {"quick": given.quick, "load_before": load}
         | facts(PACKAGES)
         | {"peers": peer_versions()}
@@ -117,9 +125,11 @@ def measure_all(scale: Scale, endpoints: Endpoints) -> dict[str, list[Run]]:
 
 def run_case(case: Case, endpoints: Endpoints, number: int) -> Run:
     """Run one case in a process of its own."""
-    environment = {name: value for name, value in os.environ.items() if name != BYTECODE} | endpoints.environment()
+    server = first_process(endpoints.postgresql_dsn)
+    before = cpu_seconds(server)
     with tempfile.TemporaryDirectory(prefix="sandbox-bench-files-") as folder:
-        measured = measure(_command(case, endpoints, folder, number), environment, ROOT)
+        measured = measure(_command(case, endpoints, folder, number), environment_of(endpoints), ROOT)
+    server_seconds = cpu_seconds(server) - before
     if case.reader == "whole":
         report = demo_run.find_report(measured.output)
         read = {"rows": report.rows_loaded, "seconds": report.seconds, "cpu_seconds": 0.0} if report else {}
@@ -128,7 +138,12 @@ def run_case(case: Case, endpoints: Endpoints, number: int) -> Run:
         read = json.loads(lines[-1]) if lines else {}
     if measured.exit_code != 0 or read.get("rows") != case.expected_rows:
         raise RunFailedError(f"{case.name}: exit code {measured.exit_code}:\n{measured.output}")
-    return Run(read["rows"], read["seconds"], read["cpu_seconds"], measured.peak, measured.seconds)
+    return Run(read["rows"], read["seconds"], read["cpu_seconds"], measured.peak, measured.seconds, server_seconds)
+
+
+def environment_of(endpoints: Endpoints) -> dict[str, str]:
+    """Return the variables of a measured process."""
+    return {name: value for name, value in os.environ.items() if name != BYTECODE} | endpoints.environment()
 
 
 def _command(case: Case, endpoints: Endpoints, folder: str, number: int) -> list[str]:
@@ -146,6 +161,8 @@ def _command(case: Case, endpoints: Endpoints, folder: str, number: int) -> list
         reader += ["--rows", str(case.rows)]
     if case.reader in ("connectorx", "sqlalchemy"):
         return [str(PEERS), "benchmarks/peer_dlt.py", *reader]
+    if case.reader == "duckdb":
+        return [str(PEERS), "benchmarks/peer_duckdb.py", *reader[1:], "--partitions", str(case.partitions)]
     reader += ["--partitions", str(case.partitions), "--interval", str(case.interval)]
     return [sys.executable, "-m", "benchmarks.postgresql_readers", *reader]
 
@@ -179,10 +196,17 @@ def result(scale: Scale, runs: dict[str, list[Run]], buffers: dict[str, Any]) ->
     rates = {name: _median([run.rows / run.seconds for run in measured]) for name, measured in runs.items()}
     peaks = {name: _median([run.peak / MIB for run in measured]) for name, measured in runs.items()}
     aimed_at, largest = (f"{rows:,} rows" for rows in (scale.sizes[1], scale.sizes[-1]))
+    servers = {name: _median([run.server_seconds for run in measured]) for name, measured in runs.items()}
+    clients = {name: _median([run.cpu_seconds for run in measured]) for name, measured in runs.items()}
     seconds = [_median([run.seconds for run in runs[f"staged, {rows:,} rows"]]) for rows in scale.sizes]
     return {
         "staged_vs_copy": _ratio(rates, f"staged, {aimed_at}", f"limit, {aimed_at}"),
         "staged_vs_copy_8m": _ratio(rates, f"staged, {largest}", f"limit, {largest}"),
+        "staged_vs_copy_binary": _ratio(rates, f"staged, {aimed_at}", f"limit in binary, {aimed_at}"),
+        "staged_vs_duckdb": _ratio(rates, f"staged, {aimed_at}", f"duckdb, {aimed_at}"),
+        "staged_vs_duckdb_2_connections": _ratio(rates, "staged, 2 partitions", "duckdb, 2 connections"),
+        "server_cpu_vs_copy_csv": _ratio(servers, f"staged, {aimed_at}", f"limit, {aimed_at}"),
+        "client_cpu_seconds_per_million": round(clients[f"staged, {aimed_at}"] * 1e6 / scale.sizes[1], 3),
         "staged_vs_dlt_connectorx": _ratio(rates, f"staged, {aimed_at}", f"dlt connectorx, {aimed_at}"),
         "staged_vs_row_beam": _ratio(rates, f"staged, {aimed_at}", "row by row"),
         "staged_vs_dlt_default": _ratio(rates, f"staged, {aimed_at}", "dlt default"),
@@ -200,6 +224,7 @@ def result(scale: Scale, runs: dict[str, list[Run]], buffers: dict[str, Any]) ->
                 "rows_per_core_second": round(
                     measured[0].rows / max(_median([run.cpu_seconds for run in measured]), 0.01)
                 ),
+                "server_cpu_seconds": round(servers[name], 2),
                 "peak_mb": round(peaks[name], 1),
             }
             for name, measured in runs.items()
@@ -217,7 +242,7 @@ def exponent(sizes: Sequence[int], seconds: Sequence[float]) -> float:
 
 def peer_versions() -> dict[str, str]:
     """Return the versions of the peers."""
-    names = ("dlt", "connectorx", "pyarrow")
+    names = ("dlt", "connectorx", "duckdb", "pyarrow")
     program = f"import importlib.metadata as m, json; print(json.dumps({{n: m.version(n) for n in {names}}}))"
     versions: dict[str, str] = json.loads(
         subprocess.run([PEERS, "-c", program], check=True, capture_output=True).stdout
@@ -229,8 +254,8 @@ def _median(values: Sequence[float]) -> float:
     return float(statistics.median(values))
 
 
-def _ratio(rates: dict[str, float], one: str, other: str) -> float:
-    return round(rates[one] / rates[other], 3)
+def _ratio(figures: dict[str, float], one: str, other: str) -> float:
+    return round(figures[one] / max(figures[other], 0.01), 3)
 
 
 if __name__ == "__main__":

@@ -64,6 +64,8 @@ def cases(scale: Scale) -> Iterator[Case]:
         yield Case(f"limit, {table.rows:,} rows", "limit", table)
         yield Case(f"staged, {table.rows:,} rows", "staged", table, partitions=1)
         if table in (aimed_at, by_size[-1]):
+            yield Case(f"limit in binary, {table.rows:,} rows", "limit_binary", table)
+            yield Case(f"duckdb, {table.rows:,} rows", "duckdb", table, partitions=1)
             yield Case(f"dlt connectorx, {table.rows:,} rows", "connectorx", table)
         yield Case(f"interval of {table.rows:,} rows", "staged", table, interval=scale.interval)
     yield Case("whole run", "whole", aimed_at)
@@ -72,6 +74,7 @@ def cases(scale: Scale) -> Iterator[Case]:
     for partitions in (2, 4):
         yield Case(f"limit, {partitions} connections", "limit", aimed_at, partitions=partitions)
         yield Case(f"staged, {partitions} partitions", "staged", aimed_at, partitions=partitions)
+    yield Case("duckdb, 2 connections", "duckdb", aimed_at, partitions=2)
     others = [tables.columns(count, rows) for count, rows in scale.columns]
     others += [tables.wide(size, rows) for size, rows in scale.wide]
     for table in others:

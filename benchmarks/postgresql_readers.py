@@ -53,15 +53,12 @@ class Job:
 
 
 class _Nothing:
-    def __init__(self) -> None:
-        self.rows = 0
-
     def write(self, _: bytes) -> None:
-        self.rows += 1
+        pass
 
 
-def limit(job: Job) -> int:
-    """COPY as CSV and discard it, with one connection per read split: the maximum rate of the source."""
+def limit(job: Job, form: str = "csv") -> int:
+    """COPY and discard it, with one connection per read split: the maximum rate of the source."""
 
     def copy(part: int) -> int:
         nothing = _Nothing()
@@ -70,9 +67,10 @@ def limit(job: Job) -> int:
         if job.partitions > 1:
             query += f" WHERE id > {bounds[part]} AND id <= {bounds[part + 1]}"
         with connection.cursor() as cursor:
-            cursor.copy_expert(f"COPY ({query}) TO STDOUT (FORMAT csv)", nothing)
+            cursor.copy_expert(f"COPY ({query}) TO STDOUT (FORMAT {form})", nothing)
+            rows: int = cursor.rowcount
         connection.close()
-        return nothing.rows
+        return rows
 
     bounds = [0]
     if job.partitions > 1:
@@ -167,7 +165,12 @@ def _plain(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-READERS: dict[str, Callable[[Job], int]] = {"limit": limit, "staged": staged, "row_beam": row_beam}
+READERS: dict[str, Callable[[Job], int]] = {
+    "limit": limit,
+    "limit_binary": lambda job: limit(job, "binary"),
+    "staged": staged,
+    "row_beam": row_beam,
+}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -181,7 +184,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--interval", type=int, default=0, help="read the newest so many by Smart Sync")
     given = parser.parse_args(argv)
     logging.disable(logging.INFO)
-    partitions = given.partitions or (1 if given.reader == "limit" else 0)
+    partitions = given.partitions or (1 if given.reader.startswith("limit") else 0)
     dsn = os.environ["SANDBOX_POSTGRESQL_DSN"]
     job = Job(given.table, dsn, str(given.folder), given.rows, partitions, given.interval)
     began = time.monotonic()
