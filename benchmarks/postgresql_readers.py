@@ -25,12 +25,13 @@ from psycopg2.extensions import parse_dsn
 
 from sync_pipeline.auto_schema.layout import TableLayout
 from sync_pipeline.parameters.config import SyncConfig
-from sync_pipeline.publishing.staging import WriteStagedFiles
+from sync_pipeline.publishing.staged_files import StagedFile
+from sync_pipeline.publishing.staging import write_batches
 from sync_pipeline.publishing.staging_target import StagingTarget
 from sync_pipeline.smart_sync.interval import StartOrigin, SyncInterval
 from sync_pipeline.sources import open_source
-from sync_pipeline.sources.source import BATCHES, TableRead
-from sync_pipeline.transforms.batches import ApplyTransformation, Transformation
+from sync_pipeline.sources.source import ReadSplit, TableRead
+from sync_pipeline.transforms.batches import transform_batch
 
 FIRST_MOMENT = datetime(2025, 1, 1, tzinfo=UTC)
 
@@ -110,10 +111,19 @@ def staged(job: Job) -> int:
     if len(plan.splits) > 1:
         options += [f"--direct_num_workers={os.cpu_count()}", "--direct_running_mode=multi_threading"]
     pipeline = beam.Pipeline(options=PipelineOptions(options))
-    rows = pipeline | beam.Create([(0, split) for split in plan.splits]) | beam.Reshuffle() | source.transform(reads)
-    transformation = Transformation(source.config.transformation, schema, None)  # type: ignore[attr-defined]
-    batches = rows[BATCHES] | ApplyTransformation({0: transformation})
-    batches | WriteStagedFiles({0: StagingTarget(f"{job.folder}/", schema, TableLayout())})
+    read = source.transform(reads)
+    transformation = source.config.transformation  # type: ignore[attr-defined]
+    target = StagingTarget(f"{job.folder}/", schema, TableLayout())
+
+    def stage(split: ReadSplit) -> list[StagedFile]:
+        # As the product's step `StageSplits`.
+        batches = (transform_batch(batch, transformation, schema, None) for batch in read.batches([split]))
+        return write_batches(batches, target)
+
+    splits = pipeline | beam.Create(plan.splits, reshuffle=False)
+    if len(plan.splits) > 1:
+        splits |= beam.Reshuffle()
+    splits | beam.FlatMap(stage)
     result = pipeline.run()
     result.wait_until_finish()
     counters = result.metrics().query()["counters"]

@@ -71,8 +71,10 @@ def build_pipeline(plan: RunPlan, options: PipelineOptions, outcomes: Outcomes |
         elements |= "SpreadLanes" >> beam.Reshuffle()
     splits = elements | "TakeSplits" >> beam.FlatMap(lambda lane: lane.splits)
     read = read_tables(tables.values(), plan.run.id)
-    if any(len(lane.splits) > 1 for lane in lanes):
-        # Nothing is attempted again in this process.
+    in_one_step = runs_here(options) and not read.opens_sessions
+    if in_one_step or any(len(lane.splits) > 1 for lane in lanes):
+        # Nothing is attempted again in this process. Batches that go from step to step would cost as much CPU as
+        # decoding them does; on Dataflow, the steps show how far a run is.
         finished = None if runs_here(options) else FinishedSplits(manifest_folder(plan))
         staged = splits | "StageSplits" >> StageSplits(read, tables, finished)
     else:

@@ -24,13 +24,23 @@ def steps(*tables: TableSync) -> list[str]:
     return [transform.unique_name for transform in graph.components.transforms.values()]
 
 
+@pytest.mark.parametrize(
+    ("here", "step"),
+    [
+        pytest.param(True, "StageSplits/StageSplit", id="in this process, in one step"),
+        pytest.param(False, "Read/ReadSplit", id="on a service, in a step each"),
+    ],
+)
 @pytest.mark.parametrize(("count", "shuffles"), [(1, 0), (2, 1), (8, 1)])
-def test_partitions_are_shuffled_once_and_one_is_not(count: int, shuffles: int) -> None:
+def test_partitions_are_shuffled_once_and_one_is_not(
+    monkeypatch: pytest.MonkeyPatch, count: int, shuffles: int, here: bool, step: str
+) -> None:
+    monkeypatch.setattr(pipeline, "runs_here", lambda _: here)
     partitions = tuple(ReadSplit(number, count, "SELECT 1") for number in range(1, count + 1))
     running = plan()
     found = steps(replace(running, read=replace(running.read, splits=partitions)))
     assert len([name for name in found if name.endswith("GroupByKey")]) == shuffles
-    assert "Read/ReadSplit" in found
+    assert step in found
     assert "Publish/PublishFiles" in found
 
 
