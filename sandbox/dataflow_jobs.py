@@ -28,6 +28,10 @@ _PLAN = re.compile("plan: ")
 # The line about a table, and the counters in it.
 _REPORT = "sync report: "
 _COUNTER = re.compile(r"\b(rows_read|rows_loaded|dead_letters|bytes_staged)=(\d+)")
+# A line of a comparison, with rows that differ.
+_DIFFERING = re.compile(r"^reconcile:   (?:missing|different|surplus)\s+([\d,]+)$")
+# The exit code of a comparison that found differences. On Dataflow its job succeeds.
+_DIFFERENCES = 3
 _SEVERITIES = {
     "JOB_MESSAGE_DETAILED": "DEBUG",
     "JOB_MESSAGE_BASIC": "INFO",
@@ -121,9 +125,11 @@ class Job:
         """Return counters as `getMetrics` does: the totals of the report, which on Dataflow the steps have counted."""
         counted: dict[str, int] = {}
         for message in self.messages:
-            if message["messageText"].startswith(_REPORT):
-                for name, value in _COUNTER.findall(message["messageText"]):
-                    counted[name] = counted.get(name, 0) + int(value)
+            text = message["messageText"]
+            found = _COUNTER.findall(text) if text.startswith(_REPORT) else []
+            found += [("rows_differing", value.replace(",", "")) for value in _DIFFERING.findall(text)]
+            for name, value in found:
+                counted[name] = counted.get(name, 0) + int(value)
         return [
             {"name": {"origin": "user", "name": name, "context": {"step": "s1"}}, "scalar": value}
             for name, value in counted.items()
@@ -224,7 +230,7 @@ def _run_process(job: Job, options: Path) -> None:
                 job.enter("JOB_STATE_RUNNING")
             kind = line.split(" ", 1)[0]
             job.tell(_IMPORTANCE.get(kind, "JOB_MESSAGE_DETAILED"), line.removeprefix(f"{kind} ").rstrip("\n"))
-    if process.returncode == 0:
+    if process.returncode in (0, _DIFFERENCES):
         job.enter("JOB_STATE_DONE")
     elif job.state == "JOB_STATE_CANCELLING":
         job.enter("JOB_STATE_CANCELLED")

@@ -91,7 +91,7 @@ class Airflow:
         run_id: str = "",
         slot: list[str] | None = None,
         conf: dict[str, Any] | None = None,
-        seconds: float = 60,
+        seconds: float = 180,
     ) -> dict[str, Any]:
         """Run a DAG to its end, and return its state and those of its tasks."""
         dag = self.dags[dag_id]

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import time
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,9 @@ from typing import Any
 
 import pytest
 import yaml
+from apache_beam.io.filesystems import FileSystems
 
+from orchestration.composer.sync_composer.folders import read_manifests
 from orchestration.composer.sync_composer.health import RUN_LABEL, run_label
 from sandbox import Endpoints
 from tests.integration.launching import REGION, ROOT, Launching
@@ -23,9 +26,18 @@ from tests.integration.syncing import Syncing
 PYTHON = ROOT / ".venv-airflow" / "bin" / "python"
 COMPOSER = ROOT / "orchestration" / "composer"
 NAME = "orders-sync"
+SCHEDULE, ROLLOUT = "sync_schedule_orders", "sync_rollout_orders"
+ROLLING = {
+    "rollout": "orders",
+    "version": "1",
+    "launch_file": "orders.yaml",
+    "strategy": "rolling",
+    "candidate": {"parameters": {"destination_bigquery_table": "candidate"}},
+    "validation": {"counters": {"rows_loaded": {"min": 3}, "dead_letters": {"max": 0}}, "reconcile": True},
+}
+
 # Real runs, one after the other.
 pytestmark = pytest.mark.timeout(400)
-SLOT = ["2026-11-20T00:00:00+00:00", "2026-11-21T00:00:00+00:00"]
 
 
 @dataclass
@@ -155,115 +167,125 @@ def _state(launching: Launching, job_id: str) -> str:
     return str(launching.call("GET", f"jobs/{job_id}").body["currentState"])
 
 
-def test_a_schedule(airflow: Airflow, items: Syncing, launching: Launching) -> None:
-    dag_id = "sync_schedule_orders"
+def test_manifests(airflow: Airflow, items: Syncing, launching: Launching) -> None:
+    """One test, as Airflow takes seconds to start: the life of a sync. Each part finds what the one before has left."""
+    _fail_with_mistakes(airflow)
     airflow.write("orders.yaml", _launch_file(items, launching))
-    schedule = {
-        "schedule": "orders",
-        "launch_file": "orders.yaml",
-        "cron": "0 0 * * *",
-        "validation": {"counters": {"rows_loaded": {"min": 1}}},
-    }
-    airflow.write("orders.schedule.yaml", schedule)
-    parsed = airflow.parse()
-    assert sorted(parsed["dags"]) == ["sync_manifests", dag_id]
+    airflow.write("orders.schedule.yaml", {"schedule": "orders", "rollout": "orders", "cron": "0 0 * * *"})
+    _roll_out_beside_an_old_job(airflow, items, launching)
+    _run_slots(airflow, items, launching)
+    _cancel_a_job(airflow, items, launching)
+    _fail_to_roll_out_then_restart(airflow, items, launching)
+    _unschedule(airflow)
 
-    # A slot of the schedule goes on where the last one ended.
-    tasks = airflow.succeed(dag_id, run_type="scheduled", slot=SLOT)
+
+def _fail_with_mistakes(airflow: Airflow) -> None:
+    """A manifest with a mistake has a DAG that tells it, and does not keep others from having theirs."""
+    taxes = {"schedule": "taxes", "rollout": "taxes", "cron": "0 0 * *"}
+    airflow.write("taxes.schedule.yaml", taxes)
+    assert airflow.parse()["dags"] == {
+        "sync_manifests": ["sync-to-bigquery"],
+        "sync_schedule_taxes": ["invalid", "sync-to-bigquery"],
+    }
+    told = (
+        "taxes.schedule.yaml: cron is '0 0 * *': give five fields, minute hour day month weekday, such as "
+        '"0 */2 * * *"'
+    )
+    assert airflow.fail("sync_schedule_taxes") == told
+    assert airflow.fail("sync_manifests") == told
+    (airflow.manifests / "taxes.schedule.yaml").unlink()
+
+
+def _roll_out_beside_an_old_job(airflow: Airflow, items: Syncing, launching: Launching) -> None:
+    """rolling: the new job is validated in a table of its own; then the old one is stopped and the version released."""
+    airflow.write("orders.rollout.yaml", ROLLING)
+    airflow.parse()
+    old_job = _start_waiting_job(items, launching)
+    assert "rollout orders has not released a version yet: run the DAG sync_rollout_orders" in airflow.fail(SCHEDULE)
+    # A new version is rolled out by itself, and once.
+    assert airflow.succeed("sync_manifests") == {"check_manifests": "success", "start_orders": "success"}
+    assert airflow.succeed("sync_manifests")["start_orders"] == "skipped"
+    tasks = airflow.succeed(ROLLOUT, run_id="version__1")
+    assert set(tasks.values()) == {"success"}, tasks
+    assert "check_reconciliation" in tasks
+    (new,), (old,) = launching.jobs(f"{NAME}-1"), launching.jobs(NAME)
+    assert (old["id"], old["currentState"]) == (old_job, "JOB_STATE_CANCELLED")
+    assert new["currentStateTime"] < old["currentStateTime"]
+    assert items.tables() == ["candidate"]
+
+
+def _run_slots(airflow: Airflow, items: Syncing, launching: Launching) -> None:
+    """The schedule launches what was released: not the candidate's table. A backfill loads its slot again."""
+    slot = ["2026-11-20T00:00:00+00:00", "2026-11-21T00:00:00+00:00"]
+    tasks = airflow.succeed(SCHEDULE, run_type="scheduled", slot=slot)
     assert tasks == dict.fromkeys(["prepare", "launch", "wait", "check"], "success")
     assert items.query("SELECT id, note FROM items ORDER BY id") == [(1, "old"), (2, "old"), (3, "old")]
 
-    # A backfill loads its slot again, under a name of its own: Dataflow takes no second active job of one name.
     items.execute("UPDATE items SET note = 'corrected'")
-    slot = ["2026-11-02T00:00:00+00:00", "2026-11-03T00:00:00+00:00"]
-    airflow.succeed(dag_id, run_type="backfill", slot=slot)
+    airflow.succeed(SCHEDULE, run_type="backfill", slot=["2026-11-02T00:00:00+00:00", "2026-11-03T00:00:00+00:00"])
     assert items.query("SELECT id, note FROM items ORDER BY id") == [(1, "corrected"), (2, "old"), (3, "old")]
+    # A job of its own name may run beside the schedule's.
     options = launching.job(f"{NAME}-20261102t000000")["environment"]["sdkPipelineOptions"]["options"]
     assert (options["interval_start"], options["interval_end"]) == ("2026-11-02T00:00:00Z", "2026-11-03T00:00:00Z")
 
-    # The answer to an earlier attempt was lost: its job is waited for. Somebody cancels it.
-    label = {RUN_LABEL: run_label(dag_id, "manual__lost", "sync")}
+
+def _cancel_a_job(airflow: Airflow, items: Syncing, launching: Launching) -> None:
+    """The answer to an earlier attempt was lost: its job is waited for, not launched again. Somebody cancels it."""
+    count = len(launching.jobs(NAME))
+    label = {RUN_LABEL: run_label(SCHEDULE, "manual__lost", "sync")}
     job_id = _start_waiting_job(items, launching, label)
-    airflow.send("run", dag_id=dag_id, run_id="manual__lost")
+    airflow.send("run", dag_id=SCHEDULE, run_id="manual__lost")
     time.sleep(2)
     launching.call("PUT", f"jobs/{job_id}", {"requestedState": "JOB_STATE_CANCELLED"})
     cancelled = airflow.answer()
     assert cancelled["tasks"] == {"prepare": "success", "launch": "success", "wait": "success", "check": "failed"}
     assert cancelled["errors"] == [f"job {NAME} ({job_id}) ended in JOB_STATE_CANCELLED"]
-    assert len(launching.jobs(NAME)) == 2
-
-    # A slot needs an interval.
-    airflow.write("orders.yaml", _launch_file(items, launching, enable_smart_sync=False))
-    airflow.parse()
-    assert airflow.fail(dag_id, run_type="backfill", slot=slot[::-1]) == (
-        f"the launch of {NAME} has no enable_smart_sync: true, so a run cannot load one slot; start a run without a "
-        "slot, which loads what the query reads"
-    )
-
-    # A mistake takes the DAG's place, and others keep theirs. Without its manifest a DAG is gone.
-    airflow.write("bills.schedule.yaml", {**schedule, "schedule": "bills", "cron": "0 0 * *"})
-    airflow.write("taxes.schedule.yaml", {**schedule, "schedule": "taxes", "validation": {"reconcile": True}})
-    assert airflow.parse()["dags"]["sync_schedule_bills"] == ["invalid", "sync-to-bigquery"]
-    told = (
-        "bills.schedule.yaml: cron is '0 0 * *': give five fields, minute hour day month weekday, such as "
-        '"0 */2 * * *"'
-    )
-    assert airflow.fail("sync_schedule_bills") == told
-    assert airflow.fail("sync_manifests") == told
-    (airflow.manifests / "orders.schedule.yaml").unlink()
-    (airflow.manifests / "bills.schedule.yaml").unlink()
-    assert airflow.parse()["active"] == ["sync_manifests", "sync_schedule_taxes"]
+    assert len(launching.jobs(NAME)) == count + 1
 
 
-def test_rollouts(airflow: Airflow, items: Syncing, launching: Launching) -> None:
-    dag_id, schedule_id = "sync_rollout_orders", "sync_schedule_orders"
-    airflow.write("orders.yaml", _launch_file(items, launching))
-    rollout = {
-        "rollout": "orders",
-        "version": "1",
-        "launch_file": "orders.yaml",
-        "strategy": "rolling",
-        "candidate": {"parameters": {"destination_bigquery_table": "candidate"}},
-        "overrides": {"parameters": {"postgresql_query": "SELECT * FROM nowhere"}},
-    }
-    airflow.write("orders.rollout.yaml", rollout)
-    airflow.write("orders.schedule.yaml", {"schedule": "orders", "rollout": "orders", "cron": "0 0 * * *"})
+def _fail_to_roll_out_then_restart(airflow: Airflow, items: Syncing, launching: Launching) -> None:
+    """A new job that is not healthy leaves the old one running; restart ends the old one before the new one starts."""
+    overrides = {"parameters": {"postgresql_query": "SELECT * FROM nowhere"}}
+    airflow.write("orders.rollout.yaml", {**ROLLING, "version": "2", "overrides": overrides})
     airflow.parse()
     old_job = _start_waiting_job(items, launching)
-
-    # rolling: a new job that is not healthy leaves the old one running, and releases nothing.
-    assert 'relation "nowhere" does not exist' in airflow.fail(dag_id)
+    assert 'relation "nowhere" does not exist' in airflow.fail(ROLLOUT, run_id="version__2")
     assert _state(launching, old_job) == "JOB_STATE_RUNNING"
-    assert "rollout orders has not released a version yet: run the DAG sync_rollout_orders" in airflow.fail(schedule_id)
 
-    # A new version is rolled out by itself, and once. When it is healthy, the old job is stopped.
-    airflow.write("orders.rollout.yaml", {**rollout, "version": "2", "overrides": {}})
-    airflow.parse()
-    assert airflow.succeed("sync_manifests") == {"check_manifests": "success", "start_orders": "success"}
-    assert airflow.succeed("sync_manifests")["start_orders"] == "skipped"
-    tasks = airflow.succeed(dag_id, run_id="version__2")
-    assert set(tasks.values()) == {"success"}, tasks
-    assert _state(launching, old_job) == "JOB_STATE_CANCELLED"
-    assert items.tables() == ["candidate"]
-
-    # The schedule launches what was released: the launch file's table, not the candidate's.
-    airflow.succeed(schedule_id, run_type="scheduled", slot=[SLOT[1], "2026-11-22T00:00:00+00:00"])
-    assert items.query("SELECT COUNT(*) FROM items") == [(3,)]
-
-    # restart: the old job has ended before the new one starts.
-    old_job = _start_waiting_job(items, launching)
     restart = {"rollout": "orders", "version": "3", "launch_file": "orders.yaml", "strategy": "restart"}
     airflow.write("orders.rollout.yaml", restart)
     airflow.parse()
-    airflow.succeed(dag_id, run_id="version__3")
+    # The run of a version that the manifest no longer has does nothing.
+    assert set(airflow.succeed(ROLLOUT, run_id="version__2b").values()) == {"skipped"}
+    airflow.succeed(ROLLOUT, run_id="version__3")
     new, old, *_ = launching.jobs(NAME)
     assert (old["id"], old["currentState"]) == (old_job, "JOB_STATE_CANCELLED")
     assert old["currentStateTime"] <= new["createTime"]
 
-    # No job runs, which is how most rollouts find it.
-    airflow.write("orders.rollout.yaml", {**rollout, "version": "4", "overrides": {}})
+
+def _unschedule(airflow: Airflow) -> None:
+    """Without its manifest, a DAG is gone."""
+    (airflow.manifests / "orders.schedule.yaml").unlink()
+    bills = {"schedule": "bills", "launch_file": "orders.yaml", "cron": "0 0 * * *"}
+    airflow.write("bills.schedule.yaml", bills)
+    assert airflow.parse()["active"] == ["sync_manifests", ROLLOUT, "sync_schedule_bills"]
+    # Only Smart Sync has intervals.
+    airflow.write("orders.yaml", {**yaml.safe_load((airflow.manifests / "orders.yaml").read_text()), "parameters": {}})
     airflow.parse()
-    tasks = airflow.succeed(dag_id, run_id="version__4")
-    assert [name for name, state in tasks.items() if state != "success"] == ["wait_for_old_jobs"]
-    # The run of a version that the manifest no longer has does nothing.
-    assert set(airflow.succeed(dag_id, run_id="version__2b").values()) == {"skipped"}
+    assert airflow.fail(
+        "sync_schedule_bills", run_type="backfill", slot=["2026-11-02T00:00Z", "2026-11-03T00:00Z"]
+    ) == (
+        f"the launch of {NAME} has no enable_smart_sync: true, so a run cannot load one slot; start a run without a "
+        "slot, which loads what the query reads"
+    )
+
+
+def test_manifests_of_a_bucket(endpoints: Endpoints) -> None:
+    place = f"gs://{endpoints.bucket}/manifests-{uuid.uuid4().hex[:8]}"
+    with pytest.raises(FileNotFoundError, match="has no manifests and no launch files: give the folder"):
+        read_manifests(place)
+    examples = ROOT / "examples" / "composer"
+    for path in examples.rglob("*.yaml"):
+        with FileSystems.create(f"{place}/{path.relative_to(examples)}") as file:
+            file.write(path.read_bytes())
+    assert read_manifests(place) == read_manifests(str(examples))
