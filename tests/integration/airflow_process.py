@@ -91,9 +91,13 @@ class Airflow:
         run_id: str = "",
         slot: list[str] | None = None,
         conf: dict[str, Any] | None = None,
+        until: str = "",
         seconds: float = 180,
     ) -> dict[str, Any]:
-        """Run a DAG to its end, and return its state and those of its tasks."""
+        """Run a DAG to its end, or to that of a task, and return its state and those of its tasks.
+
+        A run of an id that is there already goes on.
+        """
         dag = self.dags[dag_id]
         serialized = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag))
         session = settings.Session()
@@ -136,6 +140,9 @@ class Airflow:
                 result = _run_task(ti=each, task=dag.task_dict[each.task_id], run_triggerer=True)
                 if result is not None and result.error is not None:
                     errors.append(str(result.error))
+            done = run.get_task_instances(session=session, state=[TaskInstanceState.SUCCESS])
+            if until in [each.task_id for each in done]:
+                break
         tasks = {
             each.task_id + (f"[{each.map_index}]" if each.map_index >= 0 else ""): str(each.state)
             for each in run.get_task_instances(session=session)

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -37,7 +36,7 @@ ROLLING = {
 }
 
 # Real runs, one after the other.
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(600)
 
 
 @dataclass
@@ -52,21 +51,15 @@ class Airflow:
         """Write a manifest or a launch file."""
         (self.manifests / name).write_text(yaml.safe_dump(content))
 
-    def send(self, request: str, **arguments: Any) -> None:
+    def ask(self, request: str, **arguments: Any) -> Any:
         assert self.process.stdin is not None
+        assert self.process.stdout is not None
         self.process.stdin.write(json.dumps({"do": request, "with": arguments}) + "\n")
         self.process.stdin.flush()
-
-    def answer(self) -> Any:
-        assert self.process.stdout is not None
         line = self.process.stdout.readline()
         answer = json.loads(line) if line else {"error": "Airflow ended"}
         assert "result" in answer, f"{answer['error']}\n{self.log.read_text()[-3000:]}"
         return answer["result"]
-
-    def ask(self, request: str, **arguments: Any) -> Any:
-        self.send(request, **arguments)
-        return self.answer()
 
     def parse(self) -> dict[str, Any]:
         """Return the DAGs of the folder once it is known that the DAG file has no errors."""
@@ -234,10 +227,9 @@ def _cancel_a_job(airflow: Airflow, items: Syncing, launching: Launching) -> Non
     count = len(launching.jobs(NAME))
     label = {RUN_LABEL: run_label(SCHEDULE, "manual__lost", "sync")}
     job_id = _start_waiting_job(items, launching, label)
-    airflow.send("run", dag_id=SCHEDULE, run_id="manual__lost")
-    time.sleep(2)
+    assert airflow.run(SCHEDULE, run_id="manual__lost", until="launch")["state"] == "running"
     launching.call("PUT", f"jobs/{job_id}", {"requestedState": "JOB_STATE_CANCELLED"})
-    cancelled = airflow.answer()
+    cancelled = airflow.run(SCHEDULE, run_id="manual__lost")
     assert cancelled["tasks"] == {"prepare": "success", "launch": "success", "wait": "success", "check": "failed"}
     assert cancelled["errors"] == [f"job {NAME} ({job_id}) ended in JOB_STATE_CANCELLED"]
     assert len(launching.jobs(NAME)) == count + 1
