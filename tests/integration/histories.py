@@ -21,12 +21,13 @@ from __future__ import annotations
 import contextlib
 import enum
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sync_pipeline.errors import ConcurrentSyncError, ConfigError, EmptySourceError
+from sync_pipeline.errors import ConcurrentSyncError, ConfigError, EmptySourceError, SchemaError
 from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.planning.make_plan import make_plan
 from sync_pipeline.planning.plan import TableSync
@@ -190,6 +191,31 @@ class PlanBackfill:
 
 
 @dataclass(frozen=True)
+class PlanRepair:
+    """Plan a repair of the destination."""
+
+    run: int = 0
+
+
+class Harm(enum.Enum):
+    """How somebody damages a row of the destination; the value is the statement."""
+
+    DELETE = "DELETE FROM `{table}` WHERE {which}"
+    CHANGE = "UPDATE `{table}` SET note = 'damaged' WHERE {which}"
+    REPEAT = (
+        "CREATE TEMP TABLE aside AS SELECT * FROM `{table}` WHERE {which}; INSERT INTO `{table}` SELECT * FROM aside"
+    )
+
+
+@dataclass(frozen=True)
+class Damage:
+    """Somebody damages the versions of a row in the destination after the last run; then the table is repaired."""
+
+    harm: Harm
+    row: int = 0
+
+
+@dataclass(frozen=True)
 class Stage:
     """Read and stage; once more when it was done before. With `files` it ends after so many files, and is not done.
 
@@ -230,6 +256,8 @@ Operation = (
     | Spoil
     | Plan
     | PlanBackfill
+    | PlanRepair
+    | Damage
     | Stage
     | StageKeys
     | Publish
@@ -329,6 +357,10 @@ class Played:
         self._runs: dict[int, _Run] = {}
         # By key, the version that the source had reached when somebody changed the row in the destination.
         self._spoilt: dict[int, int] = {}
+        self._damages: list[Damage] = []
+        self._is_compared = False
+        self._damages: list[Damage] = []
+        self._is_compared = False
 
     def do(self, operation: Operation) -> None:
         match operation:
@@ -360,6 +392,14 @@ class Played:
                 self._plan(run, launcher_clock)
             case PlanBackfill():
                 self._plan_backfill(operation)
+            case PlanRepair(run):
+                self._plan_repair(run)
+            case Damage():
+                self._damages.append(operation)
+            case PlanRepair(run):
+                self._plan_repair(run)
+            case Damage():
+                self._damages.append(operation)
             case Stage(run, files, without_keys):
                 self._stage(run, files)
                 if files is None and not without_keys:
@@ -392,9 +432,50 @@ class Played:
             f"SELECT id, version, note, updated_at FROM `{self.config.destination.table_id}` WHERE id > 0{unmarked}"
         )
         destination = [tuple(row.values()) for row in rows]
-        if self.mode.merges:
-            return self._compare_merged(source, destination, plan.interval.end)
-        return self._compare_appended(source, destination, plan.interval.end)
+        compare = self._compare_merged if self.mode.merges else self._compare_appended
+        count = compare(source, destination, plan.interval.end)
+        if self._is_compared or self._damages:
+            self._check_reconcile(source, plan.interval.end)
+        return count
+
+    def _check_reconcile(self, source: Sequence[Row], end: datetime) -> None:
+        """Damage the table, and check that a report counts exactly that, and that a repair leaves nothing of it."""
+        table_id = self.config.destination.table_id
+        for damage in self._damages:
+            which = f"id = {self._id(damage.row)}"
+            self.world.client.query_and_wait(damage.harm.value.format(table=table_id, which=which))
+        wrong = self._differences(source, end)
+        for verb, expected in (("report", wrong), ("repair", wrong), ("report", (0, 0, 0))):
+            plan = self._plan(-2, datetime(2025, 7, 22, tzinfo=UTC), self._reconciling(verb))
+            assert plan is not None
+            self._stage(-2, None)
+            found = publish(self.world.client, plan, self._runs[-2].files or []).differences
+            assert found is not None
+            counts = (found.missing, found.different, found.surplus)
+            check(counts == expected, f"{verb} counts {counts} missing, different and surplus rows, not {expected}")
+        left = self._differences(source, end)
+        check(left == (0, 0, 0), f"after a repair {left} missing, different and surplus rows are left")
+
+    def _differences(self, source: Sequence[Row], end: datetime) -> tuple[int, int, int]:
+        """Return how many rows are missing, different and surplus, without those that the next run mends."""
+        rows = self.world.client.query_and_wait(
+            f"SELECT id, version, note, updated_at FROM `{self.config.destination.table_id}`"
+        )
+        there = Counter(tuple(row.values()) for row in rows)
+        # The next run starts from the latest timestamp.
+        loaded = [moment for row in there if (moment := row[3]) is not None and moment <= end]
+        latest = max(loaded, default=datetime.min.replace(tzinfo=UTC))
+        synced = Counter(row for row in source if row[3] is not None and row[3] <= latest)
+        if not self.mode.merges:
+            repeated = sum(count - synced[row] for row, count in there.items() if synced[row])
+            return (synced - there).total(), 0, max(repeated, 0)
+        copies = Counter(row[0] for row in there.elements())
+        known = {row[0] for row in source}
+        unknown = 0 if self.mode is Mode.REMOVE else sum(copies[key] for key in copies if key not in known)
+        repeated = sum(count - 1 for key, count in copies.items() if key in known)
+        wrong = [row for row in synced if row not in there]
+        missing = sum(not copies[row[0]] for row in wrong)
+        return missing, len(wrong) - missing, unknown + repeated
 
     def _compare_merged(self, source: Sequence[Row], destination: Sequence[Row], end: datetime) -> int:
         check_keys(destination, (row[0] for row in source))
@@ -516,6 +597,16 @@ class Played:
         with contextlib.suppress(ConfigError):
             self._plan(operation.run, datetime(2025, 7, 22, tzinfo=UTC), replace(self.config, smart_sync=smart_sync))
 
+    def _reconciling(self, verb: str) -> SyncConfig:
+        return replace(self.config, reconcile=verb, max_deleted_percent=100)
+
+    def _plan_repair(self, run: int) -> None:
+        # A table that does not exist cannot be compared.
+        if any(self.world.client.list_tables(self.world.dataset)):
+            self._is_compared = True
+            with contextlib.suppress(SchemaError):
+                self._plan(run, datetime(2025, 7, 22, tzinfo=UTC), self._reconciling("repair"))
+
     def _plan(self, run: int, launcher_clock: datetime, config: SyncConfig | None = None) -> TableSync | None:
         """Plan a run; None if the source shows no columns, and there is no table to have rows."""
         config = config or self.config
@@ -549,8 +640,8 @@ class Played:
         if run is None or not run.is_staged:
             return
         files = [*(run.files or ()), *(run.keys or ())]
-        # What has been published since may forbid a backfill.
-        refused = (ConcurrentSyncError,) if run.plan.is_backfill else ()
+        # What has been published since may forbid a backfill, or a repair.
+        refused = (ConcurrentSyncError,) if run.plan.is_backfill or run.plan.reconciliation is not None else ()
         if calls is None:
             with contextlib.suppress(*refused):
                 publish(self.world.client, run.plan, files)

@@ -10,11 +10,14 @@ from hypothesis import strategies as st
 from tests.integration.histories import (
     Begin,
     Commit,
+    Damage,
     Delete,
+    Harm,
     Insert,
     Operation,
     Plan,
     PlanBackfill,
+    PlanRepair,
     Prepare,
     Publish,
     Reinsert,
@@ -140,6 +143,25 @@ def _backfill(draw: st.DrawFn, number: int, *, deletes: bool) -> Script:
     return draw(st.sampled_from(scripts))
 
 
+@st.composite
+def _repair(draw: st.DrawFn, number: int, *, deletes: bool) -> Script:
+    """Repairs, finished or killed at some step, beside a run from the same timestamp; and damages at the end."""
+    del deletes
+    plan, stage, publish = PlanRepair(number), Stage(number), Publish(number)
+    rival = number + MOST_ACTORS
+    rival_plan, rival_stage, rival_publish = Plan(rival), Stage(rival), Publish(rival)
+    killed = Publish(number, calls=draw(st.integers(0, MOST_CALLS)))
+    scripts: tuple[Script, ...] = (
+        [(plan, stage, publish)],
+        [(plan,), (stage,), (publish,)],
+        [(plan, stage), (killed,), (publish,)],
+        [(plan, rival_plan), (stage,), (rival_stage, rival_publish), (publish,)],
+        [(rival_plan, plan), (rival_stage,), (stage,), (publish,), (rival_publish,)],
+    )
+    damages = draw(st.lists(st.builds(Damage, st.sampled_from(Harm), _ROWS), max_size=3))
+    return [*draw(st.sampled_from(scripts)), *((damage,) for damage in damages)]
+
+
 _ACTORS: tuple[Callable[..., st.SearchStrategy[Script]], ...] = (_run, _session, _writer)
 
 
@@ -150,7 +172,7 @@ def histories(draw: st.DrawFn, *, deletes: bool = False, sessions: bool = True) 
     With `deletes` rows are deleted, and inserted again, and no backfill brings old ones back.
     """
     first = _ACTORS if sessions else tuple(actor for actor in _ACTORS if actor is not _session)
-    others = st.sampled_from(first if deletes else (*first, _backfill, _backfill))
+    others = st.sampled_from(first if deletes else (*first, _backfill, _backfill, _repair))
     actors = [*first, *draw(st.lists(others, max_size=MOST_ACTORS - len(first)))]
     scripts = [list(draw(actor(number, deletes=deletes))) for number, actor in enumerate(actors)]
     turns = draw(st.permutations([number for number, script in enumerate(scripts) for _ in script]))
