@@ -98,6 +98,8 @@ def read_launch_file(text: str, overrides: Mapping[str, Any]) -> tuple[Launch | 
         for key in ("environment", "launch_options", "parameters"):
             if not isinstance(content.get(key) or {}, dict):
                 problems.append(f"{key} is not a mapping of names to values")
+        if content.get("cloud_run"):
+            problems = ["cloud_run is there, and manifests launch jobs of Dataflow: give template instead"]
     if problems:
         return None, problems
     content = with_overrides(content, overrides)

@@ -13,9 +13,7 @@ from sync_pipeline.launching.launch_file import read_launch
 from sync_pipeline.launching.requests import launch_request
 
 ROOT = Path(__file__).parents[3]
-EXAMPLES = sorted(
-    path.relative_to(ROOT) for path in (ROOT / "examples").rglob("*.yaml") if "job_name:" in path.read_text()
-)
+EXAMPLES = sorted(path for path in (ROOT / "examples").rglob("*.yaml") if "\ntemplate:" in path.read_text())
 LABEL = {"airflow_run": "1"}
 NEEDED = ("job_name", "project", "region", "template")
 # What the examples leave out.
@@ -108,6 +106,11 @@ def test_a_candidate_has_a_name_that_dataflow_takes(version: str) -> None:
         pytest.param(
             OTHERS.replace("{ft_launch_timeout_secs: 1800}", "a"),
             ["launch_options is not a mapping of names to values"],
+        ),
+        pytest.param(
+            OTHERS.replace("template: gs://t/t.json", "cloud_run: {image: a}"),
+            ["cloud_run is there, and manifests launch jobs of Dataflow: give template instead"],
+            id="of Cloud Run",
         ),
     ],
 )
