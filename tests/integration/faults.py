@@ -38,6 +38,7 @@ from sync_pipeline.errors import SyncError
 from sync_pipeline.planning.dead_letter_table import DeadLetterTable
 from sync_pipeline.planning.deletions import Deletions
 from sync_pipeline.planning.plan import TableSync, WriteMode
+from sync_pipeline.planning.reconciliation import NextRun, Reconciliation
 from sync_pipeline.planning.staging_names import new_run_id
 from sync_pipeline.publishing.dead_letters import dead_letter_batch, dead_letter_target
 from sync_pipeline.publishing.publish import _PublishFilesFn, publish
@@ -100,6 +101,7 @@ class Case:
         with_dead_letters: a dead letter is staged as well.
         adds_column: the existing table lacks the column `document`.
         backfill: the interval of a backfill; None for none.
+        repairs: the rows are compared with the destination, and what differs is corrected.
         keys: those of the source, if rows that it lacks are removed.
         marks: they are marked instead, and count as gone.
     """
@@ -118,6 +120,7 @@ class Case:
     keys: tuple[int, ...] | None = None
     marks: bool = False
     backfill: SyncInterval | None = None
+    repairs: bool = False
 
     def moment_before(self, number: int) -> datetime:
         """Return the timestamp of a row of `BEFORE`."""
@@ -130,6 +133,8 @@ class Case:
 
     def after(self, before: Rows, rows: Sequence[tuple[int, str]]) -> Rows:
         """Return the rows that the destination has to have when `rows` are published."""
+        if self.repairs:
+            return sorted(rows)
         if self.mode is WriteMode.APPEND:
             return sorted([*(row for row in before if not self._is_replaced(row[0])), *rows])
         if self.mode is WriteMode.MERGE:
@@ -159,6 +164,7 @@ CASES: Mapping[str, Case] = {
     "merge, removing, selected": Case(WriteMode.MERGE, smart=True, keyed=True, keys=(1, 3, 4, 5), selected=True),
     "merge, marking": Case(WriteMode.MERGE, smart=True, keyed=True, keys=(1, 3, 4, 5), marks=True),
     "merge, selected": Case(WriteMode.MERGE, smart=True, keyed=True, selected=True),
+    "repair by key": Case(WriteMode.MERGE, WITH_JSON, smart=True, keyed=True, repairs=True),
     "truncate, loaded": Case(WriteMode.TRUNCATE),
     "truncate, staged": Case(WriteMode.TRUNCATE, WITH_JSON),
     "truncate, by partitions": Case(WriteMode.TRUNCATE, layout=BY_DAY, there=BY_DAY),
@@ -403,6 +409,7 @@ class _Trial:
             selection=self._selection() if case.selected else None,
             changes_layout=case.mode is WriteMode.REPLACE and not self.is_later and case.layout != case.there,
             pruned_by=PLAIN.field("updated_at") if is_pruned else None,
+            reconciliation=self._reconciliation() if case.repairs else None,
             deletions=None if case.keys is None else self._deletions(case.keys),
         )
 
@@ -413,6 +420,11 @@ class _Trial:
         sql = f"SELECT id FROM UNNEST(ARRAY<INT64>{list(keys)}) AS id"
         selection = Selection(sql, schema, LOCATION, self.faults.client.project) if self.case.selected else None
         return replace(found, keys=replace(found.keys, read=replace(found.keys.read, selection=selection)))
+
+    def _reconciliation(self) -> Reconciliation:
+        end = self._interval().end
+        following = NextRun(end, end, includes_null=False, deletes=False, unmarks=False, keeps_versions=False)
+        return Reconciliation(repairs=True, max_percent=100, next_run=following, mark=None, content=None)
 
     def _interval(self) -> SyncInterval:
         if self.case.backfill is not None:
