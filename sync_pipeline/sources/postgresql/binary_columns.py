@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,13 +21,15 @@ from sync_pipeline.sources.source import DeadLetter
 
 _ALIAS = "r"
 
-# The function that writes the text of each type; a cast to text gives some types another one. The name of an enum's
-# value is sent as it is.
-_OUTPUT_SQL = """
-    SELECT t.oid, t.typtype = 'e', quote_ident(n.nspname) || '.' || quote_ident(p.proname)
-    FROM pg_type t JOIN pg_proc p ON p.oid = t.typoutput JOIN pg_namespace n ON n.oid = p.pronamespace
-    WHERE t.oid = ANY(%(oids)s)
+# A cast to text calls a type's output function, for which nobody needs a permission, unless the type has a cast of its
+# own, as "char", inet, xml and PostGIS's geometry have.
+_OWN_CASTS_SQL = """
+    SELECT castsource FROM pg_cast
+    WHERE castmethod <> 'i' AND casttarget = 'pg_catalog.text'::regtype AND castsource = ANY(%(oids)s)
 """
+_CAST_SQL = "{0}::pg_catalog.text"
+# concat() always calls the output function, but writes NULL as an empty text. IS NULL means another thing for rows.
+_CONCAT_SQL = "CASE pg_catalog.num_nulls({0}) WHEN 0 THEN pg_catalog.concat({0}) END"
 
 
 @dataclass(frozen=True)
@@ -125,11 +127,10 @@ def described_copy(cursor: Any, statement: str, schema: Schema) -> BinaryCopy:
     as_text = {index: oids[index] for index, column in columns.items() if column is None}
     if not as_text:
         return BinaryCopy(statement, schema, [column for column in columns.values() if column is not None])
-    outputs = _outputs(cursor, set(as_text.values()))
+    with_own_cast = _with_own_cast(cursor, set(as_text.values()))
     for index, oid in as_text.items():
-        is_text, function = outputs[oid]
-        if not is_text:
-            names[index] = f"pg_catalog.textin({function}({names[index]}))"
+        if oid not in TEXT_OIDS:
+            names[index] = (_CONCAT_SQL if oid in with_own_cast else _CAST_SQL).format(names[index])
     return BinaryCopy(
         f"SELECT {', '.join(names)} FROM {source}",
         schema,
@@ -150,7 +151,7 @@ def _text_column(field: Field) -> _Column:
     return _Column(field, None, binary_texts.plain)
 
 
-def _outputs(cursor: Any, oids: Collection[int]) -> Mapping[int, tuple[bool, str]]:
-    """Return for each type whether its binary format is its text, and the function that writes its text."""
-    cursor.execute(_OUTPUT_SQL, {"oids": list(oids)})
-    return {oid: (is_text, function) for oid, is_text, function in cursor.fetchall()}
+def _with_own_cast(cursor: Any, oids: Collection[int]) -> frozenset[int]:
+    """Return those of the types whose cast to text is not by their output function."""
+    cursor.execute(_OWN_CASTS_SQL, {"oids": list(oids)})
+    return frozenset(oid for (oid,) in cursor.fetchall())
