@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -274,3 +275,14 @@ def test_a_primary_that_no_majority_confirms_is_not_read(
 def test_a_read_of_a_sharded_cluster_that_takes_too_long_is_stopped() -> None:
     with pytest.raises(SourceBusyError, match=r"a split of the keys took longer than 0 seconds.*larger num_partitions"):
         list(in_time((each for each in [None, None]), 0))  # type: ignore[misc]
+
+
+def test_a_read_of_a_sharded_cluster_whose_end_comes_too_late_is_stopped() -> None:
+    """The documents that it lacks may have been deleted before it ended."""
+
+    def parts() -> Iterator[Any]:
+        yield None
+        time.sleep(0.05)
+
+    with pytest.raises(SourceBusyError, match="a split of the keys took longer"):
+        list(in_time(parts(), 0.02))  # type: ignore[arg-type]

@@ -118,13 +118,19 @@ def key_session(
 def in_time(parts: Generator[pa.Table | DeadLetter], seconds: float | None) -> Iterator[pa.Table | DeadLetter]:
     """Yield the parts of a read. Raises SourceBusyError if it takes longer than `seconds`."""
     began = time.monotonic()
-    for part in parts:
+
+    def check() -> None:
         if seconds is not None and time.monotonic() - began > seconds:
             raise SourceBusyError(
                 f"MongoDB: a split of the keys took longer than {seconds:,} seconds, after which a sharded cluster may "
                 "delete documents that have moved to another shard: set a larger num_partitions"
             )
+
+    for part in parts:
+        check()
         yield part
+    # The answer that there are no more documents may have come too late as well.
+    check()
 
 
 def _server(collection: Collection[Document]) -> _Server:
