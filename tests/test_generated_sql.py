@@ -427,7 +427,9 @@ def reconciled(analyze: Analyze, compared: TableSync, tables: dict[str, Schema])
     tables = tables | {compared.table_id: there, SOURCE_ROWS: compared.schema, FOUND: found, KEPT: there}
     kinds = []
     for statement in statements_of(reconcile_sql(compared, 3, 0)):
-        kind = analyze(statement.removeprefix("SET sync_counts = "), tables)
+        statement = statement.removeprefix("SET sync_counts = ")
+        # Variables are the script's, which is not analyzed as a whole.
+        kind = analyze(re.sub(r"\bsync_counts\.\w+", "1", statement), tables)
         kinds.append(kind.removeprefix("Resolved").removesuffix("StmtProto"))
     return kinds
 

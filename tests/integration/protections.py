@@ -249,8 +249,10 @@ REMOVABLE_OF_TABLES: Mapping[str, Callable[[], AbstractContextManager[Any]]] = {
 def _including_condition() -> Iterator[None]:
     condition = IntervalQuery.condition
 
-    def including(query: IntervalQuery, interval: SyncInterval) -> str:
+    def including(query: IntervalQuery, interval: SyncInterval | None) -> str:
         sql = condition(query, interval)
+        if interval is None:
+            return sql
         # The first interval of all has no start.
         assert sql.count(" > '") == (interval.after is not None)
         return sql.replace(" > '", " >= '")

@@ -132,9 +132,11 @@ def test_the_timestamp_may_be_a_datetime(syncing: BigquerySyncing) -> None:
     assert syncing.column("SELECT id FROM items ORDER BY id") == [1, 2]
 
 
-def test_a_date_is_refused_as_timestamp(syncing: BigquerySyncing) -> None:
+def test_a_date_is_refused_without_a_lookback(syncing: BigquerySyncing) -> None:
     syncing.at_source("CREATE TABLE items (id INT64, updated_at DATE)")
-    syncing.smart().refused("smart_sync_timestamp_column: updated_at is DATE")
+    syncing.smart().refused(
+        "smart_sync_timestamp_column: updated_at has dates", "smart_sync_lookback_seconds=86400 or more"
+    )
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,7 @@ ADDED = {
     "smart_sync_lookback_seconds": "0",
     "smart_sync_settle_seconds": "1",
     "smart_sync_max_hold_seconds": "3600",
+    "smart_sync_max_interval_hours": None,
     "smart_sync_null_timestamps": "exclude",
     "smart_sync_time_zone": None,
     "interval_start": None,
