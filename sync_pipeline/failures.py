@@ -153,4 +153,4 @@ def error_of_tables(errors: Mapping[str, SyncError], count: int) -> SyncError:
 
 def error_line(error: SyncError) -> str:
     """Return the error's message on one line."""
-    return "; ".join(message_of(error).split("\n"))
+    return "; ".join(line.strip() for line in message_of(error).split("\n")).replace(":; ", ": ")

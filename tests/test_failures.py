@@ -19,7 +19,7 @@ from sync_pipeline.errors import (
     SourceUnavailableError,
     SyncError,
 )
-from sync_pipeline.failures import FAILURES, ByTable, Failure, combined_error
+from sync_pipeline.failures import FAILURES, ByTable, Failure, combined_error, error_line
 
 
 class Reading(beam.DoFn):
@@ -146,3 +146,8 @@ def test_failures_of_many_parts_are_one_error() -> None:
     error = combined_error([*failures, Failure(SchemaError("other"))])
     assert (type(error), str(error)) == (RecordError, "a\nb")
     assert combined_error([Failure(ConfigError(["a", "b"]))]).exit_code == 2
+
+
+def test_an_error_of_several_lines_is_shown_on_one() -> None:
+    error = SchemaError("the table does not match the source:\n  column a is missing\n  column b is STRING")
+    assert error_line(error) == "the table does not match the source: column a is missing; column b is STRING"

@@ -48,7 +48,7 @@ Tables
     public.orders   1,234,567  3.0 MiB  merge by id, Smart Sync  2       orders         key id, timestamps updated_at
     public.regions  unknown    unknown  replace all rows         1       regions (new)  the table has no primary key
 Failed
-    - public.geo: column 'shape' is geometry:; exclude it
+    - public.geo: column 'shape' is geometry: exclude it
 Notes
     - public.regions: a note
 Risks
@@ -63,7 +63,7 @@ plan: public.orders to orders: merge by id, Smart Sync (key id, timestamps updat
 size: 3.0 MiB, splits: 2
 plan: public.regions to regions (new): replace all rows (the table has no primary key), rows: unknown, size: unknown, \
 splits: 1
-plan: failed: public.geo: column 'shape' is geometry:; exclude it
+plan: failed: public.geo: column 'shape' is geometry: exclude it
 plan: note: public.regions: a note
 plan: risk: the server is a standby
 plan: risk: public.orders: only of orders"""
