@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from sync_pipeline.errors import SyncError, message_of
+from sync_pipeline.launching.local_run import with_config
 from sync_pipeline.parameters.command_line import parse_command_line
 from sync_pipeline.parameters.local_flags import local_flags
 from sync_pipeline.parameters.run_config import RunConfig
@@ -26,10 +27,10 @@ def main(argv: Sequence[str]) -> int:
     start_logging()
     flags, _, _ = local_flags(argv)
     try:
-        command_line = parse_command_line(argv)
+        command_line = parse_command_line(with_config(argv))
         config = RunConfig.from_parameters(command_line.parameters)
     except SyncError as error:
-        _print_error(error)
+        print_error(error)
         if flags.prints_json:
             from sync_pipeline.command_run import print_refusal
 
@@ -37,9 +38,10 @@ def main(argv: Sequence[str]) -> int:
         return error.exit_code
     from sync_pipeline.command_run import run_command
 
-    return run_command(command_line, config, _print_error)
+    return run_command(command_line, config, print_error)
 
 
-def _print_error(error: SyncError) -> None:
+def print_error(error: SyncError) -> None:
+    """Print the sentences of an error, a line each, on standard error."""
     for line in message_of(error).split("\n"):
         print(printable(f"error: {line}"), file=sys.stderr)

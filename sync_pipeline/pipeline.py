@@ -169,8 +169,10 @@ def run(config: RunConfig, options: PipelineOptions, record: RunRecord | None = 
     """
     if runs_on_dataflow(options):
         complete_job_options(options, config, os.environ)
-    root = staging_root(options)
-    check_staging(root)
+    # A dry run stages nothing.
+    root = "" if config.dry_run and not given_location(options) else staging_root(options)
+    if root:
+        check_staging(root)
     client = open_client(config.destination_project)
     plan = plan_run(config, client, root)
     if config.dry_run:
@@ -224,8 +226,7 @@ def staging_root(options: PipelineOptions) -> str:
     Raises:
         ConfigError: `temp_location` is missing or not in Cloud Storage.
     """
-    cloud = options.view_as(GoogleCloudOptions)
-    location = cloud.temp_location or cloud.staging_location
+    location = given_location(options)
     if not location:
         raise ConfigError(
             ["temp_location is missing: give a folder in Cloud Storage, such as --temp_location=gs://bucket/tmp"]
@@ -233,3 +234,10 @@ def staging_root(options: PipelineOptions) -> str:
     if not location.startswith("gs://"):
         raise ConfigError([f"temp_location is {location}: BigQuery loads from Cloud Storage; give gs://bucket/folder"])
     return f"{location.rstrip('/')}/sync/"
+
+
+def given_location(options: PipelineOptions) -> str | None:
+    """Return the folder that Beam's options name for files, None without one."""
+    cloud = options.view_as(GoogleCloudOptions)
+    location: str | None = cloud.temp_location or cloud.staging_location
+    return location

@@ -45,6 +45,7 @@ EXAMPLES = frozenset(
         "NAME.rollout.yaml",
         "NAME.schedule.yaml",
         "orders.yaml",
+        "sync.yaml",
         "lifecycle.json",
         "sync-to-bigquery.json",
         "sbom.cdx.json",

@@ -24,6 +24,8 @@ from orchestration.chain.reading import read_chain
 from orchestration.composer.__main__ import problems_in
 from orchestration.composer.sync_composer.folders import read_manifests
 from sandbox.__main__ import arguments_of
+from sync_pipeline.cli.completion import options_of
+from sync_pipeline.cli.program import COMMANDS
 from sync_pipeline.launching.__main__ import main as launching
 from sync_pipeline.launching.launch_file import read_launch
 from sync_pipeline.parameters.command_line import parse_command_line
@@ -33,7 +35,7 @@ from sync_pipeline.parameters.table import BY_NAME
 from tests.launching.test_gcloud_commands import problem, tree
 from tests.test_docs import DOCUMENTS, ROOT, read
 
-PROGRAMS = ("curl", "docker", "gcloud", "make", "python", "terraform")
+PROGRAMS = ("curl", "docker", "gcloud", "make", "pipx", "python", "sync-to-bigquery", "terraform")
 # Programs that do run, in an empty folder.
 TOOLS = ("bash", "cat", "mkdir")
 
@@ -117,6 +119,10 @@ def wrong(command: list[str], capsys: pytest.CaptureFixture[str]) -> str | None:
             # The rest of a command that the page has shown before.
             names = {word.removeprefix("--").partition("=")[0] for word in words}
             return ", ".join(names - BY_NAME.keys() - LOCAL_FLAGS.keys()) or None
+        case ["sync-to-bigquery", *words]:
+            return wrong_words(words)
+        case ["pipx", "install", _] | ["python", "main.py", "--config=sync.yaml"]:
+            pass
         case ["python", "main.py", *words]:
             RunConfig.from_parameters(parse_command_line(words).parameters)
         case ["python", "-m", "sync_pipeline.launching", file, *words]:
@@ -147,6 +153,20 @@ def wrong(command: list[str], capsys: pytest.CaptureFixture[str]) -> str | None:
         case _:
             return f"nothing here knows {command[:3]}"
     return None
+
+
+def wrong_words(words: list[str]) -> str | None:
+    """What `sync-to-bigquery` would not understand of its words, or None."""
+    match words:
+        case ["--help" | "--version" | "version"] | ["completion", "bash" | "zsh" | "fish"]:
+            return None
+        case ["chain", "check" | "graph" | "render" | "run", _]:
+            return None
+        case [name, *rest] if name in COMMANDS:
+            options = {option.rstrip("=") for option in options_of(name)}
+            given = {word.partition("=")[0] for word in rest if word.startswith("-")}
+            return ", ".join(given - options) or None
+    return f"no command {words[:1]}"
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -21,11 +21,12 @@ from sync_pipeline.errors import ConfigError
 from sync_pipeline.printable import on_one_line, printable
 
 _POLL_SECONDS = 10.0
+_PROGRAM = "python -m orchestration.chain"
 
 
-def main(argv: Sequence[str]) -> int:
+def main(argv: Sequence[str], prog: str = _PROGRAM) -> int:
     """Carry out a command and return the exit code: 2 for mistakes in the file, 1 for a run that failed."""
-    arguments = _parser().parse_args(argv)
+    arguments = _parser(prog).parse_args(argv)
     try:
         chain = read_chain(Path(arguments.file))
         run = getattr(arguments, "run", "") or run_id(datetime.now(UTC))
@@ -44,12 +45,16 @@ def main(argv: Sequence[str]) -> int:
             sys.stdout.write(chain.to_json())
         case "run":
             logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
-            return follow(chain, run, arguments.poll_seconds)
+            return follow(chain, run, arguments.poll_seconds, f"{prog} run {arguments.file}")
     return 0
 
 
-def follow(chain: Chain, run: str, poll_seconds: float) -> int:
-    """Start a run, or go on with one, until nothing of it is active or due; return 0 if all its jobs succeeded."""
+def follow(chain: Chain, run: str, poll_seconds: float, again: str = f"{_PROGRAM} run FILE") -> int:
+    """Start a run, or go on with one, until nothing of it is active or due; return 0 if all its jobs succeeded.
+
+    Args:
+        again: the command that goes on with a run.
+    """
     conductor = Conductor({chain.name: chain}, cache(Dataflow))
     told: dict[str, str] = {}
     try:
@@ -66,7 +71,7 @@ def follow(chain: Chain, run: str, poll_seconds: float) -> int:
                 time.sleep(poll_seconds)
     except (DataflowError, ChainError) as error:
         print(on_one_line(f"error: {chain.name}, run {run}: {error}"), file=sys.stderr)
-        print(f"Go on with: python -m orchestration.chain run FILE --run={run}", file=sys.stderr)
+        print(on_one_line(f"Go on with: {again} --run={run}"), file=sys.stderr)
         return 1
     for step in chain.steps:
         if step not in jobs:
@@ -84,8 +89,8 @@ def _tell(jobs: dict[str, Job], told: dict[str, str]) -> None:
             print(f"{step}: {job.state} ({job.id})", flush=True)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m orchestration.chain", description="Chains of Dataflow jobs.")
+def _parser(prog: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=prog, description="Chains of Dataflow jobs.")
     commands = parser.add_subparsers(dest="command", required=True)
     for name, text in (
         ("check", "report every mistake of a chain file and of the launch files that it names"),

@@ -76,8 +76,8 @@ class Launch:
     cloud_run: CloudRun | None = None
 
 
-def read_launch(text: str) -> Launch:
-    """Read the text of a launch file.
+def read_launch(text: str, changes: Mapping[str, str] | None = None) -> Launch:
+    """Read the text of a launch file. `changes` are parameters that replace those of the file.
 
     Raises:
         ConfigError: the file has errors; holds all of them.
@@ -107,7 +107,7 @@ def read_launch(text: str) -> Launch:
     else:
         environment |= limit
     launch_options = _launch_options(_mapping(content, "launch_options", problems), problems)
-    parameters, config = _read_parameters(_mapping(content, "parameters", problems), problems)
+    parameters, config = _read_parameters({**_mapping(content, "parameters", problems), **(changes or {})}, problems)
     schedule = None
     if content.get("schedule") is not None:
         schedule, found = read_schedule(content["schedule"], texts["job_name"], texts["region"])

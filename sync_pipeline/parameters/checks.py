@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 
 def missing(values: ParameterValues) -> Iterator[str]:
     """Yield a sentence for each required parameter that is missing."""
+    return (missing_sentence(parameter, requirement) for parameter, requirement in missing_parameters(values))
+
+
+def missing_parameters(values: ParameterValues) -> Iterator[tuple[Parameter, Requirement]]:
+    """Yield each required parameter that is missing, and the case in which it is required."""
     reported: set[str] = set()
     for parameter in PARAMETERS:
         if values[parameter.name] is not None or parameter.name in values.malformed:
@@ -31,7 +36,7 @@ def missing(values: ParameterValues) -> Iterator[str]:
             # If one of two parameters is sufficient, only the first is reported; its text mentions the other.
             if _applies(requirement, values) and reported.isdisjoint(requirement.unless):
                 reported.add(parameter.name)
-                yield _missing_sentence(parameter, requirement)
+                yield parameter, requirement
                 break
 
 
@@ -237,7 +242,8 @@ def _text(value: object) -> object:
     return str(value).lower() if isinstance(value, bool) else value
 
 
-def _missing_sentence(parameter: Parameter, requirement: Requirement) -> str:
+def missing_sentence(parameter: Parameter, requirement: Requirement) -> str:
+    """Return the sentence about a missing parameter."""
     if not requirement.when:
         return f"{parameter.name} is missing: give, for example, --{parameter.name}={parameter.example}"
     alternatives = f" (or {' or '.join(requirement.unless)} instead)" if requirement.unless else ""

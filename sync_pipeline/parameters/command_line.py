@@ -81,7 +81,7 @@ def parse_command_line(argv: Sequence[str]) -> CommandLine:
     flags, problems = _flags(argv)
     problems += local_problems
     if any(flag.name == "help" for flag in flags):
-        _help_parser().print_help()
+        help_parser().print_help()
         raise SystemExit(0)
     if any(flag.name == "version" for flag in flags):
         print(sync_pipeline.__version__)
@@ -174,12 +174,17 @@ def _config_problems(parameters: Mapping[str, str]) -> tuple[str, ...]:
     return ()
 
 
-def _help_parser() -> argparse.ArgumentParser:
+def help_parser(
+    prog: str = "main.py",
+    usage: str = "--data_source=… --destination_bigquery_project=… [--PARAMETER=VALUE …] [BEAM OPTIONS …]",
+    description: str = "",
+) -> argparse.ArgumentParser:
+    """Return a parser that prints the help of a program with all parameters of the template."""
     labels = [source.label for source in declarations().values()]
     parser = argparse.ArgumentParser(
-        prog="main.py",
-        usage="main.py --data_source=… --destination_bigquery_project=… [--PARAMETER=VALUE …] [BEAM OPTIONS …]",
-        description=f"Sync {', '.join(labels[:-1])} or {labels[-1]} into BigQuery tables.",
+        prog=prog,
+        usage=f"{prog} {usage}",
+        description=description or f"Sync {', '.join(labels[:-1])} or {labels[-1]} into BigQuery tables.",
         epilog="Beam's own options, such as --runner, --project, --region and --temp_location, can be given as well.",
     )
     for heading in HEADINGS:

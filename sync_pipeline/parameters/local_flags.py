@@ -7,9 +7,12 @@ from dataclasses import dataclass
 
 TEXT, JSON = "text", "json"
 _OUTPUT, _UNTIL_CURRENT = "output", "until-current"
+# Is replaced by the parameters of its file before the others are read (`launching.local_run`).
+CONFIG = "config"
 
 # By name: the help text.
 LOCAL_FLAGS: Mapping[str, str] = {
+    CONFIG: "A launch file, whose parameters and tempLocation are used; what the command line gives takes precedence.",
     _OUTPUT: "What a run or a dry run prints on standard output at its end: text, or json for one JSON document as "
     "run-output.schema.json describes it. Log lines go to standard error. Default: text.",
     _UNTIL_CURRENT: "Run again until smart_sync_max_interval_hours leaves nothing. Ends with the first run that fails.",
@@ -46,7 +49,7 @@ def local_flags(argv: Sequence[str]) -> tuple[LocalFlags, list[str], list[str]]:
     while words:
         word = words.pop(0)
         name, equals, value = word.removeprefix("--").partition("=")
-        if not word.startswith("--") or name not in LOCAL_FLAGS:
+        if not word.startswith("--") or name not in LOCAL_FLAGS or name == CONFIG:
             rest.append(word)
             continue
         if name == _UNTIL_CURRENT:

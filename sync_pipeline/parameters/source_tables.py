@@ -31,6 +31,7 @@ class CatalogTable:
         rows, size: the catalog's estimates, in rows and in bytes; None if unknown.
         left_out: why a wildcard does not choose it, and the remedy, worded to follow "NAME: "; empty if a wildcard
             chooses it. An exact name always does.
+        may_read: whether the user of the source has the right to read it, if the catalog tells.
     """
 
     name: TableName
@@ -42,3 +43,4 @@ class CatalogTable:
     size: int | None = None
     left_out: str = ""
     why_no_key: str = ""
+    may_read: bool = True

@@ -13,6 +13,9 @@ from sync_pipeline.planning.bucket_location import check_bucket
 from sync_pipeline.planning.dead_letter_table import DeadLetterTable, describe_dead_letters
 from sync_pipeline.planning.plan import Run
 
+# Only a dry run may be without.
+_NO_FOLDER = "temp_location is missing: a run needs it, in the location of the dataset; nothing was checked about it"
+
 
 class Lookups:
     """The shared requests of a run's tables. Threads may call the methods at once."""
@@ -21,7 +24,7 @@ class Lookups:
         lock = threading.Lock()
 
         def bucket_notes(locations: frozenset[str]) -> list[str]:
-            return check_bucket(run.staging_root, client.project, locations)
+            return check_bucket(run.staging_root, client.project, locations) if run.staging_root else [_NO_FOLDER]
 
         def dead_letters(table: TableId) -> DeadLetterTable:
             return describe_dead_letters(client, table)

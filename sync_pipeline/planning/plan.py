@@ -46,7 +46,7 @@ class Run:
         started_at: the launcher's clock at the start of planning, aware, in UTC; only for names and durations.
         job_project: the project of the publishing jobs. Always the destination's, because job ids are unique only in a
             project. https://cloud.google.com/bigquery/docs/reference/rest/v2/JobReference
-        staging_root: `gs://…/`, the folder of all staged files.
+        staging_root: `gs://…/`, the folder of all staged files; empty for a dry run without one.
         max_source_connections: how many connections to the source all workers together may open at once.
         execution: the platform's id of what it may attempt several times, each a run; empty where it has none.
     """

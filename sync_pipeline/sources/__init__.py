@@ -9,9 +9,11 @@ from sync_pipeline.errors import ConfigError
 from sync_pipeline.registry import SOURCES
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from contextlib import AbstractContextManager
 
     from sync_pipeline.parameters.config import SyncConfig
+    from sync_pipeline.parameters.source_tables import TableName
     from sync_pipeline.sources.catalog import SourceCatalog, Wanted
     from sync_pipeline.sources.source import Source
 
@@ -39,6 +41,12 @@ def open_catalog(
         raise ConfigError([f"data_source {data_source} cannot list its tables: a run reads one query or table of it"])
     catalog: AbstractContextManager[SourceCatalog] = opened(server, max_retries, wanted)
     return catalog
+
+
+def grants(data_source: str, server: Any, tables: Sequence[TableName]) -> list[str]:
+    """Return the statements that give the user of a source the right to read tables, if the source has such."""
+    found = getattr(_module(data_source), "grants", None)
+    return [] if found is None else list(found(server, tables))
 
 
 def _module(data_source: str) -> Any:

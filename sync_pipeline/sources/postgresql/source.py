@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
 
 from sync_pipeline.parameters.config import SmartSyncConfig, SyncConfig
+from sync_pipeline.parameters.source_tables import TableName
 from sync_pipeline.schema import Schema
 from sync_pipeline.sources.catalog import Wanted
 from sync_pipeline.sources.interval_query import IntervalQuery
 from sync_pipeline.sources.postgresql.catalog import PostgresqlCatalog
 from sync_pipeline.sources.postgresql.clock import observe_clock
+from sync_pipeline.sources.postgresql.column_types import quoted_identifier
 from sync_pipeline.sources.postgresql.config import PostgresqlConfig
 from sync_pipeline.sources.postgresql.connection import open_connection, transaction
 from sync_pipeline.sources.postgresql.copy_read import CopyReader, ReadFromPostgresql
@@ -62,6 +64,19 @@ def open_catalog(server: PostgresqlConfig, max_retries: int, wanted: Wanted) -> 
             dangers = transport_risks(server, connection)
         shared = SharedConnection(connection)
         yield PostgresqlCatalog(shared, observed, zones, protects, dangers, tables, UnreadTables(shared))
+
+
+def grants(server: PostgresqlConfig, tables: Sequence[TableName]) -> list[str]:
+    """Return the statements that give the user of a run the right to read tables."""
+    user = quoted_identifier(server.username)
+    schemas = dict.fromkeys(table.schema for table in tables)
+    return [
+        *(f"GRANT USAGE ON SCHEMA {quoted_identifier(schema)} TO {user};" for schema in schemas),
+        *(
+            f"GRANT SELECT ON {quoted_identifier(table.schema)}.{quoted_identifier(table.name)} TO {user};"
+            for table in tables
+        ),
+    ]
 
 
 def open_source(config: SyncConfig) -> PostgresqlSource:

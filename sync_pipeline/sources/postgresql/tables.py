@@ -181,6 +181,8 @@ class _Found:
             rows=size.rows,
             size=size.size,
             left_out=self.reasons[oid] or self._read_with(oid),
+            # Whoever may read a partitioned table may read its partitions through it.
+            may_read=relation.may_select or bool(self._read_with(oid)),
         )
         return PostgresqlTable(
             listed,

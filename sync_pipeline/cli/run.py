@@ -1,0 +1,16 @@
+"""`run`: a sync in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sync_pipeline.cli.words import start
+
+_HELP = (
+    "Run the sync in this process. It ends when the rows are in BigQuery, with 0, or with an error and nothing done."
+)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run a launch file; return the exit code. Raises ConfigError."""
+    return start("run", argv, _HELP)

@@ -1,0 +1,43 @@
+"""What `init` says of tables: the column of changes, and what each run does."""
+
+from __future__ import annotations
+
+import pytest
+
+from sync_pipeline.cli.found_tables import mode_text, timestamp_column
+from sync_pipeline.parameters.source_tables import CatalogTable, TableName
+
+
+def table(*timestamps: str, key: tuple[str, ...] = ("id",)) -> CatalogTable:
+    return CatalogTable(TableName("public", "t"), "table", key, timestamps=dict.fromkeys(timestamps, False))
+
+
+@pytest.mark.parametrize(
+    ("tables", "expected"),
+    [
+        ([], "updated_at"),
+        ([table("created_at")], "updated_at"),
+        ([table("created_at", "modified_at")], "modified_at"),
+        ([table("lastModified"), table("updated_at"), table("updated_at")], "updated_at"),
+        ([table("modified_at", "updated_at")], "updated_at"),
+        ([table("modified_at", key=())], "updated_at"),
+    ],
+)
+def test_the_column_of_most_tables(tables: list[CatalogTable], expected: str) -> None:
+    assert timestamp_column(tables) == expected
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (table("updated_at"), "merges what has changed, by updated_at"),
+        (table("created_at"), "replaces all rows: the table has no timestamp column updated_at"),
+        (
+            table("modified_at"),
+            "replaces all rows: the table has no timestamp column updated_at; it has modified_at: see tables_file",
+        ),
+        (table("updated_at", key=()), "replaces all rows: the table has no primary key"),
+    ],
+)
+def test_what_each_run_does(found: CatalogTable, expected: str) -> None:
+    assert mode_text(found, "updated_at", (), has_own_key=False) == expected
