@@ -115,10 +115,6 @@ def _of_source(config: RunConfig) -> Iterator[Finding]:
 def _of_dataset(project: str, name: str, subject: str) -> tuple[Finding, str]:
     """Return the finding about a dataset, and its location, empty if unknown."""
     dataset_id, location = f"{project}.{name}", ""
-    right = [
-        f"gcloud projects add-iam-policy-binding {project} --role=roles/bigquery.jobUser --member={_member()}",
-        f"bq query --nouse_legacy_sql 'GRANT `roles/bigquery.dataEditor` ON SCHEMA `{dataset_id}` TO {_sql_member()}",
-    ]
     try:
         client = bigquery.Client(project=project)
         location = str(client.get_dataset(dataset_id, timeout=_SECONDS, retry=_ONCE).location or "US")
@@ -136,10 +132,21 @@ def _of_dataset(project: str, name: str, subject: str) -> tuple[Finding, str]:
         text = f"{dataset_id} does not exist; its location is where its data shall be"
         return Finding(subject, text, is_fine=False, commands=(make,)), ""
     except exceptions.Forbidden as error:
-        return Finding(subject, f"{dataset_id}: {reason_of(error)}", is_fine=False, commands=tuple(right)), location
+        return Finding(
+            subject, f"{dataset_id}: {reason_of(error)}", is_fine=False, commands=_rights(project, dataset_id)
+        ), location
     except _ERRORS as error:
         return _unreachable(subject, dataset_id, error), location
     return Finding(subject, f"{dataset_id}, in {location}: tables can be created, and jobs run"), location
+
+
+def _rights(project: str, dataset_id: str) -> tuple[str, ...]:
+    """Return the commands that give the rights on a dataset."""
+    grant = f"GRANT `roles/bigquery.dataEditor` ON SCHEMA `{dataset_id}` TO {_sql_member()}"
+    return (
+        f"gcloud projects add-iam-policy-binding {project} --role=roles/bigquery.jobUser --member={_member()}",
+        f"bq query --project_id={project} --nouse_legacy_sql '{grant}",
+    )
 
 
 def _of_bucket(config: RunConfig, folder: str, locations: set[str]) -> Finding:
