@@ -30,7 +30,8 @@ LOCK = $(UV_RUN) pip compile --quiet --python-version $(PYTHON_VERSION) --python
 WITHOUT_LIST = 2>&1 | sed -u '/^ [+~-] /d'
 SERVERS := tests/integration tests/sandbox tests/deployment
 ARGS ?=
-PROCESSES ?= auto
+# One more than cores, as tests also wait for servers and sleeping programs.
+PROCESSES ?= $(shell echo $$(($$(nproc) + 1)))
 HISTORIES ?= 5000
 CASES ?= 20000
 
@@ -47,7 +48,7 @@ recording: install ## Record the demo as docs/demo.svg
 	@$(PYTHON) -m sandbox.demo_recording docs/demo.svg
 
 .PHONY: test
-test: install $(AIRFLOW)/.installed ## Run the tests; ARGS="-k name" chooses, PROCESSES=3 uses so many, by default one per core
+test: install $(AIRFLOW)/.installed ## Run the tests; ARGS="-k name" chooses, PROCESSES=3 uses so many, by default one more than cores
 	@$(PYTHON) -m pytest --numprocesses=$(PROCESSES) --maxprocesses=4 --dist=worksteal $(ARGS)
 
 # Tests that start no server and run no deployment program.
