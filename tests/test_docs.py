@@ -285,6 +285,11 @@ def _texts() -> tuple[str, ...]:
         pytest.param("mongodb", ("ours_vs_raw_drain", "ours_vs_row_beam", "ours_vs_dlt"), id="mongodb"),
         pytest.param("bigquery", ("ours_vs_beam_read", "short_way_worker_bytes"), id="bigquery"),
         pytest.param("memory", ("peak_mb_300k", "peak_mb_3m"), id="memory"),
+        pytest.param(
+            "deletes",
+            ("reload_vs_deletes", "reload_buffers_vs_deletes", "python_vs_deletes", "peak_vs_tenth"),
+            id="deletes",
+        ),
     ],
 )
 def test_the_figures_are_those_that_were_measured(result: str, names: tuple[str, ...]) -> None:
