@@ -69,6 +69,19 @@ def job_error(job: Any, action: str, location: str, meanings: Sequence[Meaning])
     return (PublishUnavailableError if is_transient(job) else PublishError)(f"{message}; nothing was published")
 
 
+def last_row(job: Any, done: str) -> Any:
+    """Return the first row that the last SELECT of a script returned. Raises PublishError.
+
+    Args:
+        done: what the row counts, for the error message, such as "deleted".
+    """
+    with translated_errors(f"read the result of job {job.job_id}"):
+        row = next(iter(job.result()), None)
+    if row is None:
+        raise PublishError(f"BigQuery does not tell what job {job.job_id} has {done}")
+    return row
+
+
 def changed_rows(client: bigquery.Client, job: Any) -> int:
     """Return how many rows the INSERT and MERGE statements of a query job, or of its script, wrote.
 

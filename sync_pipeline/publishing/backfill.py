@@ -13,7 +13,7 @@ from sync_pipeline.errors import ConcurrentSyncError
 from sync_pipeline.googlesql import quoted, string_literal
 from sync_pipeline.planning.plan import TableSync
 from sync_pipeline.publishing.insert import insert_statements
-from sync_pipeline.publishing.rows_query import script
+from sync_pipeline.publishing.rows_query import destination_alias, destination_rows, script
 from sync_pipeline.publishing.strategy import DmlStrategy
 from sync_pipeline.smart_sync.bounds import TimestampBounds
 from sync_pipeline.transforms.in_sql import interval_condition
@@ -35,8 +35,7 @@ def replace_interval_sql(table: TableSync, rows: int, partitions: Sequence[froze
     """
     interval = table.interval
     assert interval is not None
-    published = table.schema.free_name("t")
-    destination = f"{quoted(table.table_id)} AS {published}"
+    destination = destination_rows(table)
     checks = []
     if not table.may_move_latest:
         assert interval.latest is not None, "a backfill of an empty table may move its latest timestamp"
@@ -59,7 +58,7 @@ def changed_meanwhile(table: TableSync) -> str:
 
 def _condition(table: TableSync, bounds: TimestampBounds) -> str:
     """Return the condition that a row of the destination lies within the bounds, with literals, which prune."""
-    published = table.schema.free_name("t")
+    published = destination_alias(table)
     field = table.schema.field(table.timestamp_column or "")
     condition = interval_condition(f"{published}.{quoted(field.name)}", field.type, bounds)
     required = table.required_filter_column

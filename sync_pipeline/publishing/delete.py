@@ -9,16 +9,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from sync_pipeline.bigquery_api.client import translated_errors
-from sync_pipeline.bigquery_api.job_records import changed_rows
+from sync_pipeline.bigquery_api.job_records import changed_rows, last_row
 from sync_pipeline.bigquery_api.jobs import FinishedJob
-from sync_pipeline.errors import PublishError
 from sync_pipeline.googlesql import quoted, string_literal
-from sync_pipeline.planning.deletions import ALL_PERCENT, MARK, SMALL_TABLE_ROWS, Deletions
+from sync_pipeline.planning.deletions import MARK, Deletions
 from sync_pipeline.planning.plan import TableSync
 from sync_pipeline.publishing.jobs import PUBLISH
 from sync_pipeline.publishing.merge import MergeStatements, merge_statements, now_sql, required_filter, same_key
-from sync_pipeline.publishing.rows_query import count_check
+from sync_pipeline.publishing.removal_limit import allowed_sql
+from sync_pipeline.publishing.rows_query import count_check, destination_alias, destination_rows, if_sql
 from sync_pipeline.publishing.staged_files import StagedFiles
 from sync_pipeline.publishing.strategy import DeletionCounts, Published, QueryStrategy
 from sync_pipeline.publishing.tables import fill_keys_table, fill_staging_table
@@ -56,11 +55,7 @@ class MergeAndDelete(QueryStrategy):
         return Published(finished, merged, self._counts(finished))
 
     def _counts(self, finished: FinishedJob) -> DeletionCounts:
-        with translated_errors(f"read the result of job {finished.job.job_id}"):
-            # Of a script this is the result of its last SELECT.
-            row = next(iter(finished.job.result()), None)
-        if row is None:
-            raise PublishError(f"BigQuery does not tell what job {finished.job.job_id} has deleted")
+        row = last_row(finished.job, "deleted")
         assert self.table.deletions is not None
         numbers = {name: row[name] for name in ("before", "existing", "missing", "returned")}
         return DeletionCounts(**numbers, max_percent=self.table.deletions.max_percent)
@@ -88,8 +83,8 @@ def merge_and_delete_sql(table: TableSync, rows: int, keys: int) -> str:
         (f"SET {_BEFORE} = (\n{_before_sql(table, table.deletions)})",),
         (
             f"SET {_COUNTS} = (\n{_counts_sql(table, table.deletions)})",
-            _if(_is_allowed_sql(table.deletions.max_percent), _deletion_sql(table, table.deletions)),
-            *([_if(f"{_COUNTS}.returned > 0", _unmark_sql(table))] if table.deletions.marks else []),
+            if_sql(_is_allowed_sql(table.deletions.max_percent), _deletion_sql(table, table.deletions)),
+            *([if_sql(f"{_COUNTS}.returned > 0", _unmark_sql(table))] if table.deletions.marks else []),
             (
                 f"SELECT {_BEFORE} AS before, {_COUNTS}.existing AS existing, {_COUNTS}.missing AS missing, "
                 f"{_COUNTS}.returned AS returned"
@@ -113,30 +108,19 @@ def _keys_table(table: TableSync) -> str:
 
 def _is_allowed_sql(max_percent: int) -> str:
     """Return the condition that there are rows to delete, and that `DeletionCounts.is_refused` is false."""
-    conditions = [
-        f"{_COUNTS}.missing > 0",
-        f"{_COUNTS}.missing * 100 <= {max_percent} * GREATEST({_COUNTS}.existing, {SMALL_TABLE_ROWS})",
-    ]
-    if max_percent < ALL_PERCENT:
-        conditions.append(f"({_BEFORE} = 0 OR {_COUNTS}.missing < {_BEFORE})")
-    return " AND ".join(conditions)
+    return allowed_sql(f"{_COUNTS}.missing", f"{_COUNTS}.existing", _BEFORE, max_percent)
 
 
 def _before_sql(table: TableSync, deletions: Deletions) -> str:
     """Return the query for the number of rows that are not marked."""
     count = f"COUNTIF({_mark(table)} IS NULL)" if deletions.marks else "COUNT(*)"
     filters = "".join(f"WHERE {condition}\n" for condition in required_filter(table))
-    return f"SELECT {count}\nFROM {quoted(table.table_id)} AS {_published(table)}\n{filters}"
-
-
-def _if(condition: str, statement: str) -> str:
-    # A statement that would change nothing reads the table all the same.
-    return f"IF {condition} THEN\n{statement};\nEND IF"
+    return f"SELECT {count}\nFROM {quoted(table.table_id)} AS {destination_alias(table)}\n{filters}"
 
 
 def _counts_sql(table: TableSync, deletions: Deletions) -> str:
     """Return the query for the numbers of rows: those there are, those to delete, and marked ones that are back."""
-    published, source = _published(table), _source(table)
+    published, source = destination_alias(table), _source(table)
     keys = ", ".join(map(quoted, table.primary_key))
     is_missing = f"{source}.{quoted(table.primary_key[0])} IS NULL"
     existing, returned = "COUNT(*)", "0"
@@ -163,7 +147,7 @@ def _counts_sql(table: TableSync, deletions: Deletions) -> str:
 
 def _deletion_sql(table: TableSync, deletions: Deletions) -> str:
     """Return the statement that removes or marks the rows that the source no longer has."""
-    published = f"{quoted(table.table_id)} AS {_published(table)}"
+    published = destination_rows(table)
     conditions = (*required_filter(table), *_judged(table, deletions), f"NOT {_is_at_source(table)}")
     verb = f"DELETE FROM {published}"
     if deletions.marks:
@@ -176,7 +160,7 @@ def _unmark_sql(table: TableSync) -> str:
     """Return the statement that takes the mark from rows that the source has again."""
     conditions = (*required_filter(table), f"{_mark(table)} IS NOT NULL", _is_at_source(table))
     return (
-        f"UPDATE {quoted(table.table_id)} AS {_published(table)} SET {quoted(MARK.name)} = NULL\n"
+        f"UPDATE {quoted(table.table_id)} AS {destination_alias(table)} SET {quoted(MARK.name)} = NULL\n"
         f"WHERE {' AND '.join(conditions)}"
     )
 
@@ -191,7 +175,7 @@ def _judged(table: TableSync, deletions: Deletions) -> list[str]:
     assert table.interval is not None, "deletions need Smart Sync"
     assert table.timestamp_column is not None
     type_name = table.schema.field(table.timestamp_column).type
-    moment = f"{_published(table)}.{quoted(table.timestamp_column)}"
+    moment = f"{destination_alias(table)}.{quoted(table.timestamp_column)}"
     literal = moment_literal(table.interval.end, type_name)
     # A later row comes from a later run; one from the future is nobody's, as in the merge.
     conditions = [f"({moment} IS NULL OR {moment} <= {literal} OR {moment} > {now_sql(table, type_name)})"]
@@ -199,11 +183,7 @@ def _judged(table: TableSync, deletions: Deletions) -> list[str]:
 
 
 def _mark(table: TableSync) -> str:
-    return f"{_published(table)}.{quoted(MARK.name)}"
-
-
-def _published(table: TableSync) -> str:
-    return table.schema.free_name("t")
+    return f"{destination_alias(table)}.{quoted(MARK.name)}"
 
 
 def _source(table: TableSync) -> str:

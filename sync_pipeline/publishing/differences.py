@@ -12,11 +12,11 @@ import enum
 from collections.abc import Sequence
 from datetime import datetime
 
-from sync_pipeline.bigquery_api.required_filter import always_true_filter
 from sync_pipeline.googlesql import quoted, string_literal
 from sync_pipeline.planning.plan import TableSync
 from sync_pipeline.planning.reconciliation import NextRun, Reconciliation
-from sync_pipeline.publishing.merge import now_sql
+from sync_pipeline.publishing.merge import now_sql, required_filter, same_key
+from sync_pipeline.publishing.rows_query import destination_alias, destination_rows
 from sync_pipeline.schema import INTERVAL, RANGE, REPEATED, STRUCT, Field
 from sync_pipeline.smart_sync.bounds import TimestampBounds
 from sync_pipeline.smart_sync.interval import moment_literal
@@ -63,16 +63,6 @@ def columns_compared(table: TableSync) -> tuple[Field, ...]:
     return tuple(field for field in table.schema if field.name not in table.primary_key)
 
 
-def destination_rows(table: TableSync) -> str:
-    """Return the destination and its alias, for FROM."""
-    return f"{quoted(table.table_id)} AS {destination_alias(table)}"
-
-
-def destination_alias(table: TableSync) -> str:
-    """Return the alias of the destination."""
-    return table.schema.free_name("t")
-
-
 def source_alias(table: TableSync) -> str:
     """Return the alias of the source's rows."""
     return table.schema.free_name("s")
@@ -85,11 +75,9 @@ def found_alias(table: TableSync) -> str:
 
 def conditions_on_destination(table: TableSync) -> list[str]:
     """Return the conditions of the destination's rows that are compared."""
-    alias, column = destination_alias(table), table.required_filter_column
-    conditions = [] if column is None else [always_true_filter(f"{alias}.{quoted(column)}")]
-    interval = table.interval
+    conditions, interval = required_filter(table), table.interval
     if table.is_backfill and not table.primary_key and interval is not None and table.timestamp_column is not None:
-        moment, type_name = _moment(table, alias), table.schema.field(table.timestamp_column).type
+        moment, type_name = _moment(table, destination_alias(table)), table.schema.field(table.timestamp_column).type
         # Literals, which prune partitions.
         conditions.append(interval_condition(moment, type_name, TimestampBounds("", interval.start, interval.end)))
     return conditions
@@ -123,12 +111,6 @@ def number_of_differences(table: TableSync) -> str:
     # Not a sum of many terms, whose parentheses BigQuery would count.
     flags = [f"IF({_differs(table, field)}, 'x', '')" for field in columns_compared(table)]
     return f"LENGTH(CONCAT({', '.join(flags)}))" if flags else "0"
-
-
-def same_key(table: TableSync) -> str:
-    """Return the condition that the rows of both sides have one key."""
-    published, source = destination_alias(table), source_alias(table)
-    return " AND ".join(f"{published}.{quoted(name)} = {source}.{quoted(name)}" for name in table.primary_key)
 
 
 def _differs(table: TableSync, field: Field) -> str:
@@ -188,7 +170,7 @@ class _Comparison:
                 f"  {''.join(f', {flag}' for flag in flags)}",
                 f"FROM (SELECT * FROM {destination_rows(table)}{where}) AS {published}",
                 f"FULL JOIN {SOURCE_ROWS} AS {source}",
-                f"ON {same_key(table)}",
+                f"ON {same_key(table, source)}",
                 "))",
                 "WHERE kind IS NOT NULL",
             )

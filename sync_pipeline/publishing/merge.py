@@ -18,7 +18,7 @@ from sync_pipeline.errors import SchemaError
 from sync_pipeline.googlesql import quoted, string_literal
 from sync_pipeline.planning.plan import TableSync
 from sync_pipeline.planning.pruning import OLD, OLD_IS_NULL, OLD_PARTITIONS, ROWS
-from sync_pipeline.publishing.rows_query import columns, script, select_sql
+from sync_pipeline.publishing.rows_query import columns, destination_alias, destination_rows, script, select_sql
 from sync_pipeline.publishing.strategy import DmlStrategy
 from sync_pipeline.schema import Field
 from sync_pipeline.smart_sync.bounds import TimestampBounds
@@ -105,14 +105,14 @@ class _Rows:
 def _merge(table: TableSync, rows_sql: str, *pruning: str) -> str:
     """Return the MERGE statement; `rows_sql` is the query for the rows, each key once."""
     # MERGE refuses to SET a column that is called like the alias.
-    published, staged = table.schema.free_name("t"), table.schema.free_name("s")
+    staged = table.schema.free_name("s")
     matches = [same_key(table, staged), *required_filter(table), *pruning]
     others = [quoted(name) for name in table.schema.names if name not in table.primary_key]
     updates = ", ".join(f"{column} = {staged}.{column}" for column in others)
     values = ", ".join(f"{staged}.{quoted(name)}" for name in table.schema.names)
     return "\n".join(
         (
-            f"MERGE INTO {quoted(table.table_id)} AS {published}",
+            f"MERGE INTO {destination_rows(table)}",
             f"USING (\n{rows_sql}\n) AS {staged}",
             f"ON {' AND '.join(matches)}",
             *([f"WHEN MATCHED{_is_not_older(table)} THEN UPDATE SET {updates}"] if updates else []),
@@ -123,14 +123,14 @@ def _merge(table: TableSync, rows_sql: str, *pruning: str) -> str:
 
 def same_key(table: TableSync, other: str) -> str:
     """Return the condition that the destination's row has the key of the row called `other`."""
-    published = table.schema.free_name("t")
+    published = destination_alias(table)
     return " AND ".join(f"{published}.{quoted(name)} = {other}.{quoted(name)}" for name in table.primary_key)
 
 
 def required_filter(table: TableSync) -> list[str]:
     """Return the condition that the destination demands of every statement; none where it demands none."""
     column = table.required_filter_column
-    return [] if column is None else [always_true_filter(f"{table.schema.free_name('t')}.{quoted(column)}")]
+    return [] if column is None else [always_true_filter(f"{destination_alias(table)}.{quoted(column)}")]
 
 
 def _is_not_older(table: TableSync) -> str:
@@ -138,7 +138,7 @@ def _is_not_older(table: TableSync) -> str:
     if table.timestamp_column is None:
         return ""
     column = quoted(table.timestamp_column)
-    old, new = f"{table.schema.free_name('t')}.{column}", f"{table.schema.free_name('s')}.{column}"
+    old, new = f"{destination_alias(table)}.{column}", f"{table.schema.free_name('s')}.{column}"
     type_name = table.schema.field(table.timestamp_column).type
     is_replaced = f"{new} >= {old}"
     if table.is_backfill and table.interval is not None:
@@ -160,7 +160,7 @@ def now_sql(table: TableSync, type_name: str) -> str:
 
 
 def _pruned_merge(table: TableSync, column: Field, rows: _Rows) -> MergeStatements:
-    moment = f"{table.schema.free_name('t')}.{quoted(column.name)}"
+    moment = f"{destination_alias(table)}.{quoted(column.name)}"
     old_partition = partition_sql(moment, column, table.layout)
     pruning = f"({old_partition} IN UNNEST({OLD_PARTITIONS}) OR ({OLD_IS_NULL} AND {moment} IS NULL))"
     return MergeStatements(
@@ -183,12 +183,12 @@ def _pruned_merge(table: TableSync, column: Field, rows: _Rows) -> MergeStatemen
 
 def _old_partitions_sql(table: TableSync, rows: str, moment: str, old_partition: str) -> str:
     """Return the query for the partitions that hold the destination's rows with the keys of `rows`."""
-    published, staged = table.schema.free_name("t"), table.schema.free_name("s")
+    staged = table.schema.free_name("s")
     keys = ", ".join(map(quoted, table.primary_key))
     sql = (
         f"SELECT AS STRUCT ARRAY_AGG(DISTINCT {old_partition} IGNORE NULLS) AS partitions, "
         f"LOGICAL_OR({moment} IS NULL) AS has_null\n"
-        f"FROM {quoted(table.table_id)} AS {published}\n"
+        f"FROM {destination_rows(table)}\n"
         f"JOIN (SELECT DISTINCT {keys} FROM {rows}) AS {staged}\nON {same_key(table, staged)}\n"
     )
     filters = required_filter(table)

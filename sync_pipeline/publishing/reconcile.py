@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sync_pipeline.bigquery_api.client import translated_errors
+from sync_pipeline.bigquery_api.job_records import last_row
 from sync_pipeline.bigquery_api.jobs import FinishedJob
 from sync_pipeline.bigquery_api.raised_errors import raised_text
-from sync_pipeline.errors import ConcurrentSyncError, PublishError
+from sync_pipeline.errors import ConcurrentSyncError
 from sync_pipeline.googlesql import quoted, string_literal
-from sync_pipeline.planning.deletions import ALL_PERCENT, SMALL_TABLE_ROWS
 from sync_pipeline.planning.plan import TableSync
 from sync_pipeline.planning.plan_reconcile import content_sql
 from sync_pipeline.publishing.differences import (
@@ -24,18 +23,24 @@ from sync_pipeline.publishing.differences import (
     Kind,
     columns_compared,
     conditions_on_destination,
-    destination_alias,
-    destination_rows,
     found_alias,
     found_sql,
     in_found,
     number_of_differences,
     row_key,
-    same_key,
     source_alias,
 )
 from sync_pipeline.publishing.jobs import PUBLISH
-from sync_pipeline.publishing.rows_query import columns, count_check, select_sql
+from sync_pipeline.publishing.merge import same_key
+from sync_pipeline.publishing.removal_limit import allowed_sql
+from sync_pipeline.publishing.rows_query import (
+    columns,
+    count_check,
+    destination_alias,
+    destination_rows,
+    if_sql,
+    select_sql,
+)
 from sync_pipeline.publishing.strategy import DifferenceCounts, Published, QueryStrategy
 from sync_pipeline.schema import Field
 
@@ -67,11 +72,7 @@ class CompareRows(QueryStrategy):
     def _counts(self, finished: FinishedJob) -> DifferenceCounts:
         table = self.table
         assert table.reconciliation is not None
-        with translated_errors(f"read the result of job {finished.job.job_id}"):
-            # Of a script this is the result of its last SELECT.
-            row = next(iter(finished.job.result()), None)
-        if row is None:
-            raise PublishError(f"BigQuery does not tell what job {finished.job.job_id} has found")
+        row = last_row(finished.job, "found")
         by_column = {field.name: row[f"d{number}"] for number, field in enumerate(_columns_counted(table))}
         return DifferenceCounts(
             source_rows=row["source_rows"],
@@ -173,12 +174,7 @@ def _existing_sql(table: TableSync) -> str:
 def _repair(table: TableSync) -> list[str]:
     assert table.reconciliation is not None
     max_percent = table.reconciliation.max_percent
-    # `DifferenceCounts.is_refused` is false.
-    allowed = [
-        f"{_COUNTS}.surplus > 0",
-        f"{_COUNTS}.surplus * 100 <= {max_percent} * GREATEST({_COUNTS}.existing, {SMALL_TABLE_ROWS})",
-        *([f"{_COUNTS}.surplus < {_COUNTS}.existing"] if max_percent < ALL_PERCENT else []),
-    ]
+    existing = f"{_COUNTS}.existing"
     removal = [
         f"CREATE TEMP TABLE {KEPT} AS\n{_kept_sql(table)}",
         _delete_sql(table),
@@ -186,8 +182,8 @@ def _repair(table: TableSync) -> list[str]:
     ]
     return [
         f"SET {_COUNTS} = (\n{_decisive_counts_sql(table)}\n)",
-        _if(" AND ".join(allowed), *removal),
-        _if(f"{_COUNTS}.wrong > 0", _correction_sql(table)),
+        if_sql(allowed_sql(f"{_COUNTS}.surplus", existing, existing, max_percent), *removal),
+        if_sql(f"{_COUNTS}.wrong > 0", _correction_sql(table)),
     ]
 
 
@@ -203,11 +199,6 @@ def _decisive_counts_sql(table: TableSync) -> str:
     )
 
 
-def _if(condition: str, *statements: str) -> str:
-    # A statement that would change nothing reads the table all the same.
-    return f"IF {condition} THEN\n" + "".join(f"{statement};\n" for statement in statements) + "END IF"
-
-
 def _kept_sql(table: TableSync) -> str:
     """Return the query for the rows that stay of those that the destination has too often, with all their columns."""
     published, source = destination_alias(table), source_alias(table)
@@ -217,7 +208,7 @@ def _kept_sql(table: TableSync) -> str:
         conditions = [*filters, in_found(table, published, [Kind.ADDITIONAL])]
         return (
             f"SELECT {published}.*\nFROM {destination_rows(table)}\nJOIN {SOURCE_ROWS} AS {source}\n"
-            f"ON {same_key(table)}\nWHERE {' AND '.join(conditions)}\n"
+            f"ON {same_key(table, source_alias(table))}\nWHERE {' AND '.join(conditions)}\n"
             f"QUALIFY ROW_NUMBER() OVER (PARTITION BY {keys} ORDER BY {number_of_differences(table)}) = 1"
         )
     key, found = row_key(table, published), found_alias(table)
@@ -263,7 +254,7 @@ def _correction_sql(table: TableSync) -> str:
         )
     updates = ", ".join(f"{quoted(field.name)} = {source}.{quoted(field.name)}" for field in columns_compared(table))
     values = ", ".join(f"{source}.{quoted(name)}" for name in table.schema.names)
-    matches = [same_key(table), *conditions_on_destination(table)]
+    matches = [same_key(table, source_alias(table)), *conditions_on_destination(table)]
     return "\n".join(
         (
             f"MERGE INTO {destination_rows(table)}",

@@ -63,6 +63,24 @@ def count_check(table_id: str, rows: int) -> str:
     return f"ASSERT (SELECT COUNT(*) FROM {quoted(table_id)}) = {rows} AS {problem}"
 
 
+def if_sql(condition: str, *statements: str) -> str:
+    """Return the statements of a script that run under a condition.
+
+    One that would change nothing reads its table all the same.
+    """
+    return f"IF {condition} THEN\n" + "".join(f"{statement};\n" for statement in statements) + "END IF"
+
+
+def destination_alias(table: TableSync) -> str:
+    """Return the alias of the destination, which none of its columns is called."""
+    return table.schema.free_name("t")
+
+
+def destination_rows(table: TableSync) -> str:
+    """Return the destination and its alias, for FROM."""
+    return f"{quoted(table.table_id)} AS {destination_alias(table)}"
+
+
 def columns(table: TableSync) -> str:
     """Return the names of the columns that are written, quoted."""
     return ", ".join(map(quoted, table.schema.names))

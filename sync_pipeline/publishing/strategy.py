@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from sync_pipeline.bigquery_api.job_records import changed_rows
 from sync_pipeline.bigquery_api.jobs import FinishedJob
-from sync_pipeline.planning.deletions import ALL_PERCENT, SMALL_TABLE_ROWS
 from sync_pipeline.planning.plan import TableSync
 from sync_pipeline.publishing.jobs import PUBLISH, PublishingJobs
+from sync_pipeline.publishing.removal_limit import is_too_many, takes_all
 from sync_pipeline.publishing.staged_files import StagedFiles
 from sync_pipeline.publishing.tables import fill_staging_table
 
@@ -39,13 +39,12 @@ class DeletionCounts:
     @property
     def is_refused(self) -> bool:
         """Whether too many rows are missing, so that none was deleted."""
-        limit = self.max_percent * max(self.existing, SMALL_TABLE_ROWS)
-        return self.missing * 100 > limit or (self.max_percent < ALL_PERCENT and self.shows_none)
+        return is_too_many(self.missing, self.existing, self.before, self.max_percent)
 
     @property
     def shows_none(self) -> bool:
         """Whether the source has none of the rows that were there before."""
-        return 0 < self.before <= self.missing
+        return takes_all(self.missing, self.before)
 
     @property
     def deleted(self) -> int:
@@ -103,9 +102,8 @@ class DifferenceCounts:
     @property
     def is_refused(self) -> bool:
         """Whether a repair removed no surplus row, because there were too many."""
-        limit = self.max_percent * max(self.destination_rows, SMALL_TABLE_ROWS)
-        shows_none = self.max_percent < ALL_PERCENT and 0 < self.destination_rows == self.surplus
-        return self.is_repaired and (self.surplus * 100 > limit or shows_none)
+        rows = self.destination_rows
+        return self.is_repaired and is_too_many(self.surplus, rows, rows, self.max_percent)
 
     @property
     def new(self) -> int:
