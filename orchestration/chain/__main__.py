@@ -11,12 +11,13 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
+from orchestration.chain.diagram import mermaid
 from orchestration.chain.flow.chain import Chain
 from orchestration.chain.flow.conductor import ChainError, Conductor
 from orchestration.chain.flow.dataflow import Dataflow, DataflowError
 from orchestration.chain.flow.decisions import Job, Outcome, due_steps, is_over
 from orchestration.chain.flow.names import is_run, run_id
-from orchestration.chain.reading import mermaid, read_chain
+from orchestration.chain.reading import read_chain
 from sync_pipeline.errors import ConfigError
 from sync_pipeline.printable import on_one_line, printable
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import zoneinfo
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +133,7 @@ class _Reader:
                 if own and isinstance(content.get(key) or {}, dict):
                     content[key] = {**(content.get(key) or {}), **own}
             # The values of placeholders are not known yet; texts of their form stand for them where they are checked.
-            launch = read_launch(_as_text(filled_in(content, _sample)))
+            launch = read_launch(json.dumps(filled_in(content, _sample), default=str))
         except (OSError, UnicodeDecodeError) as error:
             self._problems.append(f"{place}.launch: {file} cannot be read ({type(error).__name__})")
             return {}
@@ -249,25 +249,3 @@ def _placeholder_problems(chain: Chain) -> Iterator[str]:
 def _sample(placeholder: str) -> str:
     step_option = step_of(placeholder)
     return _SAMPLES.get(placeholder) or _SAMPLE_OUTPUTS.get(step_option[1] if step_option else "", "1")
-
-
-def _as_text(content: Any) -> str:
-    return json.dumps(content, default=str)
-
-
-def mermaid(chain: Chain) -> str:
-    """Return the chain as a Mermaid diagram."""
-    lines = ["flowchart TD"]
-    identifiers = {name: f"s{number}" for number, name in enumerate(chain.steps)}
-    lines += [f'    {identifiers[name]}["{name}"]' for name in chain.steps]
-    edges: tuple[tuple[str, Callable[[Step], tuple[str, ...]]], ...] = (
-        ("-->", lambda step: step.next),
-        ("-. on failure .->", lambda step: step.on_failure),
-    )
-    for arrow, following in edges:
-        lines += [
-            f"    {identifiers[step.name]} {arrow} {identifiers[other]}"
-            for step in chain.steps.values()
-            for other in following(step)
-        ]
-    return "\n".join(lines) + "\n"
