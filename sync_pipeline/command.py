@@ -22,7 +22,7 @@ def main(argv: Sequence[str]) -> int:
     """Run the sync of a command line and return the exit code. `argv` excludes the program's name.
 
     0: done, or submitted. 2: the parameters, the query or the data must change. 3: reconcile=report found differences.
-    1: any other error.
+    1: any other error. With --detailed-exitcode, 4: nothing new; 5: rows were rejected into the dead letter table.
     """
     start_logging()
     flags, _, _ = local_flags(argv)

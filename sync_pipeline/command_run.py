@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 from sync_pipeline.errors import ConfigError, SyncError, error_from_worker
@@ -12,10 +13,16 @@ from sync_pipeline.parameters.run_config import RunConfig
 from sync_pipeline.pipeline import run
 from sync_pipeline.planning.plan_text import plan_page
 from sync_pipeline.printable import printable
+from sync_pipeline.publishing.failure_report import FailureReport
 from sync_pipeline.publishing.run_record import RunRecord
+from sync_pipeline.run_log import fields
+
+_LOGGER = logging.getLogger(__name__)
 
 # The exit code of a run that has compared tables, and found differences.
 DIFFERENCES_FOUND = 3
+# The exit codes that --detailed-exitcode has instead of 0.
+NOTHING_NEW, WITH_DEAD_LETTERS = 4, 5
 
 
 def run_command(command_line: CommandLine, config: RunConfig, print_error: Callable[[SyncError], None]) -> int:
@@ -29,14 +36,33 @@ def run_command(command_line: CommandLine, config: RunConfig, print_error: Calla
             error = _run(command_line, config, record)
         except Exception as unexpected:
             # Python ends by its traceback and this exit code.
+            _report_failure(record, unexpected)
             _print_output(record, command_line.local, unexpected, 1)
             raise
-        exit_code = DIFFERENCES_FOUND if record.found_differences else 0
         if error is not None:
+            _report_failure(record, error)
             print_error(error)
-            exit_code = error.exit_code
+        exit_code = _exit_code(record, error, is_detailed=command_line.local.detailed_exit_code)
         _print_output(record, command_line.local, error, exit_code)
     return exit_code
+
+
+def _report_failure(record: RunRecord, error: Exception) -> None:
+    """Log the last line of a run that failed outside its publishing step: while it was planned or read, for example."""
+    if record.is_dry_run or record.tells_failure:
+        return
+    failure = FailureReport.of(error, record.run)
+    _LOGGER.error("%s", failure, extra=fields(failure.values))
+
+
+def _exit_code(record: RunRecord, error: SyncError | None, *, is_detailed: bool) -> int:
+    if error is not None:
+        return error.exit_code
+    if record.found_differences:
+        return DIFFERENCES_FOUND
+    if is_detailed and record.rejected_rows:
+        return WITH_DEAD_LETTERS
+    return NOTHING_NEW if is_detailed and record.found_nothing_new else 0
 
 
 def print_refusal(error: SyncError) -> None:

@@ -4,11 +4,26 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Mapping
 
 from sync_pipeline.printable import on_one_line, printable
 
 # Beam's format for a line that a worker in another process logged.
 _WORKER_LINE = re.compile(r'message: "((?:[^"\\]|\\.)*)".* log_location: "([^"]*)"', re.DOTALL)
+
+
+# What a line says, for programs: where Cloud Logging takes fields, they are `jsonPayload.sync.…`.
+FIELDS = "sync"
+
+
+def fields(values: Mapping[str, object]) -> dict[str, dict[str, object]]:
+    """Return `extra` for a logger: what the line says, as names and values without those that are None."""
+    return {FIELDS: {name: value for name, value in values.items() if value is not None}}
+
+
+def pairs(values: Mapping[str, object]) -> str:
+    """Return names and values as the end of a line."""
+    return " ".join(f"{name}={value}" for name, value in values.items())
 
 
 class _LineFormatter(logging.Formatter):

@@ -136,7 +136,7 @@ class Report(_Part):
     kind: Literal["report"] = "report"
     exit_code: int = Field(
         description="Of the process: 0, 1, 2 if parameters, the query or the data must change, or 3 if a comparison "
-        "has found differences."
+        "has found differences. With --detailed-exitcode also 4 if there was nothing new, or 5 if rows were rejected."
     )
     seconds: float
     error: ErrorOutput | None = Field(description="Why the command failed; else null.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 TYPES: dict[str, Any] = {
@@ -41,3 +42,17 @@ def is_valid(value: Any, schema: dict[str, Any], document: dict[str, Any] | None
         and all(name in known or further is not False for name, _ in members)
         and all(allows(member, known.get(name, of_others)) for name, member in members)
     )
+
+
+def broken(value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield copies of a JSON value, each with one property removed or with a value of a type that nothing has."""
+    if isinstance(value, dict):
+        for name, member in value.items():
+            yield name, {other: value[other] for other in value if other != name}
+            yield name, {**value, name: {"wrong": ["type"]}}
+            for path, changed in broken(member):
+                yield f"{name}.{path}", {**value, name: changed}
+    if isinstance(value, list):
+        for number, item in enumerate(value):
+            for path, changed in broken(item):
+                yield f"{number}.{path}", [*value[:number], changed, *value[number + 1 :]]

@@ -17,7 +17,9 @@ from sync_pipeline.parameters.table import PARAMETERS
 _SHELLS = ("bash", "zsh", "fish")
 _CHAIN = ("check", "graph", "render", "run")
 # Options that have no value.
-_SWITCHES = frozenset({"until-current", "repair", "force", "no-input", "update", "execute", "validate-only"})
+_SWITCHES = frozenset(
+    {"until-current", "detailed-exitcode", "repair", "force", "no-input", "update", "execute", "validate-only"}
+)
 _BASH = """\
 _sync_to_bigquery() {{
     local word=${{COMP_WORDS[COMP_CWORD]}} command=${{COMP_WORDS[1]}} name= words=

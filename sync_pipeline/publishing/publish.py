@@ -27,7 +27,7 @@ from sync_pipeline.bigquery_api.jobs import FinishedJob
 from sync_pipeline.bigquery_api.raised_errors import raised_error
 from sync_pipeline.bigquery_api.threads import each_with_client
 from sync_pipeline.errors import ConcurrentSyncError, PublishError, RecordError, SyncError
-from sync_pipeline.failures import Failure, combined_error, error_line, error_of_tables
+from sync_pipeline.failures import Failure, combined_error, error_of_tables
 from sync_pipeline.planning.deletions import ALL_PERCENT, SMALL_TABLE_ROWS
 from sync_pipeline.planning.plan import TableSync
 from sync_pipeline.planning.run_plan import RunPlan
@@ -37,14 +37,16 @@ from sync_pipeline.publishing.clean_up import clean_up
 from sync_pipeline.publishing.comparison_report import count_lines
 from sync_pipeline.publishing.dead_letters import publish_dead_letters
 from sync_pipeline.publishing.delete import MergeAndDelete
+from sync_pipeline.publishing.failure_report import FailureReport
 from sync_pipeline.publishing.jobs import PublishingJobs
 from sync_pipeline.publishing.outcomes import Outcomes
 from sync_pipeline.publishing.reconcile import CompareRows
 from sync_pipeline.publishing.reconcile import changed_meanwhile as not_compared
-from sync_pipeline.publishing.report import SyncReport, report_of, total_of
+from sync_pipeline.publishing.report import SyncReport, report_of, total_line, totals_of
 from sync_pipeline.publishing.staged_files import StagedFile, StagedFiles
 from sync_pipeline.publishing.strategy import DeletionCounts, DifferenceCounts, Published, Strategy
 from sync_pipeline.publishing.tables import prepare_destination
+from sync_pipeline.run_log import fields
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -119,8 +121,8 @@ class _PublishFilesFn(beam.DoFn):
                 self._outcomes_file.add(table.number, outcome)
             if isinstance(outcome, Exception):
                 errors[table.number] = outcome
-                if plan.has_several_tables:
-                    _LOGGER.warning("%s failed: %s", _name(table), _message(outcome))
+                failure = FailureReport.of(outcome, table.run, table.table_id)
+                _LOGGER.error("%s", failure, extra=fields(failure.values))
                 continue
             self._rows_loaded.inc(outcome.rows_loaded)
             if outcome.lag_seconds is not None:
@@ -129,7 +131,8 @@ class _PublishFilesFn(beam.DoFn):
             reports.append(outcome)
             yield outcome
         if plan.has_several_tables:
-            _LOGGER.info("%s", total_of(plan, reports))
+            totals = totals_of(plan, reports)
+            _LOGGER.info("%s", total_line(totals), extra=fields({"status": "total", **totals}))
         if errors or plan.failed:
             error = _error_of_run(plan, errors)
             # What another attempt of this step may mend is raised here.
@@ -147,7 +150,7 @@ class _PublishFilesFn(beam.DoFn):
             self._rows_differing.inc(counts.left)
             for line in count_lines(report.table_id, counts):
                 _LOGGER.log(level, "%s", line)
-        _LOGGER.log(level, "%s", report)
+        _LOGGER.log(level, "%s", report, extra=fields(report.values))
 
 
 def _outcome_of(
@@ -193,10 +196,6 @@ def _name(table: TableSync) -> str:
     return table.source_table or table.table_id
 
 
-def _message(error: Exception) -> str:
-    return error_line(error) if isinstance(error, SyncError) else type(error).__name__
-
-
 def publish(client: bigquery.Client, table: TableSync, files: Sequence[StagedFile]) -> SyncReport:
     """Publish `files`, delete the staged files, and return the report.
 
@@ -223,10 +222,10 @@ def publish(client: bigquery.Client, table: TableSync, files: Sequence[StagedFil
         raise
     clean_up(client, table, strategy.temporary_table_ids, destination_moved=bool(rows.rows or report.rows_loaded))
     if published.deletions is not None and published.deletions.is_refused:
-        _LOGGER.info("%s", report)
+        _LOGGER.info("%s", report, extra=fields(report.values))
         raise _too_many_deletions(table, published.deletions)
     if published.differences is not None and published.differences.is_refused:
-        _LOGGER.info("%s", report)
+        _LOGGER.info("%s", report, extra=fields(report.values))
         raise _too_many_surplus_rows(table, published.differences)
     if table.more_is_left and dead_letters.rows and not (rows.rows or published.rows):
         raise RecordError(_stuck(table, dead_letters.rows))

@@ -13,6 +13,7 @@ from sync_pipeline.planning.run_plan import RunPlan
 from sync_pipeline.publishing.comparison_report import counts_of, outcome_of_comparison
 from sync_pipeline.publishing.staged_files import StagedFiles
 from sync_pipeline.publishing.strategy import DifferenceCounts, Published
+from sync_pipeline.run_log import pairs
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,25 @@ class SyncReport:
         differences = values["differences"]
         return cls(**{**values, "differences": differences and DifferenceCounts(**differences)})
 
+    @property
+    def values(self) -> dict[str, object]:
+        """What the line says, for programs: counts as numbers."""
+        return {
+            "status": "unchanged" if self.is_unchanged else "published",
+            "run_id": self.run_id,
+            "table": self.table_id,
+            "interval": self.interval,
+            "rows_read": self.rows_read,
+            "rows_loaded": self.rows_loaded,
+            "dead_letters": self.dead_letters,
+            "rows_deleted": self.rows_deleted,
+            "bytes_staged": self.bytes_staged,
+            "seconds": round(self.seconds, 1),
+            "lag_seconds": None if self.lag_seconds is None else round(self.lag_seconds, 1),
+            "more_is_left": self.more_is_left,
+            **({} if self.differences is None else counts_of(self.differences)),
+        }
+
     def __str__(self) -> str:
         values = {
             "run_id": self.run_id,
@@ -74,15 +94,11 @@ class SyncReport:
             **({"more_is_left": "true"} if self.more_is_left else {}),
             **({} if self.differences is None else counts_of(self.differences)),
         }
-        return f"sync report: {self.outcome}: {_pairs(values)}"
+        return f"sync report: {self.outcome}: {pairs(values)}"
 
 
-def _pairs(values: Mapping[str, object]) -> str:
-    return " ".join(f"{name}={value}" for name, value in values.items())
-
-
-def total_of(plan: RunPlan, reports: Sequence[SyncReport]) -> str:
-    """Return the line about all tables of a run, after the reports of those that did not fail."""
+def totals_of(plan: RunPlan, reports: Sequence[SyncReport]) -> dict[str, object]:
+    """Return the sums over all tables of a run, from the reports of those that did not fail."""
     tables = len(plan.tables) + len(plan.failed)
     unchanged = sum(report.is_unchanged for report in reports)
     failed = tables - len(reports)
@@ -96,15 +112,20 @@ def total_of(plan: RunPlan, reports: Sequence[SyncReport]) -> str:
         "rows_loaded": sum(report.rows_loaded for report in reports),
         "dead_letters": sum(report.dead_letters for report in reports),
         "bytes_staged": sum(report.bytes_staged for report in reports),
-        "seconds": f"{(datetime.now(UTC) - plan.run.started_at).total_seconds():.1f}",
+        "seconds": round((datetime.now(UTC) - plan.run.started_at).total_seconds(), 1),
     }
     deleted = [report.rows_deleted for report in reports if report.rows_deleted is not None]
     if deleted:
         values["rows_deleted"] = sum(deleted)
     if left := sum(report.more_is_left for report in reports):
         values["more_is_left"] = left
-    counts = (f"{len(reports) - unchanged:,} published", f"{unchanged:,} unchanged", f"{failed:,} failed")
-    return f"sync total: {tables:,} tables: {', '.join(counts)}: {_pairs(values)}"
+    return values
+
+
+def total_line(totals: Mapping[str, Any]) -> str:
+    """Return the line about all tables of a run."""
+    counts = ", ".join(f"{totals[name]:,} {name}" for name in ("published", "unchanged", "failed"))
+    return f"sync total: {totals['tables']:,} tables: {counts}: {pairs(totals)}"
 
 
 def report_of(table: TableSync, rows: StagedFiles, dead_letters: StagedFiles, published: Published) -> SyncReport:

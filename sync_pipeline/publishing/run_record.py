@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sync_pipeline.errors import PublishError, SyncError
-from sync_pipeline.planning.plan import TableSync
+from sync_pipeline.planning.plan import Run, TableSync
 from sync_pipeline.planning.run_plan import FailedTable, RunPlan
 from sync_pipeline.printable import named
 from sync_pipeline.publishing.comparison_report import values_of
@@ -72,8 +72,33 @@ class RunRecord:
     @property
     def found_differences(self) -> bool:
         """Whether the last run has compared tables, and left differing rows as they are."""
+        return any(each.differences and each.differences.left for each in self._reports(self._runs[-1:]))
+
+    @property
+    def run(self) -> Run | None:
+        """The last run; None before one was planned."""
+        return self._runs[-1].plan.run if self._runs else None
+
+    @property
+    def tells_failure(self) -> bool:
+        """Whether the last run has a table that failed, which its publishing step has reported."""
         outcomes = self._runs[-1].outcomes.read().values() if self._runs else ()
-        return any(isinstance(each, SyncReport) and each.differences and each.differences.left for each in outcomes)
+        return any(isinstance(each, ErrorOutput) for each in outcomes)
+
+    @property
+    def rejected_rows(self) -> bool:
+        """Whether a run has loaded rows into a dead letter table."""
+        return any(report.dead_letters for report in self._reports(self._runs))
+
+    @property
+    def found_nothing_new(self) -> bool:
+        """Whether no run has changed a table; a comparison is not asked for changes."""
+        reports = self._reports(self._runs)
+        return bool(reports) and all(report.is_unchanged and report.differences is None for report in reports)
+
+    @staticmethod
+    def _reports(runs: Iterable[_Run]) -> list[SyncReport]:
+        return [each for run in runs for each in run.outcomes.read().values() if isinstance(each, SyncReport)]
 
     def begin(self, plan: RunPlan) -> Outcomes:
         """Record that a run begins; return where its publishing step writes the outcomes.

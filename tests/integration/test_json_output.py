@@ -9,7 +9,7 @@ import pytest
 
 from sync_pipeline import command
 from tests.integration.syncing import Run, Syncing
-from tests.json_schemas import is_valid
+from tests.json_schemas import broken, is_valid
 from tests.test_run_output import SCHEMA
 
 
@@ -22,6 +22,7 @@ def items(syncing: Syncing) -> None:
 def document(run: Run) -> dict[str, Any]:
     found = json.loads(run.printed)
     assert is_valid(found, SCHEMA)
+    assert [path for path, other in broken(found) if is_valid(other, SCHEMA)] == []
     assert found["exit_code"] == run.exit_code
     if run.errors:
         assert found["error"]["message"] == "\n".join(run.errors)

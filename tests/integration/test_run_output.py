@@ -250,3 +250,34 @@ def test_main_py_ends_with_the_code_and_without_a_traceback(syncing: Syncing) ->
     good = finished(syncing.begin_process()).succeeded()
     assert good.rows_loaded == 2
     assert good.printed == ""
+
+
+def test_the_exit_code_tells_what_a_run_found(syncing: Syncing) -> None:
+    query = "SELECT *, CASE WHEN name = 'odd' THEN 'NaN'::numeric ELSE 1 END AS v FROM items"
+    parameters = {"primary_key": "id", "postgresql_query": query, "dead_letter_table": syncing.table_id("letters")}
+
+    def exit_code(*flags: str) -> int:
+        smart = {"enable_smart_sync": "true", "smart_sync_settle_seconds": "0"}
+        return syncing.run("--detailed-exitcode", *flags, **parameters, **smart).exit_code
+
+    assert exit_code("--dry_run=true") == 0
+    assert [exit_code(), exit_code()] == [0, 4]
+    syncing.execute("INSERT INTO items VALUES (3, 'odd', '2024-01-03Z'), (4, 'd', '2024-01-04Z')")
+    assert exit_code() == 5
+    assert syncing.smart(**parameters).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("parameters", "error"),
+    [
+        pytest.param({"postgresql_query": "SELECT nothing"}, "SourceQueryError", id="while it is planned"),
+        pytest.param({"postgresql_query": "SELECT 'NaN'::numeric AS v"}, "RecordError", id="while it is read"),
+    ],
+)
+def test_a_run_that_fails_has_a_last_line(syncing: Syncing, parameters: dict[str, str], error: str) -> None:
+    run = syncing.run(**parameters)
+    [line] = [line for line in run.log if line.startswith("sync failed: ")]
+    assert f" error={error}" in line
+    assert line == run.log[-1]
+    assert run.errors[0] in line
+    assert [line for line in syncing.run(**parameters, dry_run="true").log if "sync failed" in line] == []

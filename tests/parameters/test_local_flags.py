@@ -15,6 +15,7 @@ from sync_pipeline.parameters.table import BY_NAME
         pytest.param(["--output=json"], LocalFlags(prints_json=True), id="json"),
         pytest.param(["--output", "json"], LocalFlags(prints_json=True), id="apart"),
         pytest.param(["--until-current"], LocalFlags(until_current=True), id="until current"),
+        pytest.param(["--detailed-exitcode"], LocalFlags(detailed_exit_code=True), id="detailed exit code"),
         pytest.param(["--output=json", "--output=text"], LocalFlags(), id="the last counts"),
     ],
 )
@@ -30,14 +31,15 @@ def test_a_wrong_value_is_reported_with_the_other_mistakes(argv: list[str]) -> N
     assert [problem for problem in caught.value.problems if problem.startswith("batch_size")]
 
 
-def test_a_switch_has_no_value() -> None:
-    with pytest.raises(ConfigError, match="--until-current has a value"):
-        parse_command_line(["--until-current=true"])
+@pytest.mark.parametrize("switch", ["--until-current", "--detailed-exitcode"])
+def test_a_switch_has_no_value(switch: str) -> None:
+    with pytest.raises(ConfigError, match=f"{switch} has a value: write {switch} alone"):
+        parse_command_line([f"{switch}=true"])
 
 
 def test_what_is_given() -> None:
     assert LocalFlags().given == []
-    assert LocalFlags(prints_json=True, until_current=True).given == ["--output=json", "--until-current"]
+    assert LocalFlags(True, True, True).given == ["--output=json", "--until-current", "--detailed-exitcode"]
 
 
 def test_a_misspelt_flag_has_a_suggestion() -> None:

@@ -78,7 +78,13 @@ def test_a_transient_error_is_raised_when_the_others_are_published(
     assert str(raised).split("\n") == ["2 of 40 tables failed", f"{NAME}t0: refused", f"{NAME}t1: gone"]
     lines = [record.getMessage() for record in caplog.records]
     assert sum(line.startswith("sync report: ") for line in lines) == 38
-    assert {f"{NAME}t0 failed: refused", f"{NAME}t1 failed: gone"} < set(lines)
+    failed = [line.split(": run_id=")[0] for line in lines if line.startswith("sync failed: ")]
+    assert sorted(failed) == ["sync failed: gone", "sync failed: refused"]
+    told = [record.__dict__["sync"] for record in caplog.records if record.levelno == logging.ERROR]
+    assert sorted((one["table"], one["error"], one["is_transient"]) for one in told) == [
+        (f"{NAME}t0", "PublishError", False),
+        (f"{NAME}t1", "PublishUnavailableError", True),
+    ]
     assert lines[-1].startswith("sync total: 40 tables: 38 published, 0 unchanged, 2 failed: ")
     assert {record.threadName for record in caplog.records} == {threading.current_thread().name}
 
@@ -102,4 +108,5 @@ def test_one_table_raises_its_own_error(monkeypatch: pytest.MonkeyPatch, caplog:
     error = PublishError("refused")
     outputs, raised = outcome(monkeypatch, {"t0": error}, run_plan(RUN.tables[0]))
     assert (outputs, raised) == ([], error)
-    assert caplog.records == []
+    [line] = [record.getMessage() for record in caplog.records]
+    assert line.startswith("sync failed: refused: run_id=")

@@ -10,7 +10,7 @@ from sync_pipeline.bigquery_api.jobs import FinishedJob
 from sync_pipeline.errors import SchemaError
 from sync_pipeline.planning.plan import WriteMode
 from sync_pipeline.planning.run_plan import FailedTable
-from sync_pipeline.publishing.report import SyncReport, outcome_of_nothing, report_of, total_of
+from sync_pipeline.publishing.report import SyncReport, outcome_of_nothing, report_of, total_line, totals_of
 from sync_pipeline.publishing.staged_files import StagedFile, StagedFiles
 from sync_pipeline.publishing.strategy import DeletionCounts, Published
 from sync_pipeline.smart_sync.interval import StartOrigin
@@ -36,6 +36,23 @@ def test_a_report_is_one_line_of_name_and_value() -> None:
         "interval=(2025-07-22T13:00:00.000000+00,2025-07-22T15:00:00.000000+00] rows_read=1007 rows_loaded=998 "
         "dead_letters=7 bytes_staged=12345 seconds=61.2 lag_seconds=12.0"
     )
+
+
+def test_what_a_report_says_to_programs() -> None:
+    assert REPORT.values == {
+        "status": "published",
+        "run_id": "r1",
+        "table": "p.d.t",
+        "interval": "(2025-07-22 13:00:00.000000+00, 2025-07-22 15:00:00.000000+00]",
+        "rows_read": 1007,
+        "rows_loaded": 998,
+        "dead_letters": 7,
+        "rows_deleted": None,
+        "bytes_staged": 12345,
+        "seconds": 61.2,
+        "lag_seconds": 12.0,
+        "more_is_left": False,
+    }
 
 
 def test_a_report_without_smart_sync() -> None:
@@ -113,7 +130,7 @@ def test_the_total_of_a_run() -> None:
     tables = [plan({"destination_bigquery_table": f"t{number}"}) for number in range(4)]
     running = replace(run_plan(*tables), failed=(FailedTable("public.views", SchemaError("no")),))
     unchanged = replace(REPORT, rows_staged=0, rows_loaded=0, dead_letters=0, bytes_staged=0, is_unchanged=True)
-    line = total_of(running, [REPORT, unchanged, REPORT])
+    line = total_line(totals_of(running, [REPORT, unchanged, REPORT]))
     assert re.sub("seconds=[0-9.]+$", "seconds=", line) == (
         "sync total: 5 tables: 2 published, 1 unchanged, 2 failed: run_id=20250722T150000_0a1b2c3d tables=5 "
         "published=2 unchanged=1 failed=2 rows_read=2014 rows_loaded=1996 dead_letters=14 bytes_staged=24690 seconds="

@@ -12,7 +12,7 @@ from sync_pipeline.planning.run_plan import FailedTable
 from sync_pipeline.publishing.run_record import RunRecord
 from sync_pipeline.smart_sync.interval import StartOrigin
 from sync_pipeline.smart_sync.wall_clock import WallClock
-from tests.json_schemas import is_valid
+from tests.json_schemas import broken, is_valid
 from tests.plans import INTERVAL, plan, run_plan
 from tests.publishing.test_report import REPORT
 from tests.test_run_output import SCHEMA
@@ -24,6 +24,9 @@ def document(record: RunRecord, error: SyncError | None = None) -> dict[str, Any
         json.dumps(record.output(error, 0 if error is None else error.exit_code).model_dump(mode="json"))
     )
     assert is_valid(found, SCHEMA)
+    # A count of a column has a name of its own, so nothing requires it.
+    changed = [path for path, other in broken(found) if ".different_by_column." not in path and is_valid(other, SCHEMA)]
+    assert changed == []
     assert list(found) == list(SCHEMA["$defs"]["Plan" if found["kind"] == "plan" else "Report"]["properties"])
     return dict(found)
 
@@ -133,3 +136,24 @@ def test_totals_are_those_of_all_runs() -> None:
     assert [run["run_id"] for run in found["runs"]] == ["r1", "r2"]
     assert {"runs": 2, "rows_read": 2014, "published": 2}.items() <= found["totals"].items()
     assert [run["tables"][0]["more_is_left"] for run in found["runs"]] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("reports", "nothing_new", "rejected"),
+    [
+        pytest.param([replace(REPORT, is_unchanged=True, dead_letters=0)], True, False, id="nothing new"),
+        pytest.param([replace(REPORT, is_unchanged=True, dead_letters=0), REPORT], False, True, id="one of two"),
+        pytest.param([replace(REPORT, dead_letters=0)], False, False, id="rows"),
+        pytest.param([RecordError("no")], False, False, id="failed"),
+    ],
+)
+def test_what_an_exit_code_can_tell(reports: list[Any], nothing_new: bool, rejected: bool) -> None:
+    tables = [plan({"destination_bigquery_table": f"t{number}"}) for number in range(len(reports))]
+    with RunRecord.open() as record:
+        assert (record.found_nothing_new, record.rejected_rows, record.run) == (False, False, None)
+        outcomes = record.begin(run_plan(*tables))
+        for number, report in enumerate(reports):
+            outcomes.add(number, report)
+        assert (record.found_nothing_new, record.rejected_rows) == (nothing_new, rejected)
+        assert record.tells_failure == isinstance(reports[0], Exception)
+        assert record.run is not None
