@@ -1,10 +1,11 @@
-"""Throughput of reading and staging a collection, compared with the limit and two peers: `make bench-mongodb`.
+"""Throughput of reading and staging a collection, compared with two limits and two peers: `make bench-mongodb`.
 
 All readers read one million nested documents, in turn and several times, so that other load on the machine affects all
 of them alike. Only ratios of medians are meaningful. Each reading is a process of its own; its seconds count from the
 first request to the server to the last file, without the start of Python.
 
-* `raw_drain`: takes documents from the cursor and discards them. Nothing can be faster.
+* `raw_drain`: takes raw BSON from the driver's cursor and discards it: the least that a reader by the driver does.
+* `reply_drain`: takes the documents out of the server's replies as ours does, and discards them. Nothing can be faster.
 * `ours`: into Parquet files, by the functions that a worker of a sync runs.
 * `row_beam`: into lines of JSON, each document a dict and an element of a Beam pipeline.
 * `dlt`: into Parquet files, by dlt with the MongoDB source of ingestr, as ingestr sets it up.
@@ -32,9 +33,10 @@ from sandbox.endpoints import Endpoints
 DOCUMENTS, MANY_DOCUMENTS = 1_000_000, 3_000_000
 REPETITIONS = 3
 # Readers that take a few seconds are measured twice as often.
-ORDER = ("raw_drain", "ours", "raw_drain", "ours", "row_beam", "dlt")
+ORDER = ("raw_drain", "reply_drain", "ours", "raw_drain", "reply_drain", "ours", "row_beam", "dlt")
+LIMITS_AND_PEERS = ("raw_drain", "reply_drain", "row_beam", "dlt")
 # The targets: the minimum of each ratio.
-LEAST = {"ours_vs_raw_drain": 0.5, "ours_vs_dlt": 3.0}
+LEAST = {"ours_vs_raw_drain": 0.9, "ours_vs_dlt": 3.0}
 RESULTS = Path(__file__).with_name("results") / "mongodb.json"
 PEER_PYTHON = demo_run.ROOT / ".venv-ingestr" / "bin" / "python"
 PACKAGES = ("apache-beam", "pyarrow", "pymongo", "google-cloud-bigquery")
@@ -85,7 +87,7 @@ def result(
     planning = medians.pop("planning")
     few, many = min(peaks), max(peaks)
     return {
-        **{f"ours_vs_{name}": round(medians[name] / medians["ours"], 3) for name in ("raw_drain", "row_beam", "dlt")},
+        **{f"ours_vs_{name}": round(medians[name] / medians["ours"], 3) for name in LIMITS_AND_PEERS},
         "ours_with_planning_vs_dlt": round(medians["dlt"] / (medians["ours"] + planning), 3),
         "whole_run_vs_dlt": round(medians["dlt"] / medians["whole_run"], 3),
         "documents": rows,

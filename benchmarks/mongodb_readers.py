@@ -17,23 +17,36 @@ from typing import Any
 import apache_beam as beam
 import pymongo
 from apache_beam.options.pipeline_options import PipelineOptions
+from pymongo.collection import Collection
 
 from sync_pipeline.auto_schema.layout import TableLayout
 from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.publishing.staging import write_batches
 from sync_pipeline.publishing.staging_target import StagingTarget
 from sync_pipeline.sources import open_source
+from sync_pipeline.sources.mongodb.reply_batches import ReplyBatches
 from sync_pipeline.sources.source import TableRead
 
 
 def raw_drain(uri: str, database: str, collection: str, _folder: Path) -> dict[str, float]:
-    """Take documents from a cursor as received, without decoding them: the limit."""
+    """Take batches of raw BSON from the driver's cursor, without decoding them."""
     with pymongo.MongoClient(uri) as client:
         read = client[database][collection]
         size, rows = client[database].command("collStats", collection)["size"], read.estimated_document_count()
         began = time.monotonic()
         taken = sum(len(batch) for batch in read.find_raw_batches())
         return {"rows": rows if taken == size else 0, "seconds": time.monotonic() - began}
+
+
+def reply_drain(uri: str, database: str, collection: str, _folder: Path) -> dict[str, float]:
+    """Take documents out of the server's replies with our cursor, without decoding them: the limit."""
+    with pymongo.MongoClient(uri) as client:
+        read: Collection[dict[str, Any]] = client[database][collection]
+        read.estimated_document_count()
+        began = time.monotonic()
+        batches: Iterator[Any] = ReplyBatches(read)
+        taken = sum(len(documents) for documents in batches)
+        return {"rows": taken, "seconds": time.monotonic() - began}
 
 
 def ours(uri: str, database: str, collection: str, folder: Path) -> dict[str, float]:
@@ -87,6 +100,7 @@ def row_beam(uri: str, database: str, collection: str, folder: Path) -> dict[str
 
 READERS: Mapping[str, Callable[[str, str, str, Path], dict[str, float]]] = {
     "raw_drain": raw_drain,
+    "reply_drain": reply_drain,
     "ours": ours,
     "row_beam": row_beam,
 }

@@ -149,9 +149,8 @@ class _Reading:
     def add_documents(self) -> None:
         """Add the documents themselves, as values of the document column."""
         documents = edited(self._documents, (), self._columns.hashed_in_document, self._columns.hash_key)
-        starts = documents.starts
         rows = np.arange(len(documents))
-        values = convert(documents, Elements(b"", codes.OBJECT, rows, starts[:-1], starts[1:]), "JSON")
+        values = convert(documents, Elements(b"", codes.OBJECT, rows, documents.begins, documents.ends), "JSON")
         self._values[DOCUMENT].append(values)
         if values.rejected_rows:
             self._refuse(values.rejected_rows, DOCUMENT, "the document has a text or a name that is not UTF-8")
@@ -312,7 +311,7 @@ def _text(documents: Documents, elements: Elements, type_name: str | None) -> st
 def _document_text(documents: Documents) -> str:
     """Return a document as JSON. If it cannot be converted, return an object with the texts of its fields."""
     try:
-        return json_bytes(bson.decode(documents.raw, DECODING)).decode()
+        return json_bytes(bson.decode(documents.document(0), DECODING)).decode()
     except (InvalidBSON, ValueError, RecursionError):
         fields = take_apart(documents)
         return json.dumps({each.key.decode(errors="replace"): _text(documents, each, None) for each in fields})

@@ -16,7 +16,7 @@ import orjson
 from sync_pipeline.parameters.secrets import Secret
 from sync_pipeline.sources.mongodb import bson_scan as codes
 from sync_pipeline.sources.mongodb.bson_columns import decoded_one_by_one
-from sync_pipeline.sources.mongodb.bson_scan import Documents, Elements, Positions, take_extents_apart
+from sync_pipeline.sources.mongodb.bson_scan import PADDING, Documents, Elements, Positions, take_extents_apart
 from sync_pipeline.sources.mongodb.bson_types import ID
 from sync_pipeline.sources.mongodb.bson_values import RejectedValueError
 from sync_pipeline.sources.mongodb.to_json import id_text, plain_text
@@ -64,7 +64,7 @@ def edited(
     edits: dict[int, _Edit] = {}
     for paths, new in ((hashed, lambda found: _hashes(documents, found, hash_key)), (removed, _removals)):
         for path in paths:
-            for found in _find(documents, documents.starts[:-1], documents.starts[1:], [], path):
+            for found in _find(documents, documents.begins, documents.ends, [], path):
                 edits |= {edit.begin: edit for edit in _edits(found, new)}
     if not edits:
         return documents
@@ -153,8 +153,8 @@ def _with_edits(documents: Documents, edits: list[_Edit]) -> Documents:
         growth = len(edit.new) - (edit.end - edit.begin)
         for owner in edit.owners:
             grown[owner] = grown.get(owner, 0) + growth
-    raw = bytearray(documents.raw[int(documents.starts[0]) : int(documents.starts[-1])])
-    first = int(documents.starts[0])
+    first, last = int(documents.begins[0]), int(documents.ends[-1])
+    raw = bytearray(documents.raw[first:last])
     for owner, growth in grown.items():
         (length,) = _LENGTH.unpack_from(raw, owner - first)
         _LENGTH.pack_into(raw, owner - first, length + growth)
@@ -162,12 +162,12 @@ def _with_edits(documents: Documents, edits: list[_Edit]) -> Documents:
     for edit in outermost:
         parts += [bytes(raw[position - first : edit.begin - first]), edit.new]
         position = edit.end
-    parts.append(bytes(raw[position - first :]))
-    sizes = np.diff(documents.starts)
-    begins = {int(begin): row for row, begin in enumerate(documents.starts[:-1])}
+    parts += [bytes(raw[position - first :]), bytes(PADDING)]
+    begins = {int(begin): row for row, begin in enumerate(documents.begins)}
+    growths = np.zeros(len(documents) + 1, dtype=np.int64)
     for owner, growth in grown.items():
         if owner in begins:
-            sizes[begins[owner]] += growth
-    starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-    changed = b"".join(parts)
-    return Documents(changed, changed + bytes(len(documents.padded) - len(documents.raw)), starts)
+            growths[begins[owner] + 1] = growth
+    # What lies between the documents is kept.
+    shifts = np.cumsum(growths) - first
+    return Documents(b"".join(parts), documents.begins + shifts[:-1], documents.ends + shifts[1:])

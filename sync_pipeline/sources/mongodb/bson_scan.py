@@ -7,6 +7,7 @@ of documents, the scan visits every element exactly once. https://bsonspec.org/s
 
 from __future__ import annotations
 
+import itertools
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -41,7 +42,9 @@ _FIXED_SIZES = {
 _SMALLEST = 5
 
 # Bytes of padding, because the scan may read beyond the end of a document.
-_PADDING = 16
+PADDING = 16
+
+_LENGTH = struct.Struct("<i")
 
 # Cost model, in units of one document per step: the fixed cost of a step, the cost per byte of walking one by one, and
 # the effort below which the choice does not matter.
@@ -75,24 +78,23 @@ class Elements:
 
 @dataclass(frozen=True)
 class Documents:
-    """Consecutive documents in a buffer.
+    """Documents in a buffer, in ascending order. Between them there may be other bytes.
 
     Attributes:
-        raw: the bytes.
-        padded: the bytes with padding, so that a read may pass the end of the last document.
-        starts: byte offsets of the documents, and the end of the last one.
+        raw: the bytes, which go on for at least `PADDING` after the last document, so that a read may pass its end.
+        begins, ends: byte offsets of the documents.
     """
 
     raw: bytes
-    padded: bytes
-    starts: Positions
+    begins: Positions
+    ends: Positions
 
     @classmethod
-    def of(cls, raw: bytes) -> Documents:
-        """Locate the documents in `raw`. Raises MalformedBsonError when the bytes are not BSON."""
+    def of(cls, raw: bytes | memoryview) -> Documents:
+        """Locate the documents in `raw`, one after the other. Raises MalformedBsonError when the bytes are not BSON."""
         starts = [0]
-        position, size, length_at = 0, len(raw), struct.Struct("<i").unpack_from
-        padded = raw + bytes(_PADDING)
+        position, size, length_at = 0, len(raw), _LENGTH.unpack_from
+        padded = b"".join((raw, bytes(PADDING)))
         while position < size:
             (length,) = length_at(padded, position)
             if length < _SMALLEST:
@@ -101,31 +103,63 @@ class Documents:
             starts.append(position)
         if position != size:
             raise MalformedBsonError
-        return cls(raw, padded, np.array(starts, dtype=np.int64))
+        bounds = np.array(starts, dtype=np.int64)
+        return cls(padded, bounds[:-1], bounds[1:])
+
+    def in_array(self, begin: int, end: int) -> Documents:
+        """Locate the documents that are the elements of the array between two offsets.
+
+        The name of each element is its index in decimal digits, as the specification says, so its length is known.
+
+        Raises:
+            MalformedBsonError: the bytes are not an array of documents.
+        """
+        begins: list[int] = []
+        position, last, length_at, add = begin + 4, end - 1, _LENGTH.unpack_from, begins.append
+        for digits in itertools.count(1):
+            header = digits + 2
+            for _ in range(9 * 10 ** (digits - 1) + (digits == 1)):
+                if position >= last:
+                    break
+                position += header
+                (length,) = length_at(self.raw, position)
+                if length < _SMALLEST:
+                    raise MalformedBsonError
+                add(position)
+                position += length
+            if position >= last:
+                break
+        if position != last:
+            raise MalformedBsonError
+        found = np.array(begins, dtype=np.int64)
+        # Each element is preceded by the final zero of its name.
+        if (self.numbers(found - 1, "u1") != 0).any():
+            raise MalformedBsonError
+        return Documents(self.raw, found, found + self.numbers(found, "<i4"))
 
     def __len__(self) -> int:
-        return len(self.starts) - 1
+        return len(self.begins)
 
     def parts(self, size: int) -> Iterator[Documents]:
         """Yield the documents in parts of about `size` bytes that share the buffer."""
         first = 0
         while first < len(self):
-            end = int(np.searchsorted(self.starts, self.starts[first] + size))
+            end = int(np.searchsorted(self.begins, self.begins[first] + size))
             end = min(max(end, first + 1), len(self))
-            yield Documents(self.raw, self.padded, self.starts[first : end + 1])
+            yield Documents(self.raw, self.begins[first:end], self.ends[first:end])
             first = end
 
     def document(self, row: int) -> bytes:
         """Return one document."""
-        return self.raw[self.starts[row] : self.starts[row + 1]]
+        return self.raw[self.begins[row] : self.ends[row]]
 
     def numbers(self, positions: Positions, dtype: str) -> npt.NDArray[Any]:
         """Return the little-endian numbers of type `dtype` at `positions`."""
         width = np.dtype(dtype).itemsize
-        if len(positions) and positions.max() + width > len(self.padded):
+        if len(positions) and positions.max() + width > len(self.raw):
             raise MalformedBsonError
         # A view with a number at every byte offset, aligned or not.
-        everywhere = np.ndarray((len(self.padded) - width + 1,), dtype, self.padded, 0, (1,))
+        everywhere = np.ndarray((len(self.raw) - width + 1,), dtype, self.raw, 0, (1,))
         numbers: npt.NDArray[Any] = everywhere[positions]
         return numbers
 
@@ -140,7 +174,7 @@ def take_apart(documents: Documents) -> list[Elements]:
     Raises:
         MalformedBsonError: the bytes are not BSON.
     """
-    return take_extents_apart(documents, documents.starts[:-1], documents.starts[1:])
+    return take_extents_apart(documents, documents.begins, documents.ends)
 
 
 def take_extents_apart(
@@ -213,7 +247,7 @@ class _Walk:
         for offset in range(0, len(header), 8):
             part = header[offset : offset + 8]
             positions = self._cursors[rows] + offset
-            inside = positions < len(self._documents.raw)
+            inside = positions < len(self._documents.raw) - PADDING
             rows, positions = rows[inside], positions[inside]
             wanted = np.frombuffer(part.ljust(8, b"\0"), dtype="<u8")[0]
             mask = np.uint64((1 << (8 * len(part))) - 1)

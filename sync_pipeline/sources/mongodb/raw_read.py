@@ -18,6 +18,7 @@ from sync_pipeline.sources.mongodb.config import MongodbConfig
 from sync_pipeline.sources.mongodb.connection import Document, translated_errors
 from sync_pipeline.sources.mongodb.idle_clients import close_idle, lent
 from sync_pipeline.sources.mongodb.key_read import in_time, key_session
+from sync_pipeline.sources.mongodb.reply_batches import ReplyBatches
 from sync_pipeline.sources.mongodb.splits import Find
 from sync_pipeline.sources.prefetch import prefetched
 from sync_pipeline.sources.reading import ReadRows
@@ -45,8 +46,8 @@ def found_parts(
         SourceError: the read fails.
     """
     try:
-        for raw in _raw_batches(collection, config, find, session):
-            for documents in Documents.of(raw).parts(PART_BYTES):
+        for batch in _batches(collection, config, find, session):
+            for documents in batch.parts(PART_BYTES):
                 table, letters = read_documents(documents, columns)
                 yield from letters
                 yield table
@@ -54,20 +55,19 @@ def found_parts(
         raise SourceUnavailableError("MongoDB sent bytes that are not BSON: run the job again") from None
 
 
-def _raw_batches(
+def _batches(
     collection: Collection[Document], config: MongodbConfig, find: Find, session: ClientSession | None
-) -> Iterator[bytes]:
-    """Yield the documents as they arrive, in buffers of many consecutive documents."""
+) -> Iterator[Documents]:
+    """Yield the documents as they arrive, many at a time."""
 
-    def receive(put: Callable[[bytes], None]) -> None:
+    def receive(put: Callable[[Documents], None]) -> None:
         with (
             translated_errors(config, is_reading=True),
-            collection.find_raw_batches(**find.arguments, session=session) as cursor,
+            ReplyBatches(collection, **find.arguments, session=session) as cursor,
         ):
-            # The driver's type annotation is wrong: these are raw bytes.
-            raw: Any
-            for raw in cursor:
-                put(raw)
+            batch: Any
+            for batch in cursor:
+                put(batch)
 
     return prefetched(receive, WAITING_BATCHES)
 
