@@ -70,6 +70,8 @@ class PlannedTable(TableOutput):
 
     creates_table: bool = Field(description="Whether the run would create the destination table.")
     estimated_rows: int | None = Field(description="Rows to read, as the source estimates; null if unknown.")
+    estimated_bytes: int | None = Field(description="Bytes of these rows at the source; null if unknown.")
+    billed_bytes: int = Field(description="Bytes of the queries that BigQuery bills, as far as they are known.")
     notes: tuple[str, ...] = Field(description="Notes of the plan.")
 
 
@@ -116,6 +118,19 @@ class RunReport(_Part):
     tables: tuple[TableReport, ...]
 
 
+class EstimateOutput(_Part):
+    """What the run of a plan takes and costs. Sums are over the tables that have an estimate."""
+
+    rows: int = Field(description="Rows to read, as the source estimates.")
+    bytes: int = Field(description="Bytes of these rows at the source.")
+    is_complete: bool = Field(description="Whether all tables have an estimate of both.")
+    seconds: float | None = Field(description="In a process such as this one, by its benchmark; null if unknown.")
+    billed_bytes: int = Field(description="Bytes of the queries that BigQuery bills.")
+    billed_dollars: float = Field(description="Their price on demand, by dollars_per_tib.")
+    dollars_per_tib: float = Field(description="The price on demand in the US; other regions differ.")
+    is_least_bill: bool = Field(description="Whether BigQuery may bill more than that.")
+
+
 class Plan(_Part):
     """What `dry_run=true` prints."""
 
@@ -124,6 +139,8 @@ class Plan(_Part):
     exit_code: int
     seconds: float
     error: ErrorOutput | None = Field(description="Why planning failed; else null.")
+    summary: tuple[str, ...] = Field(description="The plan in two sentences; empty if planning failed for all.")
+    estimate: EstimateOutput | None = Field(description="Null if planning failed for all.")
     tables: tuple[PlannedTable, ...] = Field(description="Empty if planning failed for all.")
     notes: tuple[str, ...] = Field(description="Notes about the run.")
     risks: tuple[str, ...] = Field(description="Warnings about the run.")

@@ -14,6 +14,8 @@ FAILED = {
     "exit_code": 2,
     "seconds": 0.1,
     "error": {"kind": "ConfigError", "message": "x"},
+    "summary": [],
+    "estimate": None,
     "tables": [],
     "notes": [],
     "risks": [],

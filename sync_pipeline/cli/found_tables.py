@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from sync_pipeline.parameters.source_tables import CatalogTable
-from sync_pipeline.planning.merge_costs import size_text
+from sync_pipeline.planning.billed_queries import size_text
 from sync_pipeline.planning.table_mode import mode_of
 from sync_pipeline.printable import on_one_line
 

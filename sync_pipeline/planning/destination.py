@@ -29,6 +29,7 @@ class ExistingTable:
         has_other_partitions: whether the table is partitioned by ingestion time or integer range, which `TableLayout`
             cannot express.
         size: logical bytes, which BigQuery bills.
+        rows: as the table's metadata says.
         options: options that a replacement table takes over.
     """
 
@@ -37,6 +38,7 @@ class ExistingTable:
     required_filter_column: str | None = None
     has_other_partitions: bool = False
     size: int = 0
+    rows: int = 0
     options: TableOptions = NO_OPTIONS
 
     def has_layout(self, layout: TableLayout) -> bool:
@@ -188,6 +190,7 @@ def _existing(table: bigquery.Table) -> ExistingTable:
         required_filter_column(table),
         has_other_partitions,
         size=int(table.num_bytes or 0),
+        rows=int(table.num_rows or 0),
         options=TableOptions.of(table),
     )
 

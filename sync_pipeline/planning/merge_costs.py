@@ -10,15 +10,11 @@ from google.cloud import bigquery
 from sync_pipeline.bigquery_api.client import REQUEST_RETRY, translated_errors
 from sync_pipeline.bigquery_api.required_filter import always_true_filter
 from sync_pipeline.googlesql import quoted
+from sync_pipeline.planning.billed_queries import DRY_RUN, METADATA, BilledQuery, dollars, price_text
 from sync_pipeline.schema import Field
-
-# The price on demand in the US. https://cloud.google.com/bigquery/pricing#on_demand_pricing
-DOLLARS_PER_TIB = 6.25
 
 # Dollars a run above which the cost is a risk of the plan.
 NOTABLE_DOLLARS = 1.0
-
-_UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
 @dataclass(frozen=True)
@@ -36,7 +32,7 @@ class MergeCosts:
     @property
     def dollars(self) -> float:
         """The on-demand price in dollars."""
-        return _dollars(self.size)
+        return dollars(self.size)
 
     def __str__(self) -> str:
         price = price_text(self.size)
@@ -46,6 +42,12 @@ class MergeCosts:
             f"the merge reads the key and {self.column.name} of all rows: {price}; and all columns of the partitions "
             "with older versions of the rows"
         )
+
+    @property
+    def billed(self) -> BilledQuery:
+        """The merge as a query that BigQuery bills."""
+        basis = METADATA if self.column is None else DRY_RUN
+        return BilledQuery("merge", self.size, basis, is_least=self.column is not None)
 
     @property
     def risk(self) -> str | None:
@@ -94,21 +96,3 @@ def bytes_of_columns(
             retry=REQUEST_RETRY,
         )
     return int(job.total_bytes_processed or 0)
-
-
-def price_text(size: int) -> str:
-    """Return a number of bytes that each run reads, and their price on demand, as text."""
-    return f"{size_text(size)}, about ${_dollars(size):,.2f} per run on demand at ${DOLLARS_PER_TIB} per TiB"
-
-
-def _dollars(size: int) -> float:
-    return size / 2**40 * DOLLARS_PER_TIB
-
-
-def size_text(size: float) -> str:
-    """Return a number of bytes as text, such as `1.5 GiB`."""
-    unit = 0
-    while size >= 1024 and unit < len(_UNITS) - 1:
-        size /= 1024
-        unit += 1
-    return f"{size:,.0f} {_UNITS[unit]}" if unit == 0 else f"{size:,.1f} {_UNITS[unit]}"

@@ -15,6 +15,7 @@ from sync_pipeline.auto_schema.table_options import TableOptions
 from sync_pipeline.bigquery_api.own_tables import KEYS, REPLACED, REPLACEMENT
 from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.parameters.transformation_config import TransformationConfig
+from sync_pipeline.planning.billed_queries import BilledQuery
 from sync_pipeline.planning.dead_letter_table import DeadLetterTable
 from sync_pipeline.planning.deletions import MARK, Deletions, KeyRead
 from sync_pipeline.planning.reconciliation import Reconciliation
@@ -99,6 +100,7 @@ class TableSync:
         mode_reason: why the table is synced in its mode; empty if the parameters say so.
         deletions: how a merge treats rows that the source no longer has; None if it keeps them.
         reconciliation: how the table is compared with the source, instead of being loaded; None to load it.
+        billed: the queries of the run that BigQuery bills.
         reads_keys: whether this is the read of the table's keys; see `of_keys`.
     """
 
@@ -137,6 +139,7 @@ class TableSync:
     mode_reason: str = ""
     deletions: Deletions | None = None
     reconciliation: Reconciliation | None = None
+    billed: tuple[BilledQuery, ...] = ()
     reads_keys: bool = False
 
     @property

@@ -8,10 +8,11 @@ from sync_pipeline.auto_schema.ddl import add_columns_sql
 from sync_pipeline.errors import SchemaError
 from sync_pipeline.parameters import rows
 from sync_pipeline.parameters.config import SyncConfig
+from sync_pipeline.planning.billed_queries import DRY_RUN, BilledQuery, price_text
 from sync_pipeline.planning.columns import TableColumns
 from sync_pipeline.planning.deletions import ALL_PERCENT, MARK, SMALL_TABLE_ROWS, Deletions, KeyRead
 from sync_pipeline.planning.destination import DestinationDescription
-from sync_pipeline.planning.merge_costs import bytes_of_columns, price_text
+from sync_pipeline.planning.merge_costs import bytes_of_columns
 from sync_pipeline.planning.plan import TableSync
 from sync_pipeline.schema import Schema
 from sync_pipeline.sources.source import ReadPlan, ReadsKeys, SourceSession
@@ -51,11 +52,11 @@ def mark_alterations(
 
 def deletion_note(
     client: bigquery.Client, plan: TableSync, columns: TableColumns, destination: DestinationDescription
-) -> tuple[str, ...]:
-    """Return sentences on how deleted rows are found and what this costs. Raises PublishError."""
+) -> tuple[tuple[str, ...], tuple[BilledQuery, ...]]:
+    """Return sentences on how deleted rows are found, and what BigQuery bills for it. Raises PublishError."""
     table, deletions = destination.table, plan.deletions
     if deletions is None or deletions.keys is None or table is None:
-        return ()
+        return (), ()
     filtered = table.required_filter_column
     size = bytes_of_columns(client, plan.table_id, columns.primary_key, filtered, destination.location)
     verb = "marked" if deletions.marks else "removed"
@@ -67,7 +68,8 @@ def deletion_note(
         f"with those of the table: {price_text(size)}; if rows are missing, a statement changes the table, at most "
         f"{deletions.max_percent} % of its rows{small_tables}"
     )
-    return (sentence, f"for the keys, {read.costs}") if read.costs else (sentence,)
+    billed = (BilledQuery("keys of the table", size, DRY_RUN),)
+    return ((sentence, f"for the keys, {read.costs}") if read.costs else (sentence,)), billed
 
 
 def _how(read: ReadPlan, *, is_selected: bool) -> str:

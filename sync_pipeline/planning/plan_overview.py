@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from sync_pipeline.failures import error_line
-from sync_pipeline.planning.merge_costs import size_text
+from sync_pipeline.planning.billed_queries import size_text
 from sync_pipeline.planning.plan import TableSync
 from sync_pipeline.planning.run_plan import RunPlan
 from sync_pipeline.printable import named, on_one_line
@@ -33,6 +33,7 @@ def overview_page(plan: RunPlan) -> str:
     """Return the plan as a page; `dry_run=true` prints it."""
     connections = dict.fromkeys(table.transport for table in plan.tables if table.transport)
     sections = [
+        ("Risks", _bullets(_risks(plan)) or "none seen"),
         (
             "Sync",
             "\n".join((f"{_summary(plan)} (run {plan.run.id})", *(f"connection: {text}" for text in connections))),
@@ -40,7 +41,6 @@ def overview_page(plan: RunPlan) -> str:
         ("Tables", _aligned([_HEADERS, *map(_cells, plan.tables)])),
         *([("Failed", _bullets(_failures(plan)))] if plan.failed else []),
         ("Notes", _bullets(_notes(plan)) or "none"),
-        ("Risks", _bullets(_risks(plan)) or "none seen"),
     ]
     return "\n".join(f"{title}\n{textwrap.indent(text, '    ')}" for title, text in sections)
 

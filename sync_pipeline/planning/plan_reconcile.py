@@ -17,10 +17,10 @@ from sync_pipeline.errors import SchemaError
 from sync_pipeline.googlesql import quoted
 from sync_pipeline.parameters import rows
 from sync_pipeline.parameters.config import SyncConfig
+from sync_pipeline.planning.billed_queries import METADATA, BilledQuery, price_text
 from sync_pipeline.planning.columns import TableColumns
 from sync_pipeline.planning.deletions import MARK
 from sync_pipeline.planning.destination import DestinationDescription
-from sync_pipeline.planning.merge_costs import price_text
 from sync_pipeline.planning.reconciliation import NextRun, Reconciliation
 from sync_pipeline.planning.row_security import check_visibility
 from sync_pipeline.schema import KEY_TYPES, REPEATED
@@ -147,6 +147,12 @@ def reconcile_costs(destination: DestinationDescription) -> str:
     """Return a sentence on the minimum cost of the comparison."""
     assert destination.table is not None
     return f"the comparison reads the whole table: {price_text(destination.table.size)}"
+
+
+def reconcile_query(destination: DestinationDescription) -> BilledQuery:
+    """Return the comparison as a query that BigQuery bills."""
+    assert destination.table is not None
+    return BilledQuery("comparison", destination.table.size, METADATA)
 
 
 def reconcile_notes(

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from sync_pipeline.auto_schema.ddl import create_table_sql
 from sync_pipeline.planning.plan import TableSync, WriteMode
+from sync_pipeline.planning.plan_head import head_lines
 from sync_pipeline.planning.plan_overview import overview_lines, overview_page
 from sync_pipeline.planning.reconciliation import Reconciliation
 from sync_pipeline.planning.run_plan import RunPlan
@@ -14,13 +15,15 @@ from sync_pipeline.printable import on_one_line
 
 
 def plan_lines(plan: RunPlan) -> list[str]:
-    """Return the plan as single lines for the log: a few for one table, else a line per table."""
-    return overview_lines(plan) if plan.has_several_tables else table_lines(_only_table(plan))
+    """Return the plan as single lines for the log: its head, then a few for one table, else a line per table."""
+    details = overview_lines(plan) if plan.has_several_tables else table_lines(_only_table(plan))
+    return [*(f"plan: {line}" for line in head_lines(plan)), *details]
 
 
 def plan_page(plan: RunPlan) -> str:
     """Return the plan as a page; `dry_run=true` prints it. Only one table is shown with its query and columns."""
-    return overview_page(plan) if plan.has_several_tables else table_page(_only_table(plan))
+    details = overview_page(plan) if plan.has_several_tables else table_page(_only_table(plan))
+    return "\n".join((*head_lines(plan), details))
 
 
 def _only_table(plan: RunPlan) -> TableSync:
@@ -55,6 +58,7 @@ def table_lines(table: TableSync) -> list[str]:
 def table_page(table: TableSync) -> str:
     """Return the plan of one table as a page."""
     sections = [
+        ("Risks", "\n".join(f"- {on_one_line(risk)}" for risk in table.risks) or "none seen"),
         ("Sync", _sync(table)),
         ("Interval", _interval(table)),
         ("Query", table.read.query),
@@ -63,8 +67,8 @@ def table_page(table: TableSync) -> str:
         ("Columns", _column_table(table)),
         ("Table", _table(table)),
         ("Publishing", "\n".join(filter(None, (_publishing(table), table.merge_costs)))),
+        *([("Costs", "\n".join(map(str, table.billed)))] if table.billed else []),
         ("Notes", "\n".join(f"- {on_one_line(note)}" for note in table.notes) or "none"),
-        ("Risks", "\n".join(f"- {on_one_line(risk)}" for risk in table.risks) or "none seen"),
     ]
     return "\n".join(f"{title}\n{textwrap.indent(text, '    ')}" for title, text in sections)
 

@@ -14,6 +14,7 @@ from sync_pipeline.auto_schema.table_options import NO_OPTIONS
 from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.parameters.rows import OFF
 from sync_pipeline.planning.backfill import backfill_notes
+from sync_pipeline.planning.billed_queries import DRY_RUN, METADATA, SOURCE, BilledQuery
 from sync_pipeline.planning.columns import TableColumns, plan_columns
 from sync_pipeline.planning.deletions import Deletions
 from sync_pipeline.planning.destination import DestinationDescription
@@ -28,6 +29,7 @@ from sync_pipeline.planning.plan_reconcile import (
     plan_reconciliation,
     reconcile_costs,
     reconcile_notes,
+    reconcile_query,
     reconcile_risks,
 )
 from sync_pipeline.planning.read_method import ReadMethod, check_costs, choose_read_method
@@ -35,6 +37,9 @@ from sync_pipeline.planning.writing import PlannedWriting, plan_writing
 from sync_pipeline.sources.source import ReadPlan, SourceClock, SourceDescription, SourceSession
 from sync_pipeline.transforms.batches import destination_name
 from sync_pipeline.transforms.hashing import key_risks
+
+# https://cloud.google.com/bigquery/docs/reference/standard-sql/data-types#data_type_sizes
+TIMESTAMP_BYTES = 8
 
 
 @dataclass(frozen=True)
@@ -139,12 +144,13 @@ def plan_table(
     plan = _plan(decisions, method, run, number)
     if compares:
         return _comparison(client, decisions, replace(plan, interval=interval), bucket_notes)
-    deletion_notes = deletion_note(client, plan, columns, destination)
+    deletion_notes, deletion_queries = deletion_note(client, plan, columns, destination)
     existing = destination.table.schema if destination.table is not None else None
     return replace(
         plan,
         notes=(*start.notes, *columns.notes, *bucket_notes, *backfill_notes(plan), *deletion_notes),
         risks=(*_risks(decisions), *staging_risks(plan, existing)),
+        billed=(*_billed(decisions, plan), *deletion_queries),
     )
 
 
@@ -162,9 +168,27 @@ def _comparison(
         primary_key=key,
         pruned_by=None,
         merge_costs=reconcile_costs(destination),
+        billed=(*_billed(decisions, replace(plan, reconciliation=reconciliation)), reconcile_query(destination)),
         notes=(*start.notes, *columns.notes, *bucket_notes, *notes),
         risks=(*_risks(decisions), *reconcile_risks(config)),
     )
+
+
+def _billed(decisions: _Decisions, plan: TableSync) -> Iterator[BilledQuery]:
+    """Yield the queries that BigQuery bills, without those about deleted rows."""
+    table, timestamps = decisions.destination.table, decisions.start.interval.timestamp_column
+    if (
+        table is not None
+        and timestamps is not None
+        and timestamps.lower() != (table.layout.partition_field or "").lower()
+    ):
+        yield BilledQuery("latest timestamp", table.rows * TIMESTAMP_BYTES, METADATA)
+    if plan.selection is not None:
+        yield BilledQuery("query of the source", plan.selection.estimated_bytes, DRY_RUN)
+    elif plan.needs_staging_table:
+        yield BilledQuery("staged rows", decisions.read.estimated_bytes, SOURCE)
+    if decisions.writing.costs is not None and plan.reconciliation is None:
+        yield decisions.writing.costs.billed
 
 
 def _read_method(decisions: _Decisions) -> ReadMethod:

@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from sync_pipeline.errors import PublishError, SyncError
+from sync_pipeline.planning.billed_queries import DOLLARS_PER_TIB, billed_bytes, dollars
 from sync_pipeline.planning.plan import Run, TableSync
+from sync_pipeline.planning.plan_head import head_lines
+from sync_pipeline.planning.run_estimate import bytes_of, estimate_run
 from sync_pipeline.planning.run_plan import FailedTable, RunPlan
 from sync_pipeline.printable import named
 from sync_pipeline.publishing.comparison_report import values_of
@@ -20,6 +23,7 @@ from sync_pipeline.publishing.report import SyncReport
 from sync_pipeline.run_output import (
     DifferencesOutput,
     ErrorOutput,
+    EstimateOutput,
     IntervalOutput,
     Output,
     Plan,
@@ -126,10 +130,19 @@ class RunRecord:
         if self.is_dry_run:
             plan = self.dry_run
             if plan is None:
-                return Plan(**ended, tables=(), notes=(), risks=())
-            failed = [_failed(PlannedTable, table, creates_table=False, estimated_rows=None) for table in plan.failed]
-            tables = (*map(_planned, plan.tables), *failed)
-            return Plan(**ended, tables=tables, notes=plan.notes, risks=plan.risks)
+                return Plan(**ended, summary=(), estimate=None, tables=(), notes=(), risks=())
+            tables = (
+                *map(_planned, plan.tables),
+                *(_failed(PlannedTable, table, **_UNPLANNED) for table in plan.failed),
+            )
+            return Plan(
+                **ended,
+                summary=head_lines(plan),
+                estimate=_estimate(plan),
+                tables=tables,
+                notes=plan.notes,
+                risks=plan.risks,
+            )
         runs = tuple(_run_report(run, ended["error"], now) for run in self._runs)
         return Report(**ended, totals=_totals(runs), runs=runs)
 
@@ -202,11 +215,35 @@ def _table_report(table: TableSync, outcome: SyncReport | ErrorOutput) -> TableR
     )
 
 
+_UNPLANNED: dict[str, Any] = {
+    "creates_table": False,
+    "estimated_rows": None,
+    "estimated_bytes": None,
+    "billed_bytes": 0,
+}
+
+
+def _estimate(plan: RunPlan) -> EstimateOutput:
+    estimate = estimate_run(plan)
+    return EstimateOutput(
+        rows=estimate.rows,
+        bytes=estimate.size,
+        is_complete=estimate.is_complete,
+        seconds=estimate.seconds,
+        billed_bytes=estimate.billed_bytes,
+        billed_dollars=round(dollars(estimate.billed_bytes), 6),
+        dollars_per_tib=DOLLARS_PER_TIB,
+        is_least_bill=estimate.is_least_bill,
+    )
+
+
 def _planned(table: TableSync) -> PlannedTable:
     return PlannedTable(
         **_common(table),
         creates_table=table.creates_table,
         estimated_rows=table.read.estimated_rows,
+        estimated_bytes=bytes_of(table),
+        billed_bytes=billed_bytes(table.billed),
         notes=table.notes,
     )
 

@@ -179,6 +179,7 @@ class ReadPlan:
         query: the query with placeholders filled, for the plan.
         splits: at least one.
         estimated_rows: the source's estimate, None without one.
+        estimated_bytes: the source's estimate of these rows' size as it stores them, None without one.
         splitting: the reason for the number of splits, worded to follow it.
         how: a description of the read, if the number of splits is not known; else empty.
         costs: a sentence on the cost of the read; empty if it is free.
@@ -188,6 +189,7 @@ class ReadPlan:
     query: str
     splits: tuple[ReadSplit, ...]
     estimated_rows: int | None = None
+    estimated_bytes: int | None = None
     splitting: str = ""
     risks: tuple[str, ...] = ()
     how: str = ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -65,7 +66,10 @@ def test_the_report_of_a_run_that_cannot_be_planned(syncing: Syncing) -> None:
 
 
 def test_the_plan_of_a_dry_run(syncing: Syncing) -> None:
-    [table] = document(syncing.smart(output="json", dry_run="true"))["tables"]
+    planned = document(syncing.smart(output="json", dry_run="true"))
+    [table] = planned["tables"]
+    assert (planned["estimate"]["rows"], planned["estimate"]["billed_bytes"]) == (2, 0)
+    assert planned["summary"][0].startswith("Append about 2 rows")
     assert (table["creates_table"], table["estimated_rows"], table["mode"]) == (True, 2, "append")
     assert document(syncing.run(postgresql_query="SELECT no", output="json", dry_run="true"))["kind"] == "plan"
 
@@ -98,3 +102,21 @@ def test_workers_in_other_processes_are_reported(syncing: Syncing) -> None:
     process = syncing.begin_process("--direct_running_mode=multi_processing", "--output=json")
     printed, _ = process.communicate(timeout=100)
     assert json.loads(printed)["totals"]["rows_loaded"] == 2
+
+
+def test_what_a_merge_costs(syncing: Syncing) -> None:
+    """The queries over the destination, by their bytes; a first load has none."""
+    assert syncing.smart(primary_key="id").succeeded()
+    planned = document(syncing.smart(primary_key="id", deletes="remove", output="json", dry_run="true"))
+    [table] = planned["tables"]
+    assert planned["estimate"]["billed_bytes"] == table["billed_bytes"] > 0
+    assert "remove deleted rows" in planned["summary"][0]
+    page = syncing.smart(primary_key="id", deletes="remove", dry_run="true").printed
+    [costs] = re.findall(r"^Costs\n((?:    .*\n)+)", page, re.MULTILINE)
+    assert [line.split(":")[0].strip() for line in costs.splitlines()] == [
+        "latest timestamp",
+        "staged rows",
+        "merge",
+        "keys of the table",
+    ]
+    assert re.search(r"Cost in BigQuery: queries over \d+ bytes, less than \$0.01 on demand", page)

@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-import pytest
-
-from sync_pipeline.planning.merge_costs import MergeCosts, size_text
+from sync_pipeline.planning.billed_queries import BilledQuery
+from sync_pipeline.planning.merge_costs import MergeCosts
 from sync_pipeline.schema import Field
 
 
@@ -28,9 +27,6 @@ def test_a_small_table_is_no_risk() -> None:
     assert MergeCosts(2**30).risk is None
 
 
-@pytest.mark.parametrize(
-    ("size", "text"),
-    [(0, "0 bytes"), (1023, "1,023 bytes"), (1536, "1.5 KiB"), (2**30, "1.0 GiB"), (2**62, "4,096.0 PiB")],
-)
-def test_size_text(size: int, text: str) -> None:
-    assert size_text(size) == text
+def test_a_merge_as_a_billed_query() -> None:
+    assert MergeCosts(5).billed == BilledQuery("merge", 5, "the table's metadata")
+    assert MergeCosts(5, Field("day", "DATE")).billed == BilledQuery("merge", 5, "BigQuery's dry run", is_least=True)

@@ -40,6 +40,12 @@ def test_the_page_has_a_line_a_table_and_each_warning_once() -> None:
     assert (
         plan_page(both)
         == """\
+Sync 2 tables of PostgreSQL with my-project.production (1 merged, 1 filled anew, 1 that cannot be planned): at least \
+1,234,567 rows.
+Time: unknown, as the source does not estimate all sizes. Cost in BigQuery: none, loads are free.
+Risks
+    - the server is a standby
+    - public.orders: only of orders
 Sync
     2 tables of postgresql to my-project.production, 1 that cannot be planned (run 20250722T150000_0a1b2c3d)
     connection: TLSv1.3, certificate verified
@@ -50,14 +56,14 @@ Tables
 Failed
     - public.geo: column 'shape' is geometry: exclude it
 Notes
-    - public.regions: a note
-Risks
-    - the server is a standby
-    - public.orders: only of orders"""
+    - public.regions: a note"""
     )
 
 
 LOG = """\
+plan: Sync 2 tables of PostgreSQL with my-project.production (1 merged, 1 filled anew, 1 that cannot be planned): at \
+least 1,234,567 rows.
+plan: Time: unknown, as the source does not estimate all sizes. Cost in BigQuery: none, loads are free.
 plan: run 20250722T150000_0a1b2c3d: 2 tables of postgresql to my-project.production, 1 that cannot be planned
 plan: public.orders to orders: merge by id, Smart Sync (key id, timestamps updated_at), rows: 1,234,567, \
 size: 3.0 MiB, splits: 2
@@ -89,5 +95,5 @@ def test_a_run_of_one_table_has_the_warnings_of_the_run() -> None:
         "plan: risk: the server is a standby",
         "plan: risk: only of orders",
     ]
-    assert "merge by id (key id, timestamps updated_at): " in lines[0]
+    assert "merge by id (key id, timestamps updated_at): " in lines[2]
     assert "- a password in plain text" in plan_page(alone)

@@ -35,6 +35,8 @@ def test_the_whole_page() -> None:
     assert (
         table_page(FULL)
         == """\
+Risks
+    - one risk
 Sync
     postgresql to my-project.production.users in EU (run 20250722T150000_0a1b2c3d)
 Interval
@@ -69,19 +71,18 @@ Publishing
 p-123456.lost.rows
 Notes
     - first note
-    - second note
-Risks
-    - one risk"""
+    - second note"""
     )
 
 
 def test_the_page_of_a_plain_sync() -> None:
     alteration = "ALTER TABLE `my-project.production.users` ADD COLUMN IF NOT EXISTS `name` STRING"
     page = table_page(plan(alterations=(alteration,), write_mode=WriteMode.TRUNCATE))
+    assert page.startswith("Risks\n    none seen\nSync\n")
     assert "Interval\n    none: Smart Sync is off; the run reads the whole query\n" in page
     assert "Rows\n    unknown\n" in page
     assert f"Table\n    exists, neither partitioned nor clustered\n    {alteration}\n" in page
-    assert page.endswith("Publishing\n    replace all rows: one load job\nNotes\n    none\nRisks\n    none seen")
+    assert page.endswith("Publishing\n    replace all rows: one load job\nNotes\n    none")
 
 
 def test_the_page_of_a_replacement() -> None:

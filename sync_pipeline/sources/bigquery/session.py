@@ -110,6 +110,7 @@ class BigquerySession:
             query=sql,
             splits=(read,),
             estimated_rows=self._rows(where),
+            estimated_bytes=estimated,
             how=f"Storage Read API, {stored}{streams}{session_limit(estimated or 0)}",
             costs=self._costs(estimated, estimator),
             selection=selection,

@@ -125,6 +125,7 @@ class MongodbSession:
             query=f"{source.database}.{source.collection}: {shown}",
             splits=tuple(ReadSplit(index, count, find.statement()) for index, find in enumerate(finds, 1)),
             estimated_rows=sample.rows,
+            estimated_bytes=sample.bytes,
             risks=(*id_risks, *risks),
         )
 
@@ -145,6 +146,7 @@ class MongodbSession:
             query=statements[0],
             splits=tuple(ReadSplit(index, len(finds), text) for index, text in enumerate(statements, 1)),
             estimated_rows=sample.rows,
+            estimated_bytes=sample.bytes,
             splitting=f"by _id, {'from its index alone' if projection == {ID: 1} and not query else 'with documents'}",
             risks=risks,
         )

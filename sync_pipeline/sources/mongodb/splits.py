@@ -119,6 +119,11 @@ class Sample:
         """Estimated number of documents that the query matches."""
         return None if self.share is None else round(self.documents * self.share)
 
+    @property
+    def bytes(self) -> int | None:
+        """Estimated size of these documents."""
+        return None if self.rows is None or (self.rows and not self.size) else round(self.rows * self.size)
+
 
 def take_sample(
     collection: Collection[Document],

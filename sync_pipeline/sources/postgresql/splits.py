@@ -56,13 +56,14 @@ class Cut:
     Attributes:
         statements: one per read split, at least one.
         reason: the reason, for the plan.
-        estimated_rows: the planner's estimate.
+        estimated_rows, estimated_bytes: the planner's estimates.
         risks: warnings for the plan.
     """
 
     statements: tuple[str, ...]
     reason: str
     estimated_rows: int | None
+    estimated_bytes: int | None = None
     risks: tuple[str, ...] = ()
 
 
@@ -137,6 +138,7 @@ def read_plan(query: str, result: Cut, risks: tuple[str, ...] = ()) -> ReadPlan:
         query=query,
         splits=tuple(ReadSplit(index, count, part) for index, part in enumerate(result.statements, 1)),
         estimated_rows=result.estimated_rows,
+        estimated_bytes=result.estimated_bytes,
         splitting=result.reason,
         risks=(*risks, *result.risks),
     )
@@ -155,6 +157,7 @@ def cut(
     with translated_errors(), connection.cursor() as cursor:
         plan = explained(cursor, statement.where())
         rows = plan.get("Plan Rows")
+        size = None if rows is None else int(rows) * int(plan.get("Plan Width", 0)) or None
         whole = (statement.where(),)
         wanted = num_partitions if num_partitions is not None else MAX_SPLITS
         blocker = why_not_splittable(cursor, statement.source, plan)
@@ -164,16 +167,16 @@ def cut(
                 "partition_column to read with one statement"
             )
         if wanted == 1:
-            return Cut(whole, "from num_partitions", rows)
+            return Cut(whole, "from num_partitions", rows, size)
         if blocker:
-            return Cut(whole, f"because {blocker}", rows)
+            return Cut(whole, f"because {blocker}", rows, size)
         reasons = [] if columns else ["no column can split the read: name one as partition_column"]
         for column in columns:
             result = _cut_by(cursor, statement, plan, column, num_partitions)
             if isinstance(result, Cut):
                 return result
             reasons.append(result)
-        return Cut(whole, "; ".join(dict.fromkeys(reasons)), rows)
+        return Cut(whole, "; ".join(dict.fromkeys(reasons)), rows, size)
 
 
 def small_read(
@@ -185,16 +188,16 @@ def small_read(
         rows, size: estimates for the whole table, in rows and bytes; None if unknown.
         reads_all: whether the statement reads about all rows; otherwise their number is unknown.
     """
-    estimated_rows = rows if reads_all else None
+    estimates = (rows, size) if reads_all else (None, None)
     if num_partitions == 1:
-        return Cut((statement.where(),), "from num_partitions", estimated_rows)
+        return Cut((statement.where(),), "from num_partitions", *estimates)
     is_small = rows is not None and rows < 2 * MIN_SPLIT_ROWS
     if num_partitions is None:
         is_small = size is not None and size < 2 * SPLIT_BYTES
     if not is_small:
         return None
     about = ([f"about {rows:,} rows"] if rows is not None else []) + ([_mebibytes(size)] if size is not None else [])
-    return Cut((statement.where(),), f"one is enough for {', '.join(about)}", estimated_rows)
+    return Cut((statement.where(),), f"one is enough for {', '.join(about)}", *estimates)
 
 
 def _cut_by(
@@ -236,7 +239,7 @@ def _cut_by(
             "twice or not at all"
         )
     reason = f"by ranges of {column.name}, about {rows // len(statements):,} rows each"
-    return Cut(statements, reason, rows, tuple(risks))
+    return Cut(statements, reason, rows, size, tuple(risks))
 
 
 def _mebibytes(size: int) -> str:
