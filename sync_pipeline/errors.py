@@ -6,6 +6,7 @@
     │   ├── SourceUnavailableError    transient: connecting is retried up to `max_retries`
     │   │   └── SourceBusyError       only one table cannot be read now
     │   └── SourceQueryError          final: the source rejected the request
+    │       └── MissingRightError     its user lacks a right
     ├── SchemaError                   a column cannot be mapped, used for partitioning or clustering, or reconciled
     │   └── EmptySourceError          without rows the source has no columns, and there is no table yet
     ├── RecordError                   a value is invalid for its column; names column and type, never the value
@@ -67,6 +68,10 @@ class SourceQueryError(SourceError):
     """The source rejected the request: credentials, names, privileges, SQL, or a limit of the source."""
 
     exit_code = 2
+
+
+class MissingRightError(SourceQueryError):
+    """The user of the source lacks a right."""
 
 
 class SchemaError(SyncError):

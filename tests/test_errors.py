@@ -30,6 +30,7 @@ def test_the_tree() -> None:
         "SourceUnavailableError": "SourceError",
         "SourceBusyError": "SourceUnavailableError",
         "SourceQueryError": "SourceError",
+        "MissingRightError": "SourceQueryError",
         "SchemaError": "SyncError",
         "EmptySourceError": "SchemaError",
         "RecordError": "SyncError",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import Sequence
 
 from sync_pipeline.cli.program import PROGRAM
-from sync_pipeline.cli.words import asks_for_help, command_words, run_help
+from sync_pipeline.cli.words import asks_for_help, command_words, run_help, words_of_file
 from sync_pipeline.errors import ConfigError
 from sync_pipeline.launching.local_run import with_config
 from sync_pipeline.parameters.command_line import parse_command_line
@@ -30,6 +31,8 @@ def main(argv: Sequence[str]) -> int:
         run_help("check", _HELP).print_help()
         return 0
     command_line = parse_command_line(with_config(command_words(argv)))
+    if command_line.local.given:
+        raise ConfigError([f"{' and '.join(command_line.local.given)} is for runs: check does not take it"])
     config = RunConfig.from_parameters(command_line.parameters)
     from sync_pipeline.cli.findings import find
     from sync_pipeline.parameters.beam_options import pipeline_options
@@ -46,7 +49,7 @@ def main(argv: Sequence[str]) -> int:
         print("\n".join(finding.lines()))
     missing = [finding for finding in findings if not finding.is_fine]
     if not missing:
-        print(f"Everything is there. Next: {PROGRAM} plan")
+        print(f"Everything is there. Next: {shlex.join([PROGRAM, 'plan', *words_of_file(argv)])}")
         return 0
     print(f"{len(missing)} of {len(findings)} checks failed.")
     return ConfigError.exit_code

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from sync_pipeline.parameters.source_tables import CatalogTable
 from sync_pipeline.planning.billed_queries import size_text
@@ -28,11 +28,13 @@ class FoundTable:
     Attributes:
         name: as a parameter names it.
         mode: what each run will do with it.
+        narrowing: by what an interval of a timestamp is found without reading the whole table, by column.
     """
 
     name: str
     table: CatalogTable
     mode: str
+    narrowing: Mapping[str, str] = field(default_factory=dict)
 
 
 def timestamp_column(tables: Sequence[CatalogTable]) -> str:
@@ -69,9 +71,14 @@ def _cells(found: FoundTable) -> tuple[str, ...]:
         "unknown" if table.rows is None else f"{table.rows:,}",
         "unknown" if table.size is None else size_text(table.size),
         on_one_line(", ".join(table.key)) or "-",
-        on_one_line(", ".join(table.timestamps)) or "-",
+        on_one_line(", ".join(_with_narrowing(found, name) for name in table.timestamps)) or "-",
         on_one_line(found.mode),
     )
+
+
+def _with_narrowing(found: FoundTable, column: str) -> str:
+    by = found.narrowing.get(column)
+    return f"{column} ({by})" if by else column
 
 
 def _rank(column: str) -> int | None:

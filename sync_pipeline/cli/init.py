@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from sync_pipeline.cli.program import PROGRAM
 from sync_pipeline.cli.questions import Questions
-from sync_pipeline.cli.words import DEFAULT_FILE
-from sync_pipeline.errors import ConfigError
+from sync_pipeline.cli.words import DEFAULT_FILE, asks_for_help, split_file
+from sync_pipeline.errors import ConfigError, SyncError
 from sync_pipeline.parameters.checks import missing_parameters, missing_sentence
 from sync_pipeline.parameters.declaration import SourceDeclaration, SourceTables, declared
+from sync_pipeline.parameters.file_values import text_of
 from sync_pipeline.parameters.parameter import Parameter, ParameterType
 from sync_pipeline.parameters.parsing import read_value, read_values
 from sync_pipeline.parameters.secrets import NAME_FORM, Secret
@@ -49,7 +51,11 @@ def main(argv: Sequence[str], questions: Questions | None = None) -> int:
     Raises:
         SyncError: a parameter is missing or wrong, the source cannot be reached, or the file exists.
     """
-    arguments, words = _parser().parse_known_args(argv)
+    if asks_for_help(argv):
+        _parser().print_help()
+        return 0
+    file, options = split_file(argv)
+    arguments, words = _parser().parse_known_args([file or DEFAULT_FILE, *options])
     path = Path(arguments.file)
     if path.exists() and not arguments.force:
         raise ConfigError([f"{path} exists: give another name, or --force to write over it"])
@@ -59,9 +65,15 @@ def main(argv: Sequence[str], questions: Questions | None = None) -> int:
     if "data_source" not in given and questions is not None:
         given["data_source"] = _ask(BY_NAME["data_source"], questions, "postgresql")
     source, tables = _source_of(given)
-    given = _completed(given, questions, tables)
-    found = _read_catalog(given, source, tables, questions)
-    _write(path, given, settings, source, tables, found, questions)
+    given = _completed(given, questions, source, tables)
+    try:
+        found, narrowing = _read_catalog(given, source, tables, questions)
+    except SyncError:
+        if questions is not None:
+            answers = [f"--{name}={text}" for name, text in {**given, **settings}.items()]
+            print(f"To try again: {shlex.join([PROGRAM, 'init', str(path), *answers])}", file=sys.stderr)
+        raise
+    _write(path, given, settings, source, tables, found, narrowing, questions)
     print(f"{path} is written. Next:")
     name = "" if arguments.file == DEFAULT_FILE else f" {path}"
     for command, text in (("check", "are all rights there?"), ("plan", "what would a run do?"), ("run", "sync")):
@@ -89,7 +101,7 @@ def _given(words: Sequence[str]) -> tuple[dict[str, str], dict[str, str]]:
     texts, problems = {}, []
     for word in words:
         name, equals, text = word.removeprefix("--").partition("=")
-        if not word.startswith("--") or name not in (*BY_NAME, *_SETTINGS):
+        if name not in (*BY_NAME, *_SETTINGS):
             problems.append(f"--{name} is not a parameter of the template{did_you_mean(name, BY_NAME)}")
         elif not equals:
             problems.append(f"--{name} has no value: write --{name}=VALUE")
@@ -111,7 +123,9 @@ def _source_of(given: dict[str, str]) -> tuple[SourceDeclaration, SourceTables]:
     return source, source.tables
 
 
-def _completed(given: dict[str, str], questions: Questions | None, tables: SourceTables) -> dict[str, str]:
+def _completed(
+    given: dict[str, str], questions: Questions | None, source: SourceDeclaration, tables: SourceTables
+) -> dict[str, str]:
     """Return the parameters with what the connection needs, which is asked for.
 
     Raises:
@@ -120,6 +134,7 @@ def _completed(given: dict[str, str], questions: Questions | None, tables: Sourc
     given = dict(given)
     # Which tables is asked when they are known, and the destination last.
     wildcard = {} if any(name in given for name in tables.queries) else {tables.parameter: _wildcard(tables)}
+    answered: set[str] = set()
     while True:
         values, problems = read_values({**wildcard, **given})
         problems += _plain_secrets(given)
@@ -128,10 +143,15 @@ def _completed(given: dict[str, str], questions: Questions | None, tables: Sourc
             problems += [missing_sentence(parameter, requirement) for parameter, requirement in lacking]
         if problems:
             raise ConfigError(problems)
-        parameters = [parameter for parameter, _ in lacking if parameter.name not in _DESTINATION]
-        if not parameters or questions is None:
+        required = [parameter.name for parameter, _ in lacking if parameter.name not in _DESTINATION]
+        unknown = [name for name in (*source.asks(values), *required) if name not in given.keys() | answered]
+        if not unknown or questions is None:
             return given
-        given[parameters[0].name] = _ask(parameters[0], questions)
+        parameter = BY_NAME[unknown[0]]
+        answer = _ask(parameter, questions, is_required=parameter.name in required)
+        answered.add(parameter.name)
+        if answer != (parameter.default or ""):
+            given[parameter.name] = answer
 
 
 def _plain_secrets(given: dict[str, str]) -> Iterator[str]:
@@ -141,21 +161,25 @@ def _plain_secrets(given: dict[str, str]) -> Iterator[str]:
             yield f"{name} is the secret itself, which does not belong into a file: give env:NAME or {NAME_FORM}"
 
 
-def _ask(parameter: Parameter, questions: Questions, default: str = "") -> str:
+def _ask(parameter: Parameter, questions: Questions, default: str = "", *, is_required: bool = True) -> str:
     def problem(text: str) -> str | None:
         if not text:
-            return f"for example {parameter.example}"
+            return f"for example {parameter.example}" if is_required else None
         try:
             read_value(parameter, text)
         except ConfigError as error:
             return str(error)
         return next(_plain_secrets({parameter.name: text}), None)
 
+    default = default or parameter.default or ""
+    hint = "" if is_required or default else " (empty: none)"
     if not parameter.secret:
         choices = f" ({', '.join(parameter.choices)})" if parameter.choices else ""
-        return questions.ask(f"{parameter.label}{choices}", default or parameter.default or "", problem)
-    where = f"{parameter.label}: env:NAME for an environment variable, or a name in Secret Manager"
-    answer = questions.ask(where, f"env:{parameter.name.upper()}", problem)
+        return questions.ask(f"{parameter.label}{choices}{hint}", default, problem)
+    where = f"{parameter.label}: env:NAME for an environment variable, or a name in Secret Manager{hint}"
+    answer = questions.ask(where, f"env:{parameter.name.upper()}" if is_required else "", problem)
+    if not answer:
+        return ""
     variable = Secret(parameter.name, answer).variable
     if variable is not None and variable not in os.environ:
         # Of this process alone; it is not written anywhere.
@@ -166,8 +190,8 @@ def _ask(parameter: Parameter, questions: Questions, default: str = "") -> str:
 
 def _read_catalog(
     given: dict[str, str], source: SourceDeclaration, tables: SourceTables, questions: Questions | None
-) -> list[CatalogTable]:
-    """Connect, and return the tables of the source. Raises SyncError."""
+) -> tuple[list[CatalogTable], Mapping[TableName, Mapping[str, str]]]:
+    """Connect, and return the tables of the source, and `SourceCatalog.narrowing`. Raises SyncError."""
     from sync_pipeline.sources import open_catalog
 
     values, _ = read_values(given)
@@ -178,7 +202,8 @@ def _read_catalog(
         print("Connecting …", file=sys.stderr)
     server = source.read_config(values.without(tables.parameter))
     with open_catalog(values["data_source"], server, values["max_retries"], _EveryTable()) as catalog:
-        return list(catalog.tables)
+        found = list(catalog.tables)
+        return found, catalog.narrowing(found)
 
 
 def _write(
@@ -188,6 +213,7 @@ def _write(
     source: SourceDeclaration,
     tables: SourceTables,
     found: Sequence[CatalogTable],
+    narrowing: Mapping[TableName, Mapping[str, str]],
     questions: Questions | None,
 ) -> None:
     from sync_pipeline.cli.found_tables import DEFAULT_COLUMN, FoundTable, mode_text, table_lines, timestamp_column
@@ -203,13 +229,14 @@ def _write(
 
     def described(table: CatalogTable) -> FoundTable:
         mode = table.left_out or mode_text(table, seen, values.given, has_own_key=source.has_own_key)
-        return FoundTable(names[table.name], table, mode)
+        return FoundTable(names[table.name], table, mode, narrowing[table.name])
 
     print("\n".join(table_lines([described(table) for table in found])) if found else "The source has no tables.")
     by_query = any(name in given for name in tables.queries)
     if not by_query and tables.parameter not in given:
         given[tables.parameter] = _which(tables, found, questions)
     chosen = [] if by_query else _chosen(given, tables, found)
+    given |= _said_mode(given, source, tables, chosen)
     for name in _DESTINATION:
         if name not in given and questions is not None:
             default = given.get("source_bigquery_project", "") if name == _DESTINATION[0] else ""
@@ -226,6 +253,33 @@ def _write(
         path.write_text(launch_file_text(written), encoding="utf-8")
     except OSError as error:
         raise ConfigError([f"{path} cannot be written ({error.strerror})"]) from None
+
+
+def _said_mode(
+    given: dict[str, str], source: SourceDeclaration, tables: SourceTables, chosen: Sequence[CatalogTable]
+) -> dict[str, str]:
+    """Return the parameters of the mode that `init` shows, where a run would not find the mode by itself.
+
+    A run looks for a table's mode in the catalog. A single name is not looked up there, and a run would append all
+    its rows.
+    """
+    values = read_values(given)[0]
+    named = values[tables.parameter]
+    if tables.always_by_catalog or named is None or named.literal is None or len(chosen) != 1:
+        return {}
+    from sync_pipeline.planning.table_mode import mode_of
+
+    column = source.timestamp_column(values["smart_sync_timestamp_column"])
+    mode = mode_of(
+        chosen[0],
+        values.given,
+        column,
+        smart_sync=values["enable_smart_sync"] if "enable_smart_sync" in values.given else None,
+        has_own_key=source.has_own_key,
+    )
+    # A key is a tuple of columns.
+    values_of = {name: list(value) if isinstance(value, tuple) else value for name, value in mode.implied.items()}
+    return {name: str(text_of(name, value)) for name, value in values_of.items() if name not in given}
 
 
 def _bucket_problem(text: str) -> str | None:

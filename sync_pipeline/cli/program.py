@@ -6,6 +6,7 @@ A module is imported when its command is given, so that help and mistakes are an
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
@@ -30,7 +31,8 @@ COMMANDS: Mapping[str, str] = {
     "version": "print the version",
 }
 
-_STOPPED = 130
+# As a shell reports the end by SIGINT, and by SIGPIPE.
+_STOPPED, _PIPE_CLOSED = 130, 141
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,6 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(_help())
             # Without a command nothing was done.
             return 0 if words else 2
+        case ["help", name, *_] if name in COMMANDS and name != "version":
+            return _carry_out(name, ["--help"])
         case ["--version" | "version"]:
             print(sync_pipeline.__version__)
             return 0
@@ -56,13 +60,19 @@ def _carry_out(name: str, argv: Sequence[str]) -> int:
         return ConfigError.exit_code
     command: Callable[[Sequence[str]], int] = importlib.import_module(f"sync_pipeline.cli.{name}").main
     try:
-        return command(argv)
+        exit_code = command(argv)
+        sys.stdout.flush()
+        return exit_code
     except SyncError as error:
         print_error(error)
         return error.exit_code
     except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
+        print("\nstopped", file=sys.stderr)
         return _STOPPED
+    except BrokenPipeError:
+        # Whoever reads the output has seen enough. Python flushes it once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _PIPE_CLOSED
 
 
 def _help() -> str:

@@ -21,15 +21,26 @@ class Questions:
     read_hidden: Callable[[str], str] = getpass.getpass
 
     def ask(self, question: str, default: str = "", check: Callable[[str], str | None] = lambda _: None) -> str:
-        """Return the answer; an empty one is `default`. Asks again while `check` returns a problem."""
+        """Return the answer; an empty one is `default`. Asks again while `check` returns a problem.
+
+        Raises:
+            KeyboardInterrupt: the person ends the input.
+        """
         while True:
             print(f"{question}{f' [{default}]' if default else ''}: ", end="", file=sys.stderr, flush=True)
-            answer = self.read().strip() or default
+            answer = _answer(self.read).strip() or default
             problem = check(answer)
             if problem is None:
                 return answer
             print(f"  {problem}", file=sys.stderr)
 
     def ask_hidden(self, question: str) -> str:
-        """Return an answer that the terminal does not show."""
-        return self.read_hidden(f"{question}: ")
+        """Return an answer that the terminal does not show. Raises KeyboardInterrupt as `ask`."""
+        return _answer(lambda: self.read_hidden(f"{question}: "))
+
+
+def _answer(read: Callable[[], str]) -> str:
+    try:
+        return read()
+    except EOFError:
+        raise KeyboardInterrupt from None

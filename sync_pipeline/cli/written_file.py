@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from sync_pipeline.cli.found_tables import FoundTable, table_lines
 from sync_pipeline.cli.program import PROGRAM
+from sync_pipeline.parameters.parameter import ParameterType
 from sync_pipeline.parameters.secrets import NAME_FORM
 from sync_pipeline.parameters.table import BY_NAME, PARAMETERS
 
@@ -56,7 +57,8 @@ def launch_file_text(written: Written) -> str:
             continue
         if parameter.secret:
             lines.append(f"  {_WHERE_KEPT.format(NAME_FORM)}")
-        lines.append(f"  {parameter.name}: {yaml_text(text)}")
+        is_plain = parameter.type is ParameterType.BOOLEAN and text in ("true", "false")
+        lines.append(f"  {parameter.name}: {text if is_plain else yaml_text(text)}")
     for name, value, why in _OFFERED:
         parameter = BY_NAME[name]
         if name not in written.parameters and parameter.is_for(written.parameters["data_source"]):

@@ -60,6 +60,8 @@ class SourceDeclaration:
         reads_keys: whether the source can read the keys of all rows, to find deleted ones (`sources.source.ReadsKeys`).
         too_many_columns: the remedy for too many columns, besides excluding some.
         tables: how to name tables; None if the source reads only queries.
+        asks: yields the parameters of the connection that `init` asks for, in order, by what is given. It asks for the
+            required ones anyway; others may be left empty.
     """
 
     label: str
@@ -77,6 +79,7 @@ class SourceDeclaration:
     reads_keys: bool = False
     too_many_columns: str = ""
     tables: SourceTables | None = None
+    asks: Callable[[ParameterValues], Iterator[str]] = _nothing
 
     @property
     def heading(self) -> str:

@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sync_pipeline.errors import ConfigError, SourceUnavailableError
 from sync_pipeline.parameters.files import read_file
@@ -20,7 +20,7 @@ from sync_pipeline.parameters.files import read_file
 if TYPE_CHECKING:
     from google.cloud.secretmanager import SecretManagerServiceClient
 
-_NAME = re.compile("projects/[^/]+/(?:locations/([a-z0-9-]+)/)?secrets/[^/]+/versions/[^/]+")
+_NAME = re.compile("projects/([^/]+)/(?:locations/([a-z0-9-]+)/)?secrets/([^/]+)/versions/([^/]+)")
 # `host:port` of an emulator without TLS, for all regions. Google's client has no such variable.
 EMULATOR_VARIABLE = "SECRET_MANAGER_EMULATOR_HOST"
 # The syntax of the shell.
@@ -46,6 +46,15 @@ def looks_like_a_name(value: str) -> bool:
     return text.startswith("env:") or (text.startswith("projects/") and "/secrets/" in text)
 
 
+class VersionName(NamedTuple):
+    """The parts of the name of a version in Secret Manager; `location` is None for a global secret."""
+
+    project: str
+    location: str | None
+    secret: str
+    version: str
+
+
 class Secret:
     """The value of a secret parameter. Neither `repr` nor `str` nor `dataclasses.asdict` shows it.
 
@@ -67,7 +76,13 @@ class Secret:
     @property
     def is_name(self) -> bool:
         """Whether the value is the name of a version in Secret Manager."""
-        return _NAME.fullmatch(self._value) is not None
+        return self.version_name is not None
+
+    @property
+    def version_name(self) -> VersionName | None:
+        """The name of the version in Secret Manager that holds the secret, or None."""
+        match = _NAME.fullmatch(self._value)
+        return VersionName(*match.groups()) if match else None
 
     @property
     def variable(self) -> str | None:
@@ -103,10 +118,10 @@ class Secret:
             return _variable(self.parameter, self.variable)
         if self.is_location:
             return _file(self.parameter, self._value)
-        match = _NAME.fullmatch(self._value)
-        if match is None:
+        name = self.version_name
+        if name is None:
             return self._value
-        return _access(self.parameter, self._value, connect or partial(_connect, match.group(1)))
+        return _access(self.parameter, self._value, connect or partial(_connect, name.location))
 
     def __repr__(self) -> str:
         return f"Secret({self.parameter!r}, ***)"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -30,6 +30,12 @@ class SourceCatalog(Protocol):
     @property
     def tables(self) -> Sequence[CatalogTable]:
         """The tables that may be chosen, in the order of their names."""
+
+    def narrowing(self, tables: Sequence[CatalogTable]) -> Mapping[TableName, Mapping[str, str]]:
+        """Return by which timestamp columns an interval is found without reading the whole table, and by what.
+
+        The words are the source's, such as `index` or `partition`. May send a request for each table.
+        """
 
     def session(self, table: CatalogTable, config: SyncConfig) -> SourceSession:
         """Return the session that plans one table, over the catalog's own connection.

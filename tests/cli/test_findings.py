@@ -7,12 +7,15 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from google.api_core.exceptions import Forbidden, ServiceUnavailable
+from google.api_core.exceptions import Forbidden, PermissionDenied, ServiceUnavailable
 from google.auth.exceptions import DefaultCredentialsError
 
-from sync_pipeline.cli import findings
+from sync_pipeline.cli import findings, source_findings
+from sync_pipeline.errors import ConfigError
 from sync_pipeline.parameters.run_config import RunConfig
-from tests.parameter_sets import POSTGRESQL
+from sync_pipeline.parameters.secrets import Secret
+from sync_pipeline.sources import grants
+from tests.parameter_sets import BIGQUERY, POSTGRESQL
 
 ACCOUNT = "sync@my-project.iam.gserviceaccount.com"
 
@@ -51,6 +54,38 @@ def test_rights_on_a_bucket(member: str, monkeypatch: pytest.MonkeyPatch) -> Non
         "--role=roles/storage.legacyBucketReader",
     ]
     assert all(f"--member={member}" in command for command in words)
+
+
+def test_an_api_that_is_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    refusing(monkeypatch, Forbidden("off", errors=[{"reason": "accessNotConfigured", "message": "off"}]))
+    finding, _ = findings._of_dataset("my-project", "shop", "dataset")
+    assert finding.text == "my-project.shop: the API is not enabled in my-project"
+    assert finding.commands == ("gcloud services enable bigquery.googleapis.com --project=my-project",)
+    finding = findings._of_bucket(RunConfig.from_parameters(POSTGRESQL), "gs://bucket/files", {"EU"})
+    assert finding.commands[0].startswith("gcloud services enable storage.googleapis.com --project=")
+
+
+def test_rights_on_a_source_in_bigquery(member: str) -> None:
+    server = RunConfig.from_parameters({**BIGQUERY, "source_bigquery_dataset": "raw"}).source
+    role, grant = map(shlex.split, grants("bigquery", server, []))
+    assert role[-1] == f"--member={member}"
+    assert grant[-1].startswith("GRANT `roles/bigquery.dataViewer` ON SCHEMA `")
+    assert grant[-1].endswith(f' TO "{member}"')
+
+
+def test_a_secret_without_the_right(member: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(secret: Secret) -> str:
+        raise ConfigError(["cannot be read"]) from PermissionDenied("no")
+
+    monkeypatch.setattr(Secret, "resolve", refuse)
+    name = "projects/my-project/locations/europe-west1/secrets/shop/versions/latest"
+    config = RunConfig.from_parameters({**POSTGRESQL, "postgresql_password": name})
+    (finding,) = source_findings.find_secrets(config)
+    (command,) = map(shlex.split, finding.commands)
+    assert command == [
+        *("gcloud", "secrets", "add-iam-policy-binding", "shop", "--project=my-project", "--location=europe-west1"),
+        *("--role=roles/secretmanager.secretAccessor", f"--member={member}"),
+    ]
 
 
 @pytest.mark.parametrize(

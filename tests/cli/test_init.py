@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from sync_pipeline.cli.init import main as init
 from sync_pipeline.cli.program import main
 from sync_pipeline.cli.questions import Questions
+from sync_pipeline.errors import SourceUnavailableError
 
 SERVER = [
     "--data_source=postgresql",
@@ -69,3 +71,23 @@ def test_questions_are_asked_again_until_the_answer_is_right(capsys: pytest.Capt
     assert capsys.readouterr().err.count("  a or b") == 2
     answers = iter([""])
     assert Questions(read=lambda: next(answers)).ask("Which", "c") == "c"
+
+
+def test_answers_are_not_lost(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(*_: object) -> None:
+        raise SourceUnavailableError
+
+    monkeypatch.setattr("sync_pipeline.cli.init._read_catalog", unreachable)
+    monkeypatch.setenv("SHOP_PASSWORD", "hunter2")
+    answers = iter(["127.0.0.1", "1", "my shop", "reader", "env:SHOP_PASSWORD"])
+    with pytest.raises(SourceUnavailableError):
+        init(["--data_source=postgresql", "--max_retries=0"], Questions(lambda: next(answers)))
+    assert (
+        capsys.readouterr()
+        .err.splitlines()[-1]
+        .endswith(
+            "To try again: sync-to-bigquery init sync.yaml --data_source=postgresql --max_retries=0 "
+            "--postgresql_host=127.0.0.1 --postgresql_port=1 '--postgresql_database=my shop' "
+            "--postgresql_username=reader --postgresql_password=env:SHOP_PASSWORD"
+        )
+    )

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 import sync_pipeline
+from sync_pipeline.cli import init
 from sync_pipeline.cli.program import COMMANDS, main
+from sync_pipeline.cli.questions import Questions
 from tests.test_command_start import SLOW
 from tests.test_docs import ROOT
 
@@ -31,6 +33,36 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert (main(["--help"]), main([])) == (0, 2)
     printed = capsys.readouterr().out
     assert all(f"  {name} " in printed and text in printed for name, text in COMMANDS.items())
+
+
+def test_help_about_a_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["help", "plan"]) == 0
+    assert capsys.readouterr().out.startswith("usage: sync-to-bigquery plan [FILE]")
+
+
+def test_whoever_reads_may_have_enough() -> None:
+    code = "import sys; from sync_pipeline.cli.program import main; sys.exit(main())"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, "completion", "bash"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
+
+
+@pytest.mark.parametrize("interruption", [EOFError, KeyboardInterrupt])
+def test_a_person_stops(
+    interruption: type[BaseException], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def end() -> str:
+        raise interruption
+
+    monkeypatch.setattr(init, "Questions", lambda: Questions(end))
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
+    assert main(["init"]) == 130
+    assert capsys.readouterr().err.endswith("\nstopped\n")
 
 
 @pytest.mark.parametrize("word", ["version", "--version"])
@@ -59,6 +91,9 @@ def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -
         (["plan", "--dta_source=x"], "did you mean --data_source?"),
         (["reconcile", "--repair", "--data_source=x"], "data_source is 'x'"),
         (["check", "--data_source=postgresql"], "postgresql_host is missing"),
+        (["check", "--data_source=postgresql", "--output=json"], "--output=json is for runs: check does not take it"),
+        (["plan", "a.yaml", "b.yaml"], "b.yaml is a second launch file: give one"),
+        (["init", "--data_source", "mongodb", "a.yaml", "--bogus=x"], "--bogus is not a parameter"),
     ],
 )
 def test_mistakes_are_one_clear_error(argv: list[str], expected: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from google.api_core import exceptions
@@ -57,6 +57,10 @@ class BigqueryCatalog:
     observed: Observation
     tables: tuple[CatalogTable, ...]
     described: Mapping[TableName, bigquery.Table]
+
+    def narrowing(self, tables: Sequence[CatalogTable]) -> dict[TableName, dict[str, str]]:
+        """Return by which of their timestamps BigQuery reads a part of the tables. See `SourceCatalog`."""
+        return {table.name: _narrowing(self.described.get(table.name)) for table in tables}
 
     def session(self, table: CatalogTable, config: SyncConfig) -> BigquerySession:
         """Return the session that plans one table. Raises SourceError or SchemaError when it cannot be described."""
@@ -123,12 +127,14 @@ def _described_table(listed: CatalogTable, table: bigquery.Table) -> CatalogTabl
     It has no key: BigQuery does not enforce a declared one, and a merge by a key that repeats loses rows.
     https://cloud.google.com/bigquery/docs/primary-foreign-keys
     """
+    key = _declared_key(table)
     schema = Schema.from_bigquery(table.schema)
     is_partitioned = table.time_partitioning is not None or table.range_partitioning is not None
     return replace(
         listed,
         kind=f"partitioned {listed.kind}" if is_partitioned else listed.kind,
         columns=schema.names,
+        why_no_key=f"BigQuery does not enforce its key {key}; to merge by it, give primary_key" if key else "",
         timestamps={
             field.name: field.mode != REQUIRED
             for field in schema
@@ -138,3 +144,20 @@ def _described_table(listed: CatalogTable, table: bigquery.Table) -> CatalogTabl
         size=table.num_bytes,
         left_out="" if missing_dead_letter_columns(schema) else _DEAD_LETTERS,
     )
+
+
+def _declared_key(table: bigquery.Table) -> str:
+    """Return the columns of the declared primary key, empty without one."""
+    constraints = table.table_constraints
+    key = constraints.primary_key if constraints is not None else None
+    return ", ".join(key.columns) if key is not None else ""
+
+
+def _narrowing(table: bigquery.Table | None) -> dict[str, str]:
+    if table is None:
+        return {}
+    found = dict.fromkeys((table.clustering_fields or ())[:1], "cluster")
+    partitions = table.time_partitioning
+    if partitions is not None and partitions.field:
+        found[partitions.field] = "partition"
+    return found

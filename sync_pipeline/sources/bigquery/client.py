@@ -14,7 +14,7 @@ from google.cloud.bigquery_storage_v1 import BigQueryReadClient
 from google.cloud.bigquery_storage_v1.services.big_query_read.transports import BigQueryReadGrpcTransport
 
 from sync_pipeline.bigquery_api.client import Meaning, translated_errors
-from sync_pipeline.errors import SourceQueryError, SourceUnavailableError
+from sync_pipeline.errors import MissingRightError, SourceQueryError, SourceUnavailableError
 
 # `host:port` of an emulator of the Storage API without TLS. Google's client has no such variable; the name is analogous
 # to BIGQUERY_EMULATOR_HOST of the REST client.
@@ -33,7 +33,7 @@ def meanings(*permissions: str) -> tuple[Meaning, ...]:
     return (
         (google.auth.exceptions.GoogleAuthError, SourceUnavailableError, "check the service account of the job"),
         (exceptions.Unauthorized, SourceQueryError, "check the service account of the job"),
-        (exceptions.Forbidden, SourceQueryError, grant),
+        (exceptions.Forbidden, MissingRightError, grant),
         (
             exceptions.NotFound,
             SourceQueryError,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
 
+from sync_pipeline.bigquery_api.rights import dataset_right, job_right
 from sync_pipeline.parameters.config import SyncConfig
+from sync_pipeline.parameters.source_tables import TableName
 from sync_pipeline.schema import Schema
 from sync_pipeline.sources.bigquery.catalog import BigqueryCatalog, read_catalog
 from sync_pipeline.sources.bigquery.client import open_source_client
@@ -46,6 +48,15 @@ def open_source(config: SyncConfig) -> BigquerySource:
     """Return the BigQuery source of a configuration, without opening a connection."""
     assert isinstance(config.source, BigquerySourceConfig)
     return BigquerySource(config, config.source)
+
+
+def grants(server: BigquerySourceConfig, _tables: Sequence[TableName]) -> list[str]:
+    """Return the commands that give whoever runs this process the right to read the dataset."""
+    commands = [job_right(server.job_project)]
+    if server.dataset:
+        dataset_id = f"{server.project}.{server.dataset}"
+        commands.append(dataset_right(server.project, dataset_id, "roles/bigquery.dataViewer"))
+    return commands
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from sync_pipeline.parameters.declaration import SourceDeclaration, SourceTables
 from sync_pipeline.parameters.identifiers import column_name
-from sync_pipeline.sources.mongodb.checks import comparisons, contradictions, warnings
+from sync_pipeline.sources.mongodb.checks import asks, comparisons, contradictions, warnings
 from sync_pipeline.sources.mongodb.config import read_config
 from sync_pipeline.sources.mongodb.parameters import COLLECTION_SYNTAX, PARAMETERS
 
@@ -24,4 +24,5 @@ SOURCE = SourceDeclaration(
     reads_keys=True,
     too_many_columns="load whole documents into one column with mongodb_document_mode=true",
     tables=SourceTables("mongodb_collection", COLLECTION_SYNTAX),
+    asks=asks,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -97,6 +97,22 @@ class MongodbCatalog:
     def tables(self) -> tuple[CatalogTable, ...]:
         """The collections that may be chosen, in the order of their names."""
         return tuple(entry.table for entry in self.entries.values())
+
+    def narrowing(self, tables: Sequence[CatalogTable]) -> dict[TableName, dict[str, str]]:
+        """Return the timestamps that begin an index, by the names of their columns. See `SourceCatalog`."""
+
+        def of(table: CatalogTable) -> dict[str, str]:
+            if not table.timestamps:
+                return {}
+            try:
+                indexes = list(self.database[table.name.name].list_indexes())
+            except OperationFailure:
+                # A view has no indexes, and the user may lack the privilege to list them.
+                return {}
+            return {column_name(next(iter(index["key"]))): "index" for index in indexes}
+
+        with ThreadPoolExecutor(MAX_CONNECTIONS, thread_name_prefix="mongodb") as pool:
+            return dict(zip((table.name for table in tables), pool.map(of, tables), strict=True))
 
     def session(self, table: CatalogTable, config: SyncConfig) -> MongodbSession:
         """Return the session that plans one collection, over the catalog's client."""

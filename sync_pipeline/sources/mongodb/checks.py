@@ -23,6 +23,19 @@ def contradictions(values: ParameterValues) -> Iterator[str]:
         yield f"{' and '.join(both)} cannot be given with mongodb_connection_string, which includes them"
 
 
+def asks(values: ParameterValues) -> Iterator[str]:
+    """Yield the parameters of the connection that `init` asks for, by what is given."""
+    if "mongodb_host" not in values.given:
+        yield "mongodb_connection_string"
+    if "mongodb_connection_string" in values.given:
+        yield "mongodb_database"
+        return
+    yield from ("mongodb_host", "mongodb_port", "mongodb_database", "mongodb_username")
+    if "mongodb_username" in values.given:
+        yield "mongodb_password"
+    yield "mongodb_tls"
+
+
 def warnings(values: ParameterValues) -> Iterator[str]:
     """Yield a sentence for each given parameter without effect."""
     if values["mongodb_document_mode"] and "mongodb_schema_sample_size" in values.given:

@@ -16,6 +16,7 @@ from pymongo.read_concern import ReadConcern
 
 from sync_pipeline.errors import (
     ConfigError,
+    MissingRightError,
     SourceBusyError,
     SourceError,
     SourceQueryError,
@@ -67,7 +68,7 @@ ERROR_MEANINGS: Mapping[int, ErrorMapping] = {
     8: ErrorMapping(SourceUnavailableError, _AGAIN),
     9: ErrorMapping(SourceQueryError, "correct mongodb_query or mongodb_projection"),
     11: ErrorMapping(SourceQueryError, _CREDENTIALS),
-    13: ErrorMapping(SourceQueryError, "grant the user the role read on the database"),
+    13: ErrorMapping(MissingRightError, "grant the user the role read on the database"),
     14: ErrorMapping(SourceQueryError, "correct mongodb_query or mongodb_projection"),
     18: ErrorMapping(SourceQueryError, _CREDENTIALS),
     26: ErrorMapping(SourceQueryError, "check mongodb_database and mongodb_collection"),

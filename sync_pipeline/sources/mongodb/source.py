@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
 
 from sync_pipeline.errors import ConfigError
 from sync_pipeline.parameters.config import SyncConfig
+from sync_pipeline.parameters.source_tables import TableName
 from sync_pipeline.schema import Schema
 from sync_pipeline.sources.catalog import Wanted
 from sync_pipeline.sources.mongodb import schema_inference, session
@@ -75,6 +77,15 @@ def open_source(config: SyncConfig) -> MongodbSource:
     if problems:
         raise ConfigError(problems)
     return MongodbSource(config, source)
+
+
+def grants(server: MongodbConfig, _tables: Sequence[TableName]) -> list[str]:
+    """Return the statement, for mongosh, that gives the user of a run the right to read the database."""
+    if server.username is None:
+        # The connection string names the user.
+        return []
+    user, database = json.dumps(server.username), json.dumps(server.database)
+    return [f'db.getSiblingDB("admin").grantRolesToUser({user}, [{{ role: "read", db: {database} }}])']
 
 
 @contextmanager

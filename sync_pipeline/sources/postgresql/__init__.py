@@ -9,7 +9,7 @@ from __future__ import annotations
 from sync_pipeline.parameters.declaration import SourceDeclaration, SourceTables
 from sync_pipeline.parameters.parameter import Group
 from sync_pipeline.smart_sync.placeholder_columns import in_sql
-from sync_pipeline.sources.postgresql.checks import contradictions
+from sync_pipeline.sources.postgresql.checks import asks, contradictions
 from sync_pipeline.sources.postgresql.config import read_config
 from sync_pipeline.sources.postgresql.parameters import PARAMETERS, TABLE_SYNTAX
 
@@ -26,4 +26,5 @@ SOURCE = SourceDeclaration(
     tables=SourceTables(
         "postgresql_table", TABLE_SYNTAX, ("postgresql_query", "postgresql_base_query"), always_by_catalog=True
     ),
+    asks=asks,
 )

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from sync_pipeline.errors import SourceQueryError
 from sync_pipeline.parameters.config import SmartSyncConfig, SyncConfig
-from sync_pipeline.parameters.source_tables import CatalogTable
+from sync_pipeline.parameters.source_tables import CatalogTable, TableName
 from sync_pipeline.schema import SYNC_TYPES
 from sync_pipeline.smart_sync.wall_clock import WallClock
 from sync_pipeline.sources.postgresql import time_zone
@@ -42,6 +42,10 @@ class PostgresqlCatalog:
     @property
     def tables(self) -> Sequence[CatalogTable]:
         return [table.listed for table in self.described]
+
+    def narrowing(self, tables: Sequence[CatalogTable]) -> dict[TableName, dict[str, str]]:
+        """Return the columns by which an index of the tables sorts. See `SourceCatalog`."""
+        return {table.name: dict.fromkeys(self._by_name[table.name].indexed, "index") for table in tables}
 
     def session(self, table: CatalogTable, config: SyncConfig) -> TableSession:
         """Return the session that plans one table.

@@ -8,6 +8,12 @@ from sync_pipeline.parameters.hosts import is_alloydb, is_this_machine
 from sync_pipeline.parameters.parameter import ParameterValues
 
 
+def asks(values: ParameterValues) -> Iterator[str]:
+    """Yield the parameters of the connection that `init` asks for, by what is given."""
+    if "postgresql_instance" not in values.given:
+        yield from ("postgresql_host", "postgresql_port")
+
+
 def contradictions(values: ParameterValues) -> Iterator[str]:
     """Yield a sentence for each contradiction in the login."""
     host, instance = values["postgresql_host"], values["postgresql_instance"]

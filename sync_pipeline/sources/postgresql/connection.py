@@ -9,7 +9,13 @@ from collections.abc import Iterator
 import psycopg2
 from psycopg2.extensions import connection as Connection
 
-from sync_pipeline.errors import SourceBusyError, SourceError, SourceQueryError, SourceUnavailableError
+from sync_pipeline.errors import (
+    MissingRightError,
+    SourceBusyError,
+    SourceError,
+    SourceQueryError,
+    SourceUnavailableError,
+)
 from sync_pipeline.sources.access import ErrorMapping, connect_with_retries, place_of
 from sync_pipeline.sources.postgresql.config import PostgresqlConfig
 from sync_pipeline.sources.postgresql.transport import login
@@ -72,7 +78,7 @@ ERROR_MEANINGS: dict[str, ErrorMapping] = {
     "28": ErrorMapping(SourceQueryError, "check postgresql_username and postgresql_password"),
     "3D": ErrorMapping(SourceQueryError, "check postgresql_database"),
     "40": ErrorMapping(SourceBusyError, "the server cancelled the read because of a conflict: run the job again"),
-    "42501": ErrorMapping(SourceQueryError, "grant the user SELECT on it"),
+    "42501": ErrorMapping(MissingRightError, "grant the user SELECT on it"),
     "42601": ErrorMapping(SourceQueryError, "correct the query"),
     "42703": ErrorMapping(SourceQueryError, "correct the column's name in the query"),
     "42P01": ErrorMapping(SourceQueryError, "correct the table's name in the query, or name its schema"),

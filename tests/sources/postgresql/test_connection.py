@@ -10,7 +10,14 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from sync_pipeline.errors import ConfigError, SourceBusyError, SourceError, SourceQueryError, SourceUnavailableError
+from sync_pipeline.errors import (
+    ConfigError,
+    MissingRightError,
+    SourceBusyError,
+    SourceError,
+    SourceQueryError,
+    SourceUnavailableError,
+)
 from sync_pipeline.parameters.secrets import Secret
 from sync_pipeline.sources.postgresql.config import PostgresqlConfig
 from sync_pipeline.sources.postgresql.connection import (
@@ -55,7 +62,7 @@ STATES = {
     "28P01": ("28", SourceQueryError),
     "3D000": ("3D", SourceQueryError),
     "40001": ("40", SourceBusyError),
-    "42501": ("42501", SourceQueryError),
+    "42501": ("42501", MissingRightError),
     "42601": ("42601", SourceQueryError),
     "42703": ("42703", SourceQueryError),
     "42P01": ("42P01", SourceQueryError),
