@@ -18,6 +18,8 @@ PYTHON := $(VENV)/bin/python
 UV := .uv/bin/uv
 # By default uv uses its own list of authorities, and so does pip before 24.2. Both would fail behind a proxy with another.
 export UV_SYSTEM_CERTS ?= 1
+# With it, each of the many programs of a test run would compile all its modules, which takes Beam's two seconds.
+unexport PYTHONDONTWRITEBYTECODE
 SYSTEM_CERTS := $(wildcard /etc/ssl/certs/ca-certificates.crt)
 PIP_WITH_CERTS = $(if $(PIP_CERT)$(REQUESTS_CA_BUNDLE)$(CURL_CA_BUNDLE),,$(if $(SYSTEM_CERTS),PIP_CERT=$(SYSTEM_CERTS)))
 REQUESTS_WITH_CERTS = $(if $(REQUESTS_CA_BUNDLE)$(CURL_CA_BUNDLE),,$(if $(SYSTEM_CERTS),REQUESTS_CA_BUNDLE=$(SYSTEM_CERTS)))

@@ -8,11 +8,12 @@ import sys
 import threading
 
 import duckdb
-from local_bigquery.catalog import metadata, names, row_access, tabledata, tables
+from local_bigquery.catalog import datasets, metadata, names, tabledata, tables
 from local_bigquery.engine import database, types
 from local_bigquery.engine.database import quote
 from local_bigquery.errors import not_found
 from local_bigquery.jobs import query
+from local_bigquery.models import Dataset
 from local_bigquery.sql.rules import partitions
 
 _TEMPORARY_TABLES = "SELECT table_name FROM duckdb_tables() WHERE temporary"
@@ -21,7 +22,7 @@ _TEMPORARY_TABLES = "SELECT table_name FROM duckdb_tables() WHERE temporary"
 def apply() -> None:
     """Patch the emulator's modules; call once, before the first request."""
     keep_a_cursor_for_each_thread()
-    remember_resources()
+    find_datasets_by_their_records()
     find_objects_by_name()
     find_required_columns_by_name()
     find_a_hidden_column_by_name()
@@ -51,26 +52,14 @@ def keep_a_cursor_for_each_thread() -> None:
                 setattr(module, attribute, new)
 
 
-def remember_resources() -> None:
-    """Unpatched: each statement reads the record of a dataset or a table ten times or more."""
-    fetch, execute, lock = database.fetch, database.execute, threading.Lock()
-    answers: dict = {}
+def find_datasets_by_their_records() -> None:
+    """Unpatched: to find one dataset, all schemas of all databases are listed. Some have no record."""
+    exists = datasets.exists
 
-    def fetch_once(sql, parameters=()):
-        key, then = (sql, tuple(parameters)), answers
-        if key not in then:
-            then[key] = fetch(sql, list(parameters))
-        return then[key]
+    def recorded_or_there(project_id, dataset_id):
+        return metadata.load(Dataset, project_id, dataset_id) is not None or exists(project_id, dataset_id)
 
-    def execute_and_forget(sql, parameters):
-        nonlocal answers
-        execute(sql, parameters)
-        with lock:
-            # A new dictionary: a concurrent reader then fills the old one, which nobody uses any more.
-            answers = {}
-
-    metadata.fetch = row_access.fetch = fetch_once
-    metadata.execute = execute_and_forget
+    datasets.exists = recorded_or_there
 
 
 def find_objects_by_name() -> None:

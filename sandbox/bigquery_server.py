@@ -67,6 +67,7 @@ def serve(arguments: argparse.Namespace) -> None:
     import bigquery_lookups
     import bigquery_names
     import bigquery_patches
+    import bigquery_records
     import bigquery_row_access
     import bigquery_rules_jobs
     import bigquery_rules_statements
@@ -77,6 +78,7 @@ def serve(arguments: argparse.Namespace) -> None:
     import bigquery_time_zone
 
     bigquery_tables.apply()
+    bigquery_records.apply()
     bigquery_lookups.apply()
     bigquery_patches.apply(arguments.storage_url if arguments.storage_root else "")
     bigquery_scripts.apply()

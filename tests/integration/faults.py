@@ -197,19 +197,27 @@ class Faults:
     client: bigquery.Client
     dataset: str
     folder: str
+    _without_fault: dict[Case, _Traces] = field(default_factory=dict)
 
     def calls(self, case: Case) -> list[str]:
-        """Publish without a fault, and return the calls that takes, each as `METHOD path`."""
+        """Publish without a fault, and then the following run; return the calls of the first, each as `METHOD path`."""
         calls: list[str] = []
         trial = _Trial(self, case)
         with _intercepted(calls, None, None):
             publish(self._client(), trial.plan, trial.files)
-        assert trial.rows() == case.after(trial.before, case.rows)
+        found, outcome = trial.rows(), Outcome(None)
+        assert found == case.after(trial.before, case.rows)
+        self._without_fault[case] = trial.traces()
+        self._judge_later(trial, found, outcome)
+        assert outcome.violations == []
         trial.remove()
         return calls
 
     def play(self, case: Case, number: int, fault: Fault) -> Outcome:
-        """Let call `number` of the first attempt fail by `fault`, attempt again, and look at what is there."""
+        """Let call `number` of the first attempt fail by `fault`, attempt again, and look at what is there.
+
+        The following run is made where it meets anything else than without a fault, by the `calls` of the case.
+        """
         trial = _Trial(self, case)
         outcome = Outcome(None)
         report: SyncReport | None = None
@@ -226,7 +234,7 @@ class Faults:
                 if attempt == 0 and len(calls) > number:
                     outcome.call = calls[number]
         found = self._judge(trial, report, errors, outcome)
-        if report is not None:
+        if report is not None and trial.traces() != self._without_fault.get(case):
             self._judge_later(trial, found, outcome)
         trial.remove()
         return outcome
@@ -314,6 +322,14 @@ class Faults:
         return bigquery.Client(project=self.client.project)
 
 
+# What a following run meets besides the rows: properties of the destination, tables of the dataset, objects.
+_Traces = tuple[dict[str, Any], list[str], list[str]]
+_PROPERTIES = (
+    *("schema", "labels", "description", "expirationTime", "tableConstraints"),
+    *("timePartitioning", "rangePartitioning", "clustering", "requirePartitionFilter"),
+)
+
+
 class _Trial:
     """A destination of its own, and a run whose files are staged."""
 
@@ -357,6 +373,17 @@ class _Trial:
         tables = [table.table_id for table in self.faults.client.list_tables(self.faults.dataset)]
         objects = FileSystems.match([f"{self.plan.staging_folder}**"])[0].metadata_list
         return [name for name in tables if run_id in name] + [entry.path for entry in objects]
+
+    def traces(self) -> _Traces:
+        """Return what the run has left to the one that follows; names are without the table's and the run's."""
+        found = self.faults.client.get_table(self.table_id).to_api_repr()
+        tables = [table.table_id for table in self.faults.client.list_tables(self.faults.dataset)]
+        objects = FileSystems.match([f"{self.faults.folder}/{self.table}/**"])[0].metadata_list
+        names = [
+            name.replace(self.table, "").replace(self.plan.run_id, "")
+            for name in (*tables, *(entry.path for entry in objects))
+        ]
+        return {key: found.get(key) for key in _PROPERTIES}, names[: len(tables)], names[len(tables) :]
 
     def remove(self) -> None:
         """Drop the tables: each one more makes all calls of the emulator slower."""
