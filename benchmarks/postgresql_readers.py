@@ -106,7 +106,7 @@ def staged(job: Job) -> int:
     with source.connect() as session:
         schema = session.describe(_interval(job)).schema
         plan = session.plan_read(schema, _interval(job))
-    reads = {0: TableRead(source.reader(schema), source.config.batch_size)}  # type: ignore[attr-defined]
+    reads = {0: TableRead(source.reader(schema), batch_size=None)}
     options = ["--runner=FnApiRunner"]
     if len(plan.splits) > 1:
         options += [f"--direct_num_workers={os.cpu_count()}", "--direct_running_mode=multi_threading"]

@@ -407,7 +407,7 @@ SHARED_PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "batch_size",
         "Batch size",
-        "Maximum number of rows that are read and written together.",
+        "Maximum number of rows in a batch that goes from one step of the pipeline to the next.",
         ParameterType.INTEGER,
         Group.ADDITIONAL,
         example="5000",

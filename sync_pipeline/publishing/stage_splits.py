@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import apache_beam as beam
@@ -48,7 +48,9 @@ class StageSplits(beam.PTransform):
 
     def expand(self, splits: beam.PCollection) -> beam.PCollection:
         """Turn ReadSplits into StagedFiles and Failures."""
-        reading = self.read.fns
+        # A batch costs much more than its rows, and only a batch that goes from step to step must be small.
+        reads = {number: replace(read, batch_size=None) for number, read in self.read.reads.items()}
+        reading = replace(self.read, reads=reads).fns
         fns = {number: StageSplitFn(reading[number], table, self.finished) for number, table in self.tables.items()}
         stage = beam.ParDo(StageByTable(fns, self.read.reads.values(), self.read.run_id, self.finished))
         staged = splits | "StageSplit" >> stage.with_outputs(FAILURES, main=_FILES)

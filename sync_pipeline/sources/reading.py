@@ -142,11 +142,12 @@ def _read(read: TableRead, split: Any) -> Generator[pa.RecordBatch | DeadLetter]
 
 
 def batches_and_dead_letters(
-    parts: Iterable[pa.Table | DeadLetter], batch_size: int, noun: str, *, keeps_dead_letters: bool
+    parts: Iterable[pa.Table | DeadLetter], batch_size: int | None, noun: str, *, keeps_dead_letters: bool
 ) -> Iterator[pa.RecordBatch | DeadLetter]:
     """Yield valid rows as batches of at most `batch_size` rows, and dead letters with `keeps_dead_letters`.
 
     Args:
+        batch_size: see `TableRead`.
         noun: the source's word for rows, for messages.
 
     Raises:

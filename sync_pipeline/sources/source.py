@@ -225,14 +225,14 @@ class TableRead:
     """The read of one table on a worker.
 
     Attributes:
-        batch_size: maximum number of rows in a batch.
+        batch_size: maximum number of rows in a batch; None for batches as they are read, of some MiB.
         keeps_dead_letters: emit an invalid row to the output `DEAD_LETTERS` instead of raising an error.
         table: its name in the log; empty for the only table of a run.
         counted: what its counters count: rows, or the keys of all rows.
     """
 
     reader: SplitReader
-    batch_size: int
+    batch_size: int | None
     keeps_dead_letters: bool = False
     table: str = ""
     counted: str = "rows"

@@ -27,7 +27,7 @@ _STEP = 20
 
 # Bytes that can follow a number in an array or an object, and bytes that a text can begin with if it is only a number.
 _AFTER_NUMBERS = np.frombuffer(b",]} \t\r\n", dtype=np.uint8)
-_BEFORE_NUMBERS = np.frombuffer(b"-0123456789 \t\r\n", dtype=np.uint8)
+_IS_BEFORE_NUMBERS = np.isin(np.arange(256), np.frombuffer(b"-0123456789 \t\r\n", dtype=np.uint8))
 
 _BRACKETS_OR_STRING = re.compile(r'[\[{]|[\]}]|"(?:[^"\\]|\\.)*"')
 
@@ -73,7 +73,7 @@ def _suspicious_rows(texts: pa.Array, *, is_normalized: bool) -> npt.NDArray[np.
     places = _long_numbers(data)
     if not is_normalized:
         places = np.concatenate([places, _halves(data), _wide_exponents(data)])
-    alone = np.flatnonzero(np.isin(data[np.minimum(offsets[:-1] - begin, len(data) - 1)], _BEFORE_NUMBERS))
+    alone = np.flatnonzero(_IS_BEFORE_NUMBERS[data[np.minimum(offsets[:-1] - begin, len(data) - 1)]])
     rows = np.concatenate([np.searchsorted(offsets, places + begin, side="right") - 1, alone])
     longest = int(np.diff(offsets).max())
     if longest > 2 * MAX_LEVELS:

@@ -45,7 +45,7 @@ class Step:
 
 STEPS = {
     "planned": Step("sync_pipeline.pipeline.make_plan"),
-    "reading": Step("sync_pipeline.sources.postgresql.copy_read.RowsWriter.write"),
+    "reading": Step("sync_pipeline.sources.postgresql.copy_read.RowsWriter._flush"),
     "documents read": Step("sync_pipeline.sources.mongodb.raw_read.read_documents"),
     "rows read": Step("sync_pipeline.sources.bigquery.storage_read.checked_parts"),
     "file staged": Step("sync_pipeline.publishing.parquet_file.ParquetFile.close"),

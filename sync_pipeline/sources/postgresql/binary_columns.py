@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
@@ -12,7 +13,7 @@ from sync_pipeline.schema import REPEATED, Field, Schema
 from sync_pipeline.sources.checked_text import REJECTIONS, NullError, checked, rejection
 from sync_pipeline.sources.csv_batches import from_texts
 from sync_pipeline.sources.postgresql import binary_texts
-from sync_pipeline.sources.postgresql.binary_rows import Rows, Values, unreadable
+from sync_pipeline.sources.postgresql.binary_rows import NO_SHAPE, Rows, Shape, Values, unreadable
 from sync_pipeline.sources.postgresql.binary_texts import Text
 from sync_pipeline.sources.postgresql.binary_types import ARRAY_TYPES, BINARY_TYPES, TEXT_OIDS
 from sync_pipeline.sources.postgresql.binary_values import Decode, texts
@@ -43,6 +44,7 @@ class _Column:
     field: Field
     decode: Decode | None
     text: Text
+    shape: Shape = NO_SHAPE
 
     def array(self, values: Values) -> pa.Array:
         """Return the column. Raises REJECTIONS when a value is invalid."""
@@ -73,6 +75,14 @@ class BinaryCopy:
     schema: Schema
     columns: Sequence[_Column]
 
+    @cached_property
+    def _shapes(self) -> list[Shape]:
+        return [column.shape for column in self.columns]
+
+    @cached_property
+    def _arrow(self) -> pa.Schema:
+        return self.schema.arrow
+
     def parts(self, rows: Rows) -> Iterator[pa.Table | DeadLetter]:
         """Yield the rows, in order: tables of valid rows, and a `DeadLetter` for each invalid row.
 
@@ -93,15 +103,14 @@ class BinaryCopy:
         """Return the rows as a table, None if one is invalid."""
         try:
             columns = [
-                column.array(values)
-                for column, values in zip(self.columns, rows.columns(len(self.columns)), strict=True)
+                column.array(values) for column, values in zip(self.columns, rows.columns(self._shapes), strict=True)
             ]
         except REJECTIONS:
             return None
-        return pa.Table.from_arrays(columns, schema=self.schema.arrow)
+        return pa.Table.from_arrays(columns, schema=self._arrow)
 
     def _dead_letter(self, row: Rows) -> DeadLetter:
-        values = list(zip(self.columns, row.columns(len(self.columns)), strict=True))
+        values = list(zip(self.columns, row.columns(self._shapes), strict=True))
         problems = {column.field.name: column.problem(value) for column, value in values}
         reasons = {name: reason for name, reason in problems.items() if reason is not None}
         if not reasons:
@@ -144,7 +153,7 @@ def _column(field: Field, oid: int) -> _Column | None:
         return _text_column(field)
     known = (ARRAY_TYPES if field.mode == REPEATED else BINARY_TYPES).get(oid)
     decode = known.decode.get(field.type) if known else None
-    return _Column(field, decode, known.text) if known and decode else None
+    return _Column(field, decode, known.text, known.shape) if known and decode else None
 
 
 def _text_column(field: Field) -> _Column:

@@ -26,6 +26,10 @@ _DIGITS = 4
 _WORD_BITS = 32
 _WORD = np.uint64(2**_WORD_BITS - 1)
 
+# Values with at most so many digits are decoded from bytes that are taken together: up to 16 decimal digits.
+_USUAL_DIGITS = 4
+USUAL_BYTES = HEADER_BYTES + 2 * _USUAL_DIGITS
+
 type _Words = npt.NDArray[np.uint64]
 
 
@@ -90,18 +94,39 @@ class _Digits:
         self.first = int(weight.max(initial=0))
         self.last = int((weight - count + 1).min(initial=0))
         self._values, self._count, self._weight = values, count, weight
+        self._weights = range(int(weight.min(initial=0)), int(weight.max(initial=0)) + 1)
+        most = int(count.max(initial=0))
+        self._by_place = [self._at_place(place) for place in range(most)] if most <= _USUAL_DIGITS else None
 
     def of(self, weight: int) -> _Words:
         """Return the digit of each value that has a weight, 0 where there is none."""
+        if self._by_place is None:
+            return self._found(weight)
+        digits: _Words | None = None
+        for place, items in enumerate(self._by_place):
+            if weight + place not in self._weights:
+                continue
+            if len(self._weights) == 1:
+                return items
+            here = np.where(self._weight == weight + place, items, np.uint64(0))
+            digits = here if digits is None else np.add(digits, here, out=here)
+        return np.zeros(len(self._weight), np.uint64) if digits is None else digits
+
+    def _at_place(self, place: int) -> _Words:
+        """Return the digit of each value with so many digits before it, 0 where there is none."""
+        items = self._values.at(HEADER_BYTES + 2 * place, ">u2").astype(np.uint64)
+        return np.where(self._count > place, items, np.uint64(0))
+
+    def _found(self, weight: int) -> _Words:
         index: Positions = self._weight - weight
         here = (index >= 0) & (index < self._count)
         if here.all():
-            return self._at(self._values.begin + HEADER_BYTES + 2 * index)
+            return self._gathered(self._values.begin + HEADER_BYTES + 2 * index)
         digits = np.zeros(len(index), np.uint64)
-        digits[here] = self._at(self._values.begin[here] + HEADER_BYTES + 2 * index[here])
+        digits[here] = self._gathered(self._values.begin[here] + HEADER_BYTES + 2 * index[here])
         return digits
 
-    def _at(self, positions: Positions) -> _Words:
+    def _gathered(self, positions: Positions) -> _Words:
         return gather(self._values.data, positions, ">u2").astype(np.uint64)
 
 

@@ -10,9 +10,12 @@ from dataclasses import dataclass, field
 
 from sync_pipeline.sources.postgresql import binary_texts
 from sync_pipeline.sources.postgresql.binary_arrays import lists
-from sync_pipeline.sources.postgresql.binary_decimals import decimals
+from sync_pipeline.sources.postgresql.binary_decimals import USUAL_BYTES, decimals
+from sync_pipeline.sources.postgresql.binary_rows import NO_SHAPE, Shape
 from sync_pipeline.sources.postgresql.binary_texts import Text
 from sync_pipeline.sources.postgresql.binary_values import (
+    JSONB_VERSION_BYTES,
+    UUID_BYTES,
     Decode,
     binaries,
     booleans,
@@ -37,12 +40,14 @@ class BinaryType:
             NUMERIC(p, s).
         text: the text of a value, for dead letters.
         element_text: that of an element of an array, if it differs.
+        shape: what all its values have in common.
     """
 
     array: int
     decode: Mapping[str, Decode]
     text: Text
     element_text: Text | None = None
+    shape: Shape = NO_SHAPE
 
 
 @dataclass(frozen=True)
@@ -53,27 +58,39 @@ class _TextType(BinaryType):
     text: Text = binary_texts.plain
 
 
+_BYTES_1, _BYTES_2, _BYTES_4, _BYTES_8 = (Shape(width, is_fixed=True) for width in (1, 2, 4, 8))
+
 BINARY_TYPES: Mapping[int, BinaryType] = {
-    16: BinaryType(1000, {"BOOL": booleans}, binary_texts.boolean, binary_texts.word),
+    16: BinaryType(1000, {"BOOL": booleans}, binary_texts.boolean, binary_texts.word, _BYTES_1),
     17: BinaryType(1001, {"BYTES": binaries}, bytes.hex, binary_texts.prefixed_hexadecimal),
-    20: BinaryType(1016, {"INT64": integers(">i8")}, binary_texts.integer),
-    21: BinaryType(1005, {"INT64": integers(">i2")}, binary_texts.integer),
-    23: BinaryType(1007, {"INT64": integers(">i4")}, binary_texts.integer),
-    701: BinaryType(1022, {"FLOAT64": floats}, binary_texts.double),
-    1082: BinaryType(1182, {"DATE": dates}, binary_texts.date),
-    1083: BinaryType(1183, {"TIME": times}, binary_texts.time),
+    20: BinaryType(1016, {"INT64": integers(">i8")}, binary_texts.integer, shape=_BYTES_8),
+    21: BinaryType(1005, {"INT64": integers(">i2")}, binary_texts.integer, shape=_BYTES_2),
+    23: BinaryType(1007, {"INT64": integers(">i4")}, binary_texts.integer, shape=_BYTES_4),
+    701: BinaryType(1022, {"FLOAT64": floats}, binary_texts.double, shape=_BYTES_8),
+    1082: BinaryType(1182, {"DATE": dates}, binary_texts.date, shape=_BYTES_4),
+    1083: BinaryType(1183, {"TIME": times}, binary_texts.time, shape=_BYTES_8),
     1114: BinaryType(
-        1115, {"DATETIME": timestamps("DATETIME")}, binary_texts.timestamps(), binary_texts.timestamps(between="T")
+        1115,
+        {"DATETIME": timestamps("DATETIME")},
+        binary_texts.timestamps(),
+        binary_texts.timestamps(between="T"),
+        _BYTES_8,
     ),
     1184: BinaryType(
         1185,
         {"TIMESTAMP": timestamps("TIMESTAMP")},
         binary_texts.timestamps("+00"),
         binary_texts.timestamps("+00:00", "T"),
+        _BYTES_8,
     ),
-    1700: BinaryType(1231, {name: decimals(name) for name in ("NUMERIC", "BIGNUMERIC")}, binary_texts.numeric),
-    2950: BinaryType(2951, {"STRING": uuids}, binary_texts.uuid),
-    3802: BinaryType(3807, {"JSON": jsonb_texts}, binary_texts.jsonb),
+    1700: BinaryType(
+        1231,
+        {name: decimals(name) for name in ("NUMERIC", "BIGNUMERIC")},
+        binary_texts.numeric,
+        shape=Shape(USUAL_BYTES),
+    ),
+    2950: BinaryType(2951, {"STRING": uuids}, binary_texts.uuid, shape=Shape(UUID_BYTES, is_fixed=True)),
+    3802: BinaryType(3807, {"JSON": jsonb_texts}, binary_texts.jsonb, shape=Shape(JSONB_VERSION_BYTES)),
     # name, text, bpchar, varchar.
     19: _TextType(1003),
     25: _TextType(1009),

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from sync_pipeline.schema import ARROW_TYPES
 from sync_pipeline.sources.checked_text import RejectedError
-from sync_pipeline.sources.postgresql.binary_rows import Positions, Values, gather, unreadable
+from sync_pipeline.sources.postgresql.binary_rows import Positions, Values, unreadable
 
 type Decode = Callable[[Values], pa.Array]
 
@@ -29,10 +29,16 @@ _FIRST_DAY, _LAST_DAY = (day.toordinal() - _EPOCH.toordinal() for day in (date.m
 
 # The first version of the format of jsonb, which is its text, and so far the only one.
 _JSONB_VERSION = 1
+JSONB_VERSION_BYTES = 1
 
-# Two hexadecimal digits for each byte, as they are in memory.
-_HEXADECIMAL = np.frombuffer("".join(f"{byte:02x}" for byte in range(256)).encode(), dtype=np.uint16)
-_UUID_BYTES, _UUID_CHARACTERS = 16, 36
+# Four hexadecimal digits for each two bytes, as they are in memory: the first byte is the low one.
+_DIGITS_OF_BYTE = np.frombuffer("".join(f"{byte:02x}" for byte in range(256)).encode(), dtype=np.uint16)
+_HEXADECIMAL = np.stack([np.tile(_DIGITS_OF_BYTE, 256), np.repeat(_DIGITS_OF_BYTE, 256)], axis=1).view(np.uint32)[:, 0]
+
+UUID_BYTES, _UUID_CHARACTERS = 16, 36
+
+# The digits of a UUID: where they are in its text, which has dashes between, and in its 32 digits, and their number.
+_UUID_GROUPS = ((0, 0, 8), (9, 8, 4), (14, 12, 4), (19, 16, 4), (24, 20, 8), (32, 28, 4))
 
 
 def integers(dtype: str) -> Decode:
@@ -94,18 +100,23 @@ def timestamps(type_name: str) -> Decode:
 
 def uuids(values: Values) -> pa.Array:
     """Decode uuid into its text."""
-    values.check_width(_UUID_BYTES)
+    values.check_width(UUID_BYTES)
     count = len(values)
-    octets = values.at(0, f"V{_UUID_BYTES}").view(np.uint8).reshape(count, _UUID_BYTES)
-    digits = _HEXADECIMAL[octets].view(np.uint8)
-    texts = np.full((count, _UUID_CHARACTERS), ord("-"), np.uint8)
-    place = digit = 0
-    for group in (8, 4, 4, 4, 12):
-        texts[:, place : place + group] = digits[:, digit : digit + group]
-        place, digit = place + group + 1, digit + group
+    if not count:
+        return pa.array([], pa.string())
+    pairs = np.ascontiguousarray(values.at(0, f"V{UUID_BYTES}")).view(np.uint16)
+    digits = np.take(_HEXADECIMAL, pairs, mode="clip").view(np.uint8)
+    texts = np.full(count * _UUID_CHARACTERS, ord("-"), np.uint8)
+    for place, digit, width in _UUID_GROUPS:
+        _column(texts, place, _UUID_CHARACTERS, width)[:] = _column(digits, digit, 2 * UUID_BYTES, width)
     offsets = np.arange(0, (count + 1) * _UUID_CHARACTERS, _UUID_CHARACTERS, dtype=np.int32)
     buffers = [values.validity, pa.py_buffer(offsets), pa.py_buffer(texts)]
     return pa.Array.from_buffers(pa.string(), count, buffers)
+
+
+def _column(data: npt.NDArray[np.uint8], place: int, row: int, width: int) -> npt.NDArray[np.generic]:
+    """Return the `width` bytes at a place of each row of `row` bytes as an integer, so that they are copied at once."""
+    return np.ndarray((len(data) // row,), f"u{width}", data, place, (row,))
 
 
 def binaries(values: Values) -> pa.Array:
@@ -133,12 +144,12 @@ def jsonb_texts(values: Values) -> pa.Array:
 def without_version(values: Values) -> Values:
     """Return values of jsonb without the byte before their texts."""
     here = slice(None) if values.null is None else ~values.null
-    if (gather(values.data, values.begin[here], ">u1") != _JSONB_VERSION).any():
+    if (values.at(0, ">u1")[here] != _JSONB_VERSION).any():
         raise unreadable()
-    text: Positions = values.length - 1
+    text: Positions = values.length - JSONB_VERSION_BYTES
     if values.null is not None:
         text[values.null] = 0
-    return Values(values.data, values.begin + 1, text, values.null)
+    return Values(values.data, values.begin + JSONB_VERSION_BYTES, text, values.null)
 
 
 def _array(values: Values, type_: pa.DataType, items: npt.NDArray[np.generic]) -> pa.Array:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sync_pipeline.errors import SourceError
-from sync_pipeline.sources.postgresql.binary_rows import PADDING, SIGNATURE, Rows, first_row, gather
+from sync_pipeline.sources.postgresql.binary_rows import PADDING, SIGNATURE, Rows, Shape, first_row, gather
 
 
 def row(*values: bytes | None) -> bytes:
@@ -20,7 +20,7 @@ def rows(*parts: bytes) -> Rows:
 
 
 def values_of(found: Rows, count: int) -> list[list[bytes | None]]:
-    return [[column.bytes_of(index) for index in range(len(found))] for column in found.columns(count)]
+    return [[column.bytes_of(index) for index in range(len(found))] for column in found.columns([Shape()] * count)]
 
 
 TWO = (row(b"a", None, b""), row(b"bc", b"d", None))
@@ -49,7 +49,7 @@ def test_a_slice() -> None:
 )
 def test_what_is_no_row_ends_the_read(found: Rows, count: int) -> None:
     with pytest.raises(SourceError, match="defect of the reader"):
-        list(found.columns(count))
+        list(found.columns([Shape()] * count))
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_what_is_no_row_ends_the_read(found: Rows, count: int) -> None:
     ],
 )
 def test_the_width_of_values(values: tuple[bytes | None, ...], is_valid: bool) -> None:
-    (column,) = rows(*map(row, values)).columns(1)
+    (column,) = rows(*map(row, values)).columns([Shape()])
     if is_valid:
         column.check_width(4)
         return
@@ -69,8 +69,45 @@ def test_the_width_of_values(values: tuple[bytes | None, ...], is_valid: bool) -
         column.check_width(4)
 
 
+INT2, INT4, TEXT, NUMERIC = Shape(2, is_fixed=True), Shape(4, is_fixed=True), Shape(), Shape(8)
+SHAPED = [INT2, INT4, TEXT, NUMERIC, INT4, INT2]
+USUAL = (b"ab", b"cdef", b"text", b"12345678910", b"ghij", b"kl")
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        pytest.param([], id="none"),
+        pytest.param([(b"mn", b"opqr", b"", b"1", b"stuv", b"wx")], id="of other lengths"),
+        *(pytest.param([(*USUAL[:at], None, *USUAL[at + 1 :])], id=f"with NULL at {at}") for at in range(len(USUAL))),
+        pytest.param([(None,) * len(USUAL)] * 2, id="of NULL alone"),
+        pytest.param([(b"a", b"cde", b"text", b"1234567", b"g", b"k")], id="with values of other widths"),
+    ],
+)
+def test_values_of_fixed_and_of_other_widths(others: list[tuple[bytes | None, ...]]) -> None:
+    expected = [USUAL, *others, USUAL]
+    found = rows(*(row(*values) for values in expected))
+    columns = list(found.columns(SHAPED))
+    assert [[column.bytes_of(index) for index in range(len(found))] for column in columns] == [
+        list(values) for values in zip(*expected, strict=True)
+    ]
+    for column, values in zip(columns, zip(*expected, strict=True), strict=True):
+        first = column.at(0, "S1")
+        assert all(value is None or value[:1] == first[number] for number, value in enumerate(values))
+
+
+def test_more_columns_than_are_taken_together() -> None:
+    count = 500
+    values = [struct.pack(">i", number) for number in range(count)]
+    found = rows(row(*values), row(*values[:-1], None), row(*reversed(values)))
+    columns = list(found.columns([INT4] * count))
+    assert [column.bytes_of(0) for column in columns] == values
+    assert [int(column.at(0, ">i4")[2]) for column in columns] == list(reversed(range(count)))  # type: ignore[call-overload]
+    assert columns[-1].bytes_of(1) is None
+
+
 def test_the_last_null_has_bytes_to_read_in_its_place() -> None:
-    (column,) = rows(row(None)).columns(1)
+    (column,) = rows(row(None)).columns([Shape()])
     assert list(column.at(0, ">i8")) == [0]
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from sync_pipeline.errors import SourceError
 from sync_pipeline.sources.postgresql import copy_read
-from sync_pipeline.sources.postgresql.binary_rows import SIGNATURE, Rows
+from sync_pipeline.sources.postgresql.binary_rows import SIGNATURE, Rows, Shape
 from sync_pipeline.sources.postgresql.copy_read import RowsWriter
 
 HEADER = SIGNATURE + bytes(8)
@@ -24,7 +24,7 @@ def written(*messages: bytes, sent: int) -> list[list[int]]:
     for message in messages:
         writer.write(message)
     writer.finish(sent)
-    return [list(column.at(0, ">i4")) for chunk in chunks for column in chunk.columns(1)]
+    return [list(column.at(0, ">i4")) for chunk in chunks for column in chunk.columns([Shape(4, is_fixed=True)])]
 
 
 @pytest.mark.parametrize("chunk_bytes", [1, 11, 30, 31, 1000])
