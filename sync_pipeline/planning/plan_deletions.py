@@ -61,11 +61,12 @@ def deletion_note(
     size = bytes_of_columns(client, plan.table_id, columns.primary_key, filtered, destination.location)
     verb = "marked" if deletions.marks else "removed"
     read = deletions.keys.read
+    names = ", ".join(deletions.keys.read_schema.names)
     how = _how(read, is_selected=plan.selection is not None)
     small_tables = _SMALL_TABLES if 0 < deletions.max_percent < ALL_PERCENT else ""
     sentence = (
-        f"deleted rows are {verb}: the keys of all rows are read from the source, after the rows, {how}, and compared "
-        f"with those of the table: {price_text(size)}; if rows are missing, a statement changes the table, at most "
+        f"deleted rows are {verb}: the key of all rows ({names}) is read from the source, after the rows, {how}, and "
+        f"compared with the table's: {price_text(size)}; if rows are missing, a statement changes the table, at most "
         f"{deletions.max_percent} % of its rows{small_tables}"
     )
     billed = (BilledQuery("keys of the table", size, DRY_RUN),)

@@ -42,7 +42,7 @@ def test_rows_appear_and_disappear_in_one_change(syncing: BigquerySyncing) -> No
     assert syncing.column("SELECT id FROM items ORDER BY id") == [3, 4, 5, 6, 7]
     assert syncing.left_over() == []
     how = "by the script that publishes" if syncing.way == "query" else "by the Storage Read API"
-    assert any(f"the keys of all rows are read from the source, after the rows, {how}" in note for note in run.notes)
+    assert any(f"the key of all rows (id) is read from the source, after the rows, {how}" in note for note in run.notes)
     assert any(note.startswith("for the keys, reading the source: ") for note in run.notes)
 
 

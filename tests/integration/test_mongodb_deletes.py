@@ -268,13 +268,16 @@ def test_a_primary_that_no_majority_confirms_is_not_read(
     monkeypatch.setattr(key_read, "_CONFIRMATION_MILLISECONDS", 200)
     primary = replica_set.primary()
     others = [process for address, process in replica_set.members.items() if address != primary]
-    with suspended(others), pytest.raises(SourceUnavailableError, match="MongoDB: no majority of the replica set"):
+    with (
+        suspended(others),
+        pytest.raises(SourceUnavailableError, match="MongoDB: deletes reads _id from the primary, and no"),
+    ):
         replicated.stage(plan)
 
 
 def test_a_read_of_a_sharded_cluster_that_takes_too_long_is_stopped() -> None:
-    with pytest.raises(SourceBusyError, match=r"a split of the keys took longer than 0 seconds.*larger num_partitions"):
-        list(in_time((each for each in [None, None]), 0))  # type: ignore[misc]
+    with pytest.raises(SourceBusyError, match=r"reads _id in splits, and one took longer than 0 .*num_partitions"):
+        list(in_time((each for each in [None, None]), 0, "deletes reads _id"))  # type: ignore[misc]
 
 
 def test_a_read_of_a_sharded_cluster_whose_end_comes_too_late_is_stopped() -> None:
@@ -284,5 +287,5 @@ def test_a_read_of_a_sharded_cluster_whose_end_comes_too_late_is_stopped() -> No
         yield None
         time.sleep(0.05)
 
-    with pytest.raises(SourceBusyError, match="a split of the keys took longer"):
-        list(in_time(parts(), 0.02))  # type: ignore[arg-type]
+    with pytest.raises(SourceBusyError, match="reconcile reads all documents in splits, and one took"):
+        list(in_time(parts(), 0.02, "reconcile reads all documents"))  # type: ignore[arg-type]

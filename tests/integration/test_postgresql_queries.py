@@ -400,7 +400,11 @@ def test_the_end_stays_before_what_a_standby_has_replayed(
     replayed = f"timestamptz '{now - lag}'" if lag else "NULL::timestamptz"
     monkeypatch.setattr(clock, "_STANDBY_SQL", f"SELECT true, {replayed}")
     settle = timedelta(seconds=2)
-    read = clock.observe_clock(connection).clock(settle, max_hold=timedelta(0))
+    execute(connection, "BEGIN")
+    try:
+        read = clock.observe_clock(connection).clock(settle, max_hold=timedelta(0))
+    finally:
+        execute(connection, "ROLLBACK")
     assert read.upper_bound == (now - lag if lag else read.now) - settle
     assert any("the server is a standby" in risk for risk in read.risks)
 

@@ -49,7 +49,7 @@ def test_rows_appear_and_disappear_in_one_change(syncing: Syncing) -> None:
     assert syncing.query(ROWS) == [(2, "again"), (4, "item 4"), (5, "item 5"), (6, "item 6"), (30, "item 3")]
     assert syncing.left_over() == []
     (note,) = second.notes
-    assert "the keys of all rows are read from the source, after the rows, in 1 split" in note
+    assert "the key of all rows (id) is read from the source, after the rows, in 1 split" in note
 
 
 def test_a_run_without_new_rows_removes_deleted_ones(syncing: Syncing) -> None:

@@ -90,11 +90,14 @@ def check_keys(
 
 @contextlib.contextmanager
 def key_session(
-    collection: Collection[Document], config: MongodbConfig
+    collection: Collection[Document], config: MongodbConfig, purpose: str
 ) -> Iterator[tuple[Collection[Document], ClientSession | None, float | None]]:
     """Yield the collection as keys are read from it, the session to read in, and how many seconds the read may take.
 
     A server alone needs no session, and only a sharded cluster limits the time.
+
+    Args:
+        purpose: what reads what, for messages.
 
     Raises:
         SourceUnavailableError: there is no primary, or no majority confirms it.
@@ -102,28 +105,28 @@ def key_session(
     with translated_errors(config, is_reading=True):
         server = _server(collection)
     if not server.is_primary:
-        raise SourceUnavailableError(
-            "MongoDB: the keys are read from the primary, and there is none: run the job again"
-        )
+        raise SourceUnavailableError(f"MongoDB: {purpose} from the primary, and there is none: run the job again")
     keys = collection.with_options(read_preference=ReadPreference.PRIMARY, read_concern=ReadConcern("majority"))
     if not (server.is_member or server.is_router):
         yield keys, None, None
         return
     with collection.database.client.start_session(causal_consistency=True) as session:
         with translated_errors(config, is_reading=True):
-            _confirm_primary(keys, session)
+            _confirm_primary(keys, session, purpose)
         yield keys, session, ORPHAN_SECONDS if server.is_router else None
 
 
-def in_time(parts: Generator[pa.Table | DeadLetter], seconds: float | None) -> Iterator[pa.Table | DeadLetter]:
+def in_time(
+    parts: Generator[pa.Table | DeadLetter], seconds: float | None, purpose: str
+) -> Iterator[pa.Table | DeadLetter]:
     """Yield the parts of a read. Raises SourceBusyError if it takes longer than `seconds`."""
     began = time.monotonic()
 
     def check() -> None:
         if seconds is not None and time.monotonic() - began > seconds:
             raise SourceBusyError(
-                f"MongoDB: a split of the keys took longer than {seconds:,} seconds, after which a sharded cluster may "
-                "delete documents that have moved to another shard: set a larger num_partitions"
+                f"MongoDB: {purpose} in splits, and one took longer than {seconds:,} seconds, after which a sharded "
+                "cluster may delete documents that have moved to another shard: set a larger num_partitions"
             )
 
     for part in parts:
@@ -142,11 +145,12 @@ def _server(collection: Collection[Document]) -> _Server:
     )
 
 
-def _confirm_primary(keys: Collection[Document], session: ClientSession) -> None:
+def _confirm_primary(keys: Collection[Document], session: ClientSession, purpose: str) -> None:
     confirming = keys.with_options(read_concern=ReadConcern("linearizable"))
     try:
         confirming.find_one({}, {ID: 1}, session=session, max_time_ms=_CONFIRMATION_MILLISECONDS)
     except TIME_IS_UP:
         raise SourceUnavailableError(
-            "MongoDB: no majority of the replica set confirms the primary from which keys are read: run the job again"
+            f"MongoDB: {purpose} from the primary, and no majority of the replica set confirms which member that is: "
+            "run the job again"
         ) from None

@@ -100,11 +100,13 @@ class FindReader(SplitReader):
 
     def _all(self, collection: Collection[Document], find: Find) -> Iterator[pa.Table | DeadLetter]:
         columns = replace(self.columns, of_keys=find.of_keys)
+        read = " and ".join(columns.schema.names) if find.of_keys else "all documents"
+        purpose = f"{'deletes' if find.of_keys else 'reconcile'} reads {read}"
         with (
-            key_session(collection, self.config) as (primary, session, seconds),
+            key_session(collection, self.config, purpose) as (primary, session, seconds),
             contextlib.closing(found_parts(primary, self.config, find, columns, session)) as parts,
         ):
-            yield from in_time(parts, seconds)
+            yield from in_time(parts, seconds, purpose)
 
     def close_idle(self) -> None:
         """Close this thread's client."""

@@ -10,6 +10,7 @@ from psycopg2.extensions import connection as Connection
 
 from sync_pipeline.smart_sync.upper_bound import OpenTransaction, upper_bound
 from sync_pipeline.sources.postgresql.connection import translated_errors
+from sync_pipeline.sources.postgresql.wal_position import UNGUARDED, WalPosition, read_position
 from sync_pipeline.sources.source import SourceClock
 
 # Transactions of this database that may still write, even if they have not yet: rows get the start of the transaction
@@ -42,6 +43,7 @@ class ObservedClock:
         now: the server's clock, in UTC, read before `transactions`.
         newest: the time up to which a standby has replayed; None if it has replayed nothing, or is no standby.
         warnings: sentences about rows that no upper bound covers.
+        position: what later servers must have, read after `transactions`; None if the server does not tell it.
     """
 
     now: datetime
@@ -49,11 +51,17 @@ class ObservedClock:
     is_standby: bool
     newest: datetime | None
     warnings: tuple[str, ...]
+    position: WalPosition | None
 
     def clock(self, settle: timedelta, max_hold: timedelta) -> SourceClock:
         """Return the clock with the upper bound for these settings; see `smart_sync.upper_bound`."""
         safe = upper_bound(self.now, self.transactions, settle=settle, max_hold=max_hold, newest=self.newest)
-        return SourceClock(self.now, safe.end, risks=(*self.warnings, *safe.warnings))
+        return SourceClock(self.now, safe.end, risks=(*self.warnings, *self.of_position, *safe.warnings))
+
+    @property
+    def of_position(self) -> tuple[str, ...]:
+        """A warning if the position is not known."""
+        return () if self.position is not None else (UNGUARDED,)
 
 
 def observe_clock(connection: Connection) -> ObservedClock:
@@ -72,6 +80,7 @@ def observe_clock(connection: Connection) -> ObservedClock:
         prepared = cursor.fetchall()
         cursor.execute(_SUBSCRIPTIONS_SQL)
         subscriptions = [name for (name,) in cursor.fetchall()]
+    position = read_position(connection)
     transactions = [
         OpenTransaction(started.astimezone(UTC), f"the {kind} with pid {pid} ({state or 'active'})")
         for pid, kind, state, started, hidden in sessions
@@ -101,4 +110,4 @@ def observe_clock(connection: Connection) -> ObservedClock:
             "the server is a standby: open transactions of the primary are not visible here. Only "
             "smart_sync_settle_seconds covers them (or, with primary_key, smart_sync_lookback_seconds)"
         )
-    return ObservedClock(now, transactions, is_standby, newest, tuple(warnings))
+    return ObservedClock(now, transactions, is_standby, newest, tuple(warnings), position)

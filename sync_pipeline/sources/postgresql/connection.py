@@ -55,6 +55,9 @@ SESSION_SETTINGS = {
     "lock_timeout": f"{LOCK_TIMEOUT_SECONDS}s",
 }
 
+# SET LOCAL instead of SET: a pooler passes the session on to its next client.
+SETTINGS_SQL = "; ".join(f"SET LOCAL {name} = '{value}'" for name, value in SESSION_SETTINGS.items())
+
 
 # By SQLSTATE, the longest matching prefix wins. https://www.postgresql.org/docs/current/errcodes-appendix.html
 ERROR_MEANINGS: dict[str, ErrorMapping] = {
@@ -219,8 +222,7 @@ def transaction(connection: Connection) -> Iterator[None]:
 def begin(connection: Connection) -> None:
     """Begin a read-only transaction in UTC."""
     with translated_errors(), connection.cursor() as cursor:
-        # SET LOCAL instead of SET: a pooler passes the session on to its next client.
-        cursor.execute("; ".join(f"SET LOCAL {name} = '{value}'" for name, value in SESSION_SETTINGS.items()))
+        cursor.execute(SETTINGS_SQL)
 
 
 def _connect(config: PostgresqlConfig) -> Connection:

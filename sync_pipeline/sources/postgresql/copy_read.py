@@ -20,6 +20,7 @@ from sync_pipeline.sources.postgresql.binary_rows import PADDING, Rows, first_ro
 from sync_pipeline.sources.postgresql.config import PostgresqlConfig
 from sync_pipeline.sources.postgresql.connection import translated_errors
 from sync_pipeline.sources.postgresql.idle_connections import close_idle, lent
+from sync_pipeline.sources.postgresql.wal_position import PositionedSplit, WalPosition
 from sync_pipeline.sources.prefetch import prefetched
 from sync_pipeline.sources.reading import ReadRows
 from sync_pipeline.sources.source import DeadLetter, ReadSplit, SplitReader
@@ -141,7 +142,7 @@ class CopyReader(SplitReader):
     def read(self, split: ReadSplit) -> Generator[pa.Table | DeadLetter]:
         """Yield the rows of the split. Only connecting is retried."""
         with (
-            lent(self.config, self.max_retries) as connection,
+            lent(self.config, self.max_retries, _position(split)) as connection,
             contextlib.closing(copied_parts(connection, split.statement, self.schema)) as parts,
         ):
             yield from parts
@@ -149,6 +150,10 @@ class CopyReader(SplitReader):
     def close_idle(self) -> None:
         """Close this thread's connection."""
         close_idle()
+
+
+def _position(split: ReadSplit) -> WalPosition | None:
+    return split.position if isinstance(split, PositionedSplit) else None
 
 
 class ReadFromPostgresql(ReadRows):

@@ -10,6 +10,7 @@ from functools import partial
 from psycopg2.extensions import connection as Connection
 
 from sync_pipeline.parameters.config import SmartSyncConfig, SyncConfig
+from sync_pipeline.parameters.rows import KEEP
 from sync_pipeline.schema import NULLABLE, REQUIRED, SYNC_TYPES, Schema
 from sync_pipeline.smart_sync.interval import ALL_TIMESTAMPS, SyncInterval
 from sync_pipeline.smart_sync.steps import TimestampRange
@@ -36,6 +37,7 @@ from sync_pipeline.sources.postgresql.splits import Cut, cut, of_key, read_plan,
 from sync_pipeline.sources.postgresql.timestamp_range import read_range
 from sync_pipeline.sources.postgresql.transport import protection, transport_risks
 from sync_pipeline.sources.postgresql.unread import Timestamps, text_of_start, unread_rows
+from sync_pipeline.sources.postgresql.wal_position import WalPosition
 from sync_pipeline.sources.source import ReadPlan, SourceClock, SourceDescription
 
 
@@ -44,6 +46,7 @@ class PostgresqlSession:
     """A connection for planning a run. Each step is its own transaction, so none stays open between steps.
 
     Attributes:
+        position: what the servers of the read must have replayed; see `ObservedClock`.
         columns: the query's columns, described in the transaction that read the clock.
     """
 
@@ -51,6 +54,7 @@ class PostgresqlSession:
     server: PostgresqlConfig
     connection: Connection
     clock: SourceClock
+    position: WalPosition | None
     query: IntervalQuery
     columns: QueryColumns
 
@@ -98,7 +102,7 @@ class PostgresqlSession:
             )
             result = self._cut(statement, interval)
         shown = f"SELECT * FROM {statement.source}{where(statement.conditions)}" if statement.conditions else query
-        return read_plan(shown, result, start_risks)
+        return read_plan(shown, result, self.position, start_risks)
 
     def plan_keys(self, schema: Schema) -> ReadPlan:
         """Return the statements that read the key columns of `schema`, whatever the rows' timestamps are."""
@@ -107,7 +111,7 @@ class PostgresqlSession:
             statement = ReadStatement(self.columns.selected(schema), as_relation(query))
             candidates = of_key(split_columns(self.connection, self.columns), schema)
             result = cut(self.connection, statement, candidates, self.config.num_partitions)
-        return read_plan(statement.where(), result, risks)
+        return read_plan(statement.where(), result, self.position, risks)
 
     def _query_to_read(self, interval: SyncInterval | None) -> tuple[str, tuple[str, ...]]:
         """Return the query with the interval's bounds for its placeholders, and a warning about the start, if any."""
@@ -180,15 +184,17 @@ def begin_session(
         wall_clock, zone_risks = _wall_clock(connection, columns, smart_sync)
         protects = protection(server, connection)
         dangers = transport_risks(server, connection)
-    clock = clock_of(observed, smart_sync).as_shown_by(wall_clock)
+    clock = clock_of(observed, config).as_shown_by(wall_clock)
     shown = replace(clock, transport=protects, risks=(*dangers, *clock.risks, *zone_risks))
-    return PostgresqlSession(config, server, connection, shown, query, columns)
+    return PostgresqlSession(config, server, connection, shown, observed.position, query, columns)
 
 
-def clock_of(observed: ObservedClock, smart_sync: SmartSyncConfig | None) -> SourceClock:
+def clock_of(observed: ObservedClock, config: SyncConfig) -> SourceClock:
     """Return the clock for a table; without Smart Sync no interval has an end to warn about."""
+    smart_sync = config.smart_sync
     if smart_sync is None:
-        return replace(observed.clock(timedelta(), timedelta()), risks=())
+        risks = () if config.deletes == KEEP else observed.of_position
+        return replace(observed.clock(timedelta(), timedelta()), risks=risks)
     return observed.clock(smart_sync.settle, smart_sync.max_hold)
 
 

@@ -26,7 +26,8 @@ from sync_pipeline.sources.postgresql.split_points import (
     bounds_of,
     relation_of,
 )
-from sync_pipeline.sources.source import ReadPlan, ReadSplit
+from sync_pipeline.sources.postgresql.wal_position import PositionedSplit, WalPosition
+from sync_pipeline.sources.source import ReadPlan
 from sync_pipeline.suggestions import did_you_mean
 
 # Without num_partitions, a split has about this many bytes by the planner's estimate, up to a maximum number of splits:
@@ -131,12 +132,12 @@ def of_key(candidates: Sequence[SplitColumn], key: Schema) -> list[SplitColumn]:
     return [column for column in candidates if column.name in key]
 
 
-def read_plan(query: str, result: Cut, risks: tuple[str, ...] = ()) -> ReadPlan:
+def read_plan(query: str, result: Cut, position: WalPosition | None, risks: tuple[str, ...] = ()) -> ReadPlan:
     """Return the plan of a read that is split as `result` says; `query` is the text for the plan."""
     count = len(result.statements)
     return ReadPlan(
         query=query,
-        splits=tuple(ReadSplit(index, count, part) for index, part in enumerate(result.statements, 1)),
+        splits=tuple(PositionedSplit(index, count, part, position) for index, part in enumerate(result.statements, 1)),
         estimated_rows=result.estimated_rows,
         estimated_bytes=result.estimated_bytes,
         splitting=result.reason,

@@ -26,6 +26,7 @@ from sync_pipeline.sources.postgresql.tables import PostgresqlTable
 from sync_pipeline.sources.postgresql.timestamp_range import read_range
 from sync_pipeline.sources.postgresql.unread import Timestamps
 from sync_pipeline.sources.postgresql.unread_tables import UnreadTables
+from sync_pipeline.sources.postgresql.wal_position import WalPosition
 from sync_pipeline.sources.source import ReadPlan, SourceClock, SourceDescription
 
 
@@ -37,6 +38,7 @@ class TableSession:
     table: PostgresqlTable
     connection: SharedConnection
     clock: SourceClock
+    position: WalPosition | None
     unread: UnreadTables
     timestamps: Timestamps | None
 
@@ -72,12 +74,12 @@ class TableSession:
             _query(self.config).conditions(interval, lambda column: f"{QUERY_ALIAS}.{quoted_identifier(column)}"),
         )
         shown = f"SELECT * FROM {statement.source}{where(statement.conditions)}"
-        return read_plan(shown, self._cut(statement, interval))
+        return read_plan(shown, self._cut(statement, interval), self.position)
 
     def plan_keys(self, schema: Schema) -> ReadPlan:
         """Return the statements that read the key columns of `schema` of all rows."""
         statement = ReadStatement(self.table.query_columns.selected(schema), f"{self.table.reference} AS {QUERY_ALIAS}")
-        return read_plan(statement.where(), self._cut_keys(statement, schema))
+        return read_plan(statement.where(), self._cut_keys(statement, schema), self.position)
 
     def _cut_keys(self, statement: ReadStatement, schema: Schema) -> Cut:
         listed = self.table.listed
