@@ -76,10 +76,12 @@ def serve(arguments: argparse.Namespace) -> None:
     import bigquery_scripts
     import bigquery_tables
     import bigquery_time_zone
+    import bigquery_translation
 
     bigquery_tables.apply()
     bigquery_records.apply()
     bigquery_lookups.apply()
+    bigquery_translation.apply()
     bigquery_patches.apply(arguments.storage_url if arguments.storage_root else "")
     bigquery_scripts.apply()
     bigquery_row_access.apply()

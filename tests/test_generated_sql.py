@@ -321,8 +321,11 @@ KEYED = {
     ),
     "all columns": plan({"primary_key": "id,name,updated_at"}, interval=INTERVAL),
     "all columns without Smart Sync": plan({"primary_key": "id,name,updated_at"}),
+    # Few columns: the analyzer takes 60 ms for a statement on all types.
     **{
-        f"{type_name} key": plan({"primary_key": f"c_{type_name.lower()}"}, schema=EVERY_TYPE, interval=INTERVAL)
+        f"{type_name} key": plan(
+            {"primary_key": "key"}, schema=Schema((*USERS, Field("key", type_name))), interval=INTERVAL
+        )
         for type_name in sorted(KEY_TYPES)
     },
 }
