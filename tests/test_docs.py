@@ -10,7 +10,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-import yaml
 
 from orchestration.chain.reading import STEP_KEYS, read_chain
 from sandbox.discovery import schemas
@@ -44,7 +43,10 @@ EXAMPLES = frozenset(
     {
         "NAME.rollout.yaml",
         "NAME.schedule.yaml",
+        "events.yaml",
         "orders.yaml",
+        "shop.yaml",
+        "users.yaml",
         "sync.yaml",
         "lifecycle.json",
         "sync-to-bigquery.json",
@@ -147,19 +149,10 @@ def test_the_license_is_whole() -> None:
     assert text.rstrip().endswith("limitations under the License.")
 
 
-@pytest.mark.parametrize("source", BY_NAME["data_source"].choices)
-def test_the_launches_in_a_file_are_accepted(source: str) -> None:
-    texts = re.findall(r"```yaml\n(.*?)```", page("Launch"), re.DOTALL)
-    # gcloud 528 marks the folds of such a text with U+0007.
-    assert not [text for text in texts if re.search(r": >", text)]
-    blocks = map(yaml.safe_load, texts)
-    (flags,) = (flags for flags in blocks if flags["--parameters"]["data_source"] == source)
-    assert {type(value) for value in flags["--parameters"].values()} == {str}, "gcloud takes texts"
-    config = SyncConfig.from_parameters(flags["--parameters"])
-    assert config.warnings == ()
-    if source == "postgresql":
-        assert config.smart_sync is not None
-        assert config.auto_schema is not None
+def test_every_source_has_a_launch_file() -> None:
+    launches = [read_launch(text) for text in re.findall(r"```yaml\n(.*?)```", page("Launch"), re.DOTALL)]
+    assert [launch.parameters["data_source"] for launch in launches] == list(BY_NAME["data_source"].choices)
+    assert [launch.warnings for launch in launches] == [()] * len(launches)
 
 
 def test_the_launch_file_is_accepted() -> None:
@@ -219,7 +212,7 @@ def test_every_example_and_every_pattern_of_a_schedule_is_accepted() -> None:
 
 
 def test_the_launch_on_one_line_is_accepted() -> None:
-    words = re.search(r'--parameters="\^~\^(.*?)"', page("Launch"))
+    words = re.search(r'--parameters="\^~\^(.*?)"', page("The template"))
     assert words is not None
     config = SyncConfig.from_parameters(dict(word.split("=", 1) for word in words[1].split("~")))
     assert config.warnings == ()

@@ -28,6 +28,7 @@ from sync_pipeline.cli.completion import options_of
 from sync_pipeline.cli.program import COMMANDS
 from sync_pipeline.launching.__main__ import main as launching
 from sync_pipeline.launching.launch_file import read_launch
+from sync_pipeline.launching.local_run import read_local_run
 from sync_pipeline.parameters.command_line import parse_command_line
 from sync_pipeline.parameters.local_flags import LOCAL_FLAGS
 from sync_pipeline.parameters.run_config import RunConfig
@@ -35,9 +36,9 @@ from sync_pipeline.parameters.table import BY_NAME
 from tests.launching.test_gcloud_commands import problem, tree
 from tests.test_docs import DOCUMENTS, ROOT, read
 
-PROGRAMS = ("curl", "docker", "gcloud", "make", "pipx", "python", "sync-to-bigquery", "terraform")
+PROGRAMS = ("curl", "docker", "gcloud", "make", "pipx", "python", "sync-to-bigquery", "terraform", "uvx")
 # Programs that do run, in an empty folder.
-TOOLS = ("bash", "cat", "mkdir")
+TOOLS = ("bash", "cat", "mkdir", "rm")
 
 # Records its arguments and what it would read.
 STAND_IN = f"""#!{sys.executable}
@@ -119,19 +120,20 @@ def wrong(command: list[str], capsys: pytest.CaptureFixture[str]) -> str | None:
             # The rest of a command that the page has shown before.
             names = {word.removeprefix("--").partition("=")[0] for word in words}
             return ", ".join(names - BY_NAME.keys() - LOCAL_FLAGS.keys()) or None
+        case ["sync-to-bigquery", "launch", *words]:
+            # Files that a reader writes are those of the YAML blocks.
+            files = [word for word in words if not word.startswith("--")] or ["sync.yaml"]
+            examples = [*(ROOT / "examples").rglob(Path(files[0]).name), ROOT / "examples/users-every-2-hours.yaml"]
+            options = [word for word in words if word.startswith("--") and word not in ("--execute", "--help")]
+            assert launching([str(examples[0]), *options]) == 0, capsys.readouterr().err
         case ["sync-to-bigquery", *words]:
+            return wrong_words(words)
+        case ["uvx", "--from", _, "sync-to-bigquery", *words]:
             return wrong_words(words)
         case ["pipx", "install", _] | ["python", "main.py", "--config=sync.yaml"]:
             pass
         case ["python", "main.py", *words]:
             RunConfig.from_parameters(parse_command_line(words).parameters)
-        case ["python", "-m", "sync_pipeline.launching", file, *words]:
-            # Files that a reader writes are those of the YAML blocks.
-            examples = [*(ROOT / "examples").rglob(Path(file).name), ROOT / "examples/users-every-2-hours.yaml"]
-            path = examples[0]
-            assert launching([str(path), *words]) == 0, capsys.readouterr().err
-        case ["python", "-m", "orchestration.chain", "check" | "graph" | "render" | "run", _]:
-            pass
         case ["python", "-m", "orchestration.composer", "check", _]:
             pass
         case ["curl", *words]:
@@ -194,10 +196,12 @@ def test_yaml_is_read_by_the_code_that_reads_it(name: str, tmp_path: Path) -> No
         if title is not None and title[1] in GOOGLES:
             continue
         content = yaml.safe_load(text)
-        if "--parameters" in content:
-            RunConfig.from_parameters(content["--parameters"])
-        elif "job_name" in content:
+        if "job_name" in content:
             read_launch(text)
+        elif "parameters" in content and "job_name" not in content:
+            parameters = read_local_run(text)
+            del parameters["temp_location"]
+            RunConfig.from_parameters(parameters)
         elif "steps" in content:
             _accept_chain(text, content, tmp_path)
         elif "launch_file" in content:

@@ -6,13 +6,14 @@ import contextlib
 import logging
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg2
 import pytest
 
 import sandbox.__main__
 from sandbox import Endpoints, mongodb
-from sync_pipeline import command
+from sync_pipeline.cli import program
 from tests.test_docs import read
 from tests.test_docs_commands import recorded
 
@@ -37,11 +38,12 @@ def steps(name: str) -> Iterator[tuple[list[tuple[list[str], str]], list[str]]]:
 def play(words: list[str], text: str, endpoints: Endpoints) -> int:
     """Carry out a command in this process and return its exit code."""
     match words:
-        case ["python", "main.py", *arguments]:
+        case ["sync-to-bigquery", name, *arguments]:
             here = {"--postgresql_port=5432": f"--postgresql_port={endpoints.postgresql_port}"}
             here |= {"--mongodb_port=27017": f"--mongodb_port={endpoints.mongodb_port}"}
             # What the tutorial waits for, by starting a program.
-            return command.main([*(here.get(word, word) for word in arguments), "--smart_sync_settle_seconds=0"])
+            waits = [] if name == "init" else ["--smart_sync_settle_seconds=0"]
+            return program.main([name, *(here.get(word, word) for word in arguments), *waits])
         case ["python", "-m", "sandbox", "psql", *arguments]:
             given = [word.removeprefix("--command=") for word in arguments if word.startswith("--command=")]
             with contextlib.closing(psycopg2.connect(endpoints.postgresql_dsn)) as connection, connection:
@@ -59,9 +61,16 @@ def play(words: list[str], text: str, endpoints: Endpoints) -> int:
 
 @pytest.mark.parametrize("name", ["postgresql", "mongodb", "bigquery", "whole-database"])
 def test_a_tutorial_shows_what_it_says(
-    name: str, endpoints: Endpoints, clean: None, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+    name: str,
+    endpoints: Endpoints,
+    clean: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO)
+    monkeypatch.chdir(tmp_path)
     for commands, shown in steps(name):
         caplog.clear()
         exit_codes = [play(words, text, endpoints) for words, text in commands]

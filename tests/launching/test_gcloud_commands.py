@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from sandbox.discovery import read_body
+from sync_pipeline.launching.settings import SETTINGS
 from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.parameters.secrets import Secret
 
@@ -83,13 +84,23 @@ def test_gcloud_knows_the_command(command: str) -> None:
 
 
 def test_flags_that_are_explained_are_gclouds() -> None:
-    explained = "\n".join((ROOT / f"docs/how-to/{name}.md").read_text() for name in ("dataflow", "private-networks"))
+    rows = re.findall(r"^\| (.*) \| (.*) \|$", (ROOT / "docs/reference/template.md").read_text(), re.MULTILINE)
     run = tree()["commands"]["dataflow"]["commands"]["flex-template"]["commands"]["run"]["flags"]
-    prose = re.sub(r"```.*?```", "", explained, flags=re.DOTALL)
-    flags = re.findall(r"(--[a-z][a-z-]+)(?:=([A-Z_]+))?", prose)
-    assert len({flag for flag, _ in flags}) >= 8
-    assert {flag for flag, _ in flags} <= run.keys()
-    assert {value for flag, value in flags if flag == "--flexrs-goal"} <= {"", *run["--flexrs-goal"]}
+    explained = {flag for cell, _ in rows for flag in re.findall("--[a-z][a-z-]+", cell)}
+    assert len(explained) >= 12
+    assert explained <= run.keys() | {"--project"}
+    flags = {setting.name: setting.flag for setting in SETTINGS}
+    for cell, keys in rows:
+        names = re.findall(r"environment\.(\w+)", keys)
+        assert [flags[name] for name in names] == re.findall("--[a-z][a-z-]+", cell)[: len(names)]
+
+
+def test_settings_that_are_explained_are_dataflows() -> None:
+    text = (ROOT / "docs/how-to/dataflow.md").read_text().split("## Labels")[0]
+    cells = re.findall(r"^\| (`.*?) \|", text, re.MULTILINE)
+    keys = {key for cell in cells for key in re.findall(r"`(\w+)", cell)} - {"environment", "max_run_seconds"}
+    assert len(keys) >= 5
+    assert keys <= {setting.name for setting in SETTINGS}
 
 
 def test_commands_are_found() -> None:
