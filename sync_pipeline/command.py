@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from sync_pipeline.beam_import import import_beam, importing
 from sync_pipeline.errors import SyncError, message_of
 from sync_pipeline.launching.local_run import with_config
 from sync_pipeline.parameters.command_line import parse_command_line
@@ -36,7 +37,9 @@ def main(argv: Sequence[str]) -> int:
 
             print_refusal(error)
         return error.exit_code
-    from sync_pipeline.command_run import run_command
+    with importing():
+        import_beam(argv)
+        from sync_pipeline.command_run import run_command
 
     return run_command(command_line, config, print_error)
 
