@@ -1,7 +1,8 @@
 """Bytes stored in a table and bytes processed by a statement, by BigQuery's rules for on-demand queries.
 
 Sizes of values: https://cloud.google.com/bigquery/pricing#data. Queries and DML: "On-demand query size calculation" in
-https://cloud.google.com/bigquery/docs/estimate-costs. Savings by clustering are not counted.
+https://cloud.google.com/bigquery/docs/estimate-costs. Blocks of a clustered table are pruned by a filter on its first
+clustering column, as if they were perfectly sorted and small; only dry runs do not count that.
 """
 
 import contextlib
@@ -21,7 +22,10 @@ from sqlglot import exp
 
 _MEGABYTE = 1 << 20
 _LEAST_PER_TABLE = 10 * _MEGABYTE
+# The rows of a block in a clustered table; BigQuery's are larger, and adapted to the size of the table.
+_ROWS_PER_BLOCK = 100
 _SIZES = {"BOOLEAN": 1, "NUMERIC": 16, "BIGNUMERIC": 32, "INTERVAL": 16, "RANGE": 16}
+_IS_ESTIMATE = "sandbox_is_estimate"
 _DML_THAT_CHANGES_ROWS = (exp.Update, exp.Delete, exp.Merge)
 
 
@@ -92,8 +96,11 @@ def count_the_bytes_of_statements() -> None:
     def run_and_count(cur, tree, context, destination, config, dry_run, isolated):
         processed, billed, changed = 0, 0, 0
         if isinstance(tree, (exp.Query, exp.Create, exp.Insert, exp.Export, *_DML_THAT_CHANGES_ROWS)):
+            # Which blocks are pruned is known when the query has run.
+            context.settings[_IS_ESTIMATE] = dry_run
             processed, billed = read_bytes(cur, tree, context)
             changed = changed_bytes(cur, tree, context)
+            del context.settings[_IS_ESTIMATE]
             _refuse_expensive(config, billed + changed, dry_run)
         context.modified_bytes = None
         statistics = run(cur, tree, context, destination, config, dry_run, isolated)
@@ -186,18 +193,49 @@ def _changes_rows(tree) -> bool:
 
 
 def _pruned(table, reference, context):
-    """Return a condition that selects the rows of the scanned partitions, and the values of its parameters."""
+    """Return a condition that selects the rows of the scanned partitions and blocks, and its parameters' values."""
     resource = stored(reference)
+    conditions, bounds = [], {}
     column = partition_column(resource)
     condition = pruning_filter(table, column) if column else None
-    if condition is None:
-        return "TRUE", {}
-    source = exp.select(exp.column(column, quoted=True)).from_(
-        table_rules.exp.table_(*reversed(reference), quoted=True)
-    )
-    sql, bound = translate(source.where(condition), context)
-    wanted = partition_id(resource, f"kept.{quote(column)}")
-    return f"{partition_id(resource)} IN (SELECT DISTINCT {wanted} FROM ({sql}) AS kept)", bound
+    if condition is not None:
+        sql, bound = translate(_selected(reference, exp.column(column, quoted=True)).where(condition), context)
+        wanted = partition_id(resource, f"kept.{quote(column)}")
+        conditions.append(f"{partition_id(resource)} IN (SELECT DISTINCT {wanted} FROM ({sql}) AS kept)")
+        bounds |= bound
+    sorted_by = resource.clustering.fields if resource and resource.clustering else None
+    is_executed = sorted_by and not context.settings.get(_IS_ESTIMATE)
+    condition = _block_filter(table, sorted_by[0], tables.columns(*reference)) if is_executed else None
+    if condition is not None:
+        sql, bound = translate(_selected(reference, exp.column("rowid")).where(condition), context)
+        partition = f"PARTITION BY {partition_id(resource)} " if column else ""
+        order = f"{partition}ORDER BY {', '.join(map(quote, sorted_by))}"
+        block = f"(row_number() OVER ({order}) - 1) // {_ROWS_PER_BLOCK}"
+        blocks = f"SELECT rowid AS id, {partition_id(resource) if column else 0} AS part, {block} AS block"
+        blocks = f"WITH blocks AS ({blocks} FROM {tables.name(*reference)})"
+        kept = f"SELECT part, block FROM blocks WHERE id IN (SELECT rowid FROM ({sql}))"
+        conditions.append(f"rowid IN ({blocks} SELECT id FROM blocks WHERE (part, block) IN ({kept}))")
+        bounds |= bound
+    return " AND ".join(conditions) or "TRUE", bounds
+
+
+def _block_filter(table, sorted_by, columns):
+    """Return the filter that compares the clustering column itself with known values, or None."""
+    others = {column.name.casefold() for column in columns} - {sorted_by.casefold()}
+    found = pruning_filter(table, sorted_by)
+    parts = list(found.flatten()) if isinstance(found, exp.And) else [found]
+    simple = [
+        part
+        for part in parts
+        if part is not None
+        and isinstance(part.this, exp.Column)
+        and not any(column.name.casefold() in others for column in part.find_all(exp.Column))
+    ]
+    return exp.and_(*simple) if simple else None
+
+
+def _selected(reference, column):
+    return exp.select(column).from_(table_rules.exp.table_(*reversed(reference), quoted=True))
 
 
 def _referenced(tree, table, columns):

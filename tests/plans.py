@@ -97,6 +97,7 @@ def plan(
             "selection": None,
             "way": "",
             "pruned_by": None,
+            "clustered_by": None,
             "merge_costs": "",
             "options": NO_OPTIONS,
             "transport": "",

@@ -45,6 +45,7 @@ from sync_pipeline.planning.dead_letter_table import DEAD_LETTER_LAYOUT
 from sync_pipeline.planning.destination import ExistingTable
 from sync_pipeline.planning.latest_timestamp import Question, together_sql
 from sync_pipeline.planning.plan import TableSync, WriteMode
+from sync_pipeline.planning.pruning import clustered_by
 from sync_pipeline.publishing.backfill import replace_interval_sql
 from sync_pipeline.publishing.delete import merge_and_delete_sql
 from sync_pipeline.publishing.differences import FOUND, KEPT, SOURCE_ROWS, columns_compared
@@ -367,6 +368,19 @@ def test_merge_into_named_partitions(analyze: Analyze, type_name: str, granulari
     assert analyze(found.removeprefix("SET sync_old = "), tables) == "ResolvedQueryStmtProto"
     assert analyze(checked, tables, **variables) == "ResolvedAssertStmtProto"
     assert analyze(merged, tables, **variables) == "ResolvedMergeStmtProto"
+
+
+@pytest.mark.parametrize("type_name", sorted(CLUSTERING_TYPES & KEY_TYPES - {"BOOL"}))
+def test_merge_into_a_clustered_table(analyze: Analyze, type_name: str) -> None:
+    keyed = KEYED[f"{type_name} key"]
+    clustered = replace(keyed, clustered_by=keyed.schema.field(f"c_{type_name.lower()}"))
+    assert clustered_by(clustered.schema, clustered.schema, keyed.primary_key, keyed.primary_key) is not None
+    bounds = dict.fromkeys(("sync_first_key", "sync_last_key"), type_name)
+    # The analyzer takes the script's variables as parameters.
+    sql = re.sub(r"^SET sync_\w+ = ", "", merge_sql(clustered), flags=re.MULTILINE)
+    sql = sql.replace("BETWEEN sync_first_key AND sync_last_key", "BETWEEN @sync_first_key AND @sync_last_key")
+    found = [analyze(statement, tables_of(clustered), **bounds) for statement in statements_of(sql)]
+    assert found == ["ResolvedQueryStmtProto", "ResolvedQueryStmtProto", "ResolvedMergeStmtProto"]
 
 
 def statements_of(script: str) -> list[str]:

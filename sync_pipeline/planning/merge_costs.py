@@ -19,15 +19,19 @@ NOTABLE_DOLLARS = 1.0
 
 @dataclass(frozen=True)
 class MergeCosts:
-    """The minimum cost of each merge into the table.
+    """What each merge into the table costs, whatever it changes.
 
     Attributes:
-        size: bytes read.
-        column: the column that prunes partitions; None if the merge reads the whole table.
+        size: bytes read; with `clustered_by` at most.
+        column: the column that prunes partitions; None if the merge reads all of them.
+        clustered_by: the key column that prunes blocks; None if the merge reads all of them.
+        is_part_of_key: whether `column` is part of the key, so that no partition is searched for older versions.
     """
 
     size: int
     column: Field | None = None
+    clustered_by: Field | None = None
+    is_part_of_key: bool = False
 
     @property
     def dollars(self) -> float:
@@ -36,11 +40,17 @@ class MergeCosts:
 
     def __str__(self) -> str:
         price = price_text(self.size)
+        if self.is_part_of_key:
+            return "the merge reads the partitions of its rows, and nothing of the others"
+        key = self.clustered_by.name if self.clustered_by is not None else ""
         if self.column is None:
+            if key:
+                return f"the merge reads the blocks from the lowest to the highest {key} of its rows, at most: {price}"
             return f"the merge reads the whole table: {price}"
+        rows = f"of the blocks from the lowest to the highest {key} of its rows, at most" if key else "of all rows"
         return (
-            f"the merge reads the key and {self.column.name} of all rows: {price}; and all columns of the partitions "
-            "with older versions of the rows"
+            f"the merge reads the key and {self.column.name} {rows}: {price}; and all columns of the partitions with "
+            "older versions of the rows"
         )
 
     @property
@@ -67,19 +77,21 @@ def merge_costs(
     table_size: int,
     key: Sequence[str],
     pruned_by: Field | None,
+    clustered_by: Field | None,
     required_filter_column: str | None,
     location: str,
 ) -> MergeCosts:
     """Return the cost of a merge into an existing table.
 
-    Without pruning, BigQuery bills all columns of the whole table.
+    Without pruning, BigQuery bills all columns of the whole table. Which blocks are pruned is known when it has ended.
     https://cloud.google.com/bigquery/docs/estimate-costs#on-demand-query-size-calculation
     """
     if pruned_by is None:
-        return MergeCosts(table_size)
-    return MergeCosts(
-        bytes_of_columns(client, table_id, (*key, pruned_by.name), required_filter_column, location), pruned_by
-    )
+        return MergeCosts(table_size, clustered_by=clustered_by)
+    if pruned_by.name.lower() in (name.lower() for name in key):
+        return MergeCosts(0, pruned_by, is_part_of_key=True)
+    size = bytes_of_columns(client, table_id, (*key, pruned_by.name), required_filter_column, location)
+    return MergeCosts(size, pruned_by, clustered_by)
 
 
 def bytes_of_columns(

@@ -91,6 +91,7 @@ class TableSync:
         selection: the rows as a query, with query pushdown; None if workers read the rows.
         way: the reason for the read method, for a source with two; else empty.
         pruned_by: the partition column that prunes partitions in a merge; else None.
+        clustered_by: the key column that prunes blocks in a merge; else None.
         merge_costs: a sentence on the cost of a merge, else empty.
         options: options of the existing table that a replacement takes over.
         transport: the encryption of the connection to the source; empty for connections of Google's clients.
@@ -127,6 +128,7 @@ class TableSync:
     selection: Selection | None
     way: str
     pruned_by: Field | None
+    clustered_by: Field | None
     merge_costs: str
     options: TableOptions
     transport: str

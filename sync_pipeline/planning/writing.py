@@ -13,7 +13,7 @@ from sync_pipeline.planning.destination import DestinationDescription
 from sync_pipeline.planning.lookups import Lookups
 from sync_pipeline.planning.merge_costs import MergeCosts, merge_costs
 from sync_pipeline.planning.plan import WriteMode
-from sync_pipeline.planning.pruning import prunable_by
+from sync_pipeline.planning.pruning import clustered_by, prunable_by
 from sync_pipeline.planning.row_security import check_visibility
 from sync_pipeline.schema import Field
 
@@ -24,6 +24,7 @@ class PlannedWriting:
 
     mode: WriteMode
     pruned_by: Field | None
+    clustered_by: Field | None
     costs: MergeCosts | None
     dead_letters: DeadLetterTable | None
     loads_all_columns: bool
@@ -47,21 +48,24 @@ def plan_writing(
     mode = write_mode(config, columns, destination)
     merged_by = columns.primary_key if mode is WriteMode.MERGE else ()
     check_visibility(client, table_id, destination, merged_by=merged_by, was_asked=config.smart_sync is not None)
-    pruned_by, costs = None, None
+    pruned_by, key_column, costs = None, None, None
     if merged_by and table is not None:
         pruned_by = prunable_by(table.schema, table.layout.partition_field)
+        key_column = clustered_by(table.schema, columns.schema, table.layout.clustering_fields, merged_by)
         costs = merge_costs(
             client,
             table_id,
             table_size=table.size,
             key=merged_by,
             pruned_by=pruned_by,
+            clustered_by=key_column,
             required_filter_column=table.required_filter_column,
             location=destination.location,
         )
     return PlannedWriting(
         mode,
         pruned_by,
+        key_column,
         costs,
         lookups.dead_letters(config.dead_letter_table) if config.dead_letter_table else None,
         loads_all_columns=table is None or all(columns.schema.find(field.name) for field in table.schema),

@@ -1,15 +1,19 @@
-"""Merge: one query job that updates rows by their key, and reads only the partitions that hold older versions.
+"""Merge: one query job that updates rows by their key, and reads only partitions and blocks with older versions.
 
 BigQuery bills a MERGE for the partitions it scans, and scans all that no constant excludes. A row's partition may
 change, so its new version does not tell where the old one is. The script first finds the old partitions, by reading
 only the key and the partition column, and passes them to the MERGE in a variable. Both run in one transaction, so no
-row moves in between. https://cloud.google.com/bigquery/docs/using-dml-with-partitioned-tables,
+row moves in between. A partition column that is part of the key does not change, so the rows themselves name the
+partitions. https://cloud.google.com/bigquery/docs/using-dml-with-partitioned-tables,
 https://cloud.google.com/bigquery/docs/transactions
+
+Where the blocks of the table are sorted by the key, both statements name the lowest and the highest key of the rows, so
+that they read no other blocks: https://cloud.google.com/bigquery/docs/clustered-tables#block-pruning
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sync_pipeline.auto_schema.partitions import MAX_PARTITIONS_PER_JOB, coarser_granularity, partition_sql
 from sync_pipeline.bigquery_api.raised_errors import raised_text
@@ -17,7 +21,7 @@ from sync_pipeline.bigquery_api.required_filter import always_true_filter
 from sync_pipeline.errors import SchemaError
 from sync_pipeline.googlesql import quoted, string_literal
 from sync_pipeline.planning.plan import TableSync
-from sync_pipeline.planning.pruning import OLD, OLD_IS_NULL, OLD_PARTITIONS, ROWS
+from sync_pipeline.planning.pruning import FIRST_KEY, LAST_KEY, OLD, OLD_IS_NULL, OLD_PARTITIONS, ROWS
 from sync_pipeline.publishing.rows_query import columns, destination_alias, destination_rows, script, select_sql
 from sync_pipeline.publishing.strategy import DmlStrategy
 from sync_pipeline.schema import Field
@@ -41,12 +45,13 @@ def publish_merge_sql(table: TableSync, rows: int) -> str:
 def merge_sql(table: TableSync) -> str:
     """Return the statement that updates rows by their primary key and inserts those that are new.
 
-    With `table.pruned_by` it is a block of a script. A row of the destination that is newer than the staged one stays:
-    a run that read later published it first. A row from the future is replaced, as it could otherwise never be
-    corrected; a backfill replaces any row up to the interval's end. Keys are never NULL: the read rejects such rows.
+    With `table.pruned_by` or `table.clustered_by` it is a block of a script. A row of the destination that is newer
+    than the staged one stays: a run that read later published it first. A row from the future is replaced, as it could
+    otherwise never be corrected; a backfill replaces any row up to the interval's end. Keys are never NULL: the read
+    rejects such rows.
     """
     statements = merge_statements(table)
-    return statements.merge[0] if table.pruned_by is None else statements.transaction()
+    return statements.transaction() if statements.declarations else statements.merge[0]
 
 
 @dataclass(frozen=True)
@@ -83,14 +88,27 @@ def merge_statements(table: TableSync) -> MergeStatements:
     """Return the statements of `merge_sql`."""
     if table.selection is None:
         rows = _Rows(quoted(table.staging_table_id), select_sql(table))
-    elif table.pruned_by is None and table.keys is None:
+    elif table.pruned_by is None and table.clustered_by is None and table.keys is None:
         return MergeStatements(merge=(_merge(table, select_sql(table)),))
     else:
         # What BigQuery selects by itself is selected once; and before the keys, of which none may be missing.
         rows = _Rows(ROWS, f"SELECT * FROM {ROWS}", (f"CREATE TEMP TABLE {ROWS} AS\n{select_sql(table)}",))
     if table.pruned_by is None:
-        return MergeStatements(before=rows.before, merge=(_merge(table, rows.sql),))
-    return _pruned_merge(table, table.pruned_by, rows)
+        pruned = MergeStatements(before=rows.before, merge=(_merge(table, rows.sql),))
+    else:
+        pruned = _pruned_merge(table, table.pruned_by, rows)
+    if table.clustered_by is None:
+        return pruned
+    name = quoted(table.clustered_by.name)
+    return replace(
+        pruned,
+        declarations=(*pruned.declarations, *(f"{bound} {table.clustered_by.type}" for bound in (FIRST_KEY, LAST_KEY))),
+        before=(
+            *pruned.before,
+            f"SET {FIRST_KEY} = (SELECT MIN({name}) FROM {rows.table})",
+            f"SET {LAST_KEY} = (SELECT MAX({name}) FROM {rows.table})",
+        ),
+    )
 
 
 @dataclass(frozen=True)
@@ -106,7 +124,7 @@ def _merge(table: TableSync, rows_sql: str, *pruning: str) -> str:
     """Return the MERGE statement; `rows_sql` is the query for the rows, each key once."""
     # MERGE refuses to SET a column that is called like the alias.
     staged = table.schema.free_name("s")
-    matches = [same_key(table, staged), *required_filter(table), *pruning]
+    matches = [same_key(table, staged), *required_filter(table), *_key_range(table), *pruning]
     others = [quoted(name) for name in table.schema.names if name not in table.primary_key]
     updates = ", ".join(f"{column} = {staged}.{column}" for column in others)
     values = ", ".join(f"{staged}.{quoted(name)}" for name in table.schema.names)
@@ -131,6 +149,13 @@ def required_filter(table: TableSync) -> list[str]:
     """Return the condition that the destination demands of every statement; none where it demands none."""
     column = table.required_filter_column
     return [] if column is None else [always_true_filter(f"{destination_alias(table)}.{quoted(column)}")]
+
+
+def _key_range(table: TableSync) -> list[str]:
+    """Return the condition that leaves out the blocks without a key of the rows; none where no block is left out."""
+    if table.clustered_by is None:
+        return []
+    return [f"{destination_alias(table)}.{quoted(table.clustered_by.name)} BETWEEN {FIRST_KEY} AND {LAST_KEY}"]
 
 
 def _is_not_older(table: TableSync) -> str:
@@ -171,7 +196,7 @@ def _pruned_merge(table: TableSync, column: Field, rows: _Rows) -> MergeStatemen
         ),
         before=rows.before,
         merge=(
-            f"SET {OLD} = (\n{_old_partitions_sql(table, rows.table, moment, old_partition)})",
+            f"SET {OLD} = (\n{_old_partitions_sql(table, column, rows.table, moment, old_partition)})",
             # A row that nobody has is in no partition.
             f"SET {OLD_PARTITIONS} = IFNULL({OLD}.partitions, [])",
             f"SET {OLD_IS_NULL} = IFNULL({OLD}.has_null, FALSE)",
@@ -181,9 +206,16 @@ def _pruned_merge(table: TableSync, column: Field, rows: _Rows) -> MergeStatemen
     )
 
 
-def _old_partitions_sql(table: TableSync, rows: str, moment: str, old_partition: str) -> str:
+def _old_partitions_sql(table: TableSync, column: Field, rows: str, moment: str, old_partition: str) -> str:
     """Return the query for the partitions that hold the destination's rows with the keys of `rows`."""
     staged = table.schema.free_name("s")
+    if incoming := _key_part(table, column):
+        # Both versions of a row are in one partition. A key is never NULL.
+        new_partition = partition_sql(f"{staged}.{quoted(incoming.name)}", column, table.layout)
+        return (
+            f"SELECT AS STRUCT ARRAY_AGG(DISTINCT {new_partition}) AS partitions, FALSE AS has_null\n"
+            f"FROM {rows} AS {staged}\n"
+        )
     keys = ", ".join(map(quoted, table.primary_key))
     sql = (
         f"SELECT AS STRUCT ARRAY_AGG(DISTINCT {old_partition} IGNORE NULLS) AS partitions, "
@@ -191,8 +223,16 @@ def _old_partitions_sql(table: TableSync, rows: str, moment: str, old_partition:
         f"FROM {destination_rows(table)}\n"
         f"JOIN (SELECT DISTINCT {keys} FROM {rows}) AS {staged}\nON {same_key(table, staged)}\n"
     )
-    filters = required_filter(table)
-    return f"{sql}WHERE {filters[0]}\n" if filters else sql
+    filters = [*required_filter(table), *_key_range(table)]
+    return f"{sql}WHERE {' AND '.join(filters)}\n" if filters else sql
+
+
+def _key_part(table: TableSync, column: Field) -> Field | None:
+    """Return the partition column of the rows, if it is part of the key and compared as it is."""
+    incoming = next(
+        (table.schema.field(name) for name in table.primary_key if name.lower() == column.name.lower()), None
+    )
+    return incoming if incoming is not None and incoming.type == column.type else None
 
 
 def _partition_limit(table: TableSync, rows: str, column: Field) -> str:

@@ -66,6 +66,32 @@ def test_a_script_processes_the_bytes_of_its_statements_and_expressions(
     assert job.total_bytes_processed == 200 * 16 + 60 * 14
 
 
+@pytest.mark.parametrize(
+    ("condition", "blocks"),
+    [
+        pytest.param("id BETWEEN 150 AND 210", 2, id="a range"),
+        pytest.param("id IN (1, 2, 450)", 2, id="values"),
+        pytest.param("id BETWEEN 150 AND 210 AND day > '2020-01-01'", 2, id="and another condition"),
+        pytest.param("id + 0 = 1", 5, id="an expression"),
+        pytest.param("id = part", 5, id="another column"),
+        pytest.param("part = 1", 5, id="the second column alone"),
+    ],
+)
+def test_a_filter_on_the_first_clustering_column_prunes_blocks(
+    bigquery_client: bigquery.Client, dataset: str, query: Query, condition: str, blocks: int
+) -> None:
+    """https://cloud.google.com/bigquery/docs/querying-clustered-tables#best_practices; a dry run knows of none."""
+    query(
+        "CREATE TABLE DATASET.t (id INT64, part INT64, day DATE) CLUSTER BY id, part AS "
+        "SELECT n AS id, MOD(n, 7) AS part, DATE '2024-01-01' AS day FROM UNNEST(GENERATE_ARRAY(0, 499)) AS n"
+    )
+    sql = f"SELECT id, part, day FROM {dataset}.t WHERE {condition}"
+    estimate = bigquery_client.query(sql, job_config=bigquery.QueryJobConfig(dry_run=True), job_retry=None)
+    job = bigquery_client.query(sql, job_retry=None)
+    job.result()
+    assert (estimate.total_bytes_processed, job.total_bytes_processed) == (500 * 24, blocks * 100 * 24)
+
+
 def test_a_merge_into_a_table_without_partitions_processes_all_of_it(
     bigquery_client: bigquery.Client, dataset: str, query: Query
 ) -> None:

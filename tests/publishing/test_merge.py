@@ -121,6 +121,38 @@ def test_merge_names_the_partitions_that_hold_older_versions() -> None:
     assert lines[-2:] == ["COMMIT TRANSACTION;", "END"]
 
 
+def test_merge_names_the_lowest_and_the_highest_key_of_a_clustered_table() -> None:
+    clustered = plan(
+        KEYED, write_mode=WriteMode.MERGE, layout=TableLayout(None, "DAY", ("id",)), clustered_by=USERS.field("id")
+    )
+    lines = merge_sql(clustered).splitlines()
+    assert lines[:6] == [
+        "BEGIN",
+        "DECLARE sync_first_key INT64;",
+        "DECLARE sync_last_key INT64;",
+        f"SET sync_first_key = (SELECT MIN(`id`) FROM {STAGING});",
+        f"SET sync_last_key = (SELECT MAX(`id`) FROM {STAGING});",
+        "BEGIN TRANSACTION;",
+    ]
+    assert "ON t.`id` = s.`id` AND t.`id` BETWEEN sync_first_key AND sync_last_key" in lines
+    both = merge_sql(replace(clustered, pruned_by=USERS.field("updated_at"), layout=TableLayout("updated_at", "DAY")))
+    assert "\nON t.`id` = s.`id`\nWHERE t.`id` BETWEEN sync_first_key AND sync_last_key\n" in both
+
+
+def test_a_partition_column_in_the_key_tells_where_older_versions_are() -> None:
+    pruned = plan(
+        {"primary_key": "id,updated_at"},
+        write_mode=WriteMode.MERGE,
+        layout=TableLayout("updated_at", "DAY"),
+        pruned_by=USERS.field("updated_at"),
+    )
+    expected = (
+        "SET sync_old = (\nSELECT AS STRUCT ARRAY_AGG(DISTINCT TIMESTAMP_TRUNC(s.`updated_at`, DAY)) AS partitions, "
+        f"FALSE AS has_null\nFROM {STAGING} AS s\n);\n"
+    )
+    assert expected in merge_sql(pruned)
+
+
 def test_columns_called_like_the_aliases_get_others() -> None:
     schema = Schema((*USERS, Field("s", "STRING"), Field("S_", "STRING"), Field("T", "JSON")))
     sql = merge_sql(plan(KEYED, schema=schema, interval=INTERVAL))
