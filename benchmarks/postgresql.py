@@ -19,11 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import psycopg2
+from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import parse_dsn
 
 import sandbox
 from benchmarks import postgresql_tables as tables
 from benchmarks.memory import MIB, PACKAGES, RunFailedError, facts, measure
-from benchmarks.postgresql_cases import FULL, QUICK, Case, Scale, cases
+from benchmarks.postgresql_cases import FULL, PROGRAMS, QUICK, Case, Scale, cases
 from benchmarks.postgresql_report import misses, write_figures
 from benchmarks.postgresql_server import cpu_seconds, first_process
 from benchmarks.startup import startup_seconds
@@ -43,7 +45,9 @@ BYTECODE = "PYTHONDONTWRITEBYTECODE"
 class Run:
     """The measurements of one process; `peak` in bytes, `total_seconds` with its start-up.
 
-    `server_seconds`: the CPU seconds of PostgreSQL meanwhile.
+    Attributes:
+        server_seconds: the CPU seconds of PostgreSQL meanwhile.
+        inexact: the columns with other values than the table has.
     """
 
     rows: int
@@ -52,6 +56,7 @@ class Run:
     peak: int
     total_seconds: float
     server_seconds: float = 0.0
+    inexact: tuple[str, ...] = ()
 
 
 def main(argv: Sequence[str]) -> int:
@@ -109,6 +114,7 @@ def measure_all(scale: Scale, endpoints: Endpoints) -> dict[str, list[Run]]:
     for table in dict.fromkeys(case.table for case in all_cases):
         print(f"making {table.qualified_name}, {table.rows:,} rows", flush=True)
         tables.create(connection, table)
+    use_ordinary_password(connection, endpoints)
     connection.close()
     runs: dict[str, list[Run]] = {case.name: [] for case in all_cases}
     for number in range(scale.rounds):
@@ -129,16 +135,39 @@ def run_case(case: Case, endpoints: Endpoints, number: int) -> Run:
     before = cpu_seconds(server)
     with tempfile.TemporaryDirectory(prefix="sandbox-bench-files-") as folder:
         measured = measure(_command(case, endpoints, folder, number), environment_of(endpoints), ROOT)
-    server_seconds = cpu_seconds(server) - before
+        server_seconds = cpu_seconds(server) - before
+        checked = check_files(folder) if case.has_known_values and measured.exit_code == 0 else {}
     if case.reader == "whole":
         report = demo_run.find_report(measured.output)
         read = {"rows": report.rows_loaded, "seconds": report.seconds, "cpu_seconds": 0.0} if report else {}
     else:
         lines = [line for line in measured.output.splitlines() if line.startswith('{"rows"')]
         read = json.loads(lines[-1]) if lines else {}
-    if measured.exit_code != 0 or read.get("rows") != case.expected_rows:
-        raise RunFailedError(f"{case.name}: exit code {measured.exit_code}:\n{measured.output}")
-    return Run(read["rows"], read["seconds"], read["cpu_seconds"], measured.peak, measured.seconds, server_seconds)
+    # A program of its own tells no number of rows that could be read here.
+    found = {read.get("rows"), checked.get("rows", case.expected_rows)} - {None}
+    inexact = tuple(checked.get("inexact", ()))
+    if measured.exit_code != 0 or not read or found != {case.expected_rows} or (inexact and case.reader == "staged"):
+        values = f", other values in {', '.join(inexact)}" if inexact else ""
+        raise RunFailedError(f"{case.name}: exit code {measured.exit_code}, {found} rows{values}:\n{measured.output}")
+    rates = case.expected_rows, read["seconds"], read["cpu_seconds"]
+    return Run(*rates, measured.peak, measured.seconds, server_seconds, inexact)
+
+
+def check_files(folder: str) -> dict[str, Any]:
+    """Return how many rows the files hold, and the columns with other values than the table has."""
+    command = [PEERS, ROOT / "benchmarks" / "peer_check.py", folder]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    if ended.returncode:
+        raise RunFailedError(ended.stderr)
+    checked: dict[str, Any] = json.loads(ended.stdout)
+    return checked
+
+
+def use_ordinary_password(connection: Connection, endpoints: Endpoints) -> None:
+    """Store the password as servers do by default: Go's driver refuses the sandbox's, which is quick to check."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET scram_iterations = 4096")
+        cursor.execute("ALTER ROLE CURRENT_USER PASSWORD %s", [parse_dsn(endpoints.postgresql_dsn)["password"]])
 
 
 def environment_of(endpoints: Endpoints) -> dict[str, str]:
@@ -163,6 +192,10 @@ def _command(case: Case, endpoints: Endpoints, folder: str, number: int) -> list
         return [str(PEERS), "benchmarks/peer_dlt.py", *reader]
     if case.reader == "duckdb":
         return [str(PEERS), "benchmarks/peer_duckdb.py", *reader[1:], "--partitions", str(case.partitions)]
+    if case.reader == "adbc":
+        return [str(PEERS), "benchmarks/peer_adbc.py", *reader[1:]]
+    if case.reader in PROGRAMS:
+        return [str(PEERS), "benchmarks/peer_programs.py", *reader]
     reader += ["--partitions", str(case.partitions), "--interval", str(case.interval)]
     return [sys.executable, "-m", "benchmarks.postgresql_readers", *reader]
 
@@ -207,6 +240,10 @@ def result(scale: Scale, runs: dict[str, list[Run]], buffers: dict[str, Any]) ->
         "staged_vs_duckdb_2_connections": _ratio(rates, "staged, 2 partitions", "duckdb, 2 connections"),
         "server_cpu_vs_copy_csv": _ratio(servers, f"staged, {aimed_at}", f"limit, {aimed_at}"),
         "client_cpu_seconds_per_million": round(clients[f"staged, {aimed_at}"] * 1e6 / scale.sizes[1], 3),
+        **{
+            f"staged_vs_{peer}": _ratio(rates, f"staged, {aimed_at}", f"{peer}, {aimed_at}")
+            for peer in ("adbc", *PROGRAMS)
+        },
         "staged_vs_dlt_connectorx": _ratio(rates, f"staged, {aimed_at}", f"dlt connectorx, {aimed_at}"),
         "staged_vs_row_beam": _ratio(rates, f"staged, {aimed_at}", "row by row"),
         "staged_vs_dlt_default": _ratio(rates, f"staged, {aimed_at}", "dlt default"),
@@ -226,6 +263,7 @@ def result(scale: Scale, runs: dict[str, list[Run]], buffers: dict[str, Any]) ->
                 ),
                 "server_cpu_seconds": round(servers[name], 2),
                 "peak_mb": round(peaks[name], 1),
+                **({"inexact": list(measured[0].inexact)} if measured[0].inexact else {}),
             }
             for name, measured in runs.items()
         },
@@ -242,7 +280,7 @@ def exponent(sizes: Sequence[int], seconds: Sequence[float]) -> float:
 
 def peer_versions() -> dict[str, str]:
     """Return the versions of the peers."""
-    names = ("dlt", "connectorx", "duckdb", "pyarrow")
+    names = ("dlt", "connectorx", "duckdb", "pyarrow", "adbc-driver-postgresql", "ingestr", "sling-linux-amd64")
     program = f"import importlib.metadata as m, json; print(json.dumps({{n: m.version(n) for n in {names}}}))"
     versions: dict[str, str] = json.loads(
         subprocess.run([PEERS, "-c", program], check=True, capture_output=True).stdout

@@ -39,6 +39,13 @@ QUICK = Scale(
 )
 
 
+# The peers that are programs of their own.
+PROGRAMS = ("ingestr", "sling")
+
+# The readers that leave no file of columns.
+_WITHOUT_FILES = ("limit", "limit_binary", "whole", "row_beam")
+
+
 @dataclass(frozen=True)
 class Case:
     """One measurement: a reader, or "whole" for a whole run, on a table."""
@@ -55,6 +62,11 @@ class Case:
         """The number of rows that it must read."""
         return self.interval or self.rows or self.table.rows
 
+    @property
+    def has_known_values(self) -> bool:
+        """Whether `peer_check.py` knows the values in its files."""
+        return self.table.is_orders and self.reader not in _WITHOUT_FILES and not self.interval
+
 
 def cases(scale: Scale) -> Iterator[Case]:
     """Yield all cases."""
@@ -67,6 +79,8 @@ def cases(scale: Scale) -> Iterator[Case]:
             yield Case(f"limit in binary, {table.rows:,} rows", "limit_binary", table)
             yield Case(f"duckdb, {table.rows:,} rows", "duckdb", table, partitions=1)
             yield Case(f"dlt connectorx, {table.rows:,} rows", "connectorx", table)
+            if table is aimed_at:
+                yield from (Case(f"{reader}, {table.rows:,} rows", reader, table) for reader in ("adbc", *PROGRAMS))
         yield Case(f"interval of {table.rows:,} rows", "staged", table, interval=scale.interval)
     yield Case("whole run", "whole", aimed_at)
     yield Case("row by row", "row_beam", aimed_at, rows=scale.slow_rows)

@@ -70,6 +70,9 @@ def render(document: dict[str, Any]) -> Iterator[str]:
         (f"ours, read to staged files, {aimed_at}", f"staged, {aimed_at}"),
         ("ours, whole run with load and verification", "whole run"),
         (f"DuckDB's postgres extension, to Parquet, {aimed_at}", f"duckdb, {aimed_at}"),
+        (f"ADBC's driver, to Parquet, {aimed_at}", f"adbc, {aimed_at}"),
+        (f"ingestr, to Parquet, {aimed_at}", f"ingestr, {aimed_at}"),
+        (f"sling, to CSV, {aimed_at}", f"sling, {aimed_at}"),
         (f"dlt with ConnectorX, to Parquet, {aimed_at}", f"dlt connectorx, {aimed_at}"),
         ("dlt with its default backend, to Parquet", "dlt default"),
         ("row by row in Beam: cursor, dict, JSON lines", "row by row"),
@@ -97,7 +100,15 @@ def render(document: dict[str, Any]) -> Iterator[str]:
     if "staged_vs_duckdb" in document:
         yield from _processors(document)
         yield ""
+    inexact = {name: case["inexact"] for name, case in cases.items() if "inexact" in case}
+    if inexact:
+        found = "; ".join(f"{name.partition(',')[0]} in {', '.join(columns)}" for name, columns in inexact.items())
+        yield f"The files hold other values than the table: {found}. The values of all others were compared and agree."
+        yield ""
     machine, interval = document["machine"], document["interval"]
+    titles = {"adbc-driver-postgresql": "ADBC", "ingestr": "ingestr", "sling-linux-amd64": "sling"}
+    peers = document["peers"]
+    others = "".join(f"{title} {peers[name]}, " for name, title in titles.items() if name in peers)
     if document["load_before"] > 1:
         yield (
             f"**The machine was busy with other work** when this was measured (load average {document['load_before']} "
@@ -111,7 +122,8 @@ def render(document: dict[str, Any]) -> Iterator[str]:
     yield (
         f"{document['date'][:10]}, {machine['cpus']} cores that the servers share with the readers, "
         f"{machine['memory_gb']} GB, medians of {document['rounds']}, dlt {document['peers']['dlt']}, "
-        f"DuckDB {document['peers'].get('duckdb', 'not measured')}, ConnectorX "
+        f"DuckDB {document['peers'].get('duckdb', 'not measured')}, "
+        f"{others}ConnectorX "
         f"{document['peers']['connectorx']}; all figures are in `benchmarks/results/postgresql.json`. Seconds grow "
         f"with the rows to the power of {document['growth_exponent']}. The {interval['rows']:,} rows of a short "
         f"interval in the largest table cost the server {interval['buffers']:,} buffers; the table has "

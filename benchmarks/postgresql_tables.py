@@ -49,6 +49,11 @@ class Table:
         """The name with its schema."""
         return f"{SCHEMA}.{self.name}"
 
+    @property
+    def is_orders(self) -> bool:
+        """Whether it is a table of `orders`."""
+        return self.name.startswith("orders_")
+
 
 def orders(rows: int) -> Table:
     """Return the table of 12 columns."""

@@ -71,15 +71,15 @@ class MergeStatements:
     def transaction(
         self, declarations: tuple[str, ...] = (), first: tuple[str, ...] = (), more: tuple[str, ...] = ()
     ) -> str:
-        """Return the block of a script with the statements in one transaction, after `first` and before `more`."""
+        """Return the block of a script with the statements in one transaction, after `first` and before `more`.
+
+        A single statement needs none, in which it would be cancelled by a concurrent change instead of waiting for it.
+        """
+        changes = (*first, *self.merge, *more)
         statements = (
             *(f"DECLARE {declaration}" for declaration in (*self.declarations, *declarations)),
             *self.before,
-            "BEGIN TRANSACTION",
-            *first,
-            *self.merge,
-            *more,
-            "COMMIT TRANSACTION",
+            *(changes if len(changes) == 1 else ("BEGIN TRANSACTION", *changes, "COMMIT TRANSACTION")),
         )
         return "BEGIN\n" + "".join(f"{statement};\n" for statement in statements) + "END"
 

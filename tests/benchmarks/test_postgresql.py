@@ -156,6 +156,21 @@ def test_a_busy_machine_is_told(document: dict[str, Any], load: float, is_told: 
     assert "`main.py --help` takes 0.3 s, a run that finds nothing new 2.0 s." in lines
 
 
+def test_a_peer_whose_values_differ_is_told(document: dict[str, Any]) -> None:
+    facts = {"date": "2026-01-02T", "machine": {"cpus": 2, "memory_gb": 4}, "load_before": 0.1}
+    peers = {"dlt": "1", "connectorx": "2", "ingestr": "3"}
+    starts = {"startup_seconds_help": 0.3, "nothing_new_seconds": 2.0}
+    document["cases"]["ingestr, 20,000 rows"]["inexact"] = ["order_uuid"]
+    lines = "\n".join(postgresql_report.render(document | facts | starts | {"peers": peers}))
+    assert "The files hold other values than the table: ingestr in order_uuid. The values of all others" in lines
+    assert ", ingestr 3, ConnectorX 2;" in lines
+
+
+def test_the_files_whose_values_are_known() -> None:
+    readers = {case.reader for case in cases(QUICK) if case.has_known_values}
+    assert readers == {"staged", "duckdb", "connectorx", "sqlalchemy", "adbc", "ingestr", "sling"}
+
+
 def test_the_documents_have_the_figures_of_the_recorded_result() -> None:
     recorded = json.loads(postgresql.RESULTS.read_text(encoding="utf-8"))
     assert recorded.keys() >= KEYS | {"date", "machine", "versions", "peers", "rounds"}

@@ -132,8 +132,9 @@ def test_merge_names_the_lowest_and_the_highest_key_of_a_clustered_table() -> No
         "DECLARE sync_last_key INT64;",
         f"SET sync_first_key = (SELECT MIN(`id`) FROM {STAGING});",
         f"SET sync_last_key = (SELECT MAX(`id`) FROM {STAGING});",
-        "BEGIN TRANSACTION;",
+        "MERGE INTO `my-project.production.users` AS t",
     ]
+    assert lines[-1] == "END"
     assert "ON t.`id` = s.`id` AND t.`id` BETWEEN sync_first_key AND sync_last_key" in lines
     both = merge_sql(replace(clustered, pruned_by=USERS.field("updated_at"), layout=TableLayout("updated_at", "DAY")))
     assert "\nON t.`id` = s.`id`\nWHERE t.`id` BETWEEN sync_first_key AND sync_last_key\n" in both
