@@ -67,6 +67,7 @@ def serve(arguments: argparse.Namespace) -> None:
     import bigquery_lookups
     import bigquery_names
     import bigquery_patches
+    import bigquery_read_sessions
     import bigquery_records
     import bigquery_row_access
     import bigquery_rules_jobs
@@ -83,6 +84,7 @@ def serve(arguments: argparse.Namespace) -> None:
     bigquery_lookups.apply()
     bigquery_translation.apply()
     bigquery_patches.apply(arguments.storage_url if arguments.storage_root else "")
+    bigquery_read_sessions.apply()
     bigquery_scripts.apply()
     bigquery_row_access.apply()
     bigquery_inheritance.apply()

@@ -21,23 +21,20 @@ MOST_AT_THE_START = 10
 _VCPUS = re.compile(r"[a-z0-9]+-(?:custom|[a-z]+)-(\d+)(?:-.*)?|custom-(\d+)-.*")
 
 
-def parts_of(plan: RunPlan) -> int | None:
-    """Return how many parts of the plan are read at once; None if only the workers can determine it."""
-    tables = [table for table in plan.tables if table.selection is None]
-    # The number of streams is known only when the session is open.
-    streams = [table.config.num_partitions for table in tables if table.read.selection is not None]
-    if streams:
-        return None if None in streams else sum(count or 0 for count in streams)
-    return len(lanes_of(plan)) or 1
+def parts_of(plan: RunPlan) -> int:
+    """Return how many parts of the plan are read at once."""
+    lanes = lanes_of(plan)
+    more = sum((table.read.parallel_reads or 1) - 1 for table in plan.tables if table.selection is None)
+    return (len(lanes) + more) or 1
 
 
-def choose_worker_count(options: PipelineOptions, parts: int | None) -> str | None:
+def choose_worker_count(options: PipelineOptions, parts: int) -> str | None:
     """Set the numbers of workers that the caller has not set; return a line for the plan, or None.
 
     Never requests more vCPUs than `parts`, if the machine type shows its vCPUs.
     """
     workers = options.view_as(WorkerOptions)
-    if parts is None or (workers.num_workers and workers.max_num_workers):
+    if workers.num_workers and workers.max_num_workers:
         return None
     useful = -(-parts // _vcpus(workers.machine_type))
     if not workers.max_num_workers:

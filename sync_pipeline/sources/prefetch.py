@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,7 @@ class _End:
 
 def prefetched[Item](
     receive: Callable[[Callable[[Item], None]], None], waiting: int, stop: Callable[[], None] = lambda: None
-) -> Iterator[Item]:
+) -> Generator[Item]:
     """Run `receive` in a thread and yield the items that it passes to its argument, in order.
 
     Args:

@@ -184,6 +184,7 @@ class ReadPlan:
         how: a description of the read, if the number of splits is not known; else empty.
         costs: a sentence on the cost of the read; empty if it is free.
         selection: the same rows as a query in BigQuery; None for a source outside BigQuery.
+        parallel_reads: how many parts of the read the workers can read at once; None if each split is one.
     """
 
     query: str
@@ -195,6 +196,7 @@ class ReadPlan:
     how: str = ""
     costs: str = ""
     selection: Selection | None = None
+    parallel_reads: int | None = None
 
 
 class SplitReader(Protocol):

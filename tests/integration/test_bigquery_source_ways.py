@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from typing import Any
 
 import pytest
 from google.cloud import bigquery
 
-from sync_pipeline.sources.bigquery.client import open_read_client
+from sync_pipeline.sources.bigquery import storage_read
+from sync_pipeline.sources.bigquery.client import connected_read_client, open_read_client
 from sync_pipeline.sources.bigquery.storage_read import (
     BigqueryRead,
     open_streams,
@@ -171,6 +173,57 @@ def test_a_repeated_opening_finds_the_result_of_its_query(syncing: BigquerySynci
     rows = [[batch for stream in streams for batch, _ in stream_batches(client, stream)] for streams in sessions]
     assert rows[0] == rows[1]
     assert sum(batch.num_rows for batch in rows[0]) == 1
+
+
+@pytest.mark.parametrize(
+    ("rows", "size", "expected"),
+    [
+        pytest.param(3000, 10**9, 1, id="small"),
+        pytest.param(3000, 24_000, 3, id="as preferred"),
+        # The sandbox opens four streams, which are split to the size at which it splits no more.
+        pytest.param(20_000, 24_000, 16, id="split"),
+        pytest.param(7000, 1000, 4, id="split no further"),
+    ],
+)
+def test_a_large_table_is_read_in_many_streams(
+    bigquery_syncing: BigquerySyncing, monkeypatch: pytest.MonkeyPatch, rows: int, size: int, expected: int
+) -> None:
+    syncing = bigquery_syncing
+    syncing.at_source(
+        f"CREATE TABLE items AS SELECT n AS id, n AS a, n AS b FROM UNNEST(GENERATE_ARRAY(1, {rows})) AS n"
+    )
+    monkeypatch.setattr(storage_read, "BYTES_PER_STREAM", size)
+    plan = syncing.by("storage_api").decide()
+    (read,) = plan.read.splits
+    assert isinstance(read, BigqueryRead)
+    assert plan.read.parallel_reads == read.preferred_streams == min(-(-rows * 24 // size), 100)
+    with connected_read_client() as client:
+        streams = open_streams(client, read, plan.read_schema)
+        parts = [[batch.column("id") for batch, _ in stream_batches(client, stream)] for stream in streams]
+    assert len(streams) == expected
+    assert sorted(each for part in parts for column in part for each in column.to_pylist()) == [*range(1, rows + 1)]
+    assert all(parts)
+
+
+def test_many_streams_are_staged_by_a_run(elsewhere: BigquerySyncing, monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere.at_source("CREATE TABLE many AS SELECT n AS id FROM UNNEST(GENERATE_ARRAY(1, 9000)) AS n")
+    monkeypatch.setattr(storage_read, "BYTES_PER_STREAM", 9000)
+    run = elsewhere.run(source_bigquery_table="many").succeeded()
+    assert run.rows_loaded == 9000
+    assert sum("stream " in line and "of 8: " in line for line in run.log) == 8
+    assert elsewhere.query("SELECT COUNT(*), COUNT(DISTINCT id), SUM(id) FROM items") == [(9000, 9000, 40_504_500)]
+
+
+def test_a_stream_that_is_left_early_ends(syncing: BigquerySyncing) -> None:
+    syncing.at_source("CREATE TABLE many AS SELECT n AS id FROM UNNEST(GENERATE_ARRAY(1, 100000)) AS n")
+    plan = syncing.by("storage_api").decide(source_bigquery_table="many")
+    threads = threading.active_count()
+    with connected_read_client() as client:
+        (stream,) = open_streams(client, plan.read.splits[0], plan.read_schema)  # type: ignore[arg-type]
+        batches = stream_batches(client, stream)
+        assert next(batches)[0].num_rows == 10_000
+        batches.close()
+    assert threading.active_count() <= threads
 
 
 def test_a_table_that_is_missing(syncing: BigquerySyncing) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from sync_pipeline.planning.billed_queries import BilledQuery
 from sync_pipeline.planning.merge_costs import MergeCosts
 from sync_pipeline.schema import Field

@@ -35,17 +35,10 @@ def test_workers_follow_the_parts(given: str, parts: int, start: int, most: int)
     assert line == f"plan: workers: {start} at the start, at most {most}, for {parts} parallel read(s)"
 
 
-@pytest.mark.parametrize(
-    ("given", "parts"),
-    [
-        pytest.param("--num_workers=2 --max_num_workers=50", 8, id="both are given"),
-        pytest.param("", None, id="parts are not known"),
-    ],
-)
-def test_nothing_is_chosen(given: str, parts: int | None) -> None:
-    options = PipelineOptions(given.split())
+def test_nothing_is_chosen_if_both_are_given() -> None:
+    options = PipelineOptions(["--num_workers=2", "--max_num_workers=50"])
     before = options.get_all_options()
-    assert choose_worker_count(options, parts) is None
+    assert choose_worker_count(options, 8) is None
     assert options.get_all_options() == before
 
 
@@ -58,6 +51,9 @@ def test_parts_of_a_plan() -> None:
     assert parts_of(run_plan(three, *others)) == 8
     rows = Selection("SELECT 1", Schema(()), None, "my-project")
     in_bigquery = replace(plan(), read=replace(read, splits=read.splits[:1], selection=rows))
-    assert parts_of(run_plan(in_bigquery)) is None
-    assert parts_of(run_plan(replace(in_bigquery, config=plan({"num_partitions": "4"}).config))) == 4
+    assert parts_of(run_plan(in_bigquery)) == 1
+    streams = replace(in_bigquery, read=replace(in_bigquery.read, parallel_reads=4))
+    assert parts_of(run_plan(streams)) == 4
+    others = [replace(other, read=replace(streams.read, parallel_reads=2)) for other in others]
+    assert parts_of(run_plan(streams, others[0])) == 6
     assert parts_of(run_plan(replace(in_bigquery, selection=rows))) == 1

@@ -26,7 +26,13 @@ from sync_pipeline.sources.bigquery.clock import Observation, read_clock
 from sync_pipeline.sources.bigquery.config import QUERY_METHOD, STORAGE_METHOD, BigquerySourceConfig
 from sync_pipeline.sources.bigquery.queries import Filter, range_sql, rows_sql
 from sync_pipeline.sources.bigquery.relation import Relation, dry_run, in_brackets, query_relation, table_relation
-from sync_pipeline.sources.bigquery.storage_read import MAX_STREAMS, SERVICE_COLUMNS, BigqueryRead, session_limit
+from sync_pipeline.sources.bigquery.storage_read import (
+    MAX_STREAMS,
+    SERVICE_COLUMNS,
+    BigqueryRead,
+    session_limit,
+    streams_for,
+)
 from sync_pipeline.sources.interval_query import IntervalQuery
 from sync_pipeline.sources.source import ReadPlan, Selection, SourceClock, SourceDescription
 from sync_pipeline.transforms.in_sql import all_checks, is_plain, reading_sql
@@ -103,8 +109,7 @@ class BigquerySession:
             is_bounded_by_interval=where.interval is not None,
         )
         read = self._read(relation, selection, schema, where)
-        count = self.config.num_partitions
-        streams = f"at most {min(count, MAX_STREAMS)} streams" if count else "number of streams chosen by BigQuery"
+        streams = f"at most {read.streams} streams" if read.streams else f"at least {read.preferred_streams} stream(s)"
         stored = "" if read.table else "of the query's result, "
         return ReadPlan(
             query=sql,
@@ -114,6 +119,7 @@ class BigquerySession:
             how=f"Storage Read API, {stored}{streams}{session_limit(estimated or 0)}",
             costs=self._costs(estimated, estimator),
             selection=selection,
+            parallel_reads=read.preferred_streams,
         )
 
     @property
@@ -157,6 +163,7 @@ class BigquerySession:
         if not is_direct:
             service_columns = SERVICE_COLUMNS if checks else None
             statement = reading_sql(selection.sql, selection.schema, schema, service_columns=service_columns)
+        most = min(self.config.num_partitions or 0, MAX_STREAMS)
         return BigqueryRead(
             index=1,
             count=1,
@@ -164,7 +171,9 @@ class BigquerySession:
             project=self.client.project,
             table=table.path.removeprefix("/") if table is not None and is_direct else None,
             condition=where.condition(),
-            streams=min(self.config.num_partitions or 0, MAX_STREAMS),
+            streams=most,
+            # Of a result, whatever is asked for, only BigQuery knows the size.
+            preferred_streams=most or streams_for(selection.estimated_bytes or 0, most),
             read_id=uuid.uuid4().hex,
             selection=selection,
             max_retries=self.config.max_retries,

@@ -1,5 +1,8 @@
 """Reads rows through the Storage Read API: parallel Arrow streams, converted to batches.
 
+BigQuery often opens a single stream for a session that does not ask for more. The launch asks for one for each part of
+`BYTES_PER_STREAM`, and a session that has fewer gets its streams split.
+
 The first step on a worker opens the session, because a session lasts six hours and a job may wait longer before it
 starts. The result of a query is first stored in a table, by a job with the read's own id, so that a retry of the step
 finds it. A retry opens another session, and only the streams that it emits are read.
@@ -7,10 +10,12 @@ finds it. A retry opens another session, and only the streams that it emits are 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import math
-from collections.abc import Generator, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -18,6 +23,7 @@ import apache_beam as beam
 import pyarrow as pa
 import pyarrow.compute as pc
 from apache_beam.metrics import Metrics
+from google.api_core.exceptions import GoogleAPIError
 from google.cloud.bigquery_storage_v1 import BigQueryReadClient, types
 
 from sync_pipeline.bigquery_api.client import REQUEST_RETRY, query_config
@@ -35,6 +41,7 @@ from sync_pipeline.sources.bigquery.client import (
     source_errors,
 )
 from sync_pipeline.sources.keys import KeyReader
+from sync_pipeline.sources.prefetch import prefetched
 from sync_pipeline.sources.reading import ReadRows, dead_letter
 from sync_pipeline.sources.source import DeadLetter, ReadSplit, Selection, SplitReader
 from sync_pipeline.transforms.rejected_values import null_value
@@ -44,6 +51,12 @@ _LOGGER = logging.getLogger(__name__)
 
 # https://cloud.google.com/bigquery/docs/reference/storage#create_a_session
 MAX_STREAMS = 1000
+
+# How much a stream reads before another is worth its connection, and how many are asked for unless the user says so.
+BYTES_PER_STREAM, MAX_UNASKED_STREAMS = 256 * 2**20, 100
+
+# Responses that a thread receives while another converts and writes rows.
+_WAITING_RESPONSES = 4
 
 # Additional columns of a query with checks, in this order. No column of a table can have these names.
 SERVICE_COLUMNS = ("__sync_rejected", "__sync_row")
@@ -59,6 +72,7 @@ class BigqueryRead(ReadSplit):
         table: the table to read, `projects/…/datasets/…/tables/…`; None to read the result of `statement`.
         condition: the condition on the table's rows; empty for all.
         streams: maximum number of streams; 0 lets BigQuery decide.
+        preferred_streams: the number that BigQuery should provide if it can.
         read_id: part of the id of the query's job.
         selection: the query and its settings.
         checks: the checks that the query's first service column refers to.
@@ -68,6 +82,7 @@ class BigqueryRead(ReadSplit):
     table: str | None
     condition: str
     streams: int
+    preferred_streams: int
     read_id: str
     selection: Selection
     max_retries: int
@@ -109,6 +124,11 @@ def session_limit(size: int) -> str:
         f"; BigQuery ends the session after six hours, so {size / 10**12:,.1f} TB need at least {workers:,} workers "
         f"(at {_BYTES_PER_SECOND / 10**6:.0f} MB per second each)"
     )
+
+
+def streams_for(size: int, most: int) -> int:
+    """Return how many streams should read so many bytes; `most` is the user's maximum, 0 for none."""
+    return max(1, min(math.ceil(size / BYTES_PER_STREAM), most or MAX_UNASKED_STREAMS))
 
 
 def stored_result(read: BigqueryRead) -> str:
@@ -161,28 +181,60 @@ def open_streams(client: BigQueryReadClient, read: BigqueryRead, schema: Schema)
         f"read {table} in the project {read.project}", SESSIONS_CREATE.format(project=read.project), TABLES_READ
     ):
         opened = client.create_read_session(
-            parent=f"projects/{read.project}",
-            read_session=session,
-            max_stream_count=read.streams,
+            request=types.CreateReadSessionRequest(
+                parent=f"projects/{read.project}",
+                read_session=session,
+                max_stream_count=read.streams,
+                preferred_min_stream_count=read.preferred_streams,
+            )
         )
     names = [stream.name for stream in opened.streams]
+    # The result of a query has another size than the launch could know.
+    wanted = streams_for(opened.estimated_total_bytes_scanned, read.streams)
+    names = split_streams(client, names, wanted)
     _LOGGER.info("the source is read in %d stream(s)", len(names))
     arrow_schema = bytes(opened.arrow_schema.serialized_schema)
     return [Stream(name, arrow_schema, index, len(names), read.checks) for index, name in enumerate(names, 1)]
 
 
+def split_streams(client: BigQueryReadClient, names: list[str], wanted: int) -> list[str]:
+    """Return at least `wanted` streams with the rows of the given ones, or as many as BigQuery can make of them.
+
+    A stream that is split can still be read as a whole, so a request that fails costs nothing but speed.
+    https://cloud.google.com/bigquery/docs/reference/storage/rpc/google.cloud.bigquery.storage.v1#splitreadstreamrequest
+    """
+    divisible, whole = deque(names), list[str]()
+    try:
+        while divisible and len(divisible) + len(whole) < wanted:
+            parts = client.split_read_stream(types.SplitReadStreamRequest(name=divisible[0], fraction=0.5))
+            halves = [part.name for part in (parts.primary_stream, parts.remainder_stream) if part.name]
+            name = divisible.popleft()
+            if len(halves) == 2:
+                divisible.extend(halves)
+            else:
+                whole.append(name)
+    except GoogleAPIError as error:
+        _LOGGER.warning("the source is read in fewer streams than it could be: %s", type(error).__name__)
+    return [*whole, *divisible]
+
+
 def stream_batches(client: BigQueryReadClient, stream: Stream) -> Iterator[tuple[pa.RecordBatch, int]]:
     """Yield the batches of a stream, each with its serialized size in bytes.
 
-    The client resumes a broken stream after the last received row.
+    The client resumes a broken stream after the last received row. If the caller stops early, it is closed.
 
     Raises:
         SourceError: the stream cannot be read.
     """
     arrow_schema = pa.ipc.read_schema(pa.py_buffer(stream.arrow_schema))
-    with source_errors(f"read the stream {stream.name}", TABLES_READ):
-        for message in client.read_rows(stream.name):
-            body = message.arrow_record_batch.serialized_record_batch
+
+    def receive(put: Callable[[bytes], None]) -> None:
+        with source_errors(f"read the stream {stream.name}", TABLES_READ):
+            for message in client.read_rows(stream.name):
+                put(message.arrow_record_batch.serialized_record_batch)
+
+    with contextlib.closing(prefetched(receive, _WAITING_RESPONSES, client.transport.close)) as bodies:
+        for body in bodies:
             yield pa.ipc.read_record_batch(pa.py_buffer(body), arrow_schema), len(body)
 
 
