@@ -6,7 +6,7 @@ import google.auth.exceptions
 import pytest
 from google.api_core import exceptions
 
-from sync_pipeline.errors import SourceError, SourceQueryError, SourceUnavailableError
+from sync_pipeline.errors import MissingRightError, SourceError, SourceQueryError, SourceUnavailableError
 from sync_pipeline.sources.bigquery.client import (
     JOBS_CREATE,
     SESSIONS_CREATE,
@@ -25,7 +25,7 @@ SESSIONS = SESSIONS_CREATE.format(project="my-project")
     [
         pytest.param(
             exceptions.Forbidden("Access Denied: Project my-project"),
-            SourceQueryError,
+            MissingRightError,
             "BigQuery: cannot read it: Access Denied: Project my-project: grant the job's service account "
             "bigquery.readsessions.create on the project my-project (roles/bigquery.readSessionUser) and "
             "bigquery.tables.getData on the table (roles/bigquery.dataViewer on its dataset)",
