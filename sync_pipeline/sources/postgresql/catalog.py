@@ -71,7 +71,7 @@ class PostgresqlCatalog:
             may_be_null = column.name not in found.never_null and not smart_sync.include_null_timestamps
             timestamps = Timestamps(found.reference, found.reference, column.name, may_be_null)
             self.unread.add(found, timestamps)
-        clock = clock_of(self.observed, config).as_shown_by(wall_clock)
+        clock = clock_of(self.observed, smart_sync).as_shown_by(wall_clock)
         shown = replace(clock, transport=self.transport, risks=(*self.risks, *clock.risks, *zone_risks))
         return TableSession(config, found, self.connection, shown, self.observed.position, self.unread, timestamps)
 

@@ -56,12 +56,7 @@ class ObservedClock:
     def clock(self, settle: timedelta, max_hold: timedelta) -> SourceClock:
         """Return the clock with the upper bound for these settings; see `smart_sync.upper_bound`."""
         safe = upper_bound(self.now, self.transactions, settle=settle, max_hold=max_hold, newest=self.newest)
-        return SourceClock(self.now, safe.end, risks=(*self.warnings, *self.of_position, *safe.warnings))
-
-    @property
-    def of_position(self) -> tuple[str, ...]:
-        """A warning if the position is not known."""
-        return () if self.position is not None else (UNGUARDED,)
+        return SourceClock(self.now, safe.end, risks=(*self.warnings, *safe.warnings))
 
 
 def observe_clock(connection: Connection) -> ObservedClock:
@@ -103,6 +98,8 @@ def observe_clock(connection: Connection) -> ObservedClock:
             "of the publisher, whose open transactions are not visible here. Only smart_sync_settle_seconds covers "
             "them (or, with primary_key, smart_sync_lookback_seconds). Read from the publisher instead"
         )
+    if position is None:
+        warnings.append(UNGUARDED)
     newest = None
     if is_standby:
         newest = replayed.astimezone(UTC) if replayed else None

@@ -10,7 +10,6 @@ from functools import partial
 from psycopg2.extensions import connection as Connection
 
 from sync_pipeline.parameters.config import SmartSyncConfig, SyncConfig
-from sync_pipeline.parameters.rows import KEEP
 from sync_pipeline.schema import NULLABLE, REQUIRED, SYNC_TYPES, Schema
 from sync_pipeline.smart_sync.interval import ALL_TIMESTAMPS, SyncInterval
 from sync_pipeline.smart_sync.steps import TimestampRange
@@ -184,17 +183,15 @@ def begin_session(
         wall_clock, zone_risks = _wall_clock(connection, columns, smart_sync)
         protects = protection(server, connection)
         dangers = transport_risks(server, connection)
-    clock = clock_of(observed, config).as_shown_by(wall_clock)
+    clock = clock_of(observed, smart_sync).as_shown_by(wall_clock)
     shown = replace(clock, transport=protects, risks=(*dangers, *clock.risks, *zone_risks))
     return PostgresqlSession(config, server, connection, shown, observed.position, query, columns)
 
 
-def clock_of(observed: ObservedClock, config: SyncConfig) -> SourceClock:
+def clock_of(observed: ObservedClock, smart_sync: SmartSyncConfig | None) -> SourceClock:
     """Return the clock for a table; without Smart Sync no interval has an end to warn about."""
-    smart_sync = config.smart_sync
     if smart_sync is None:
-        risks = () if config.deletes == KEEP else observed.of_position
-        return replace(observed.clock(timedelta(), timedelta()), risks=risks)
+        return replace(observed.clock(timedelta(), timedelta()), risks=())
     return observed.clock(smart_sync.settle, smart_sync.max_hold)
 
 
