@@ -22,7 +22,6 @@ from pymongo.database import Database
 import sandbox
 from sandbox import Endpoints, mongodb, mongodb_replica_set
 from sandbox.mongodb_replica_set import ReplicaSet
-from tests.integration.beam_caches import beam_caches
 from tests.integration.bigquery_syncing import BigquerySyncing
 from tests.integration.launching import HAS_GCLOUD, ROOT, Launching
 from tests.integration.mongodb_syncing import MongodbSyncing
@@ -68,12 +67,6 @@ def _in_memory(folder: Path) -> Iterator[None]:
         return
     with tempfile.TemporaryDirectory(prefix="sandbox-", dir=memory, ignore_cleanup_errors=True) as data:
         folder.symlink_to(data)
-        yield
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _beam_caches() -> Iterator[None]:
-    with beam_caches():
         yield
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from sync_pipeline import command
-from tests.integration.beam_caches import beam_caches
+from tests.beam_caches import beam_caches
 
 
 def _always(*_arguments: Any, **_options: Any) -> bool:

@@ -1,0 +1,13 @@
+"""What all tests have in common."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.beam_caches import beam_caches
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _beam_caches() -> Iterator[None]:
+    with beam_caches():
+        yield
