@@ -61,7 +61,7 @@ def plan(
     write_mode: WriteMode = WriteMode.APPEND,
     **parts: Any,
 ) -> TableSync:
-    """Return the plan of an append into an existing plain table, but for what is given.
+    """Return the plan of an append on purpose into an existing plain table, but for what is given.
 
     `parts` are attributes of TableSync, and `run_id`, `started_at`, `job_project` and `staging_root` of its run.
     """
@@ -71,7 +71,8 @@ def plan(
         parts.pop("job_project", "my-project"),
         parts.pop("staging_root", "gs://bucket/tmp/"),
     )
-    config = SyncConfig.from_parameters(PARAMETERS | (SMART_SYNC if interval else {}) | (parameters or {}))
+    mode = SMART_SYNC if interval else {"write_disposition": "WRITE_APPEND"}
+    config = SyncConfig.from_parameters(PARAMETERS | mode | (parameters or {}))
     return TableSync(
         **{
             "run": run,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,15 +36,33 @@ _NOT_EMPTY = "duplicate"
 # The label that says which run a job belongs to.
 RUN_LABEL = "sync_run"
 
+# The label that says which execution of the platform a job belongs to, which may be attempted as several runs.
+_EXECUTION_LABEL = "sync_execution"
 
-def job_labels(run_id: str, data_source: str) -> dict[str, str]:
-    """Return the labels that mark a job as the run's; they have no capitals."""
-    return {"sync_source": data_source, RUN_LABEL: run_id.lower()}
+
+def job_labels(run_id: str, data_source: str, execution: str = "") -> dict[str, str]:
+    """Return the labels that mark a job as the run's; they have no capitals.
+
+    Args:
+        execution: the platform's id of what it attempts as several runs; empty where it has none.
+    """
+    labels = {"sync_source": data_source, RUN_LABEL: run_id.lower()}
+    return {**labels, _EXECUTION_LABEL: _label_of(execution)} if execution else labels
 
 
 def belongs_to(job: Any, run_id: str) -> bool:
     """Return whether the job has the label of the run."""
     return bool((job.labels or {}).get(RUN_LABEL) == run_id.lower())
+
+
+def is_attempt_of(job: Any, execution: str) -> bool:
+    """Return whether the job has the label of the execution; False without one."""
+    return bool(execution) and (job.labels or {}).get(_EXECUTION_LABEL) == _label_of(execution)
+
+
+def _label_of(execution: str) -> str:
+    # A label allows neither every character nor any length.
+    return hashlib.sha256(execution.encode()).hexdigest()[:32]
 
 
 def is_transient(job: Any) -> bool:

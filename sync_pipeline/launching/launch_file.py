@@ -185,11 +185,12 @@ def _mapping(content: Mapping[str, Any], key: str, problems: list[str]) -> dict[
 
 
 def _appends_all(config: RunConfig) -> bool:
-    """Whether each run appends all rows of its query."""
+    """Whether each run appends all rows of its query, as it was asked to."""
     single = config.single
     if single is None or single.smart_sync is not None or single.primary_key:
         return False
-    return single.destination.write_disposition == "WRITE_APPEND"
+    destination = single.destination
+    return destination.write_disposition_given and destination.write_disposition == "WRITE_APPEND"
 
 
 def _read_parameters(given: Mapping[str, Any], problems: list[str]) -> tuple[dict[str, str], RunConfig | None]:

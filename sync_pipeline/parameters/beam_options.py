@@ -56,9 +56,8 @@ class SyncOptions(PipelineOptions):
     @classmethod
     def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
         for parameter in OPTION_PARAMETERS:
-            parser.add_argument(
-                f"--{parameter.name}", default=parameter.default, help=parameter.help.replace("%", "%%")
-            )
+            default = None if parameter.asks else parameter.default
+            parser.add_argument(f"--{parameter.name}", default=default, help=parameter.help.replace("%", "%%"))
         for output in OUTPUTS:
             parser.add_argument(f"--{output.name}", help=argparse.SUPPRESS)
         # Declared so that Beam does not warn about them.

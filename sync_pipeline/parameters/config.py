@@ -68,6 +68,7 @@ class DestinationConfig:
     """The destination table and how to write it.
 
     Attributes:
+        write_disposition_given: False if `write_disposition` is the default, which does not append all rows again.
         staging_dataset: dataset of staging tables in the same project; None means the destination's dataset.
         kms_key: encrypts the tables that the run creates; None means the destination's key or the dataset's default.
     """
@@ -80,6 +81,7 @@ class DestinationConfig:
     delete_existing_table: bool
     staging_dataset: str | None = None
     kms_key: str | None = None
+    write_disposition_given: bool = False
 
     @property
     def table_id(self) -> str:
@@ -179,6 +181,7 @@ class SyncConfig:
                 delete_existing_table=values["delete_existing_table"],
                 staging_dataset=values["staging_dataset"],
                 kms_key=values["destination_kms_key"],
+                write_disposition_given="write_disposition" in values.given,
             ),
             smart_sync=_smart_sync(values) if values["enable_smart_sync"] else None,
             auto_schema=_auto_schema(values) if values["enable_auto_schema"] else None,

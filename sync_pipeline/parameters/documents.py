@@ -153,7 +153,7 @@ def _metadata_parameter(parameter: Parameter) -> dict[str, Any]:
         described["enumOptions"] = [
             {"value": choice, "label": _CHOICE_LABELS.get(choice, choice)} for choice in parameter.choices
         ]
-    if parameter.default is not None:
+    if parameter.default is not None and not parameter.asks:
         described["defaultValue"] = parameter.default
     if not parameter.sources:
         described["groupName"] = str(parameter.group)

@@ -90,6 +90,8 @@ class Parameter:
         read: a custom reader for the text; raises ValueError with the problem.
         sources: the values of `data_source` that use it, empty for all. The table fills this in.
         by_table: whether the tables of one run may have different values, in `tables_file`.
+        asks: whether giving the default asks for more than giving nothing. It counts as given then, and neither
+            `metadata.json` nor a job tells the default to a launcher, which would send it back.
     """
 
     name: str
@@ -108,6 +110,7 @@ class Parameter:
     read: Callable[[str], Any] | None = None
     sources: tuple[str, ...] = ()
     by_table: bool = False
+    asks: bool = False
 
     @property
     def required_text(self) -> str:
@@ -127,8 +130,8 @@ class ParameterValues:
     """The value of every parameter: the given value, else the default, else None.
 
     Attributes:
-        given: names with a value other than the default. Launchers that import a template send every parameter with its
-            default, so a default does not express an intention.
+        given: names with a value other than the default, or with any if the parameter `asks`. Launchers that import a
+            template send every parameter with its default, so a default does not express an intention.
         malformed: names whose text could not be parsed; their value is None.
     """
 

@@ -53,7 +53,7 @@ def read_values(parameters: Mapping[str, str]) -> tuple[ParameterValues, list[st
             problems += error.problems
             values[name] = None
             malformed.add(name)
-        if values[name] != default:
+        if values[name] != default or parameter.asks:
             given.add(name)
     return ParameterValues(values, frozenset(given), frozenset(malformed)), problems
 

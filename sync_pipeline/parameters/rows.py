@@ -385,13 +385,15 @@ SHARED_PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "write_disposition",
         "Write disposition",
-        "Whether the rows are added to the destination table or replace its rows.",
+        "Whether the rows are added to the destination table or replace its rows. A run without Smart Sync and "
+        "primary_key adds them to a table that has rows only if WRITE_APPEND is given, as it adds all rows again.",
         ParameterType.CHOICE,
         Group.ADDITIONAL,
         example="WRITE_TRUNCATE",
         default="WRITE_APPEND",
         choices=("WRITE_APPEND", "WRITE_TRUNCATE"),
         by_table=True,
+        asks=True,
     ),
     Parameter(
         "create_disposition",

@@ -30,6 +30,7 @@ class ExistingTable:
             cannot express.
         size: logical bytes, which BigQuery bills.
         rows: as the table's metadata says.
+        has_rows: whether it has any, visible to this user or not.
         options: options that a replacement table takes over.
     """
 
@@ -40,6 +41,7 @@ class ExistingTable:
     size: int = 0
     rows: int = 0
     options: TableOptions = NO_OPTIONS
+    has_rows: bool = False
 
     def has_layout(self, layout: TableLayout) -> bool:
         """Whether the table has exactly this partitioning and clustering."""
@@ -192,6 +194,8 @@ def _existing(table: bigquery.Table) -> ExistingTable:
         size=int(table.num_bytes or 0),
         rows=int(table.num_rows or 0),
         options=TableOptions.of(table),
+        # BigQuery does not count rows that were streamed in the last minutes.
+        has_rows=bool(table.num_rows) or table.streaming_buffer is not None,
     )
 
 

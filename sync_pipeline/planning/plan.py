@@ -103,6 +103,7 @@ class TableSync:
         reconciliation: how the table is compared with the source, instead of being loaded; None to load it.
         billed: the queries of the run that BigQuery bills.
         reads_keys: whether this is the read of the table's keys; see `of_keys`.
+        is_published: whether an earlier attempt of the run's execution has filled the table, which was empty.
     """
 
     run: Run
@@ -143,6 +144,7 @@ class TableSync:
     reconciliation: Reconciliation | None = None
     billed: tuple[BilledQuery, ...] = ()
     reads_keys: bool = False
+    is_published: bool = False
 
     @property
     def table_id(self) -> str:
@@ -328,6 +330,16 @@ class TableSync:
         return self.is_backfill and self.write_mode is WriteMode.APPEND and self.reconciliation is None
 
     @property
+    def appends_all(self) -> bool:
+        """Whether each run of the sync appends all rows of the source, because nothing tells which ones are loaded."""
+        return self.write_mode is WriteMode.APPEND and self.interval is None and self.reconciliation is None
+
+    @property
+    def fills_empty_table(self) -> bool:
+        """Whether the run must not append to rows: it appends all, and nobody asked for that again and again."""
+        return self.appends_all and not self.config.destination.write_disposition_given
+
+    @property
     def may_move_latest(self) -> bool:
         """Whether a backfill deletes the row with the destination's latest timestamp, or may append later ones.
 
@@ -344,24 +356,28 @@ class TableSync:
 
         BigQuery accepts an id once, so only one of them publishes. None if every run publishes what it has read.
         Backfills share an id with others of the same interval, or, if they may move the latest timestamp, with the runs
-        that start from it. A repair shares the id of the runs that start from the latest timestamp.
+        that start from it. A repair shares the id of the runs that start from the latest timestamp. Runs that fill an
+        empty table share one, as each would append all rows.
         """
         interval = self.interval
         if self.reconciliation is not None and (interval is None or not self.reconciliation.repairs):
             return None
         if interval is None or self.write_mode not in (WriteMode.APPEND, WriteMode.MERGE):
-            return self._id_of_execution
+            return self._id_of_append
         start = "empty" if interval.latest is None else timestamp_text(interval.latest)
         if self.is_backfill and not self.may_move_latest and self.reconciliation is None:
             start = str(interval)
         return _hashed_id(self.destination_identity, self.timestamp_column or "", start)
 
     @property
-    def _id_of_execution(self) -> str | None:
-        """Return the publishing job's id of a plain append that the platform may attempt again; None for all others.
+    def _id_of_append(self) -> str | None:
+        """Return the publishing job's id of an append of all rows that must not happen twice; None for all others.
 
-        They replace or merge rows, so that another attempt has the same effect.
+        It fills an empty table, or the platform may attempt it again. Others replace or merge rows, so that another
+        attempt has the same effect, or append on purpose.
         """
+        if self.fills_empty_table:
+            return _hashed_id(self.destination_identity, "empty table")
         if not self.run.execution or self.write_mode is not WriteMode.APPEND:
             return None
         return _hashed_id(self.destination_identity, "execution", self.run.execution)
@@ -369,7 +385,8 @@ class TableSync:
     @property
     def publishes_once(self) -> bool:
         """Whether the run must not publish after any other run under its `publish_id`, whenever that ended."""
-        return self.interval is None and self.publish_id is not None
+        is_for_good = self.is_published or not self.fills_empty_table
+        return self.interval is None and self.publish_id is not None and is_for_good
 
 
 def _hashed_id(*identity: str) -> str:

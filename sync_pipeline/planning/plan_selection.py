@@ -195,7 +195,9 @@ type _Configured = tuple[SyncConfig, str, tuple[str, ...]]
 def _configure(data_source: str, chosen: ChosenTable) -> _Configured:
     """Return the configuration of a table in its mode. Raises ConfigError."""
     if chosen.table is None:
-        mode = mode_of_query(chosen.given, asked=chosen.value("table_mode"))
+        # Given as false, it decides nothing.
+        given = chosen.given if chosen.value("enable_smart_sync") else chosen.given - {"enable_smart_sync"}
+        mode = mode_of_query(given, asked=chosen.value("table_mode"))
         return _checked(chosen.config(mode.implied)), mode.reason, ()
     source = declared(data_source)
     mode = mode_of(

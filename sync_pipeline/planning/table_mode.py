@@ -11,6 +11,7 @@ from sync_pipeline.parameters.source_tables import CatalogTable
 # Values of `table_mode`.
 AUTO, APPEND, REPLACE = "auto", "append", "replace"
 
+_APPENDED = {"write_disposition": "WRITE_APPEND"}
 _REPLACED = {"write_disposition": "WRITE_TRUNCATE"}
 
 # Parameters that decide the mode themselves.
@@ -55,7 +56,7 @@ def mode_of(
     key = "primary_key" in given or bool(table.key)
     has_timestamp = timestamp_column in table.timestamps
     if asked == APPEND:
-        return TableMode("table_mode is append")
+        return TableMode("table_mode is append", _APPENDED)
     if asked == REPLACE:
         return TableMode("table_mode is replace", _REPLACED)
     if _DECIDING & set(given):
@@ -80,7 +81,7 @@ def mode_of_query(given: Collection[str], *, asked: str = AUTO) -> TableMode:
         given, asked: see `mode_of`.
     """
     if asked == APPEND:
-        return TableMode("table_mode is append")
+        return TableMode("table_mode is append", _APPENDED)
     if asked == REPLACE:
         return TableMode("table_mode is replace", _REPLACED)
     if {"primary_key", "enable_smart_sync", *_DECIDING} & set(given):

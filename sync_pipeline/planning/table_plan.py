@@ -33,6 +33,7 @@ from sync_pipeline.planning.plan_reconcile import (
     reconcile_risks,
 )
 from sync_pipeline.planning.read_method import ReadMethod, check_costs, choose_read_method
+from sync_pipeline.planning.repeated_append import append_risks, check_append
 from sync_pipeline.planning.writing import PlannedWriting, plan_writing
 from sync_pipeline.sources.source import ReadPlan, SourceClock, SourceDescription, SourceSession
 from sync_pipeline.transforms.batches import destination_name
@@ -116,7 +117,7 @@ def plan_table(
     """Plan one table, the `number`th of the run. Writes nothing.
 
     Raises:
-        ConfigError: the parameters, or what they name, are wrong.
+        ConfigError: the parameters, or what they name, are wrong, or the run would append all rows again.
         SourceError: the source cannot be read.
         SchemaError: source and destination do not match.
         PublishError: BigQuery rejected a request.
@@ -138,10 +139,12 @@ def plan_table(
     if method.selection is not None and deletions is not None and deletions.keys is not None:
         assert deletions.keys.read.selection is not None, "of the same source"
         check_costs(deletions.keys.read.selection)
+    plan = _plan(decisions, method, run, number)
+    if not compares:
+        plan = check_append(client, plan, destination.table)
     # Only staged rows are loaded from the bucket.
     locations = decisions.dataset_locations if method.selection is None else ()
     bucket_notes = lookups.check_bucket(locations) if locations else []
-    plan = _plan(decisions, method, run, number)
     if compares:
         return _comparison(client, decisions, replace(plan, interval=interval), bucket_notes)
     deletion_notes, deletion_queries = deletion_note(client, plan, columns, destination)
@@ -149,7 +152,7 @@ def plan_table(
     return replace(
         plan,
         notes=(*start.notes, *columns.notes, *bucket_notes, *backfill_notes(plan), *deletion_notes),
-        risks=(*_risks(decisions), *staging_risks(plan, existing)),
+        risks=(*append_risks(plan), *_risks(decisions), *staging_risks(plan, existing)),
         billed=(*_billed(decisions, plan), *deletion_queries),
     )
 

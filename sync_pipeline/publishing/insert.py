@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from sync_pipeline.bigquery_api.raised_errors import raised_text
+from sync_pipeline.bigquery_api.required_filter import always_true_filter
+from sync_pipeline.errors import ConcurrentSyncError
 from sync_pipeline.googlesql import quoted, string_literal
 from sync_pipeline.planning.plan import TableSync
-from sync_pipeline.publishing.rows_query import columns, script, select_sql
+from sync_pipeline.publishing.rows_query import columns, destination_alias, destination_rows, script, select_sql
 from sync_pipeline.publishing.strategy import DmlStrategy
 
 
@@ -25,12 +28,30 @@ def append_sql(table: TableSync, rows: int, partitions: Sequence[frozenset[str |
         rows: how many rows the staging table must hold.
         partitions: the groups of partitions that one statement each writes to, where one cannot write to all of them.
 
-    The last statement is the one that changes the table: when a script fails, it has changed nothing.
+    The last statement is the one that changes the table: when a script fails, it has changed nothing. It fails if the
+    run fills an empty table, and the table has rows.
     """
     inserts = insert_statements(table, table.table_id, partitions)
     if len(inserts) > 1:
         inserts = ["BEGIN TRANSACTION", *inserts, "COMMIT TRANSACTION"]
-    return script(table, rows, *inserts)
+    return script(table, rows, *(_emptiness_check(table) if table.fills_empty_table else ()), *inserts)
+
+
+def filled_meanwhile(table: TableSync) -> str:
+    """Return the error message of a run that must not publish, because the table is no longer empty."""
+    return (
+        f"{table.table_id} has rows that were written after the plan, and this run would append all rows of the source "
+        "to them: nothing was published; run it again"
+    )
+
+
+def _emptiness_check(table: TableSync) -> Iterator[str]:
+    where = ""
+    if table.required_filter_column is not None:
+        column = f"{destination_alias(table)}.{quoted(table.required_filter_column)}"
+        where = f" WHERE {always_true_filter(column)}"
+    problem = string_literal(raised_text(ConcurrentSyncError, filled_meanwhile(table)))
+    yield f"ASSERT NOT EXISTS (SELECT 1 FROM {destination_rows(table)}{where}) AS {problem}"
 
 
 def insert_statements(table: TableSync, table_id: str, partitions: Sequence[frozenset[str | None]]) -> list[str]:

@@ -138,7 +138,7 @@ class PublishingJobs:
 
     @property
     def _labels(self) -> dict[str, str]:
-        return job_labels(self.table.run_id, self.table.config.data_source)
+        return job_labels(self.table.run_id, self.table.config.data_source, self.table.run.execution)
 
 
 def load_job_config(

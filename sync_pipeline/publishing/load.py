@@ -20,6 +20,6 @@ class LoadFiles(Strategy):
 
     def publish(self) -> Published:
         """Run the load job. Raises PublishError."""
-        disposition = _DISPOSITIONS[self.table.write_mode]
+        disposition = "WRITE_EMPTY" if self.table.fills_empty_table else _DISPOSITIONS[self.table.write_mode]
         finished = self.jobs.load(self.table.table_id, self.staged.files, disposition, PUBLISH)
         return Published.by(finished, lambda: int(finished.job.output_rows or 0))

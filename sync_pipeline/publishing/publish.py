@@ -23,6 +23,7 @@ from apache_beam.metrics import Metrics
 from google.cloud import bigquery
 
 from sync_pipeline.auto_schema.partitions import check_partitions
+from sync_pipeline.bigquery_api.job_records import is_attempt_of
 from sync_pipeline.bigquery_api.jobs import FinishedJob
 from sync_pipeline.bigquery_api.raised_errors import raised_error
 from sync_pipeline.bigquery_api.threads import each_with_client
@@ -38,6 +39,7 @@ from sync_pipeline.publishing.comparison_report import count_lines
 from sync_pipeline.publishing.dead_letters import publish_dead_letters
 from sync_pipeline.publishing.delete import MergeAndDelete
 from sync_pipeline.publishing.failure_report import FailureReport
+from sync_pipeline.publishing.insert import filled_meanwhile
 from sync_pipeline.publishing.jobs import PublishingJobs
 from sync_pipeline.publishing.outcomes import Outcomes
 from sync_pipeline.publishing.reconcile import CompareRows
@@ -215,6 +217,8 @@ def publish(client: bigquery.Client, table: TableSync, files: Sequence[StagedFil
             raise ConcurrentSyncError(not_compared(table))
         if table.is_backfill and published.is_skipped:
             raise ConcurrentSyncError(changed_meanwhile(table))
+        if table.fills_empty_table and _is_skipped_for_another(table, published):
+            raise ConcurrentSyncError(filled_meanwhile(table))
         report = report_of(table, rows, dead_letters, published)
     except SyncError as error:
         if not error.is_transient:
@@ -230,6 +234,13 @@ def publish(client: bigquery.Client, table: TableSync, files: Sequence[StagedFil
     if table.more_is_left and dead_letters.rows and not (rows.rows or published.rows):
         raise RecordError(_stuck(table, dead_letters.rows))
     return report
+
+
+def _is_skipped_for_another(table: TableSync, published: Published) -> bool:
+    """Return whether another run has published that is no earlier attempt of this run's execution."""
+    if published.job is None or not published.is_skipped:
+        return False
+    return not is_attempt_of(published.job.job, table.run.execution)
 
 
 def _stuck(table: TableSync, rejected: int) -> str:

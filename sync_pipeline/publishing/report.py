@@ -212,7 +212,7 @@ def outcome_of_nothing(table: TableSync) -> str:
 def skipped_outcome(table: TableSync, job: Any) -> str:
     """Return the outcome of a run whose interval the `job` of another run has loaded."""
     concurrent_run = (job.labels or {}).get(RUN_LABEL, job.job_id)
-    if table.publishes_once:
+    if table.publishes_once or table.fills_empty_table:
         return (
             f"skipped: run {concurrent_run}, an earlier attempt of {table.run.execution}, already loaded the rows into "
             f"{table.table_id}"

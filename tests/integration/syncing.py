@@ -35,6 +35,12 @@ from tests.integration.reading import read_rows
 ROOT = Path(__file__).parents[2]
 TABLE = "items"
 
+# With one of these, no run appends all rows, or the run is told how to write, or chooses tables, which have modes.
+_DECIDING = frozenset(
+    {"primary_key", "delete_existing_table", "reconcile", "write_disposition", "table_mode", "tables_file"}
+    | {"postgresql_table", "mongodb_collection", "source_bigquery_table"}
+)
+
 _REPORT = re.compile(r"sync report: (?P<outcome>.*): (?P<values>run_id=.*)")
 
 
@@ -165,6 +171,8 @@ class Syncing:
     def parameters(self, **parameters: str | None) -> dict[str, str]:
         """Return the parameters of a run; one that is None is left out."""
         values = {
+            # Tests append all rows on purpose, and again: those of what happens without it leave it out by None.
+            **({"write_disposition": "WRITE_APPEND"} if _appends_all(parameters) else {}),
             **self.source_parameters(parameters),
             "destination_bigquery_project": self.endpoints.project,
             "destination_bigquery_dataset": self.dataset,
@@ -245,6 +253,10 @@ def finished(process: subprocess.Popen[str]) -> Run:
     printed, complained = process.communicate(timeout=100)
     lines = [line.removeprefix("INFO ").removeprefix("WARNING ") for line in complained.splitlines()]
     return Run(process.returncode, _errors(complained), tuple(lines), printed)
+
+
+def _appends_all(parameters: dict[str, str | None]) -> bool:
+    return parameters.get("enable_smart_sync") != "true" and not _DECIDING & parameters.keys()
 
 
 def _smart(parameters: dict[str, str | None]) -> dict[str, str | None]:

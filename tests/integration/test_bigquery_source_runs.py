@@ -91,6 +91,12 @@ def test_all_rows_are_replaced(items: BigquerySyncing) -> None:
     assert names(items) == []
 
 
+def test_all_rows_are_appended_once_by_default(items: BigquerySyncing) -> None:
+    items.run(write_disposition=None).succeeded()
+    items.run(write_disposition=None).refused("write_disposition is not given", "WRITE_APPEND", "primary_key")
+    assert len(names(items)) == len(items.at_source("SELECT id FROM items"))
+
+
 def test_the_table_is_replaced(items: BigquerySyncing) -> None:
     items.query("CREATE TABLE items (other STRING)")
     parameters = {"enable_auto_schema": "true", "clustering_fields": "id", "delete_existing_table": "true"}

@@ -188,7 +188,9 @@ def test_a_launch_of_the_documents_loads_rows(
     shown = launching.call("GET", f"jobs/{job['id']}?view=JOB_VIEW_ALL").body
     options = shown["environment"]["sdkPipelineOptions"]["options"]
     assert options["destination_bigquery_table"] == example.file.removesuffix(".yaml")
-    assert options["write_disposition"] == "WRITE_APPEND"
+    # A launcher that sends it back would append all rows.
+    assert "write_disposition" not in options
+    assert options["create_disposition"] == "CREATE_IF_NEEDED"
     seen = json.dumps([shown, launching.messages(name)])
     assert syncing.endpoints.postgresql_password not in seen
     assert syncing.endpoints.mongodb_password not in seen

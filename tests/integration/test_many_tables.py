@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg2
 import pytest
+from apache_beam.io.filesystems import FileSystems
 from psycopg2 import sql
 
 from sync_pipeline import pipeline
@@ -119,6 +120,22 @@ def test_a_backfill_of_a_table_that_is_not_loaded_fails_this_table(shop: Syncing
     interval = {"interval_start": "2024-01-01T00:00:00Z", "interval_end": "2024-02-01T00:00:00Z"}
     refused = run(shop, postgresql_table="public.customers,!public.orders", **interval)
     refused.refused("interval_start is given, but", "customers has no timestamp in updated_at")
+
+
+def test_a_table_that_would_be_appended_again_fails_alone(shop: Syncing, gcs_folder: str) -> None:
+    """`delete_existing_table` says how the table is written, and false says: not in its place."""
+    file = f"{gcs_folder}/tables.yaml"
+    text = "tables: [{postgresql_table: countries, delete_existing_table: false}, {postgresql_table: clicks}]"
+    with FileSystems.create(file) as stream:
+        stream.write(text.encode())
+    assert run(shop, postgresql_table=None, tables_file=file).exit_code == 0
+    again = run(shop, postgresql_table=None, tables_file=file)
+    again_error = "\n".join(again.errors)
+    assert again.exit_code == 2
+    assert "countries" in again_error
+    assert "write_disposition is not given" in again_error
+    assert reports(again).keys() == {"clicks"}
+    assert_equal(shop, "countries", "clicks")
 
 
 def test_one_table_without_a_query(shop: Syncing) -> None:

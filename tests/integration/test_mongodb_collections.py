@@ -144,3 +144,10 @@ def test_collection(mongodb_syncing: MongodbSyncing, shape: Shape) -> None:
     run = syncing.smart(schema_evolution="add", **parameters).succeeded()
     assert run.rows_loaded == 1
     assert syncing.query("SELECT COUNT(*), COUNTIF(new) FROM items") == [(len(shape.documents), 1)]
+
+
+def test_all_documents_are_appended_once_by_default(mongodb_syncing: MongodbSyncing) -> None:
+    mongodb_syncing.insert({"_id": 1}, {"_id": 2})
+    mongodb_syncing.run(write_disposition=None).succeeded()
+    mongodb_syncing.run(write_disposition=None).refused("write_disposition is not given", "WRITE_APPEND", "primary_key")
+    assert mongodb_syncing.rows("_id") == [(1,), (2,)]

@@ -10,7 +10,9 @@ from apache_beam.io.filesystems import FileSystems
 from google.cloud import bigquery
 from google.cloud.bigquery.job import LoadJob, QueryJob
 
+from sync_pipeline.errors import ConcurrentSyncError, PublishError
 from sync_pipeline.pipeline import EXECUTION_VARIABLE
+from sync_pipeline.planning.plan import TableSync
 from sync_pipeline.sources import reading
 from tests.integration.syncing import Syncing
 
@@ -19,6 +21,11 @@ IDS = "SELECT id FROM items ORDER BY id"
 DIRECT = pytest.param("SELECT id, name FROM items", id="direct")
 STAGED = pytest.param("SELECT id, name, to_jsonb(items) AS document FROM items", id="staged")
 TRUNCATE = {"write_disposition": "WRITE_TRUNCATE"}
+REMEDIES = ("write_disposition=WRITE_TRUNCATE", "WRITE_APPEND", "primary_key", "enable_smart_sync=true")
+
+
+def plan_by_default(syncing: Syncing, query: str) -> TableSync:
+    return syncing.plan(enable_smart_sync="false", postgresql_query=query, write_disposition=None)
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +45,60 @@ def test_all_rows_are_appended_by_every_run(syncing: Syncing, query: str) -> Non
             (2, None, count),
             (3, "", count),
         ]
+
+
+def test_all_rows_are_appended_once_by_default(syncing: Syncing) -> None:
+    run = syncing.run(write_disposition=None).succeeded()
+    assert any("the next run ends with an error" in risk for risk in run.risks)
+    again = syncing.run(write_disposition=None)
+    again.refused(f"write_disposition is not given, and {syncing.table_id()} has rows", *REMEDIES)
+    assert len(again.errors) == 1
+    assert syncing.column(IDS) == [1, 2, 3]
+    assert syncing.left_over() == []
+    # A table that was emptied is filled again.
+    syncing.query("DELETE FROM items WHERE TRUE")
+    assert syncing.run(write_disposition=None).succeeded().rows_loaded == 3
+
+
+@pytest.mark.parametrize("query", [DIRECT, STAGED])
+def test_of_two_first_runs_at_once_one_appends(syncing: Syncing, query: str) -> None:
+    plans = [plan_by_default(syncing, query) for _ in range(2)]
+    files = [syncing.stage(plan) for plan in plans]
+    assert syncing.publish(plans[0], files[0]).rows_loaded == 3
+    # Another attempt of the step finds its job.
+    assert syncing.publish(plans[0], files[0]).rows_loaded == 3
+    with pytest.raises(ConcurrentSyncError, match="has rows that were written after the plan"):
+        syncing.publish(plans[1], files[1])
+    assert syncing.column(IDS) == [1, 2, 3]
+    assert syncing.left_over() == []
+
+
+@pytest.mark.parametrize("query", [DIRECT, STAGED])
+def test_rows_of_others_keep_a_first_run_from_publishing(syncing: Syncing, query: str) -> None:
+    plan = plan_by_default(syncing, query)
+    files = syncing.stage(plan)
+    syncing.run(postgresql_query=query).succeeded()
+    with pytest.raises(PublishError, match="rows that were written after the plan"):
+        syncing.publish(plan, files)
+    assert syncing.column(IDS) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("query", [DIRECT, STAGED])
+def test_attempts_of_an_execution_fill_an_empty_table_once(
+    syncing: Syncing, query: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(EXECUTION_VARIABLE, "orders-sync-abcde")
+    parameters = {"postgresql_query": query, "write_disposition": None}
+    first = syncing.run(**parameters).succeeded()
+    again = syncing.run(**parameters).succeeded()
+    assert again.report["outcome"] == (
+        f"skipped: run {first.report['run_id'].lower()}, an earlier attempt of orders-sync-abcde, already loaded the "
+        f"rows into {syncing.table_id()}"
+    )
+    monkeypatch.setenv(EXECUTION_VARIABLE, "orders-sync-fghij")
+    syncing.run(**parameters).refused("write_disposition is not given")
+    assert syncing.column(IDS) == [1, 2, 3]
+    assert syncing.left_over() == []
 
 
 @pytest.mark.parametrize("query", [DIRECT, STAGED])

@@ -149,6 +149,9 @@ def test_append_that_is_requested_twice_is_told() -> None:
     content = yaml.safe_load(EXAMPLE.read_text())
     plain = {name: value for name, value in content["parameters"].items() if name != "enable_smart_sync"}
     del plain["primary_key"]
+    # By default, a second execution ends with an error.
+    assert launch(parameters=plain).warnings == ()
+    plain["write_disposition"] = "WRITE_APPEND"
     (warning,) = launch(parameters=plain).warnings
     assert warning.startswith("schedule.retries: if an answer of Cloud Run is lost")
     for changes in (

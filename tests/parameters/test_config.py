@@ -213,8 +213,11 @@ def test_empty_texts_count_as_not_given() -> None:
 
 @pytest.mark.parametrize("parameters", [POSTGRESQL, SMART_SYNC, MONGODB, BIGQUERY])
 def test_launchers_may_send_every_default(parameters: dict[str, str]) -> None:
-    defaults = {parameter.name: parameter.default or "" for parameter in PARAMETERS}
+    """They are not told the default of `write_disposition`, which appends all rows on purpose if it is sent."""
+    defaults = {parameter.name: "" if parameter.asks else parameter.default or "" for parameter in PARAMETERS}
     assert SyncConfig.from_parameters(defaults | parameters) == SyncConfig.from_parameters(parameters)
+    sent = SyncConfig.from_parameters(defaults | parameters | {"write_disposition": "WRITE_APPEND"})
+    assert sent.destination.write_disposition_given
 
 
 def test_defaults_sent_with_a_connection_string_and_a_query() -> None:

@@ -59,7 +59,7 @@ def test_metadata_equals_the_table(parameter: Parameter) -> None:
     assert described["helpText"].startswith(parameter.help)
     assert described["helpText"].endswith(f" Example: {parameter.example}")
     assert described["isOptional"] is (ALWAYS not in parameter.required)
-    assert described.get("defaultValue") == parameter.default
+    assert described.get("defaultValue") == (None if parameter.asks else parameter.default)
     assert [option["value"] for option in described.get("enumOptions", [])] == list(parameter.choices)
     assert described["paramType"] == {
         ParameterType.BOOLEAN: "BOOLEAN",

@@ -10,7 +10,7 @@ KEYED = CatalogTable(NAME, "table", key=("region", "id"), timestamps={"updated_a
 KEYLESS = CatalogTable(NAME, "table", timestamps={"updated_at": False})
 UNTIMED = CatalogTable(NAME, "table", key=("id",))
 MERGE = {"enable_smart_sync": True, "primary_key": ("region", "id")}
-REPLACE = {"write_disposition": "WRITE_TRUNCATE"}
+APPEND, REPLACE = ({"write_disposition": f"WRITE_{name}"} for name in ("APPEND", "TRUNCATE"))
 
 
 def mode(
@@ -44,7 +44,9 @@ def mode(
         pytest.param(mode(CatalogTable(NAME, "view")), TableMode("the view has no primary key", REPLACE), id="neither"),
         pytest.param(mode(KEYED, "write_disposition"), TableMode("as given"), id="told how to write"),
         pytest.param(
-            mode(KEYED, "table_mode", asked="append"), TableMode("table_mode is append"), id="told to append all rows"
+            mode(KEYED, "table_mode", asked="append"),
+            TableMode("table_mode is append", APPEND),
+            id="told to append all rows",
         ),
         pytest.param(
             mode(KEYED, "table_mode", asked="replace"),
@@ -53,7 +55,9 @@ def mode(
         ),
         pytest.param(mode_of_query([]), TableMode("a query has no key", REPLACE), id="query"),
         pytest.param(mode_of_query(["primary_key"]), TableMode("as given"), id="query with a key"),
-        pytest.param(mode_of_query([], asked="append"), TableMode("table_mode is append"), id="query to append"),
+        pytest.param(
+            mode_of_query([], asked="append"), TableMode("table_mode is append", APPEND), id="query to append"
+        ),
         pytest.param(mode(KEYED, "delete_existing_table"), TableMode("as given"), id="told to replace the table"),
         pytest.param(mode(UNTIMED, "primary_key"), TableMode("primary_key is given"), id="told to merge all rows"),
         pytest.param(

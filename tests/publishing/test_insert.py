@@ -21,3 +21,13 @@ def test_append_by_groups_of_partitions() -> None:
         'r_.`r` >= DATE "2025-01-01" AND r_.`r` < DATE "2026-01-01"',
         'r_.`r` >= DATE "2026-01-01"',
     ]
+
+
+def test_a_table_that_is_to_be_empty_is_checked_first() -> None:
+    table = plan({"write_disposition": ""}, required_filter_column="updated_at")
+    count, check, insert = append_sql(table, 3).split(";\n")
+    assert f"{count};\n{insert}" == f"{THREE_STAGED};\n{INSERT}"
+    assert check.startswith(
+        "ASSERT NOT EXISTS (SELECT 1 FROM `my-project.production.users` AS t "
+        'WHERE (t.`updated_at` IS NOT NULL OR t.`updated_at` IS NULL)) AS "sync:ConcurrentSyncError: '
+    )
