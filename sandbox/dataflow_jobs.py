@@ -22,8 +22,9 @@ _MAIN = Path(__file__).resolve().with_name("dataflow_main.py")
 _TERMINAL = frozenset({"JOB_STATE_DONE", "JOB_STATE_FAILED", "JOB_STATE_CANCELLED"})
 _SECONDS_TO_CLEAN_UP = 60
 
+# A line of the log: time, level and message. Other lines are of programs that print.
+_LINE = re.compile(r"(?:[0-9T:-]+Z )?(?P<kind>DEBUG|INFO|WARNING|ERROR|CRITICAL|error:) (?P<text>.*)", re.DOTALL)
 # A run logs this line when its plan is complete. On Dataflow the launcher submits the job at this point.
-_SUBMITTED = re.compile("INFO plan: ")
 _PLAN = re.compile("plan: ")
 # The line about a table, and the counters in it.
 _REPORT = "sync report: "
@@ -225,11 +226,12 @@ def _run_process(job: Job, options: Path) -> None:
             process.kill()
         assert process.stdout is not None
         for line in process.stdout:
-            if _SUBMITTED.match(line):
+            found = _LINE.match(line)
+            kind, text = (found["kind"], found["text"]) if found else ("", line)
+            if kind == "INFO" and _PLAN.match(text):
                 job.options = json.loads(options.read_text())
                 job.enter("JOB_STATE_RUNNING")
-            kind = line.split(" ", 1)[0]
-            job.tell(_IMPORTANCE.get(kind, "JOB_MESSAGE_DETAILED"), line.removeprefix(f"{kind} ").rstrip("\n"))
+            job.tell(_IMPORTANCE.get(kind, "JOB_MESSAGE_DETAILED"), text.rstrip("\n"))
     if process.returncode in (0, _DIFFERENCES):
         job.enter("JOB_STATE_DONE")
     elif job.state == "JOB_STATE_CANCELLING":

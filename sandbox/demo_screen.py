@@ -1,5 +1,6 @@
 """What the demo shows: titles, lines and tables, the same on a terminal and in a file."""
 
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -17,6 +18,7 @@ from sync_pipeline.schema import Schema
 # The tables fit this many characters; a terminal may be wider, and a narrower one breaks the lines itself.
 WIDTH = 80
 
+_TIME = re.compile(r"^[0-9T:-]+Z (?=[A-Z]+ )")
 _CELL_CHARACTERS = 18
 _PLAN_LINES = 4
 
@@ -37,7 +39,8 @@ def title(console: Console, text: str) -> None:
 
 
 def show_line(console: Console, line: str) -> None:
-    """Show a line that the product printed, indented and never broken."""
+    """Show a line that the product printed, indented, never broken and without the time of a log line."""
+    line = _TIME.sub("", line)
     style = "red" if line.startswith(("error:", "ERROR")) else "yellow" if line.startswith("WARNING") else "dim"
     console.print(Text(f"    {line}", style=style), soft_wrap=True)
 

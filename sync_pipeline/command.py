@@ -17,6 +17,7 @@ from sync_pipeline.parameters.local_flags import local_flags
 from sync_pipeline.parameters.run_config import RunConfig
 from sync_pipeline.printable import printable
 from sync_pipeline.run_log import start_logging
+from sync_pipeline.terminal import RED, coloured
 
 
 def main(argv: Sequence[str]) -> int:
@@ -47,4 +48,4 @@ def main(argv: Sequence[str]) -> int:
 def print_error(error: SyncError) -> None:
     """Print the sentences of an error, a line each, on standard error."""
     for line in message_of(error).split("\n"):
-        print(printable(f"error: {line}"), file=sys.stderr)
+        print(coloured(printable(f"error: {line}"), RED, sys.stderr), file=sys.stderr)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable
 
 from sync_pipeline.errors import ConfigError, SyncError, error_from_worker
@@ -11,11 +12,12 @@ from sync_pipeline.parameters.command_line import CommandLine
 from sync_pipeline.parameters.local_flags import LocalFlags
 from sync_pipeline.parameters.run_config import RunConfig
 from sync_pipeline.pipeline import run
-from sync_pipeline.planning.plan_text import plan_page
+from sync_pipeline.planning.plan_text import plan_page, styled_page
 from sync_pipeline.printable import printable
 from sync_pipeline.publishing.failure_report import FailureReport
 from sync_pipeline.publishing.run_record import RunRecord
-from sync_pipeline.run_log import fields
+from sync_pipeline.run_log import fields, live_progress
+from sync_pipeline.terminal import width_of
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -33,7 +35,8 @@ def run_command(command_line: CommandLine, config: RunConfig, print_error: Calla
     with RunRecord.open() as record:
         record.is_dry_run = config.dry_run
         try:
-            error = _run(command_line, config, record)
+            with live_progress():
+                error = _run(command_line, config, record)
         except Exception as unexpected:
             # Python ends by its traceback and this exit code.
             _report_failure(record, unexpected)
@@ -52,7 +55,7 @@ def _report_failure(record: RunRecord, error: Exception) -> None:
     if record.is_dry_run or record.tells_failure:
         return
     failure = FailureReport.of(error, record.run)
-    _LOGGER.error("%s", failure, extra=fields(failure.values))
+    _LOGGER.error("%s", failure, extra=fields(failure.values, screen=""))
 
 
 def _exit_code(record: RunRecord, error: SyncError | None, *, is_detailed: bool) -> int:
@@ -100,4 +103,4 @@ def _print_output(record: RunRecord, flags: LocalFlags, error: BaseException | N
     if flags.prints_json:
         print(record.output(error, exit_code).model_dump_json())
     elif record.dry_run is not None:
-        print(printable(plan_page(record.dry_run)))
+        print(styled_page(printable(plan_page(record.dry_run, width_of(sys.stdout))), sys.stdout))

@@ -21,10 +21,13 @@ from sync_pipeline.planning.lanes import Lane, key_lanes_of, lanes_of
 from sync_pipeline.planning.make_plan import make_plan
 from sync_pipeline.planning.outputs import outputs_of
 from sync_pipeline.planning.plan import TableSync
+from sync_pipeline.planning.plan_head import HEAD_LINES
 from sync_pipeline.planning.plan_selection import plan_selection
 from sync_pipeline.planning.plan_text import plan_lines
+from sync_pipeline.planning.run_estimate import estimate_run
 from sync_pipeline.planning.run_plan import RunPlan
 from sync_pipeline.planning.worker_count import choose_worker_count, parts_of
+from sync_pipeline.progress import PLANNING, PROGRESS, READING
 from sync_pipeline.publishing.cancellation import cleanup_on_signal
 from sync_pipeline.publishing.clean_up import remove_staged_once
 from sync_pipeline.publishing.cloud_storage import check_staging
@@ -37,7 +40,7 @@ from sync_pipeline.publishing.stage_splits import StageSplits
 from sync_pipeline.publishing.staged_files import StagedFile
 from sync_pipeline.publishing.staging import WriteStagedFiles
 from sync_pipeline.publishing.staging_target import rows_target
-from sync_pipeline.run_log import show_own_lines_only
+from sync_pipeline.run_log import on_screen, show_own_lines_only
 from sync_pipeline.sources import open_source
 from sync_pipeline.sources.keys import KeyReader
 from sync_pipeline.sources.reading import ReadRows
@@ -174,7 +177,9 @@ def run(config: RunConfig, options: PipelineOptions, record: RunRecord | None = 
     if root:
         check_staging(root)
     client = open_client(config.destination_project)
+    PROGRESS.begin(PLANNING)
     plan = plan_run(config, client, root)
+    PROGRESS.begin("")
     if config.dry_run:
         if record is not None:
             record.dry_run = plan
@@ -186,8 +191,9 @@ def run(config: RunConfig, options: PipelineOptions, record: RunRecord | None = 
     lines = plan_lines(plan)
     if runs_on_dataflow(options) and (chosen := choose_worker_count(options, parts_of(plan))) is not None:
         lines.append(chosen)
-    for line in lines:
-        _LOGGER.info("%s", line)
+    for number, line in enumerate(lines):
+        is_seen = number < HEAD_LINES or line.startswith(("plan: risk: ", "plan: failed: "))
+        _LOGGER.info("%s", line, extra=on_screen(line.removeprefix("plan: ") if is_seen else ""))
     if not runs_here(options):
         return build_pipeline(plan, options).run()
     # Beam's DirectRunner uses FnApiRunner in the end, but would first try to download another
@@ -196,6 +202,8 @@ def run(config: RunConfig, options: PipelineOptions, record: RunRecord | None = 
     show_own_lines_only()
     outcomes = record.begin(plan) if record is not None else None
     try:
+        estimate = estimate_run(plan)
+        PROGRESS.begin(READING, estimate.rows if estimate.is_complete and estimate.rows else None)
         with cleanup_on_signal(plan):
             result = build_pipeline(plan, options, outcomes).run()
             result.wait_until_finish()
@@ -205,6 +213,7 @@ def run(config: RunConfig, options: PipelineOptions, record: RunRecord | None = 
         remove_staged_once(plan.tables)
         raise
     finally:
+        PROGRESS.begin("")
         if record is not None:
             record.end()
 

@@ -1,12 +1,18 @@
-"""Logging of a run: single lines at INFO, identical on Dataflow and on a terminal."""
+"""Logging of a run: single lines at INFO, with time and level; on a terminal what a person needs of them."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
-from collections.abc import Mapping
+import sys
+import time
+from collections.abc import Iterator, Mapping
 
 from sync_pipeline.printable import on_one_line, printable
+from sync_pipeline.progress import PROGRESS
+from sync_pipeline.screen import Screen
+from sync_pipeline.terminal import is_terminal
 
 # Beam's format for a line that a worker in another process logged.
 _WORKER_LINE = re.compile(r'message: "((?:[^"\\]|\\.)*)".* log_location: "([^"]*)"', re.DOTALL)
@@ -16,9 +22,18 @@ _WORKER_LINE = re.compile(r'message: "((?:[^"\\]|\\.)*)".* log_location: "([^"]*
 FIELDS = "sync"
 
 
-def fields(values: Mapping[str, object]) -> dict[str, dict[str, object]]:
-    """Return `extra` for a logger: what the line says, as names and values without those that are None."""
-    return {FIELDS: {name: value for name, value in values.items() if value is not None}}
+def fields(values: Mapping[str, object], screen: str | None = None) -> dict[str, object]:
+    """Return `extra` for a logger: what the line says, as names and values without those that are None.
+
+    Args:
+        screen: see `on_screen`.
+    """
+    return {FIELDS: {name: value for name, value in values.items() if value is not None}, **on_screen(screen)}
+
+
+def on_screen(text: str | None) -> dict[str, object]:
+    """Return `extra` for a logger: what a terminal shows instead of the line, nothing if it is empty."""
+    return {} if text is None else {"screen": text}
 
 
 def pairs(values: Mapping[str, object]) -> str:
@@ -36,11 +51,36 @@ class _LineFormatter(logging.Formatter):
 
 def start_logging() -> None:
     """Log to standard error at INFO and above."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(_LineFormatter("%(levelname)s %(message)s"))
+    handler: logging.Handler
+    if is_terminal(sys.stderr):
+        handler = Screen(sys.stderr, PROGRESS.line)
+    else:
+        handler = logging.StreamHandler()
+        formatter = _LineFormatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%SZ")
+        formatter.converter = time.gmtime
+        handler.setFormatter(formatter)
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     # This logger reports every type annotation that Beam ignores.
     logging.getLogger("apache_beam.typehints").setLevel(logging.WARNING)
+
+
+@contextlib.contextmanager
+def live_progress() -> Iterator[None]:
+    """Show the progress on one line within the block, if the log goes to a terminal."""
+    with contextlib.ExitStack() as stack:
+        for screen in _screens():
+            stack.enter_context(screen.live())
+        yield
+
+
+def stop_progress() -> None:
+    """Remove the line about the progress, if there is one: the process is about to become another program."""
+    for screen in _screens():
+        screen.stop()
+
+
+def _screens() -> list[Screen]:
+    return [handler for handler in logging.getLogger().handlers if isinstance(handler, Screen)]
 
 
 def show_own_lines_only() -> None:

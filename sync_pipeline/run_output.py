@@ -119,11 +119,11 @@ class RunReport(_Part):
 
 
 class EstimateOutput(_Part):
-    """What the run of a plan takes and costs. Sums are over the tables that have an estimate."""
+    """What the run of a plan takes and costs, as sums over its tables."""
 
     rows: int = Field(description="Rows to read, as the source estimates.")
-    bytes: int = Field(description="Bytes of these rows at the source.")
-    is_complete: bool = Field(description="Whether all tables have an estimate of both.")
+    bytes: int | None = Field(description="Bytes of these rows at the source; null if not all are estimated.")
+    is_complete: bool = Field(description="Whether all tables have an estimate of their rows.")
     seconds: float | None = Field(description="In a process such as this one, by its benchmark; null if unknown.")
     billed_bytes: int = Field(description="Bytes of the queries that BigQuery bills.")
     billed_dollars: float = Field(description="Their price on demand, by dollars_per_tib.")

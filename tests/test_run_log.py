@@ -2,10 +2,14 @@ from __future__ import annotations
 
 import io
 import logging
+import re
+import subprocess
+import sys
 
 import pytest
 
 from sync_pipeline.run_log import _own_lines, show_own_lines_only
+from tests.on_terminal import TERMINAL, run_on_terminal, visible
 
 
 def record(name: str, message: str, *arguments: object) -> logging.LogRecord:
@@ -54,3 +58,29 @@ def test_show_own_lines_only(monkeypatch: pytest.MonkeyPatch) -> None:
     for line in (record("apache_beam.x", "theirs"), record("sync_pipeline.x", "%d of ours", 1)):
         logging.getLogger().handle(line)
     assert stream.getvalue() == "1 of ours\n"
+
+
+PROGRAM = "from sync_pipeline.command import main; import logging, sys\ncode = main(['--batch_size=0'])\n"
+PROGRAM += "logging.getLogger('sync_pipeline.x').warning('late'); sys.exit(code)"
+
+
+@pytest.mark.parametrize(
+    ("environment", "lines"),
+    [
+        pytest.param(TERMINAL, ["\x1b[31merror: batch_size", "\x1b[33mwarning: late\x1b[0m"], id="a terminal"),
+        pytest.param({**TERMINAL, "NO_COLOR": "1"}, ["error: batch_size", "warning: late"], id="no colours"),
+        pytest.param({**TERMINAL, "TERM": "dumb"}, ["error: batch_size", "TIME WARNING late"], id="a dumb terminal"),
+    ],
+)
+def test_lines_on_a_terminal(environment: dict[str, str], lines: list[str]) -> None:
+    exit_code, written = run_on_terminal([sys.executable, "-c", PROGRAM], environment)
+    written = re.sub(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "TIME", written, flags=re.MULTILINE)
+    first, *_, last = visible(written)
+    assert (exit_code, last) == (2, lines[1])
+    assert first.startswith(lines[0])
+
+
+def test_lines_in_a_file_have_time_and_level() -> None:
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False)
+    *_, last = done.stderr.splitlines()
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ WARNING late", last)

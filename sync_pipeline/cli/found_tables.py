@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from sync_pipeline.parameters.source_tables import CatalogTable
 from sync_pipeline.planning.billed_queries import size_text
 from sync_pipeline.planning.table_mode import mode_of
 from sync_pipeline.printable import on_one_line
+from sync_pipeline.terminal import aligned, width_of
 
 DEFAULT_COLUMN = "updated_at"
 # Names of columns that every change of a row sets, without underscores, the most usual first. A time of creation would
@@ -59,9 +61,7 @@ def mode_text(table: CatalogTable, column: str, given: Collection[str], *, has_o
 
 def table_lines(tables: Sequence[FoundTable]) -> list[str]:
     """Return the tables in aligned columns, below their headings."""
-    rows = [_HEADERS, *map(_cells, tables)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return aligned([_HEADERS, *map(_cells, tables)], width_of(sys.stdout))
 
 
 def _cells(found: FoundTable) -> tuple[str, ...]:

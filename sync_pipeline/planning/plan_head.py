@@ -11,11 +11,13 @@ from sync_pipeline.planning.run_estimate import BYTES_PER_SECOND, RunEstimate, e
 from sync_pipeline.planning.run_plan import RunPlan
 from sync_pipeline.printable import on_one_line
 
+HEAD_LINES = 2
+
 _MODES = {
-    WriteMode.APPEND: "appended to",
+    WriteMode.APPEND: "appended",
     WriteMode.MERGE: "merged",
-    WriteMode.TRUNCATE: "filled anew",
-    WriteMode.REPLACE: "replaced",
+    WriteMode.TRUNCATE: "reloaded",
+    WriteMode.REPLACE: "rebuilt",
 }
 
 
@@ -81,8 +83,8 @@ def _duration(plan: RunPlan, estimate: RunEstimate) -> str:
         moved = any(table.selection is not None for table in plan.tables)
         why = "BigQuery moves the rows itself" if moved else "the source does not estimate all sizes"
         return f"Time: unknown, as {why}."
-    rate = f"{BYTES_PER_SECOND // 2**20} MiB/s, as in our benchmark"
-    return f"Time: about {duration_text(estimate.seconds)} here, at {rate}; on Dataflow, plus some minutes to start."
+    rate = f"{BYTES_PER_SECOND // 2**20} MiB/s as in the benchmark"
+    return f"Time: about {duration_text(estimate.seconds)} here, at {rate}; on Dataflow, some minutes more to start."
 
 
 def duration_text(seconds: float) -> str:

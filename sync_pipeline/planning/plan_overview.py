@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import textwrap
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from sync_pipeline.failures import error_line
 from sync_pipeline.planning.billed_queries import size_text
 from sync_pipeline.planning.plan import TableSync
 from sync_pipeline.planning.run_plan import RunPlan
 from sync_pipeline.printable import named, on_one_line
+from sync_pipeline.terminal import aligned, wrapped
 
 _HEADERS = ("Table", "Rows", "Size", "Mode", "Splits", "Destination", "Why")
+
+INDENT = " " * 4
+NO_RISKS = "none seen"
 
 # Names of tables that a warning lists; more are counted.
 _MAX_NAMES = 5
@@ -29,20 +33,21 @@ def overview_lines(plan: RunPlan) -> list[str]:
     return lines + [f"plan: risk: {risk}" for risk in _risks(plan)]
 
 
-def overview_page(plan: RunPlan) -> str:
+def overview_page(plan: RunPlan, width: int | None = None) -> str:
     """Return the plan as a page; `dry_run=true` prints it."""
+    inner = None if width is None else width - len(INDENT)
     connections = dict.fromkeys(table.transport for table in plan.tables if table.transport)
     sections = [
-        ("Risks", _bullets(_risks(plan)) or "none seen"),
+        ("Risks", bullets(_risks(plan)) or NO_RISKS),
         (
             "Sync",
             "\n".join((f"{_summary(plan)} (run {plan.run.id})", *(f"connection: {text}" for text in connections))),
         ),
-        ("Tables", _aligned([_HEADERS, *map(_cells, plan.tables)])),
-        *([("Failed", _bullets(_failures(plan)))] if plan.failed else []),
-        ("Notes", _bullets(_notes(plan)) or "none"),
+        ("Tables", "\n".join(aligned([_HEADERS, *map(_cells, plan.tables)], inner))),
+        *([("Failed", bullets(_failures(plan)))] if plan.failed else []),
+        ("Notes", bullets(_notes(plan)) or "none"),
     ]
-    return "\n".join(f"{title}\n{textwrap.indent(text, '    ')}" for title, text in sections)
+    return page_of(sections, width, verbatim=("Tables",))
 
 
 def _summary(plan: RunPlan) -> str:
@@ -66,13 +71,6 @@ def _cells(table: TableSync) -> tuple[str, ...]:
         splits,
         f"{table.config.destination.table}{'' if not table.creates_table else ' (new)'}",
         table.mode_reason or "as given",
-    )
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     )
 
 
@@ -101,5 +99,21 @@ def _of_tables(plan: RunPlan, sentences: Iterable[Sequence[str]]) -> list[str]:
     return lines
 
 
-def _bullets(lines: Sequence[str]) -> str:
+def bullets(lines: Iterable[str]) -> str:
+    """Return sentences as a list."""
     return "\n".join(f"- {line}" for line in lines)
+
+
+def page_of(sections: Iterable[tuple[str, str]], width: int | None, verbatim: Collection[str]) -> str:
+    """Return sections, each a title and an indented text, as a page.
+
+    Args:
+        width: columns into which lines are wrapped; None for lines of any length.
+        verbatim: the titles of the sections whose lines stay as they are.
+    """
+    inner = None if width is None else width - len(INDENT)
+    lines = []
+    for title, text in sections:
+        kept = text if title in verbatim else "\n".join(wrapped(line, inner, "  ") for line in text.split("\n"))
+        lines += [title, textwrap.indent(kept, INDENT)]
+    return "\n".join(lines)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import textwrap
+import re
 from dataclasses import replace
+from typing import IO
 
 from sync_pipeline.auto_schema.ddl import create_table_sql
 from sync_pipeline.planning.plan import TableSync, WriteMode
 from sync_pipeline.planning.plan_head import head_lines
-from sync_pipeline.planning.plan_overview import overview_lines, overview_page
+from sync_pipeline.planning.plan_overview import NO_RISKS, bullets, overview_lines, overview_page, page_of
 from sync_pipeline.planning.reconciliation import Reconciliation
 from sync_pipeline.planning.run_plan import RunPlan
 from sync_pipeline.printable import on_one_line
+from sync_pipeline.terminal import BOLD, YELLOW, coloured, wrapped
+
+_RISKS = "Risks"
+_TITLE = re.compile("[A-Z][a-z]+")
 
 
 def plan_lines(plan: RunPlan) -> list[str]:
@@ -20,10 +25,26 @@ def plan_lines(plan: RunPlan) -> list[str]:
     return [*(f"plan: {line}" for line in head_lines(plan)), *details]
 
 
-def plan_page(plan: RunPlan) -> str:
-    """Return the plan as a page; `dry_run=true` prints it. Only one table is shown with its query and columns."""
-    details = overview_page(plan) if plan.has_several_tables else table_page(_only_table(plan))
-    return "\n".join((*head_lines(plan), details))
+def plan_page(plan: RunPlan, width: int | None = None) -> str:
+    """Return the plan as a page; `dry_run=true` prints it. Only one table is shown with its query and columns.
+
+    Args:
+        width: columns into which sentences and the table of tables shall fit; None for lines of any length.
+    """
+    details = overview_page(plan, width) if plan.has_several_tables else table_page(_only_table(plan), width)
+    return "\n".join((*(wrapped(line, width, "  ") for line in head_lines(plan)), details))
+
+
+def styled_page(page: str, stream: IO[str]) -> str:
+    """Return a page with the colours that the stream takes: titles stand out, and risks."""
+    lines, title = [], ""
+    for number, line in enumerate(page.split("\n")):
+        if _TITLE.fullmatch(line):
+            title = line
+        is_risk = title == _RISKS and line != title and line.strip() != NO_RISKS
+        style = BOLD if line == title or number == 0 else YELLOW if is_risk else ""
+        lines.append(coloured(line, style, stream) if style else line)
+    return "\n".join(lines)
 
 
 def _only_table(plan: RunPlan) -> TableSync:
@@ -55,10 +76,10 @@ def table_lines(table: TableSync) -> list[str]:
     return lines + [f"plan: note: {note}" for note in table.notes] + [f"plan: risk: {risk}" for risk in table.risks]
 
 
-def table_page(table: TableSync) -> str:
+def table_page(table: TableSync, width: int | None = None) -> str:
     """Return the plan of one table as a page."""
     sections = [
-        ("Risks", "\n".join(f"- {on_one_line(risk)}" for risk in table.risks) or "none seen"),
+        (_RISKS, bullets(map(on_one_line, table.risks)) or NO_RISKS),
         ("Sync", _sync(table)),
         ("Interval", _interval(table)),
         ("Query", table.read.query),
@@ -68,9 +89,9 @@ def table_page(table: TableSync) -> str:
         ("Table", _table(table)),
         ("Publishing", "\n".join(filter(None, (_publishing(table), table.merge_costs)))),
         *([("Costs", "\n".join(map(str, table.billed)))] if table.billed else []),
-        ("Notes", "\n".join(f"- {on_one_line(note)}" for note in table.notes) or "none"),
+        ("Notes", bullets(map(on_one_line, table.notes)) or "none"),
     ]
-    return "\n".join(f"{title}\n{textwrap.indent(text, '    ')}" for title, text in sections)
+    return page_of(sections, width, verbatim=("Query", "Columns", "Table"))
 
 
 def _sync(table: TableSync) -> str:

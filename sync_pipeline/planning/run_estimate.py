@@ -21,16 +21,16 @@ class RunEstimate:
 
     Attributes:
         rows: rows to read, as the source estimates; those of tables without an estimate are missing.
-        size: bytes of these rows at the source, likewise.
-        is_complete: whether all tables have both estimates.
+        is_complete: whether no table is without one.
+        size: bytes of these rows at the source; None if it does not estimate all of them.
         seconds: in this process, by `BYTES_PER_SECOND`; None if it is not known.
         billed_bytes: bytes of queries that BigQuery bills.
         is_least_bill: whether it may bill more.
     """
 
     rows: int
-    size: int
     is_complete: bool
+    size: int | None
     seconds: float | None
     billed_bytes: int
     is_least_bill: bool
@@ -43,16 +43,16 @@ def estimate_run(plan: RunPlan) -> RunEstimate:
 
 def estimate_tables(tables: Sequence[TableSync]) -> RunEstimate:
     """Return the estimate of some tables of a run."""
-    # BigQuery does not say how long a query will take that moves the rows.
     sizes = [bytes_of(table) for table in tables]
-    is_timed = all(size is not None and table.selection is None for size, table in zip(sizes, tables, strict=True))
-    size = sum(size or 0 for size in sizes)
+    size = None if None in sizes else sum(size or 0 for size in sizes)
+    # BigQuery does not say how long a query will take that moves the rows.
+    is_timed = size is not None and all(table.selection is None for table in tables)
     queries = [query for table in tables for query in table.billed]
     return RunEstimate(
         rows=sum(table.read.estimated_rows or 0 for table in tables),
+        is_complete=all(table.read.estimated_rows is not None for table in tables),
         size=size,
-        is_complete=None not in sizes and all(table.read.estimated_rows is not None for table in tables),
-        seconds=round(START_SECONDS + size / BYTES_PER_SECOND, 1) if is_timed else None,
+        seconds=round(START_SECONDS + (size or 0) / BYTES_PER_SECOND, 1) if is_timed else None,
         billed_bytes=billed_bytes(queries),
         is_least_bill=any(query.is_least or query.size is None for query in queries),
     )

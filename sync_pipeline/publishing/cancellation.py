@@ -21,7 +21,7 @@ from typing import IO, NoReturn
 
 from sync_pipeline.planning.run_plan import RunPlan
 from sync_pipeline.publishing.clean_up import remove_all
-from sync_pipeline.run_log import start_logging
+from sync_pipeline.run_log import start_logging, stop_progress
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -63,6 +63,7 @@ def _watch(reader: int, plan: RunPlan) -> None:
 
 
 def _clean_up_instead(plan: RunPlan, received: signal.Signals) -> NoReturn:
+    stop_progress()
     sys.stdout.flush()
     sys.stderr.flush()
     # A second signal must not end the clean-up; what is blocked stays so in the new program.

@@ -32,6 +32,7 @@ from sync_pipeline.failures import Failure, combined_error, error_of_tables
 from sync_pipeline.planning.deletions import ALL_PERCENT, SMALL_TABLE_ROWS
 from sync_pipeline.planning.plan import TableSync
 from sync_pipeline.planning.run_plan import RunPlan
+from sync_pipeline.progress import PROGRESS, PUBLISHING
 from sync_pipeline.publishing.backfill import changed_meanwhile
 from sync_pipeline.publishing.choose_strategy import choose_strategy
 from sync_pipeline.publishing.clean_up import clean_up
@@ -44,7 +45,7 @@ from sync_pipeline.publishing.jobs import PublishingJobs
 from sync_pipeline.publishing.outcomes import Outcomes
 from sync_pipeline.publishing.reconcile import CompareRows
 from sync_pipeline.publishing.reconcile import changed_meanwhile as not_compared
-from sync_pipeline.publishing.report import SyncReport, report_of, total_line, totals_of
+from sync_pipeline.publishing.report import SyncReport, report_of, total_line, total_text, totals_of
 from sync_pipeline.publishing.staged_files import StagedFile, StagedFiles
 from sync_pipeline.publishing.strategy import DeletionCounts, DifferenceCounts, Published, Strategy
 from sync_pipeline.publishing.tables import prepare_destination
@@ -111,6 +112,7 @@ class _PublishFilesFn(beam.DoFn):
         self, _: None, staged: Sequence[tuple[int, StagedFile | Failure]]
     ) -> Iterator[SyncReport | beam.pvalue.TaggedOutput]:
         plan = self._plan
+        PROGRESS.begin(PUBLISHING)
         elements: dict[int, list[StagedFile | Failure]] = {table.number: [] for table in plan.tables}
         for number, element in staged:
             elements[number].append(element)
@@ -124,7 +126,7 @@ class _PublishFilesFn(beam.DoFn):
             if isinstance(outcome, Exception):
                 errors[table.number] = outcome
                 failure = FailureReport.of(outcome, table.run, table.table_id)
-                _LOGGER.error("%s", failure, extra=fields(failure.values))
+                _LOGGER.error("%s", failure, extra=fields(failure.values, screen=""))
                 continue
             self._rows_loaded.inc(outcome.rows_loaded)
             if outcome.lag_seconds is not None:
@@ -134,7 +136,7 @@ class _PublishFilesFn(beam.DoFn):
             yield outcome
         if plan.has_several_tables:
             totals = totals_of(plan, reports)
-            _LOGGER.info("%s", total_line(totals), extra=fields({"status": "total", **totals}))
+            _LOGGER.info("%s", total_line(totals), extra=fields({"status": "total", **totals}, total_text(totals)))
         if errors or plan.failed:
             error = _error_of_run(plan, errors)
             # What another attempt of this step may mend is raised here.
@@ -152,7 +154,7 @@ class _PublishFilesFn(beam.DoFn):
             self._rows_differing.inc(counts.left)
             for line in count_lines(report.table_id, counts):
                 _LOGGER.log(level, "%s", line)
-        _LOGGER.log(level, "%s", report, extra=fields(report.values))
+        _LOGGER.log(level, "%s", report, extra=fields(report.values, report.text))
 
 
 def _outcome_of(

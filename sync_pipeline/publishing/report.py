@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sync_pipeline.bigquery_api.job_records import RUN_LABEL
+from sync_pipeline.planning.billed_queries import size_text
 from sync_pipeline.planning.plan import TableSync, WriteMode
 from sync_pipeline.planning.run_plan import RunPlan
 from sync_pipeline.publishing.comparison_report import counts_of, outcome_of_comparison
@@ -79,6 +80,15 @@ class SyncReport:
             **({} if self.differences is None else counts_of(self.differences)),
         }
 
+    @property
+    def text(self) -> str:
+        """What a person sees on a terminal."""
+        rejected = f", {self.dead_letters:,} rejected" if self.dead_letters else ""
+        lag = "" if self.lag_seconds is None else f", {self.lag_seconds:,.1f} s behind the source"
+        left = "; more is left for the next run" if self.more_is_left else ""
+        staged = f", {size_text(self.bytes_staged)} staged" if self.bytes_staged else ""
+        return f"{self.outcome} ({self.rows_read:,} rows read{rejected}{staged}, {self.seconds:.1f} s{lag}){left}"
+
     def __str__(self) -> str:
         values = {
             "run_id": self.run_id,
@@ -126,6 +136,13 @@ def total_line(totals: Mapping[str, Any]) -> str:
     """Return the line about all tables of a run."""
     counts = ", ".join(f"{totals[name]:,} {name}" for name in ("published", "unchanged", "failed"))
     return f"sync total: {totals['tables']:,} tables: {counts}: {pairs(totals)}"
+
+
+def total_text(totals: Mapping[str, Any]) -> str:
+    """Return what a person sees of it on a terminal."""
+    counts = ", ".join(f"{totals[name]:,} {name}" for name in ("published", "unchanged", "failed"))
+    rejected = f", {totals['dead_letters']:,} rejected" if totals["dead_letters"] else ""
+    return f"{totals['tables']:,} tables: {counts} ({totals['rows_read']:,} rows read{rejected}, {totals['seconds']} s)"
 
 
 def report_of(table: TableSync, rows: StagedFiles, dead_letters: StagedFiles, published: Published) -> SyncReport:

@@ -20,6 +20,7 @@ from sync_pipeline.failures import FAILURES, ByTable
 from sync_pipeline.publishing.parquet_file import ParquetFile
 from sync_pipeline.publishing.staged_files import StagedFile
 from sync_pipeline.publishing.staging_target import StagingTarget
+from sync_pipeline.run_log import on_screen
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -118,5 +119,6 @@ class WriteParquetFn(beam.DoFn):
         self._file = None
         self.count(staged)
         kind = "keys" if staged.is_keys else "rows"
-        _LOGGER.info("staged %s %s, %.1f MiB: %s", f"{staged.rows:,}", kind, staged.size / 2**20, staged.uri)
+        told = (f"{staged.rows:,}", kind, staged.size / 2**20, staged.uri)
+        _LOGGER.info("staged %s %s, %.1f MiB: %s", *told, extra=on_screen(""))
         return staged

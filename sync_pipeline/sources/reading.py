@@ -17,6 +17,8 @@ from apache_beam.metrics import Metrics
 
 from sync_pipeline.errors import RecordError
 from sync_pipeline.failures import FAILURES, ByTable
+from sync_pipeline.progress import PROGRESS
+from sync_pipeline.run_log import on_screen
 from sync_pipeline.sources.source import BATCHES, DEAD_LETTERS, DeadLetter, TableRead
 
 _LOGGER = logging.getLogger(__name__)
@@ -117,7 +119,8 @@ class ReadSplitFn(beam.DoFn):
     def process(self, split: Any) -> Generator[pa.RecordBatch | beam.pvalue.TaggedOutput]:
         """Read a split. Raises SyncError."""
         of_table = f"{self._read.table}, " if self._read.table else ""
-        progress = _Progress(f"{of_table}{self._read.reader.part} {split.index} of {split.count}")
+        name = f"{of_table}{self._read.reader.part} {split.index} of {split.count}"
+        progress = _Progress(name, self._read.counted)
         with contextlib.closing(_read(self._read, split)) as parts:
             for part in parts:
                 letters = 1 if isinstance(part, DeadLetter) else 0
@@ -249,13 +252,14 @@ class _ErrorCounter:
 class _Progress:
     """Logs the progress of a read every few seconds."""
 
-    def __init__(self, part: str) -> None:
-        self._part = part
+    def __init__(self, part: str, noun: str = "rows") -> None:
+        self._part, self._noun = part, noun
         self._rows = 0
         self._began = self._logged = time.monotonic()
 
     def add(self, rows: int) -> None:
         self._rows += rows
+        PROGRESS.add(rows, self._noun)
         if time.monotonic() - self._logged >= PROGRESS_SECONDS:
             self._log("reading")
 
@@ -271,4 +275,6 @@ class _Progress:
             self._part,
             f"{self._rows:,}",
             f", {rate:,.0f} rows/s" if self._rows else "",
+            # A terminal shows the sum of all splits.
+            extra=on_screen(""),
         )

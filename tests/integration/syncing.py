@@ -41,6 +41,8 @@ _DECIDING = frozenset(
     | {"postgresql_table", "mongodb_collection", "source_bigquery_table"}
 )
 
+# What a line of the log begins with.
+_LEVEL = re.compile(r"^[0-9T:-]+Z (?:INFO|WARNING|ERROR) ")
 _REPORT = re.compile(r"sync report: (?P<outcome>.*): (?P<values>run_id=.*)")
 
 
@@ -251,7 +253,7 @@ class Syncing:
 def finished(process: subprocess.Popen[str]) -> Run:
     """Return the run of a process when it has ended."""
     printed, complained = process.communicate(timeout=100)
-    lines = [line.removeprefix("INFO ").removeprefix("WARNING ") for line in complained.splitlines()]
+    lines = [_LEVEL.sub("", line) for line in complained.splitlines()]
     return Run(process.returncode, _errors(complained), tuple(lines), printed)
 
 

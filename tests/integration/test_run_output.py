@@ -35,7 +35,7 @@ def test_a_dry_run_prints_the_plan(syncing: Syncing) -> None:
     run = syncing.run(**SMART, primary_key="id", dry_run="true")
     assert (run.exit_code, run.errors, run.report) == (0, (), {})
     pattern = rf"""Merge about 2 rows \(\d+ bytes\) from PostgreSQL into the new table {syncing.table_id()} by id\.
-Time: about 4 s here, at 60 MiB/s, .* Cost in BigQuery: none, loads are free\.
+Time: about 4 s here, at 60 MiB/s as .* Cost in BigQuery: none, loads are free\.
 Risks
     - postgresql_password was given in plain text .*
 Sync

@@ -76,6 +76,8 @@ def test_a_tutorial_shows_what_it_says(
         exit_codes = [play(words, text, endpoints) for words, text in commands]
         printed = [f"exit code {exit_code}" for exit_code in exit_codes]
         printed += [f"{record.levelname} {record.getMessage()}" for record in caplog.records]
+        # What a terminal shows of them.
+        printed += [record.__dict__.get("screen") or "" for record in caplog.records]
         printed += [line for text in capsys.readouterr() for line in text.splitlines()]
         for line in shown:
             wanted = _spaced(line).rstrip("…").rstrip()

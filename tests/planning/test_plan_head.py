@@ -69,7 +69,7 @@ def test_what_will_happen(table: TableSync, line: str) -> None:
     assert head_lines(run_plan(table))[0] == line
 
 
-TIME = "Time: about 5 s here, at 60 MiB/s, as in our benchmark; on Dataflow, plus some minutes to start."
+TIME = "Time: about 5 s here, at 60 MiB/s as in the benchmark; on Dataflow, some minutes more to start."
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_several_tables() -> None:
     other = plan({"destination_bigquery_table": "b"}, read=ROWS, write_mode=WriteMode.TRUNCATE)
     both = replace(run_plan(MERGED, other), failed=(FailedTable("public.geo", SchemaError("no")),))
     assert head_lines(both)[0] == (
-        "Sync 2 tables of PostgreSQL with my-project.production (1 merged, 1 filled anew, 1 that cannot be planned): "
+        "Sync 2 tables of PostgreSQL with my-project.production (1 merged, 1 reloaded, 1 that cannot be planned): "
         "about 400,000 rows (112.0 MiB)."
     )
 

@@ -40,7 +40,7 @@ def test_the_page_has_a_line_a_table_and_each_warning_once() -> None:
     assert (
         plan_page(both)
         == """\
-Sync 2 tables of PostgreSQL with my-project.production (1 merged, 1 filled anew, 1 that cannot be planned): at least \
+Sync 2 tables of PostgreSQL with my-project.production (1 merged, 1 reloaded, 1 that cannot be planned): at least \
 1,234,567 rows.
 Time: unknown, as the source does not estimate all sizes. Cost in BigQuery: none, loads are free.
 Risks
@@ -61,7 +61,7 @@ Notes
 
 
 LOG = """\
-plan: Sync 2 tables of PostgreSQL with my-project.production (1 merged, 1 filled anew, 1 that cannot be planned): at \
+plan: Sync 2 tables of PostgreSQL with my-project.production (1 merged, 1 reloaded, 1 that cannot be planned): at \
 least 1,234,567 rows.
 plan: Time: unknown, as the source does not estimate all sizes. Cost in BigQuery: none, loads are free.
 plan: run 20250722T150000_0a1b2c3d: 2 tables of postgresql to my-project.production, 1 that cannot be planned
@@ -97,3 +97,9 @@ def test_a_run_of_one_table_has_the_warnings_of_the_run() -> None:
     ]
     assert "merge by id (key id, timestamps updated_at): " in lines[2]
     assert "- a password in plain text" in plan_page(alone)
+
+
+def test_the_table_fits_a_terminal() -> None:
+    page = plan_page(run_plan(ORDERS, REGIONS), 80)
+    assert max(map(len, page.split("\n"))) <= 80
+    assert "public.orders" in page

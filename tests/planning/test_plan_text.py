@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 
 import pytest
@@ -7,10 +8,11 @@ import pytest
 from sync_pipeline.auto_schema.layout import TableLayout
 from sync_pipeline.planning.dead_letter_table import DeadLetterTable
 from sync_pipeline.planning.plan import TableSync, WriteMode
-from sync_pipeline.planning.plan_text import table_lines, table_page
+from sync_pipeline.planning.plan_text import plan_page, styled_page, table_lines, table_page
 from sync_pipeline.schema import REPEATED, Field, Schema
 from sync_pipeline.sources.source import ReadPlan, ReadSplit
-from tests.plans import INTERVAL, PASSWORD, USERS, plan
+from tests.plans import INTERVAL, PASSWORD, USERS, plan, run_plan
+from tests.test_terminal import Tty
 
 FULL = plan(
     {"primary_key": "id", "batch_size": "5000"},
@@ -117,3 +119,19 @@ def test_no_secret_is_shown(plan: TableSync) -> None:
     assert plan.config.source.password.resolve() == PASSWORD  # type: ignore[union-attr]
     shown = "\n".join((table_page(plan), *table_lines(plan), repr(plan), str(plan)))
     assert PASSWORD not in shown
+
+
+def test_a_page_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sentences fit; a statement stays as it can be copied."""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    risky = replace(FULL, risks=("the server is a standby, " * 5,))
+    page = plan_page(run_plan(risky), 60)
+    lines = page.split("\n")
+    assert max(map(len, lines[: lines.index("Sync")])) <= 60
+    assert "    PARTITION BY TIMESTAMP_TRUNC(`updated_at`, MONTH)" in lines
+    styled = styled_page(page, Tty())
+    assert styled.startswith("\x1b[1mMerge about 1,234,567 rows from PostgreSQL into the new")
+    assert "\n\x1b[1mRisks\x1b[0m\n\x1b[33m    - the server is a standby," in styled
+    assert "\n\x1b[1mSync\x1b[0m\n    postgresql to" in styled
+    assert styled_page(page, io.StringIO()) == page

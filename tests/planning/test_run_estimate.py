@@ -13,12 +13,12 @@ def test_estimates_are_sums() -> None:
     billed = (BilledQuery("merge", 7, "x", is_least=True), BilledQuery("keys", 4, "x"))
     two = run_plan(plan(read=KNOWN, billed=billed), plan({"destination_bigquery_table": "b"}, read=KNOWN))
     size, seconds = 20 * BYTES_PER_SECOND, START_SECONDS + 20
-    assert estimate_run(two) == RunEstimate(2000, size, True, seconds, 11, True)
+    assert estimate_run(two) == RunEstimate(2000, True, size, seconds, 11, True)
 
 
 def test_what_the_source_does_not_estimate() -> None:
     two = run_plan(plan(read=KNOWN), plan({"destination_bigquery_table": "b"}))
-    assert estimate_run(two) == RunEstimate(1000, 10 * BYTES_PER_SECOND, False, None, 0, False)
+    assert estimate_run(two) == RunEstimate(1000, False, None, None, 0, False)
 
 
 def test_the_size_of_a_table_is_that_of_all_its_rows() -> None:

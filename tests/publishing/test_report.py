@@ -10,7 +10,7 @@ from sync_pipeline.bigquery_api.jobs import FinishedJob
 from sync_pipeline.errors import SchemaError
 from sync_pipeline.planning.plan import WriteMode
 from sync_pipeline.planning.run_plan import FailedTable
-from sync_pipeline.publishing.report import SyncReport, outcome_of_nothing, report_of, total_line, totals_of
+from sync_pipeline.publishing.report import SyncReport, outcome_of_nothing, report_of, total_line, total_text, totals_of
 from sync_pipeline.publishing.staged_files import StagedFile, StagedFiles
 from sync_pipeline.publishing.strategy import DeletionCounts, Published
 from sync_pipeline.smart_sync.interval import StartOrigin
@@ -53,6 +53,18 @@ def test_what_a_report_says_to_programs() -> None:
         "lag_seconds": 12.0,
         "more_is_left": False,
     }
+
+
+def test_what_a_person_sees() -> None:
+    assert REPORT.text == (
+        "merged 998 rows into p.d.t (1,007 rows read, 7 rejected, 12.1 KiB staged, 61.2 s, 12.0 s behind the source)"
+    )
+    nothing = replace(REPORT, outcome="nothing new", rows_staged=0, dead_letters=0, bytes_staged=0, lag_seconds=None)
+    assert replace(nothing, more_is_left=True).text == (
+        "nothing new (0 rows read, 61.2 s); more is left for the next run"
+    )
+    totals = {"tables": 3, "published": 2, "unchanged": 1, "failed": 0, "rows_read": 5, "dead_letters": 1, "seconds": 2}
+    assert total_text(totals) == "3 tables: 2 published, 1 unchanged, 0 failed (5 rows read, 1 rejected, 2 s)"
 
 
 def test_a_report_without_smart_sync() -> None:

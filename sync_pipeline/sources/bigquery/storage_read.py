@@ -30,6 +30,7 @@ from sync_pipeline.bigquery_api.client import REQUEST_RETRY, query_config
 from sync_pipeline.bigquery_api.job_records import job_labels
 from sync_pipeline.bigquery_api.jobs import JobRequest, finish_job
 from sync_pipeline.failures import FAILURES, ByTable
+from sync_pipeline.run_log import on_screen
 from sync_pipeline.schema import REQUIRED, Schema
 from sync_pipeline.sources.bigquery.client import (
     JOBS_CREATE,
@@ -192,7 +193,7 @@ def open_streams(client: BigQueryReadClient, read: BigqueryRead, schema: Schema)
     # The result of a query has another size than the launch could know.
     wanted = streams_for(opened.estimated_total_bytes_scanned, read.streams)
     names = split_streams(client, names, wanted)
-    _LOGGER.info("the source is read in %d stream(s)", len(names))
+    _LOGGER.info("the source is read in %d stream(s)", len(names), extra=on_screen(""))
     arrow_schema = bytes(opened.arrow_schema.serialized_schema)
     return [Stream(name, arrow_schema, index, len(names), read.checks) for index, name in enumerate(names, 1)]
 
