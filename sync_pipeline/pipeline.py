@@ -13,6 +13,7 @@ from apache_beam.runners.runner import PipelineResult
 from google.cloud import bigquery
 
 from sync_pipeline.bigquery_api.client import open_client
+from sync_pipeline.cloud_log import CloudLog
 from sync_pipeline.errors import ConfigError
 from sync_pipeline.failures import FAILURES, Failure, error_of_tables
 from sync_pipeline.parameters.beam_options import complete_job_options, runs_here, runs_on_dataflow, show_outputs
@@ -61,7 +62,7 @@ def build_pipeline(plan: RunPlan, options: PipelineOptions, outcomes: Outcomes |
     `outcomes`: see `PublishStagedFiles`.
     """
     pipeline = beam.Pipeline(options=options)
-    publish = PublishStagedFiles(plan, outcomes)
+    publish = PublishStagedFiles(plan, outcomes, _cloud_log(options))
     tables = {table.number: table for table in plan.tables if table.selection is None}
     if not tables:
         # Queries move the rows, so the run reads and stages nothing.
@@ -86,6 +87,14 @@ def build_pipeline(plan: RunPlan, options: PipelineOptions, outcomes: Outcomes |
         staged = (staged, stage_keys(pipeline, staged, plan, options)) | "RowsAndKeys" >> beam.Flatten()
     staged | "Publish" >> publish
     return pipeline
+
+
+def _cloud_log(options: PipelineOptions) -> CloudLog | None:
+    """Return where the workers of a job on Dataflow write the fields of their reports."""
+    if not runs_on_dataflow(options):
+        return None
+    cloud = options.view_as(GoogleCloudOptions)
+    return CloudLog(cloud.project or "", cloud.region or "", cloud.job_name or "")
 
 
 def stage_keys(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
+import os
 import re
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 
 from sync_pipeline.printable import on_one_line, printable
 from sync_pipeline.progress import PROGRESS
@@ -17,6 +20,10 @@ from sync_pipeline.terminal import is_terminal
 # Beam's format for a line that a worker in another process logged.
 _WORKER_LINE = re.compile(r'message: "((?:[^"\\]|\\.)*)".* log_location: "([^"]*)"', re.DOTALL)
 
+
+# Cloud Run sets it to the name of the job. https://cloud.google.com/run/docs/container-contract#jobs-env-vars
+CLOUD_RUN_VARIABLE = "CLOUD_RUN_JOB"
+_SEVERITIES = frozenset({"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"})
 
 # What a line says, for programs: where Cloud Logging takes fields, they are `jsonPayload.sync.…`.
 FIELDS = "sync"
@@ -49,11 +56,36 @@ class _LineFormatter(logging.Formatter):
         return on_one_line(line) if record.name.startswith("sync_pipeline") else printable(line)
 
 
+class _JsonFormatter(logging.Formatter):
+    """One JSON object a line, which Cloud Run makes an entry of Cloud Logging.
+
+    https://cloud.google.com/run/docs/logging#using-json
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        message = super().format(record)
+        line = {
+            "severity": severity_of(record),
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
+            "message": printable(message),
+        }
+        said = getattr(record, FIELDS, None)
+        return json.dumps(line if said is None else {**line, FIELDS: said})
+
+
+def severity_of(record: logging.LogRecord) -> str:
+    """Return the severity as Cloud Logging names it."""
+    return record.levelname if record.levelname in _SEVERITIES else "DEFAULT"
+
+
 def start_logging() -> None:
     """Log to standard error at INFO and above."""
     handler: logging.Handler
     if is_terminal(sys.stderr):
         handler = Screen(sys.stderr, PROGRESS.line)
+    elif os.environ.get(CLOUD_RUN_VARIABLE):
+        handler = logging.StreamHandler()
+        handler.setFormatter(_JsonFormatter())
     else:
         handler = logging.StreamHandler()
         formatter = _LineFormatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%SZ")

@@ -54,7 +54,7 @@ if sys.argv[1:] == ["-m", "sandbox", "env"]:
 PROLOGUE = 'source() { :; }; read() { :; }\ncommand_not_found_handle() { echo "no program $1" >&2; exit 9; }\n'
 
 # Blocks of YAML that Google's programs read; test_gcloud_commands compares them with Google's APIs.
-GOOGLES = {"sync_reports.yaml", "sync_alert.yaml", "launch_alert.yaml"}
+GOOGLES = {"sync_reports.yaml", "sync_alert.yaml", "launch_alert.yaml", "report_alert.yaml"}
 
 # What a fragment of parameters needs to be a whole sync.
 REST = {

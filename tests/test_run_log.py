@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
+import os
 import re
 import subprocess
 import sys
+from datetime import datetime
 
 import pytest
 
@@ -84,3 +87,14 @@ def test_lines_in_a_file_have_time_and_level() -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False)
     *_, last = done.stderr.splitlines()
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ WARNING late", last)
+
+
+def test_lines_on_cloud_run_are_json_objects() -> None:
+    program = "import logging; from sync_pipeline.run_log import fields, start_logging; start_logging(); "
+    program += "logging.getLogger('sync_pipeline.x').error('no\\n', extra=fields({'status': 'failed', 'rows': None}))"
+    environment = {**os.environ, "CLOUD_RUN_JOB": "items"}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, env=environment)
+    [line] = done.stderr.splitlines()
+    found = json.loads(line)
+    assert datetime.fromisoformat(found.pop("time")).tzinfo is not None
+    assert found == {"severity": "ERROR", "message": "no\n", "sync": {"status": "failed"}}

@@ -13,6 +13,7 @@ BigQuery lets one through.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from sync_pipeline.bigquery_api.job_records import is_attempt_of
 from sync_pipeline.bigquery_api.jobs import FinishedJob
 from sync_pipeline.bigquery_api.raised_errors import raised_error
 from sync_pipeline.bigquery_api.threads import each_with_client
+from sync_pipeline.cloud_log import CloudLog
 from sync_pipeline.errors import ConcurrentSyncError, PublishError, RecordError, SyncError
 from sync_pipeline.failures import Failure, combined_error, error_of_tables
 from sync_pipeline.planning.deletions import ALL_PERCENT, SMALL_TABLE_ROWS
@@ -73,10 +75,12 @@ class PublishStagedFiles(beam.PTransform):
 
     Attributes:
         outcomes: where to write what became of each table; None if nobody reads it.
+        cloud_log: where the workers write the reports' fields; None outside Dataflow.
     """
 
     plan: RunPlan
     outcomes: Outcomes | None = None
+    cloud_log: CloudLog | None = None
 
     def expand(self, staged: beam.PCollection) -> beam.PCollection:
         """Take files of rows, files of dead letters and failures."""
@@ -85,9 +89,9 @@ class PublishStagedFiles(beam.PTransform):
             staged.pipeline
             | "Start" >> beam.Create([None], reshuffle=False)
             | "PublishFiles"
-            >> beam.ParDo(_PublishFilesFn(self.plan, self.outcomes), beam.pvalue.AsList(staged)).with_outputs(
-                _ERRORS, main=_REPORTS
-            )
+            >> beam.ParDo(
+                _PublishFilesFn(self.plan, self.outcomes, self.cloud_log), beam.pvalue.AsList(staged)
+            ).with_outputs(_ERRORS, main=_REPORTS)
         )
         if not self.plan.has_several_tables:
             return outcomes[_REPORTS]
@@ -101,15 +105,22 @@ def _raise_error(failure: Failure) -> None:
 
 
 class _PublishFilesFn(beam.DoFn):
-    def __init__(self, plan: RunPlan, outcomes_file: Outcomes | None = None) -> None:
+    def __init__(self, plan: RunPlan, outcomes_file: Outcomes | None = None, cloud_log: CloudLog | None = None) -> None:
         self._plan = plan
         self._outcomes_file = outcomes_file
+        self._cloud_log = cloud_log
         self._rows_loaded = Metrics.counter(PublishStagedFiles, "rows_loaded")
         self._rows_differing = Metrics.counter(PublishStagedFiles, ROWS_DIFFERING)
         self._lag = Metrics.distribution(PublishStagedFiles, "interval_lag_seconds")
 
     def process(
         self, _: None, staged: Sequence[tuple[int, StagedFile | Failure]]
+    ) -> Iterator[SyncReport | beam.pvalue.TaggedOutput]:
+        with contextlib.nullcontext() if self._cloud_log is None else self._cloud_log.writing():
+            yield from self._publish(staged)
+
+    def _publish(
+        self, staged: Sequence[tuple[int, StagedFile | Failure]]
     ) -> Iterator[SyncReport | beam.pvalue.TaggedOutput]:
         plan = self._plan
         PROGRESS.begin(PUBLISHING)

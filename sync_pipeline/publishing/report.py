@@ -65,6 +65,7 @@ class SyncReport:
     def values(self) -> dict[str, object]:
         """What the line says, for programs: counts as numbers."""
         return {
+            "phase": "publish",
             "status": "unchanged" if self.is_unchanged else "published",
             "run_id": self.run_id,
             "table": self.table_id,

@@ -18,7 +18,7 @@ from apache_beam.metrics import Metrics
 from sync_pipeline.errors import RecordError
 from sync_pipeline.failures import FAILURES, ByTable
 from sync_pipeline.progress import PROGRESS
-from sync_pipeline.run_log import on_screen
+from sync_pipeline.run_log import fields
 from sync_pipeline.sources.source import BATCHES, DEAD_LETTERS, DeadLetter, TableRead
 
 _LOGGER = logging.getLogger(__name__)
@@ -276,5 +276,5 @@ class _Progress:
             f"{self._rows:,}",
             f", {rate:,.0f} rows/s" if self._rows else "",
             # A terminal shows the sum of all splits.
-            extra=on_screen(""),
+            extra=fields({"phase": "read", "rows": self._rows, "seconds": round(self._logged - self._began, 1)}, ""),
         )

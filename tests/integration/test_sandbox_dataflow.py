@@ -337,7 +337,7 @@ def test_logs_of_jobs_and_of_schedules(launching: Launching, syncing: Syncing) -
     everything = read(of_job)
     assert read(f'({of_job}) AND timestamp>="2020-01-01T00:00:00Z"') == everything
     launcher = read(f'{of_job} AND log_id("dataflow.googleapis.com/launcher")')
-    assert launcher[-1].startswith("plan: run ")
+    assert launcher[-1].startswith("plan: Append about 1 row ")
     assert launcher == everything[-len(launcher) :]
     (report,) = read(f'{of_job} AND jsonPayload.message:"sync report:"')
     assert report == everything[0]

@@ -14,9 +14,12 @@ import pytest
 import yaml
 
 from sandbox.discovery import read_body
+from sync_pipeline.errors import PublishError
 from sync_pipeline.launching.settings import SETTINGS
 from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.parameters.secrets import Secret
+from sync_pipeline.publishing.failure_report import FailureReport
+from tests.publishing.test_report import REPORT
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = "\n".join(
@@ -126,12 +129,7 @@ def test_metric_of_the_reports_is_one_that_cloud_logging_takes() -> None:
     (text,) = [block for block in blocks("yaml") if block.startswith("# sync_reports.yaml")]
     metric = yaml.safe_load(text)
     assert read_body("logging.v2", "LogMetric", metric) == (metric, [])
-    extractor = re.fullmatch(r'REGEXP_EXTRACT\(jsonPayload\.message, "(.*)"\)', metric["labelExtractors"]["table"])
-    assert extractor is not None
-    (report,) = [block for block in blocks("text") if block.startswith("sync report: ")]
-    found = re.search(extractor[1], report)
-    assert found is not None
-    assert found[1] == "sandbox-project.demo.orders_now"
+    assert metric["labelExtractors"]["table"] == "EXTRACT(jsonPayload.sync.table)"
     assert [label["key"] for label in metric["metricDescriptor"]["labels"]] == list(metric["labelExtractors"])
 
 
@@ -141,6 +139,21 @@ def test_alert_is_one_that_cloud_monitoring_takes() -> None:
     assert read_body("monitoring.v3", "AlertPolicy", policy) == (policy, [])
     assert 'metric.type="logging.googleapis.com/user/sync_reports"' in text
     assert "gcloud logging metrics create sync_reports " in DOCUMENTS
+
+
+def test_alert_of_reports_is_one_that_cloud_monitoring_takes() -> None:
+    (text,) = [block for block in blocks("yaml") if block.startswith("# report_alert.yaml")]
+    policy = yaml.safe_load(text)
+    assert read_body("monitoring.v3", "AlertPolicy", policy) == (policy, [])
+    assert [list(condition)[1] for condition in policy["conditions"]] == ["conditionMatchedLog"]
+    assert "notificationRateLimit" in policy["alertStrategy"]
+
+
+def test_queries_name_fields_that_reports_have() -> None:
+    named = set(re.findall(r"jsonPayload\.sync\.(\w+)", DOCUMENTS))
+    failed = FailureReport.of(PublishError("no"), None).values
+    assert {"status", "table", "dead_letters", "reason"} <= named
+    assert named <= {*REPORT.values, *failed}
 
 
 def test_alert_of_a_launch_is_one_that_cloud_monitoring_takes() -> None:

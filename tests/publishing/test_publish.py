@@ -12,6 +12,7 @@ from apache_beam.pvalue import TaggedOutput
 from google.cloud import bigquery
 
 from sync_pipeline.bigquery_api import threads
+from sync_pipeline.cloud_log import CloudLog
 from sync_pipeline.errors import ConfigError, PublishError, PublishUnavailableError, SchemaError, SyncError
 from sync_pipeline.planning.plan import TableSync
 from sync_pipeline.planning.run_plan import FailedTable, RunPlan
@@ -110,3 +111,21 @@ def test_one_table_raises_its_own_error(monkeypatch: pytest.MonkeyPatch, caplog:
     assert (outputs, raised) == ([], error)
     [line] = [record.getMessage() for record in caplog.records]
     assert line.startswith("sync failed: refused: run_id=")
+
+
+def test_the_reports_go_to_the_log_of_a_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also those of an attempt that fails."""
+    written: list[list[str]] = []
+    monkeypatch.setattr(
+        CloudLog, "_write", lambda _, entries: written.append([e["jsonPayload"]["sync"]["status"] for e in entries])
+    )
+    monkeypatch.setattr(threads, "open_client", lambda project: object())
+
+    def refuse(*_: object) -> SyncReport:
+        raise PublishError("refused")
+
+    monkeypatch.setattr(publish, "_publish_table", refuse)
+    step = _PublishFilesFn(run_plan(RUN.tables[0]), cloud_log=CloudLog("p", "r", "job"))
+    with pytest.raises(PublishError):
+        list(step.process(None, []))
+    assert written == [["failed"]]

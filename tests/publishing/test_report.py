@@ -40,6 +40,7 @@ def test_a_report_is_one_line_of_name_and_value() -> None:
 
 def test_what_a_report_says_to_programs() -> None:
     assert REPORT.values == {
+        "phase": "publish",
         "status": "published",
         "run_id": "r1",
         "table": "p.d.t",
