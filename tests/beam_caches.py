@@ -5,20 +5,23 @@ import copy
 import shutil
 from argparse import Namespace
 from collections.abc import Iterator
-from types import MethodType
+from inspect import Signature
+from types import FunctionType, MethodType, SimpleNamespace
 from typing import Any
 
 import pytest
+from apache_beam.internal import pickler
 from apache_beam.options.pipeline_options import PipelineOptions, _BeamArgumentParser
-from apache_beam.transforms import userstate
+from apache_beam.transforms import core, ptransform, userstate
 from apache_beam.transforms.core import CallableWrapperDoFn, DoFn
+from apache_beam.typehints import decorators
 
 _ATOMS = (str, int, float, bool, type(None))
 
 
 @contextlib.contextmanager
 def beam_caches() -> Iterator[None]:
-    """Let Beam remember the flags that it has parsed, and the states and timers of the classes it has looked at."""
+    """Let Beam remember the flags that it has parsed, and the classes and functions that it has looked at."""
     with pytest.MonkeyPatch.context() as patch:
         # argparse asks for each option how wide the terminal is.
         size = shutil.get_terminal_size()
@@ -26,6 +29,11 @@ def beam_caches() -> Iterator[None]:
         patch.setattr(PipelineOptions, "view_as", _remembering_flags(PipelineOptions.view_as))
         patch.setattr(PipelineOptions, "_visible_option_list", _visible_option_list)
         patch.setattr(userstate, "get_dofn_specs", _remembering_classes(userstate.get_dofn_specs))
+        signature = _remembering_functions(decorators.get_signature)
+        for module in (decorators, core):
+            patch.setattr(module, "get_signature", signature)
+        # Each function of a step is pickled and unpickled to see whether it can be, before it is pickled to be sent.
+        patch.setattr(ptransform, "pickler", SimpleNamespace(**{**vars(pickler), "roundtrip": lambda value: value}))
         yield
 
 
@@ -82,3 +90,19 @@ def _remembering_classes(get_dofn_specs: Any) -> Any:
         return set(states), set(timers)
 
     return specs
+
+
+def _remembering_functions(get_signature: Any) -> Any:
+    """Unpatched: the signature of a step's function is inspected anew for each step that has it."""
+    found: dict[tuple[FunctionType, bool], Signature] = {}
+
+    def signature(function: Any) -> Signature:
+        is_bound = isinstance(function, MethodType)
+        plain = function.__func__ if is_bound else function
+        if not isinstance(plain, FunctionType):
+            return get_signature(function)  # type: ignore[no-any-return]
+        if (plain, is_bound) not in found:
+            found[plain, is_bound] = get_signature(function)
+        return found[plain, is_bound]
+
+    return signature
