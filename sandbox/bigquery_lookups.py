@@ -4,6 +4,7 @@ To find one name, `duckdb_tables()` and `duckdb_columns()` list all tables, and 
 look-ups name the table to DuckDB instead. Like the originals they see committed data.
 """
 
+import functools
 import sys
 import threading
 
@@ -93,21 +94,22 @@ def find_required_columns_by_name() -> None:
     """Unpatched: to find the REQUIRED columns of one table, the emulator lists the columns of all tables."""
 
     def columns_by_name(project_id, dataset_id, table_id):
-        table = tables.name(project_id, dataset_id, table_id)
-        with database.cursor() as cur:
-            try:
-                relation = cur.sql(f"SELECT * FROM {table} LIMIT 0")
-            except duckdb.CatalogException:
-                raise not_found("Table", names.label(project_id, dataset_id, table_id)) from None
-            described = cur.execute(f"DESCRIBE {table}").fetchall()
-        required = {name for name, _, null, *_ in described if null == "NO"}
+        try:
+            described = database.fetch(f"DESCRIBE {tables.name(project_id, dataset_id, table_id)}")
+        except duckdb.CatalogException:
+            raise not_found("Table", names.label(project_id, dataset_id, table_id)) from None
         return [
-            types.field(name, kind, name in required)
-            for name, kind in zip(relation.columns, relation.types, strict=True)
+            types.field(name, _type(text), null == "NO")
+            for name, text, null, *_ in described
             if name != tables.INGESTION_TIME or dataset_id == tables.RESULTS
         ]
 
     tables.columns = tabledata.columns = columns_by_name
+
+
+@functools.cache
+def _type(text):
+    return duckdb.sqltype(text, connection=database.connection())
 
 
 def find_a_hidden_column_by_name() -> None:
