@@ -3,7 +3,9 @@
 Three readers take turns, three times each, to read one million rows of one table through the emulator's Storage Read
 API: `ReadFromBigquery` into record batches, the same streams with a dict per row, and Beam's `ReadFromBigQuery`. All
 three request Arrow: Beam's default is Avro, which the emulator writes row by row in Python, an unfair disadvantage for
-Beam. Then each read method syncs the table once. Only ratios within one run are meaningful.
+Beam. Two more read the table in one process, in one stream and in several. Then each read method syncs the table once,
+and the Storage API also a copy of it in another location. Only ratios within one run are meaningful; one process of the
+emulator sends all streams, and shares the cores.
 """
 
 import argparse
@@ -30,13 +32,16 @@ from benchmarks.memory import facts
 from sandbox.endpoints import Endpoints
 from sync_pipeline import pipeline
 from sync_pipeline.parameters.config import SyncConfig
+from sync_pipeline.parameters.run_config import RunConfig
 from sync_pipeline.sources import open_source
 from sync_pipeline.sources.bigquery.client import open_read_client
-from sync_pipeline.sources.source import BATCHES, TableRead
+from sync_pipeline.sources.reading import ReadRows
+from sync_pipeline.sources.source import BATCHES, ReadSplit, TableRead
 
 ROWS, ROUNDS = 1_000_000, 3
 PACKAGES = ("apache-beam", "pyarrow", "google-cloud-bigquery", "google-cloud-bigquery-storage")
 LEAST_RATIO = 5
+STREAMS = 4
 RESULTS = Path(__file__).with_name("results") / "bigquery.json"
 
 TABLE_SQL = """
@@ -67,10 +72,20 @@ def main(argv: Sequence[str]) -> int:
                 "ours": lambda: read_batches(endpoints),
                 "row_dicts": lambda: read_dicts(endpoints),
                 "beam": lambda: read_by_beam(endpoints),
+                "one_stream": lambda: read_in_one_process(endpoints, 1),
+                "several_streams": lambda: read_in_one_process(endpoints, STREAMS),
             },
             arguments.rows,
         )
         ways = {way: sync(endpoints, way) for way in ("query", "storage_api")}
+        elsewhere = bigquery.Dataset(f"{endpoints.project}.elsewhere")
+        elsewhere.location = "EU"
+        client.create_dataset(elsewhere)
+        copy = TABLE_SQL.format(table=f"{endpoints.project}.elsewhere.orders", rows=arguments.rows)
+        client.query_and_wait(copy, location="EU")
+        ways["across_locations"] = sync(
+            endpoints, "auto", source_bigquery_dataset="elsewhere", num_partitions=str(STREAMS)
+        )
     document = result(arguments.rows, seconds, ways, facts(PACKAGES))
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     arguments.output.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
@@ -106,6 +121,7 @@ def result(
         "rows": rows,
         "ours_vs_beam_read": round(median["beam"] / median["ours"], 1),
         "ours_vs_row_dicts": round(median["row_dicts"] / median["ours"], 1),
+        "several_streams_vs_one": round(median["one_stream"] / median["several_streams"], 2),
         "short_way_worker_bytes": int(ways["query"]["worker_bytes"]),
         "general_way_worker_bytes": int(ways["storage_api"]["worker_bytes"]),
         "rows_per_second": {name: round(rows / each) for name, each in median.items()},
@@ -149,9 +165,15 @@ def read_by_beam(endpoints: Endpoints) -> int:
         )
 
 
-def sync(endpoints: Endpoints, way: str) -> dict[str, float]:
+def read_in_one_process(endpoints: Endpoints, streams: int) -> int:
+    """Read the table without Beam, as a run in one process does, in so many streams."""
+    read, splits = _read(endpoints, num_partitions=str(streams))
+    return sum(batch.num_rows for batch in read.batches(splits))
+
+
+def sync(endpoints: Endpoints, way: str, **parameters: str) -> dict[str, float]:
     """Sync the table by one read method; return the seconds, and the bytes that passed through the workers."""
-    config = SyncConfig.from_parameters(_parameters(endpoints, way))
+    config = RunConfig.from_parameters(_parameters(endpoints, way, **parameters))
     began = time.monotonic()
     finished = pipeline.run(config, PipelineOptions([], temp_location=f"gs://{endpoints.bucket}/bench"))
     assert finished is not None
@@ -160,7 +182,7 @@ def sync(endpoints: Endpoints, way: str) -> dict[str, float]:
     return {"seconds": time.monotonic() - began, "worker_bytes": moved}
 
 
-def _parameters(endpoints: Endpoints, way: str) -> dict[str, str]:
+def _parameters(endpoints: Endpoints, way: str, **parameters: str) -> dict[str, str]:
     return {
         "data_source": "bigquery",
         "source_bigquery_project": endpoints.project,
@@ -171,16 +193,22 @@ def _parameters(endpoints: Endpoints, way: str) -> dict[str, str]:
         "destination_bigquery_project": endpoints.project,
         "destination_bigquery_dataset": endpoints.dataset,
         "destination_bigquery_table": f"orders_{way}",
+        **parameters,
     }
 
 
 def _batches(start: beam.PCollection, endpoints: Endpoints) -> beam.PCollection:
-    source = open_source(SyncConfig.from_parameters(_parameters(endpoints, "storage_api")))
+    read, splits = _read(endpoints)
+    return (start.pipeline | beam.Create([(0, split) for split in splits]) | read)[BATCHES] | beam.Values()
+
+
+def _read(endpoints: Endpoints, **parameters: str) -> tuple[ReadRows, Sequence[ReadSplit]]:
+    source = open_source(SyncConfig.from_parameters(_parameters(endpoints, "storage_api", **parameters)))
     with source.connect() as session:
         schema = session.describe(None).schema
-        splits = [(0, split) for split in session.plan_read(schema, None).splits]
+        splits = session.plan_read(schema, None).splits
     reads = {0: TableRead(source.reader(schema), source.config.batch_size)}  # type: ignore[attr-defined]
-    return (start.pipeline | beam.Create(splits) | source.transform(reads))[BATCHES] | beam.Values()
+    return source.transform(reads), splits
 
 
 def _dicts(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:

@@ -75,8 +75,7 @@ def build_pipeline(plan: RunPlan, options: PipelineOptions, outcomes: Outcomes |
         elements |= "SpreadLanes" >> beam.Reshuffle()
     splits = elements | "TakeSplits" >> beam.FlatMap(lambda lane: lane.splits)
     read = read_tables(tables.values(), plan.run.id)
-    in_one_step = runs_here(options) and not read.opens_sessions
-    if in_one_step or any(len(lane.splits) > 1 for lane in lanes):
+    if runs_here(options) or any(len(lane.splits) > 1 for lane in lanes):
         # Nothing is attempted again in this process. Batches that go from step to step would cost as much CPU as
         # decoding them does; on Dataflow, the steps show how far a run is.
         finished = None if runs_here(options) else FinishedSplits(manifest_folder(plan))
@@ -113,7 +112,7 @@ def stage_keys(
     # The side input ends with the last attempt to read rows.
     splits = elements | "TakeKeySplits" >> beam.FlatMap(splits_after_rows, beam.pvalue.AsList(staged))
     read = read_tables(tables.values(), plan.run.id)
-    if read.opens_sessions:
+    if read.opens_sessions and not runs_here(options):
         return stage_in_steps(splits, read, tables, "Keys")
     finished = None if runs_here(options) else FinishedSplits(f"{manifest_folder(plan)}keys/")
     return splits | "StageKeys" >> StageSplits(read, tables, finished)

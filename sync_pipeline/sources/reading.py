@@ -44,7 +44,7 @@ class ReadRows(beam.PTransform):
     Attributes:
         reads: the read of each table, by number.
         run_id: see `ByTable`.
-        opens_sessions: whether `expand` has a step before the read, so that a split cannot be read by itself.
+        opens_sessions: whether `expand` has a step before the read, so that several workers can read one split.
     """
 
     opens_sessions: ClassVar[bool] = False

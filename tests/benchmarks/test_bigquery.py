@@ -11,14 +11,21 @@ WAYS = {"query": {"seconds": 1.234, "worker_bytes": 0}, "storage_api": {"seconds
 
 
 def test_the_median_of_each_reader_counts() -> None:
-    seconds = {"ours": [1.0, 90.0, 2.0], "row_dicts": [8.0, 8.0, 8.0], "beam": [10.0, 12.0, 11.0]}
+    seconds = {
+        "ours": [1.0, 90.0, 2.0],
+        "row_dicts": [8.0, 8.0, 8.0],
+        "beam": [10.0, 12.0, 11.0],
+        "one_stream": [3.0],
+        "several_streams": [2.0],
+    }
     assert bigquery.result(1000, seconds, WAYS, {"date": "today"}) == {
         "rows": 1000,
         "ours_vs_beam_read": 5.5,
         "ours_vs_row_dicts": 4.0,
+        "several_streams_vs_one": 1.5,
         "short_way_worker_bytes": 0,
         "general_way_worker_bytes": 123,
-        "rows_per_second": {"ours": 500, "row_dicts": 125, "beam": 91},
+        "rows_per_second": {"ours": 500, "row_dicts": 125, "beam": 91, "one_stream": 333, "several_streams": 500},
         "seconds": seconds,
         "sync_seconds": {"query": 1.23, "storage_api": 5.0},
         "date": "today",

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from google.cloud import bigquery
 
+from sync_pipeline.errors import SourceQueryError
 from sync_pipeline.sources.bigquery import storage_read
 from sync_pipeline.sources.bigquery.client import connected_read_client, open_read_client
 from sync_pipeline.sources.bigquery.storage_read import (
@@ -210,8 +212,18 @@ def test_many_streams_are_staged_by_a_run(elsewhere: BigquerySyncing, monkeypatc
     monkeypatch.setattr(storage_read, "BYTES_PER_STREAM", 9000)
     run = elsewhere.run(source_bigquery_table="many").succeeded()
     assert run.rows_loaded == 9000
-    assert sum("stream " in line and "of 8: " in line for line in run.log) == 8
+    assert "the source is read in 8 stream(s)" in run.log
     assert elsewhere.query("SELECT COUNT(*), COUNT(DISTINCT id), SUM(id) FROM items") == [(9000, 9000, 40_504_500)]
+
+
+def test_a_stream_that_fails_ends_the_others(syncing: BigquerySyncing) -> None:
+    syncing.at_source("CREATE TABLE many AS SELECT n AS id FROM UNNEST(GENERATE_ARRAY(1, 100000)) AS n")
+    plan = syncing.by("storage_api").decide(source_bigquery_table="many")
+    with connected_read_client() as client:
+        (stream,) = open_streams(client, plan.read.splits[0], plan.read_schema)  # type: ignore[arg-type]
+        both = replace(stream, names=(*stream.names, f"{stream.names[0]}0"))
+        with pytest.raises(SourceQueryError, match=r"cannot read the stream .*/streams/00: .*Not found"):
+            list(stream_batches(client, both))
 
 
 def test_a_stream_that_is_left_early_ends(syncing: BigquerySyncing) -> None:

@@ -14,9 +14,11 @@ import contextlib
 import json
 import logging
 import math
+import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import apache_beam as beam
@@ -56,8 +58,8 @@ MAX_STREAMS = 1000
 # How much a stream reads before another is worth its connection, and how many are asked for unless the user says so.
 BYTES_PER_STREAM, MAX_UNASKED_STREAMS = 256 * 2**20, 100
 
-# Responses that a thread receives while another converts and writes rows.
-_WAITING_RESPONSES = 4
+# Responses that threads receive while another converts and writes rows, and streams that one process receives at once.
+_WAITING_RESPONSES, _STREAMS_AT_ONCE = 4, 8
 
 # Additional columns of a query with checks, in this order. No column of a table can have these names.
 SERVICE_COLUMNS = ("__sync_rejected", "__sync_row")
@@ -100,16 +102,16 @@ _STREAMS = "streams"
 
 @dataclass(frozen=True)
 class Stream:
-    """A stream of an open session.
+    """A stream of an open session, or all of them, if one process reads them.
 
     Attributes:
-        name: the stream's name in the Storage API.
-        arrow_schema: the serialized Arrow schema of its batches, from the session.
+        names: the streams' names in the Storage API; several are received at once.
+        arrow_schema: the serialized Arrow schema of the batches, from the session.
         index, count: number of the stream, from 1, and number of streams.
         checks: see `BigqueryRead`.
     """
 
-    name: str
+    names: tuple[str, ...]
     arrow_schema: bytes
     index: int
     count: int
@@ -195,7 +197,7 @@ def open_streams(client: BigQueryReadClient, read: BigqueryRead, schema: Schema)
     names = split_streams(client, names, wanted)
     _LOGGER.info("the source is read in %d stream(s)", len(names), extra=on_screen(""))
     arrow_schema = bytes(opened.arrow_schema.serialized_schema)
-    return [Stream(name, arrow_schema, index, len(names), read.checks) for index, name in enumerate(names, 1)]
+    return [Stream((name,), arrow_schema, index, len(names), read.checks) for index, name in enumerate(names, 1)]
 
 
 def split_streams(client: BigQueryReadClient, names: list[str], wanted: int) -> list[str]:
@@ -219,10 +221,11 @@ def split_streams(client: BigQueryReadClient, names: list[str], wanted: int) -> 
     return [*whole, *divisible]
 
 
-def stream_batches(client: BigQueryReadClient, stream: Stream) -> Iterator[tuple[pa.RecordBatch, int]]:
+def stream_batches(client: BigQueryReadClient, stream: Stream) -> Generator[tuple[pa.RecordBatch, int]]:
     """Yield the batches of a stream, each with its serialized size in bytes.
 
-    The client resumes a broken stream after the last received row. If the caller stops early, it is closed.
+    The client resumes a broken stream after the last received row. If the caller stops early, it is closed. The batches
+    of several streams have no order.
 
     Raises:
         SourceError: the stream cannot be read.
@@ -230,9 +233,23 @@ def stream_batches(client: BigQueryReadClient, stream: Stream) -> Iterator[tuple
     arrow_schema = pa.ipc.read_schema(pa.py_buffer(stream.arrow_schema))
 
     def receive(put: Callable[[bytes], None]) -> None:
-        with source_errors(f"read the stream {stream.name}", TABLES_READ):
-            for message in client.read_rows(stream.name):
-                put(message.arrow_record_batch.serialized_record_batch)
+        ended = threading.Event()
+
+        def receive_one(name: str) -> None:
+            try:
+                with source_errors(f"read the stream {name}", TABLES_READ):
+                    for message in client.read_rows(name) if not ended.is_set() else ():
+                        if ended.is_set():
+                            return
+                        put(message.arrow_record_batch.serialized_record_batch)
+            except BaseException:
+                # The others need not be received.
+                ended.set()
+                raise
+
+        with ThreadPoolExecutor(_STREAMS_AT_ONCE, thread_name_prefix="stream") as pool:
+            for _ in pool.map(receive_one, stream.names):
+                pass
 
     with contextlib.closing(prefetched(receive, _WAITING_RESPONSES, client.transport.close)) as bodies:
         for body in bodies:
@@ -277,23 +294,32 @@ def as_arrow_type(array: pa.Array, wanted: pa.DataType) -> pa.Array:
 
 @dataclass(frozen=True)
 class StreamReader(SplitReader):
-    """Reads a stream of a session into the columns of `schema`."""
+    """Reads a stream of a session into the columns of `schema`, or all streams of a session that it opens."""
 
     part: ClassVar[str] = "stream"
 
     schema: Schema
 
-    def read(self, stream: Stream) -> Generator[pa.Table | DeadLetter]:
-        """Yield the rows of the stream."""
+    def read(self, split: BigqueryRead | Stream) -> Generator[pa.Table | DeadLetter]:
+        """Yield the rows of the split."""
         bytes_read = Metrics.counter(ReadFromBigquery, "bytes_read")
         with connected_read_client() as client:
-            for batch, size in stream_batches(client, stream):
-                bytes_read.inc(size)
-                yield from checked_parts(batch, self.schema, stream.checks)
+            streams = [split] if isinstance(split, Stream) else open_streams(client, split, self.schema)
+            if not streams:
+                return
+            names = tuple(name for stream in streams for name in stream.names)
+            with contextlib.closing(stream_batches(client, replace(streams[0], names=names))) as batches:
+                for batch, size in batches:
+                    bytes_read.inc(size)
+                    yield from checked_parts(batch, self.schema, streams[0].checks)
 
 
 class ReadFromBigquery(ReadRows):
-    """Reads `BigqueryRead`s into `pyarrow.RecordBatch`es. Also counts `bytes_read`."""
+    """Reads `BigqueryRead`s into `pyarrow.RecordBatch`es. Also counts `bytes_read`.
+
+    A service needs the additional step, so that several workers read the streams of a session. A process that reads all
+    of them needs none.
+    """
 
     opens_sessions: ClassVar[bool] = True
 
@@ -306,13 +332,6 @@ class ReadFromBigquery(ReadRows):
         outputs = super().expand(opened[_STREAMS] | "SpreadStreams" >> beam.Reshuffle())
         failures = (opened[FAILURES], outputs[FAILURES]) | "Failures" >> beam.Flatten()
         return outputs | {FAILURES: failures}
-
-    def batches(self, reads: Iterable[BigqueryRead], table: int = 0) -> Iterator[pa.RecordBatch | DeadLetter]:
-        """Yield a table's rows in this process, without Beam, one stream after the other. Raises all errors."""
-        for read in reads:
-            with connected_read_client() as client:
-                streams = open_streams(client, read, self._schema(table))
-            yield from super().batches(streams, table)
 
     def _schema(self, table: int) -> Schema:
         reader = self.reads[table].reader
