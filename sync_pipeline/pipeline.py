@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import apache_beam as beam
@@ -45,7 +47,7 @@ from sync_pipeline.run_log import on_screen, show_own_lines_only
 from sync_pipeline.sources import open_source
 from sync_pipeline.sources.keys import KeyReader
 from sync_pipeline.sources.reading import ReadRows
-from sync_pipeline.sources.source import BATCHES, DEAD_LETTERS, ReadSplit, Source, SplitReader, TableRead
+from sync_pipeline.sources.source import BATCHES, DEAD_LETTERS, HoldsReads, ReadSplit, Source, SplitReader, TableRead
 from sync_pipeline.transforms.batches import ApplyTransformation, Transformation
 
 _LOGGER = logging.getLogger(__name__)
@@ -186,7 +188,7 @@ def run(config: RunConfig, options: PipelineOptions, record: RunRecord | None = 
         check_staging(root)
     client = open_client(config.destination_project)
     PROGRESS.begin(PLANNING)
-    plan = plan_run(config, client, root)
+    plan = plan_run(config, client, root, holds_reads=runs_here(options))
     PROGRESS.begin("")
     if config.dry_run:
         if record is not None:
@@ -212,8 +214,8 @@ def run(config: RunConfig, options: PipelineOptions, record: RunRecord | None = 
     try:
         estimate = estimate_run(plan)
         PROGRESS.begin(READING, estimate.rows if estimate.is_complete and estimate.rows else None)
-        with cleanup_on_signal(plan):
-            result = build_pipeline(plan, options, outcomes).run()
+        with cleanup_on_signal(plan), held_reads(plan) as held:
+            result = build_pipeline(held, options, outcomes).run()
             result.wait_until_finish()
         return result
     except BaseException:
@@ -226,15 +228,32 @@ def run(config: RunConfig, options: PipelineOptions, record: RunRecord | None = 
             record.end()
 
 
-def plan_run(config: RunConfig, client: bigquery.Client, root: str) -> RunPlan:
-    """Return the plan of one sync, or of the tables that the parameters select. Raises SyncError."""
+@contextlib.contextmanager
+def held_reads(plan: RunPlan) -> Iterator[RunPlan]:
+    """Keep what the reads of a plan need from the launcher, and yield the plan with it. Raises SyncError."""
+    with contextlib.ExitStack() as kept:
+        tables = []
+        for table in plan.tables:
+            source = open_source(table.config)
+            read = kept.enter_context(source.hold(table.read)) if isinstance(source, HoldsReads) else table.read
+            tables.append(replace(table, read=read))
+        yield replace(plan, tables=tuple(tables))
+
+
+def plan_run(config: RunConfig, client: bigquery.Client, root: str, *, holds_reads: bool = False) -> RunPlan:
+    """Return the plan of one sync, or of the tables that the parameters select. Raises SyncError.
+
+    `holds_reads`: whether this process will call `held_reads`.
+    """
     started_at = datetime.now(UTC)
     execution = os.environ.get(EXECUTION_VARIABLE, "")
     if config.single is not None:
         source = open_source(config.single)
+        if holds_reads and isinstance(source, HoldsReads):
+            source = source.holding()
         return make_plan(config.single, source, client, root, started_at, config.max_source_connections, execution)
     assert config.selection is not None
-    return plan_selection(config, config.selection, client, root, started_at, execution)
+    return plan_selection(config, config.selection, client, root, started_at, execution, holds_reads=holds_reads)
 
 
 def staging_root(options: PipelineOptions) -> str:

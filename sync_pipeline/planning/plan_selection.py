@@ -48,7 +48,7 @@ from sync_pipeline.printable import named
 from sync_pipeline.smart_sync.interval import LatestTimestamp
 from sync_pipeline.sources import open_catalog, open_source
 from sync_pipeline.sources.catalog import SourceCatalog
-from sync_pipeline.sources.source import SourceSession
+from sync_pipeline.sources.source import PlansHeldReads, SourceSession
 
 # Names of tables that a note lists; more are counted.
 _MAX_NAMES = 5
@@ -111,8 +111,13 @@ def plan_selection(
     staging_root: str,
     started_at: datetime,
     execution: str = "",
+    *,
+    holds_reads: bool = False,
 ) -> RunPlan:
     """Plan a run of the tables that `selection` chooses. The plan names the tables that cannot be planned.
+
+    Args:
+        holds_reads: whether the caller keeps what reads need while they last (`HoldsReads`).
 
     Raises:
         ConfigError: parameters of the run or of tables are wrong; holds the problems of all tables.
@@ -127,6 +132,9 @@ def plan_selection(
         catalog = stack.enter_context(open_catalog(config.data_source, config.source, config.max_retries, selection))
         notes = _left_out(selection, catalog)
         tables = _configured(config.data_source, selection, catalog, stack, attempts)
+        if holds_reads and len(tables) == 1 and isinstance(tables[0].session, PlansHeldReads):
+            # Of many tables, each would take a connection.
+            tables = [replace(tables[0], session=tables[0].session.holding())]
         starts = _starts(client, tables, attempts)
 
         def plan(thread_client: bigquery.Client, item: tuple[_Table, TableStart]) -> TableSync:

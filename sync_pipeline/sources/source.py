@@ -286,6 +286,25 @@ class FindsTimestamps(Protocol):
         """
 
 
+@runtime_checkable
+class HoldsReads(Protocol):
+    """A source that reads more consistently, or faster, while the launcher keeps something open until the end."""
+
+    def holding(self) -> Source:
+        """Return the source for such a launcher. Its plans may need `hold`."""
+
+    def hold(self, read: ReadPlan) -> AbstractContextManager[ReadPlan]:
+        """Return the planned read as the workers get it, until the end of which the launcher keeps what it needs."""
+
+
+@runtime_checkable
+class PlansHeldReads(Protocol):
+    """A session of one table whose source `HoldsReads`."""
+
+    def holding(self) -> SourceSession:
+        """Return the session for a launcher that calls `HoldsReads.hold`."""
+
+
 class Source(Protocol):
     """A source of rows. Its constructor opens no connection.
 

@@ -458,12 +458,13 @@ def test_a_run_in_parts(syncing: Syncing) -> None:
     syncing.execute("INSERT INTO items SELECT n, 'x' || n FROM generate_series(1, 20000) AS n; ANALYZE items")
     run = syncing.run(num_partitions="3", create_disposition="CREATE_IF_NEEDED").succeeded()
     assert (
-        "plan: 2 columns, 3 read splits (by ranges of id, about 6,666 rows each), rows: about 20,000" in run.everything
+        "plan: 2 columns, 3 read splits (by ranges of the table's pages, about 6,666 rows each, all in one snapshot), "
+        "rows: about 20,000" in run.everything
     )
     assert [line for line in run.log if line.startswith("read split ")] != []
     assert (run.rows_read, run.rows_loaded) == (20000, 20000)
     assert syncing.query("SELECT COUNT(*), COUNT(DISTINCT id), SUM(id) FROM items") == [(20000, 20000, 200010000)]
-    shown = syncing.run(num_partitions="3", dry_run="true")
+    shown = syncing.run(num_partitions="3", partition_column="id", dry_run="true")
     assert "    3 read splits (by ranges of id, about 6,666 rows each), at most 1,000 rows per batch" in shown.printed
 
 

@@ -20,6 +20,7 @@ from sync_pipeline.sources.postgresql.binary_rows import PADDING, Rows, first_ro
 from sync_pipeline.sources.postgresql.config import PostgresqlConfig
 from sync_pipeline.sources.postgresql.connection import translated_errors
 from sync_pipeline.sources.postgresql.idle_connections import close_idle, lent
+from sync_pipeline.sources.postgresql.snapshot import imported, snapshot_of
 from sync_pipeline.sources.postgresql.wal_position import PositionedSplit, WalPosition
 from sync_pipeline.sources.prefetch import prefetched
 from sync_pipeline.sources.reading import ReadRows
@@ -95,9 +96,10 @@ def copied_parts(connection: Connection, statement: str, schema: Schema) -> Gene
 
     About four chunks of rows are in memory at a time.
 
-    The transaction must be READ COMMITTED. Its first statement describes the columns and waits for the locks on the
-    tables, which then stay until the end. Only the COPY, the second statement, sees rows: whoever waits for a TRUNCATE
-    or a rewriting ALTER TABLE, and looked at the database before that committed, finds the table empty.
+    The transaction must be READ COMMITTED, or have its locks already (`snapshot.imported`). Its first statement
+    describes the columns and waits for the locks on the tables, which then stay until the end. Only the COPY, the
+    second statement, sees rows: whoever waits for a TRUNCATE or a rewriting ALTER TABLE, and looked at the database
+    before that committed, finds the table empty.
 
     Raises:
         SourceError: the read fails.
@@ -141,8 +143,11 @@ class CopyReader(SplitReader):
 
     def read(self, split: ReadSplit) -> Generator[pa.Table | DeadLetter]:
         """Yield the rows of the split. Only connecting is retried."""
+        in_snapshot = snapshot_of(split)
         with (
-            lent(self.config, self.max_retries, _position(split)) as connection,
+            lent(self.config, self.max_retries, _position(split))
+            if in_snapshot is None
+            else imported(in_snapshot, self.config, self.max_retries) as connection,
             contextlib.closing(copied_parts(connection, split.statement, self.schema)) as parts,
         ):
             yield from parts

@@ -20,6 +20,7 @@ from sync_pipeline.sources.postgresql.clock import ObservedClock, observe_clock
 from sync_pipeline.sources.postgresql.column_types import SourceColumn, quoted_identifier
 from sync_pipeline.sources.postgresql.config import PostgresqlConfig
 from sync_pipeline.sources.postgresql.connection import transaction
+from sync_pipeline.sources.postgresql.page_ranges import plan_by_pages
 from sync_pipeline.sources.postgresql.query_columns import (
     QUERY_ALIAS,
     QueryColumns,
@@ -47,6 +48,7 @@ class PostgresqlSession:
     Attributes:
         position: what the servers of the read must have replayed; see `ObservedClock`.
         columns: the query's columns, described in the transaction that read the clock.
+        keeps_snapshot: whether a snapshot can be kept while the rows are read.
     """
 
     config: SyncConfig
@@ -56,6 +58,7 @@ class PostgresqlSession:
     position: WalPosition | None
     query: IntervalQuery
     columns: QueryColumns
+    keeps_snapshot: bool = False
 
     def timestamp_range(self, interval: SyncInterval) -> TimestampRange | None:
         """Return the range of the query's timestamps. Raises SourceError."""
@@ -94,6 +97,12 @@ class PostgresqlSession:
         """Return the statements that read the columns of `schema`, and the planner's estimate of their rows."""
         with transaction(self.connection):
             query, start_risks = self._query_to_read(interval)
+            if self.keeps_snapshot and interval is None and self.server.partition_column is None:
+                by_pages = plan_by_pages(
+                    self.connection, query, self.columns, schema, self.config.num_partitions, self.position
+                )
+                if by_pages is not None:
+                    return by_pages
             statement = ReadStatement(
                 self.columns.selected(schema),
                 as_relation(query),
@@ -167,7 +176,12 @@ class PostgresqlSession:
 
 
 def begin_session(
-    config: SyncConfig, server: PostgresqlConfig, query: IntervalQuery, connection: Connection
+    config: SyncConfig,
+    server: PostgresqlConfig,
+    query: IntervalQuery,
+    connection: Connection,
+    *,
+    keeps_snapshot: bool = False,
 ) -> PostgresqlSession:
     """Describe the query and read the clock, in local time if the query's timestamps have no time zone.
 
@@ -185,7 +199,7 @@ def begin_session(
         dangers = transport_risks(server, connection)
     clock = clock_of(observed, smart_sync).as_shown_by(wall_clock)
     shown = replace(clock, transport=protects, risks=(*dangers, *clock.risks, *zone_risks))
-    return PostgresqlSession(config, server, connection, shown, observed.position, query, columns)
+    return PostgresqlSession(config, server, connection, shown, observed.position, query, columns, keeps_snapshot)
 
 
 def clock_of(observed: ObservedClock, smart_sync: SmartSyncConfig | None) -> SourceClock:

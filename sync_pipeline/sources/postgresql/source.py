@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from sync_pipeline.parameters.config import SmartSyncConfig, SyncConfig
@@ -21,18 +21,25 @@ from sync_pipeline.sources.postgresql.copy_read import CopyReader, ReadFromPostg
 from sync_pipeline.sources.postgresql.query_text import single_statement
 from sync_pipeline.sources.postgresql.session import PostgresqlSession, begin_session
 from sync_pipeline.sources.postgresql.shared_connection import SharedConnection
+from sync_pipeline.sources.postgresql.snapshot import held
 from sync_pipeline.sources.postgresql.tables import read_tables
 from sync_pipeline.sources.postgresql.time_zone import read_zones
 from sync_pipeline.sources.postgresql.transport import protection, transport_risks
 from sync_pipeline.sources.postgresql.unread_tables import UnreadTables
+from sync_pipeline.sources.source import ReadPlan
 
 
 @dataclass(frozen=True)
 class PostgresqlSource:
-    """The rows of one query. Opens no connection until `connect` is called."""
+    """The rows of one query. Opens no connection until `connect` is called.
+
+    Attributes:
+        keeps_snapshot: whether `hold` will be called for the planned read.
+    """
 
     config: SyncConfig
     connection: PostgresqlConfig
+    keeps_snapshot: bool = False
     transform: ClassVar = ReadFromPostgresql
 
     @contextmanager
@@ -40,7 +47,15 @@ class PostgresqlSource:
         """Connect for planning. Raises SourceUnavailableError, SourceQueryError or SchemaError."""
         query = _query(self.connection, self.config.smart_sync)
         with open_connection(self.connection, self.config.max_retries) as connection:
-            yield begin_session(self.config, self.connection, query, connection)
+            yield begin_session(self.config, self.connection, query, connection, keeps_snapshot=self.keeps_snapshot)
+
+    def holding(self) -> PostgresqlSource:
+        """Return the source for a launcher that keeps a snapshot while the rows are read."""
+        return replace(self, keeps_snapshot=True)
+
+    def hold(self, read: ReadPlan) -> AbstractContextManager[ReadPlan]:
+        """Keep the snapshot that a read needs; see `snapshot.held`."""
+        return held(read, self.connection, self.config.max_retries)
 
     def reader(self, schema: Schema) -> CopyReader:
         """Return what reads the splits into the columns of `schema`."""

@@ -211,7 +211,7 @@ def _cut_by(
     if relation is not None and relation.rows:
         # The planner's row width does not include values that are stored out of line (TOAST).
         size = max(size, int(relation.size * min(1.0, rows / relation.rows)))
-    wanted = min(num_partitions or min(MAX_SPLITS, size // SPLIT_BYTES), rows // MIN_SPLIT_ROWS)
+    wanted = wanted_splits(num_partitions, size, rows)
     if wanted < 2:
         return f"one is enough for about {rows:,} rows, {_mebibytes(size)}"
     is_alone = relation is not None and reads_only(plan, relation.members)
@@ -241,6 +241,11 @@ def _cut_by(
         )
     reason = f"by ranges of {column.name}, about {rows // len(statements):,} rows each"
     return Cut(statements, reason, rows, size, tuple(risks))
+
+
+def wanted_splits(num_partitions: int | None, size: int, rows: int) -> int:
+    """Return the number of splits of a read of so many bytes and rows, by estimate."""
+    return min(num_partitions or min(MAX_SPLITS, size // SPLIT_BYTES), rows // MIN_SPLIT_ROWS)
 
 
 def _mebibytes(size: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from psycopg2.extensions import connection as Connection
 
@@ -16,6 +16,7 @@ from sync_pipeline.sources.access import check_names
 from sync_pipeline.sources.interval_query import IntervalQuery
 from sync_pipeline.sources.postgresql.column_types import SourceColumn, quoted_identifier
 from sync_pipeline.sources.postgresql.config import PostgresqlConfig
+from sync_pipeline.sources.postgresql.page_ranges import plan_by_pages
 from sync_pipeline.sources.postgresql.query_columns import QUERY_ALIAS
 from sync_pipeline.sources.postgresql.repeated_keys import child_table_risk
 from sync_pipeline.sources.postgresql.row_policies import row_policy_risk
@@ -41,6 +42,11 @@ class TableSession:
     position: WalPosition | None
     unread: UnreadTables
     timestamps: Timestamps | None
+    keeps_snapshot: bool = False
+
+    def holding(self) -> TableSession:
+        """Return the session for a launcher that keeps a snapshot while the rows are read."""
+        return replace(self, keeps_snapshot=True)
 
     def timestamp_range(self, interval: SyncInterval) -> TimestampRange | None:
         """Return the range of the table's timestamps. Raises SourceError."""
@@ -68,6 +74,8 @@ class TableSession:
 
     def plan_read(self, schema: Schema, interval: SyncInterval | None) -> ReadPlan:
         """Return the statements that read the columns of `schema`, and an estimate of their rows."""
+        if self.keeps_snapshot and interval is None and (by_pages := self._plan_by_pages(schema)) is not None:
+            return by_pages
         statement = ReadStatement(
             self.table.query_columns.selected(schema),
             f"{self.table.reference} AS {QUERY_ALIAS}",
@@ -80,6 +88,20 @@ class TableSession:
         """Return the statements that read the key columns of `schema` of all rows."""
         statement = ReadStatement(self.table.query_columns.selected(schema), f"{self.table.reference} AS {QUERY_ALIAS}")
         return read_plan(statement.where(), self._cut_keys(statement, schema), self.position)
+
+    def _plan_by_pages(self, schema: Schema) -> ReadPlan | None:
+        assert isinstance(self.config.source, PostgresqlConfig)
+        if self.config.source.partition_column is not None:
+            return None
+        query, columns = f"SELECT * FROM {self.table.reference}", self.table.query_columns
+        with self.connection.transaction() as connection:
+            try:
+                return plan_by_pages(connection, query, columns, schema, self.config.num_partitions, self.position)
+            except SourceUnavailableError:
+                if connection.closed:
+                    raise
+                # The table is locked.
+                return None
 
     def _cut_keys(self, statement: ReadStatement, schema: Schema) -> Cut:
         listed = self.table.listed
