@@ -72,7 +72,7 @@ def ours(uri: str, database: str, collection: str, folder: Path) -> dict[str, fl
         schema = session.describe(None).schema
         splits = session.plan_read(schema, None).splits
     planned = time.monotonic()
-    read = source.transform({0: TableRead(source.reader(schema), source.config.batch_size)})
+    read = source.transform({0: TableRead(source.reader(schema), batch_size=None)})
     files = write_batches(read.batches(splits), StagingTarget(f"{folder}/", schema, TableLayout()))
     return {
         "rows": sum(file.rows for file in files),

@@ -243,24 +243,34 @@ class _Walk:
     def step(self, header: bytes) -> None:
         """Advance every document whose next element has this header."""
         rows = self.active
+        if not rows.size:
+            return
+        cursors = self._cursors[rows]
         self._effort += _STEP_COST + len(rows)
+        limit = len(self._documents.raw) - PADDING
         for offset in range(0, len(header), 8):
             part = header[offset : offset + 8]
-            positions = self._cursors[rows] + offset
-            inside = positions < len(self._documents.raw) - PADDING
-            rows, positions = rows[inside], positions[inside]
+            positions = cursors + offset
+            if positions.max() >= limit:
+                inside = positions < limit
+                rows, cursors, positions = rows[inside], cursors[inside], positions[inside]
             wanted = np.frombuffer(part.ljust(8, b"\0"), dtype="<u8")[0]
             mask = np.uint64((1 << (8 * len(part))) - 1)
-            rows = rows[(self._documents.numbers(positions, "<u8") & mask) == wanted]
+            fits = (self._documents.numbers(positions, "<u8") & mask) == wanted
+            # Often all documents have the header: then nothing has to be copied.
+            if not fits.all():
+                rows, cursors = rows[fits], cursors[fits]
             if not rows.size:
                 return
-        begins = self._cursors[rows] + len(header)
+        begins = cursors + len(header)
         ends = self._ends(header[0], begins)
-        if (ends > self._last[rows]).any() or (ends < begins).any():
+        last = self._last[rows]
+        if (ends > last).any() or (ends < begins).any():
             raise MalformedBsonError
         self._found[header].append((rows, begins, ends))
         self._cursors[rows] = ends
-        self.active = self.active[self._cursors[self.active] < self._last[self.active]]
+        if (ends == last).any():
+            self.active = self.active[self._cursors[self.active] < self._last[self.active]]
 
     def is_laborious(self) -> bool:
         """Whether the steps so far cost more than walking the rest one by one."""
