@@ -6,6 +6,7 @@ import math
 import random
 import struct
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -22,7 +23,7 @@ from sync_pipeline.sources.mongodb import bson_columns
 from sync_pipeline.sources.mongodb.bson_columns import Values, convert
 from sync_pipeline.sources.mongodb.bson_scan import Documents, Elements, take_apart
 from sync_pipeline.sources.mongodb.bson_types import BSON_TYPES
-from sync_pipeline.sources.mongodb.to_json import DECODING
+from sync_pipeline.sources.mongodb.to_json import DECODING, json_bytes
 
 ID = ObjectId("65f0c0ffee65f0c0ffee65f0")
 MOMENT = datetime(2024, 2, 3, 4, 5, 6, 789000, tzinfo=UTC)
@@ -217,6 +218,28 @@ def test_names_of_array_elements_do_not_count() -> None:
     documents = Documents.of((struct.pack("<i", len(body) + 5) + body + b"\0") * 100)
     (elements,) = take_apart(documents)
     assert set(convert(documents, elements, "JSON").array.to_pylist()) == {"[1,2]"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda value: value, id="alike"),
+        pytest.param(lambda value: dict(reversed(value.items())), id="another order"),
+        pytest.param(lambda value: {"a": value["a"]}, id="a member less"),
+        pytest.param(lambda value: value | {"z": 1}, id="a member more"),
+        pytest.param(lambda value: value | {"a": "x"}, id="another type"),
+        pytest.param(lambda _: {}, id="empty"),
+    ],
+)
+def test_objects_with_the_same_members_become_json_as_one_alone_does(
+    change: Callable[[dict[str, Any]], dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = [{"a": number, 'n"\né': f'"{number}', "c": {"d": [number], "e": None}} for number in range(60)]
+    values[30] = change(values[30])
+    monkeypatch.setattr(bson_columns, "json_bytes", None)
+    documents, (elements,) = elements_of(values)
+    written = convert(documents, elements, "JSON").array.to_pylist()
+    assert written == [json_bytes(value).decode() for value in values]
 
 
 def test_milliseconds_are_exact() -> None:
