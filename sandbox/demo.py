@@ -1,8 +1,8 @@
 """The demo, `make demo`: a table of orders in PostgreSQL is synced to BigQuery, changed, and synced again.
 
-The demo does this for two tables: one keeps every version of an order, the other one row per order. The second table is
-then synced from BigQuery to BigQuery. Then documents in MongoDB are synced in the same way, and at the end a whole
-database, by one command.
+The demo does this for two tables: one keeps every version of an order, the other one row per order, without the deleted
+ones. The second table is compared with its source, and synced from BigQuery to BigQuery. Then documents in MongoDB are
+synced in the same way, and at the end a whole database, by one command.
 
 The servers are the sandbox's. `main.py` starts like a template launch, and the demo shows its output while it runs.
 """
@@ -31,17 +31,27 @@ from sandbox.demo_run import Report
 from sandbox.demo_steps import SETTLE_SECONDS, Demo, DemoError, expect, expect_equal, reported, run, step, sync
 from sandbox.endpoints import Endpoints
 
-ROWS, INSERTS, UPDATES = 200_000, 1_000, 500
+ROWS, INSERTS, UPDATES, DELETES = 200_000, 1_000, 500, 200
 
 QUERY = "SELECT * FROM demo_shop.orders WHERE updated_at > '{start_timestamp}' AND updated_at <= '{end_timestamp}'"
 
 
-# The parameters for the second table: it has one row per order, in the partition of the order's creation day.
+# The parameters for the second table: it has one row per order, in the partition of the order's creation day, and none
+# that is deleted at the source.
 MERGED = {
     "destination_bigquery_table": demo_run.MERGED_TABLE,
     "primary_key": "id",
+    "deletes": "remove",
     "partition_field": "created_at",
     "clustering_fields": "id",
+}
+
+
+# What to try after the demo: words of `sync-to-bigquery`, and what they do.
+NEXT = {
+    "init": "look at a database, and write sync.yaml",
+    "run": "sync it from this machine",
+    "launch": "print the commands for Google Cloud",
 }
 
 
@@ -69,8 +79,11 @@ def main(argv: Sequence[str]) -> int:
     console.print(
         f"\nAll of it took {time.monotonic() - began:.0f} s; the servers are stopped and their data is deleted."
     )
-    console.print("To try commands of your own: .venv/bin/python -m sandbox up")
-    console.print("To launch it on Google Cloud, once or on a schedule: docs/how-to/which-way-to-launch.md")
+    console.print("\nThree commands to try next:", style="bold cyan")
+    for command, text in NEXT.items():
+        console.print(f"  .venv/bin/sync-to-bigquery {command:<8}{text}")
+    console.print("Which way to launch: docs/how-to/which-way-to-launch.md")
+    console.print("These servers, for commands of your own: .venv/bin/python -m sandbox up")
     return 0
 
 
@@ -94,16 +107,17 @@ def play(demo: Demo) -> None:
     parameters = " ".join(f"--{name}={value}" for name, value in MERGED.items())
     demo.console.print(f"python main.py … {parameters}", soft_wrap=True)
     third = sync(merging, orders)
-    change_source(merging)
+    change_source(merging, DELETES)
     demo_screen.title(demo.console, "The same command again")
     fourth = sync(merging, INSERTS + UPDATES)
     show_equality(merging)
+    reconciled = show_reconciliation(merging)
     copy = show_copy(merging)
     fifth, sixth = demo_documents.play(demo)
     seventh, eighth = demo_tables.play(demo)
     demo_screen.title(demo.console, "In one table")
     reports = {"append 1": first, "append 2": second, "merge 1": third, "merge 2": fourth}
-    reports |= {"BigQuery": copy, "MongoDB 1": fifth, "MongoDB 2": sixth}
+    reports |= {"reconcile": reconciled, "BigQuery": copy, "MongoDB 1": fifth, "MongoDB 2": sixth}
     reports |= {"database 1": seventh, "database 2": eighth}
     demo.console.print(demo_screen.summary(reports))
     demo.console.print("Time runs from the plan to the publication, without the start of Python.")
@@ -115,10 +129,11 @@ def merged(demo: Demo) -> Demo:
     return replace(demo, table_id=f"{dataset_id}.{demo_run.MERGED_TABLE}", parameters={**demo.parameters, **MERGED})
 
 
-def change_source(demo: Demo) -> None:
-    """Add orders and change others, and wait until a run reads them."""
-    with step(demo, f"Meanwhile, at the source: {INSERTS:,} new orders, {UPDATES:,} changed ones"):
-        demo_orders.change_orders(demo.connection, INSERTS, UPDATES)
+def change_source(demo: Demo, deletes: int = 0) -> None:
+    """Add orders, change others and delete some, and wait until a run reads them."""
+    deleted = f", {deletes} deleted ones" if deletes else ""
+    with step(demo, f"Meanwhile, at the source: {INSERTS:,} new orders, {UPDATES:,} changed ones{deleted}"):
+        demo_orders.change_orders(demo.connection, INSERTS, UPDATES, deletes)
         time.sleep(SETTLE_SECONDS)
     demo.console.print("A second passes: a run leaves the newest one to the next, to be safe.")
 
@@ -149,7 +164,7 @@ def show_mistake(demo: Demo) -> None:
 def show_dry_run(demo: Demo) -> None:
     """Show the plan that `dry_run=true` prints instead of running, its longer parts cut."""
     demo_screen.title(demo.console, "What would happen: dry_run=true")
-    outcome = demo_run.run({**demo.parameters, "dry_run": "true"}, demo.environment)
+    outcome = demo.product.run({**demo.parameters, "dry_run": "true"})
     for line in demo_screen.shortened(outcome.output.splitlines()):
         demo_screen.show_line(demo.console, line)
     expect(outcome.exit_code == 0, "a dry run that succeeds", outcome)
@@ -196,6 +211,16 @@ def show_equality(demo: Demo) -> None:
     )
 
 
+def show_reconciliation(demo: Demo) -> Report:
+    """Let the product compare the second table with its source, and return the run's report."""
+    demo_screen.title(demo.console, "The product can compare them itself: reconcile=report")
+    demo.console.print("python main.py … --reconcile=report")
+    outcome = run(demo, {**demo.parameters, "reconcile": "report"})
+    report = reported(outcome)
+    expect(report.rows_loaded == 0 < report.rows_read, "all rows compared, and none changed", outcome)
+    return report
+
+
 def show_copy(demo: Demo) -> Report:
     """Sync the second table on into a third one, inside of BigQuery, and return the run's report."""
     demo_screen.title(demo.console, "From BigQuery to BigQuery: one query, and no row leaves it")
@@ -234,7 +259,7 @@ def prepared(console: Console, rows: int) -> Iterator[Demo]:
                 client=client,
                 table_id=f"{endpoints.project}.{endpoints.dataset}.{demo_run.TABLE}",
                 parameters=sync_parameters(endpoints),
-                environment={**os.environ, **endpoints.environment()},
+                product=stack.enter_context(demo_run.started({**os.environ, **endpoints.environment()})),
                 rows=rows,
             )
 

@@ -1,6 +1,7 @@
 """The demo's source: a table of orders in PostgreSQL, its changes, and its comparison with the copy in BigQuery."""
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from google.cloud import bigquery
@@ -88,8 +89,8 @@ def create_orders(connection: Connection, rows: int) -> None:
         cursor.execute("ANALYZE demo_shop.orders")
 
 
-def change_orders(connection: Connection, inserts: int, updates: int) -> None:
-    """Insert new orders and change existing ones, as a shop does between two runs."""
+def change_orders(connection: Connection, inserts: int, updates: int, deletes: int = 0) -> None:
+    """Insert new orders, change existing ones and delete others, as a shop does between two runs."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT max(id) FROM demo_shop.orders")
         last = cursor.fetchone()[0]
@@ -101,6 +102,14 @@ def change_orders(connection: Connection, inserts: int, updates: int) -> None:
             WHERE mod(id, %(step)s) = 0 AND id <= %(step)s * %(updates)s
             """,
             {"step": last // updates, "updates": updates},
+        )
+        cursor.execute(
+            """
+            DELETE FROM demo_shop.orders WHERE id IN (
+                SELECT id FROM demo_shop.orders WHERE mod(id, %(step)s) > 0 AND id <= %(last)s ORDER BY id
+                LIMIT %(rows)s)
+            """,
+            {"step": last // updates, "last": last, "rows": deletes},
         )
 
 
@@ -163,10 +172,12 @@ def compare_orders(connection: Connection, client: bigquery.Client, table_id: st
     source = ", ".join(_POSTGRESQL_FINGERPRINT.format(text=text) for text, _ in _AS_TEXT.values())
     destination = ", ".join(_BIGQUERY_FINGERPRINT.format(text=text) for _, text in _AS_TEXT.values())
     newest = _NEWEST.format(table_id=table_id)
-    with connection.cursor() as cursor:
+    with ThreadPoolExecutor() as threads, connection.cursor() as cursor:
+        # Both servers work at the same time.
+        asked = threads.submit(client.query_and_wait, " ".join(["SELECT", destination, "FROM", newest]))
         cursor.execute(" ".join(["SELECT", source, "FROM", TABLE]))
         there = cursor.fetchone()
-    here = next(iter(client.query_and_wait(" ".join(["SELECT", destination, "FROM", newest]))))
+        here = next(iter(asked.result()))
     return [Comparison(*row) for row in zip(_AS_TEXT, there, here.values(), strict=True)]
 
 

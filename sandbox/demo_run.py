@@ -1,10 +1,14 @@
 """Running `main.py` as a template launch does: its command line, its output, and the numbers it reports."""
 
+import contextlib
+import json
+import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +19,10 @@ ROOT = Path(__file__).resolve().parent.parent
 # The tables that are written: one keeps every version of an order, the other each order once.
 TABLE = "orders"
 MERGED_TABLE = "orders_now"
+
+# The command of the process that runs the product, and what begins the line with the exit code of a run.
+STARTER = [sys.executable, "-m", "sandbox.demo_starter"]
+END = "\0exit code "
 
 _REPORT = re.compile(r"sync report: (?P<outcome>.*?): (?P<numbers>\w+=.*)")
 _TOTAL = re.compile(r"sync total: (?P<outcome>.*): (?P<numbers>run_id=.*)")
@@ -134,27 +142,42 @@ def shell_word(text: str) -> str:
     return shlex.quote(text)
 
 
-def run(
-    parameters: Mapping[str, str], environment: Mapping[str, str], show_line: Callable[[str], None] = lambda _: None
-) -> Outcome:
-    """Run the product and hand each line it prints to `show_line` at once; it ends when we are interrupted."""
-    lines: list[str] = []
+@dataclass(frozen=True)
+class Product:
+    """The product in a process of its own, which has imported it already: `demo_starter`."""
+
+    process: subprocess.Popen[str]
+
+    def run(self, parameters: Mapping[str, str], show_line: Callable[[str], None] = lambda _: None) -> Outcome:
+        """Run the product and hand each line it prints to `show_line` at once."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        print(json.dumps(command(parameters)[2:]), file=self.process.stdin, flush=True)
+        lines: list[str] = []
+        for line in self.process.stdout:
+            if line.startswith(END):
+                return Outcome(int(line.removeprefix(END)), "".join(lines))
+            lines.append(line)
+            show_line(line.rstrip("\n"))
+        return Outcome(self.process.wait(), "".join(lines))
+
+
+@contextlib.contextmanager
+def started(environment: Mapping[str, str]) -> Iterator[Product]:
+    """Start the process that runs the product, and end it, with a run that is under way."""
     with subprocess.Popen(
-        command(parameters),
+        STARTER,
         cwd=ROOT,
         env=dict(environment),
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         encoding="utf-8",
+        start_new_session=True,
     ) as process:
-        assert process.stdout is not None
         try:
-            for line in process.stdout:
-                lines.append(line)
-                show_line(line.rstrip("\n"))
-        except BaseException:
-            process.terminate()
-            raise
-    return Outcome(process.returncode, "".join(lines))
+            yield Product(process)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)

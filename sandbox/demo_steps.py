@@ -8,9 +8,9 @@ from google.cloud import bigquery
 from psycopg2.extensions import connection as Connection
 from rich.console import Console
 
-from sandbox import demo_run, demo_screen
+from sandbox import demo_screen
 from sandbox.demo_orders import Comparison
-from sandbox.demo_run import Outcome, Report
+from sandbox.demo_run import Outcome, Product, Report
 from sandbox.endpoints import Endpoints
 
 # A run leaves the newest second to the next one, by the default of smart_sync_settle_seconds.
@@ -31,7 +31,7 @@ class Demo:
     client: bigquery.Client
     table_id: str
     parameters: Mapping[str, str]
-    environment: Mapping[str, str]
+    product: Product
     rows: int
 
 
@@ -52,7 +52,7 @@ def reported(outcome: Outcome) -> Report:
 
 def run(demo: Demo, parameters: Mapping[str, str]) -> Outcome:
     """Run the product, and show what it prints while it does."""
-    return demo_run.run(parameters, demo.environment, lambda line: demo_screen.show_line(demo.console, line))
+    return demo.product.run(parameters, lambda line: demo_screen.show_line(demo.console, line))
 
 
 def expect(holds: bool, what: str, outcome: Outcome) -> None:

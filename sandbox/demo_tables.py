@@ -84,8 +84,7 @@ def play(demo: Demo) -> tuple[Report, Report]:
     parameters = all_tables(demo)
     demo_screen.title(demo.console, "Your whole database in one command")
     demo.console.print(demo_run.shown_command(parameters), soft_wrap=True)
-    show_plan(demo, parameters)
-    first = sync_all(demo, parameters)
+    first = sync_all(demo, parameters, shows_plan=True)
     comparisons = compared(demo, TABLES)
     demo.console.print(demo_screen.comparison_table(comparisons, compared="Table"))
     with step(demo, "Meanwhile, at the source: rows changed, added and deleted, and a new table"):
@@ -108,18 +107,9 @@ def all_tables(demo: Demo) -> dict[str, str]:
     }
 
 
-def show_plan(demo: Demo, parameters: Mapping[str, str]) -> None:
-    """Show a line for each table, and what is left out."""
-    demo_screen.title(demo.console, "What would happen: dry_run=true")
-    outcome = demo_run.run({**parameters, "dry_run": "true"}, demo.environment)
-    expect(outcome.exit_code == 0, "a dry run that succeeds", outcome)
-    for line in demo_screen.shortened(outcome.output.splitlines(), len(TABLES) + 1):
-        demo_screen.show_line(demo.console, line)
-
-
-def sync_all(demo: Demo, parameters: Mapping[str, str]) -> Report:
+def sync_all(demo: Demo, parameters: Mapping[str, str], *, shows_plan: bool = False) -> Report:
     """Run the sync, show what it reports, and return its total."""
-    outcome = demo_run.run(parameters, demo.environment, lambda line: _show_report(demo, line))
+    outcome = demo.product.run(parameters, lambda line: _show_outline(demo, line, shows_plan=shows_plan))
     total = demo_run.find_total(outcome.output)
     expect(outcome.exit_code == 0 and total is not None, "a run that publishes all tables", outcome)
     assert total is not None
@@ -152,10 +142,12 @@ def _remove_copies(demo: Demo) -> None:
         demo.client.delete_table(copy_of(demo, name), not_found_ok=True)
 
 
-def _show_report(demo: Demo, line: str) -> None:
-    if "sync report: " not in line and not line.startswith(("error:", "ERROR")) and "sync total: " not in line:
-        return
-    demo_screen.show_line(demo.console, line.partition(": run_id=")[0])
+def _show_outline(demo: Demo, line: str, *, shows_plan: bool) -> None:
+    """Show a line of a run's log, without its numbers."""
+    if shows_plan and "INFO plan: " in line:
+        demo_screen.show_line(demo.console, line.partition(", rows: ")[0])
+    elif "sync report: " in line or "sync total: " in line or line.startswith("error:") or " ERROR " in line:
+        demo_screen.show_line(demo.console, line.partition(": run_id=")[0])
 
 
 def _execute(demo: Demo, statements: str) -> None:

@@ -3,9 +3,10 @@
 import contextlib
 import io
 import shlex
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg2
@@ -19,6 +20,7 @@ import sandbox
 from sandbox import demo, demo_documents, demo_orders, demo_run, demo_screen, demo_tables, mongodb
 from sandbox.demo_orders import Comparison
 from sandbox.demo_run import Report
+from sync_pipeline.cli import program
 
 LOG = """
 INFO plan: run 20260102T030405_0a1b2c3d: postgresql to p.d.t, append: one load job
@@ -91,25 +93,36 @@ def test_a_word_of_a_shell(text: str, shown: str) -> None:
     assert shlex.split(shown) == [text]
 
 
-def test_output_is_shown_line_by_line_and_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    program = "import sys; print('one'); print('error: zwei – 二', file=sys.stderr); sys.exit(2)"
-    monkeypatch.setattr(demo_run, "command", lambda _: [sys.executable, "-u", "-c", program])
+def _starting(monkeypatch: pytest.MonkeyPatch, script: str) -> contextlib.AbstractContextManager[demo_run.Product]:
+    monkeypatch.setattr(demo_run, "STARTER", [sys.executable, "-u", "-c", script])
+    return demo_run.started({})
+
+
+def test_output_is_shown_line_by_line_and_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    script = "import sys; print(input()); print('error: zwei – 二', file=sys.stderr); print('\\0exit code 2')"
     lines: list[str] = []
-    outcome = demo_run.run({}, {}, lines.append)
-    assert (outcome.exit_code, lines) == (2, ["one", "error: zwei – 二"])
-    assert outcome.output == "one\nerror: zwei – 二\n"
+    with _starting(monkeypatch, script) as product:
+        outcome = product.run({"a": "b c"}, lines.append)
+    assert (outcome.exit_code, lines) == (2, ['["--a=b c"]', "error: zwei – 二"])
+    assert outcome.output == '["--a=b c"]\nerror: zwei – 二\n'
     assert outcome.report is None
 
 
+def test_a_product_that_does_not_start_is_a_failed_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    with _starting(monkeypatch, "input(); print('no module'); raise SystemExit(3)") as product:
+        outcome = product.run({})
+    assert (outcome.exit_code, outcome.output) == (3, "no module\n")
+
+
 def test_an_interrupted_demo_leaves_no_run_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    program = "import time; print('started', flush=True); time.sleep(60)"
-    monkeypatch.setattr(demo_run, "command", lambda _: [sys.executable, "-c", program])
+    script = "import subprocess; subprocess.run(['sh', '-c', 'echo started; sleep 60'])"
 
     def interrupt(_: str) -> None:
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        demo_run.run({}, {}, interrupt)
+    with pytest.raises(KeyboardInterrupt), _starting(monkeypatch, script) as product:
+        product.run({}, interrupt)
+    assert product.process.returncode == -signal.SIGTERM
 
 
 def test_long_sections_of_a_plan_are_cut() -> None:
@@ -209,26 +222,43 @@ def test_changes_are_as_many_as_asked_for(orders: tuple[demo.Demo, io.StringIO])
     with _rolled_back(prepared.connection) as cursor:
         cursor.execute("SELECT clock_timestamp()")
         began = cursor.fetchone()[0]
-        demo_orders.change_orders(prepared.connection, demo.INSERTS, demo.UPDATES)
+        demo_orders.change_orders(prepared.connection, demo.INSERTS, demo.UPDATES, demo.DELETES)
         cursor.execute(
             "SELECT count(*), count(*) FILTER (WHERE id <= 2000) FROM demo_shop.orders WHERE updated_at > %s", [began]
         )
         assert cursor.fetchone() == (demo.INSERTS + demo.UPDATES, demo.UPDATES)
+        assert demo_orders.count_orders(prepared.connection) == 2_000 + demo.INSERTS - demo.DELETES
 
 
 def test_the_second_table_has_each_order_once(orders: tuple[demo.Demo, io.StringIO]) -> None:
     prepared, screen = orders
     merging = demo.merged(prepared)
-    for _ in range(2):
-        # The table of the second round is made anew, as on servers that are used again.
-        prepared.client.delete_table(merging.table_id, not_found_ok=True)
-        demo.sync(merging, prepared.rows)
+    demo.sync(merging, prepared.rows)
+    _remove_an_order(prepared.connection, lambda: demo.sync(merging, 0))
+    assert "removed 1 deleted ones" in screen.getvalue()
+    # The table is made anew, as on servers that are used again.
+    prepared.client.delete_table(merging.table_id)
+    demo.sync(merging, prepared.rows)
     demo.show_equality(merging)
+    assert demo.show_reconciliation(merging).rows_read == 2_000
     assert "    INFO sync report: merged 2,000 rows" in screen.getvalue()
     assert "PostgreSQL has 2,000 orders and orders_now 2,000 rows; all values are equal." in screen.getvalue()
     prepared.client.query_and_wait(f"INSERT INTO `{merging.table_id}` SELECT * FROM `{merging.table_id}` WHERE id = 1")
     with pytest.raises(demo.DemoError, match=r"^PostgreSQL has 2,000 orders, \S+orders_now has 2,001 rows$"):
         demo.show_equality(merging)
+
+
+def _remove_an_order(connection: Connection, meanwhile: Callable[[], object]) -> None:
+    """Do something while an order is not there."""
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TEMP TABLE kept AS SELECT * FROM demo_shop.orders WHERE id = 2")
+        cursor.execute("DELETE FROM demo_shop.orders WHERE id = 2")
+        meanwhile()
+        cursor.execute("INSERT INTO demo_shop.orders SELECT * FROM kept; DROP TABLE kept")
+
+
+def test_the_commands_to_try_next_exist() -> None:
+    assert demo.NEXT.keys() <= program.COMMANDS.keys()
 
 
 def test_documents_are_merged_and_one_different_value_is_found(
