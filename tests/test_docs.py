@@ -149,6 +149,18 @@ def test_the_license_is_whole() -> None:
     assert text.rstrip().endswith("limitations under the License.")
 
 
+@pytest.mark.parametrize("name", ["README.md", "sandbox/README.md", *PAGES])
+def test_a_sync_is_written_as_a_launch_file(name: str) -> None:
+    text = read(name)
+    assert not re.search(
+        r"--flags-file|^--\w|python -m (sync_pipeline\.launching|orchestration\.chain)", text, re.MULTILINE
+    )
+    # The template's own command, and the first job of a new deployment.
+    if name not in ("docs/reference/template.md", "docs/how-to/deploy.md"):
+        assert not re.search(r"flex-template run .*--param", text, re.DOTALL)
+        assert "python main.py --d" not in text
+
+
 def test_every_source_has_a_launch_file() -> None:
     launches = [read_launch(text) for text in re.findall(r"```yaml\n(.*?)```", page("Launch"), re.DOTALL)]
     assert [launch.parameters["data_source"] for launch in launches] == list(BY_NAME["data_source"].choices)

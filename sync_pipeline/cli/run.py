@@ -6,9 +6,7 @@ from collections.abc import Sequence
 
 from sync_pipeline.cli.words import start
 
-_HELP = (
-    "Run the sync in this process. It ends when the rows are in BigQuery, with 0, or with an error and nothing done."
-)
+_HELP = "Run the sync in this process. It ends with 0 when the rows are in BigQuery. A table that fails is as before."
 
 
 def main(argv: Sequence[str]) -> int:
