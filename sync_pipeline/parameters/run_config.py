@@ -135,7 +135,8 @@ class RunConfig:
             data_source=values["data_source"],
             single=None,
             selection=TableSelection(tables, named, file, common),
-            source=source.read_config(common),
+            # A default for all tables may say how destinations are named.
+            source=source.read_config(common.with_given(file.defaults)),
             destination_project=values["destination_bigquery_project"],
             destination_dataset=values["destination_bigquery_dataset"],
             max_retries=values["max_retries"],

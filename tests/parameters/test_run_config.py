@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from sync_pipeline.errors import ConfigError
@@ -7,6 +9,7 @@ from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.parameters.identifiers import SourceTable
 from sync_pipeline.parameters.run_config import RunConfig
 from sync_pipeline.parameters.secrets import Secret
+from sync_pipeline.sources.bigquery.config import BigquerySourceConfig
 from sync_pipeline.sources.postgresql.config import PostgresqlConfig
 from tests.parameter_sets import BIGQUERY, MONGODB, PASSWORD, POSTGRESQL, SMART_SYNC
 
@@ -170,3 +173,23 @@ def test_a_single_table_of_a_source_needs_no_destination_name() -> None:
 def test_postgresql_reads_the_chosen_table() -> None:
     config = SyncConfig.from_parameters(TABLES | {"postgresql_table": "sales.orders"})
     assert config.source.table == SourceTable("sales", "orders")
+
+
+@pytest.mark.parametrize("in_file", [False, True], ids=["parameter", "default of the file"])
+def test_the_names_of_copies_beside_their_tables(tmp_path: Path, *, in_file: bool) -> None:
+    """A wildcard must not match what the run itself writes."""
+    parameters = BIGQUERY | {
+        "source_bigquery_project": BIGQUERY["destination_bigquery_project"],
+        "source_bigquery_dataset": BIGQUERY["destination_bigquery_dataset"],
+        "source_bigquery_table": "*",
+    }
+    del parameters["destination_bigquery_table"]
+    if in_file:
+        file = tmp_path / "tables.yaml"
+        file.write_text("defaults:\n  destination_bigquery_table: copy_{table}\n")
+        parameters |= {"tables_file": str(file)}
+    else:
+        parameters |= {"destination_bigquery_table": "copy_{table}"}
+    source = RunConfig.from_parameters(parameters).source
+    assert isinstance(source, BigquerySourceConfig)
+    assert source.destinations == "copy_{table}"
