@@ -17,15 +17,20 @@ def main(results: Path, chart: Path) -> None:
     """Draw the rates side by side, and seconds and memory by rows."""
     document = json.loads(results.read_text(encoding="utf-8"))
     cases, aimed_at = document["cases"], document["aimed_at"]
-    figure, (rates, growth) = plt.subplots(1, 2, figsize=(11, 3.6), width_ratios=(3, 2))
+    figure, (rates, growth) = plt.subplots(1, 2, figsize=(11, 4), width_ratios=(3, 2))
     bars = [
         ("limit: COPY into nothing", f"limit, {aimed_at}", LIMIT),
         ("ours: read to staged files", f"staged, {aimed_at}", OURS),
         ("ours: whole run", "whole run", OURS),
+        ("DuckDB", f"duckdb, {aimed_at}", OTHERS),
+        ("ADBC's driver", f"adbc, {aimed_at}", OTHERS),
+        ("ingestr", f"ingestr, {aimed_at}", OTHERS),
+        ("sling, to CSV", f"sling, {aimed_at}", OTHERS),
         ("dlt, ConnectorX", f"dlt connectorx, {aimed_at}", OTHERS),
         ("dlt, default", "dlt default", OTHERS),
         ("Beam, row by row", "row by row", OTHERS),
     ]
+    bars = [bar for bar in bars if bar[1] in cases]
     values = [cases[name]["rows_per_second"] / 1000 for _, name, _ in bars]
     drawn = rates.barh([title for title, _, _ in bars], values, color=[colour for _, _, colour in bars])
     rates.bar_label(drawn, [f"{value:,.0f}" for value in values], padding=3)
