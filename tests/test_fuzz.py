@@ -172,7 +172,7 @@ def test_names_in_a_plan(columns: list[tuple[str, str, str]], note: str, risk: s
     page.encode()
     assert PLANTED not in page
     titles = [line for line in page.split("\n") if line and not line.startswith(" ")]
-    assert titles == ["Sync", *titles[1:-2], "Notes", "Risks"]
+    assert titles == ["Risks", "Sync", *titles[2:-1], "Notes"]
     assert all("\n" not in on_one_line(line) for line in table_lines(hostile))
     told = ""
     try:

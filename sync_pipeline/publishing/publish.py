@@ -51,7 +51,7 @@ from sync_pipeline.publishing.report import SyncReport, report_of, total_line, t
 from sync_pipeline.publishing.staged_files import StagedFile, StagedFiles
 from sync_pipeline.publishing.strategy import DeletionCounts, DifferenceCounts, Published, Strategy
 from sync_pipeline.publishing.tables import prepare_destination
-from sync_pipeline.run_log import fields
+from sync_pipeline.run_log import fields, on_screen
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -164,7 +164,7 @@ class _PublishFilesFn(beam.DoFn):
             level = logging.WARNING if counts.left else logging.INFO
             self._rows_differing.inc(counts.left)
             for line in count_lines(report.table_id, counts):
-                _LOGGER.log(level, "%s", line)
+                _LOGGER.log(level, "%s", line, extra=on_screen(line.removeprefix("reconcile: ")))
         _LOGGER.log(level, "%s", report, extra=fields(report.values, report.text))
 
 
