@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from sync_pipeline.parameters.source_tables import CatalogTable
 from sync_pipeline.planning.billed_queries import size_text
 from sync_pipeline.planning.table_mode import mode_of
 from sync_pipeline.printable import on_one_line
-from sync_pipeline.terminal import aligned, width_of
+from sync_pipeline.terminal import aligned
 
 DEFAULT_COLUMN = "updated_at"
 # Names of columns that every change of a row sets, without underscores, the most usual first. A time of creation would
@@ -59,9 +58,9 @@ def mode_text(table: CatalogTable, column: str, given: Collection[str], *, has_o
     return f"replaces all rows: {mode.reason}{hint}"
 
 
-def table_lines(tables: Sequence[FoundTable]) -> list[str]:
-    """Return the tables in aligned columns, below their headings."""
-    return aligned([_HEADERS, *map(_cells, tables)], width_of(sys.stdout))
+def table_lines(tables: Sequence[FoundTable], width: int | None = None) -> list[str]:
+    """Return the tables in aligned columns, below their headings. Cells are cut to fit into a width, in characters."""
+    return aligned([_HEADERS, *map(_cells, tables)], width)
 
 
 def _cells(found: FoundTable) -> tuple[str, ...]:

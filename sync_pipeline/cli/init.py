@@ -25,6 +25,7 @@ from sync_pipeline.parameters.secrets import NAME_FORM, Secret
 from sync_pipeline.parameters.source_tables import CatalogTable, TableName
 from sync_pipeline.parameters.table import BY_NAME
 from sync_pipeline.suggestions import did_you_mean
+from sync_pipeline.terminal import width_of
 
 # Settings of the file that are no parameters.
 _SETTINGS = ("temp_location", "job_name", "region", "template")
@@ -231,7 +232,8 @@ def _write(
         mode = table.left_out or mode_text(table, seen, values.given, has_own_key=source.has_own_key)
         return FoundTable(names[table.name], table, mode, narrowing[table.name])
 
-    print("\n".join(table_lines([described(table) for table in found])) if found else "The source has no tables.")
+    shown = table_lines([described(table) for table in found], width_of(sys.stdout))
+    print("\n".join(shown) if found else "The source has no tables.")
     by_query = any(name in given for name in tables.queries)
     if not by_query and tables.parameter not in given:
         given[tables.parameter] = _which(tables, found, questions)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sync_pipeline.cli.found_tables import mode_text, timestamp_column
+from sync_pipeline.cli.found_tables import FoundTable, mode_text, table_lines, timestamp_column
 from sync_pipeline.parameters.source_tables import CatalogTable, TableName
 
 
@@ -41,3 +41,12 @@ def test_the_column_of_most_tables(tables: list[CatalogTable], expected: str) ->
 )
 def test_what_each_run_does(found: CatalogTable, expected: str) -> None:
     assert mode_text(found, "updated_at", (), has_own_key=False) == expected
+
+
+def test_only_a_terminal_cuts_the_lines() -> None:
+    found = [FoundTable("public.t", table("updated_at"), "m" * 100, {"updated_at": "index"})]
+    assert max(map(len, table_lines(found, 60))) <= 60
+    heading, line = table_lines(found)
+    assert heading.split() == ["Table", "Rows", "Size", "Key", "Timestamps", "Each", "run"]
+    assert line.endswith("m" * 100)
+    assert "updated_at (index)" in line
