@@ -19,8 +19,8 @@ class IntervalOutput(_Part):
     """Smart Sync's interval: the rows after `start`, up to and including `end`."""
 
     column: str = Field(description="Timestamp column at the source.")
-    start: str | None = Field(description="ISO 8601, without offset for a wall clock; null for all rows up to the end.")
-    end: str = Field(description="ISO 8601, without offset for a wall clock.")
+    start: str | None = Field(description="As `end`; null for all rows up to the end.")
+    end: str = Field(description="ISO 8601, without offset for a wall clock; or a number of a sequence.")
 
 
 class ErrorOutput(_Part):
@@ -90,7 +90,7 @@ class TableReport(TableOutput):
     bytes_staged: int = Field(description="Bytes of the staged files.")
     seconds: float = Field(description="From the start of planning to the end of publishing; 0 for one that failed.")
     lag_seconds: float | None = Field(
-        description="From the end of the interval to the end of publishing; null without Smart Sync."
+        description="From the end of the interval to the end of publishing; null without Smart Sync or timestamps."
     )
 
 

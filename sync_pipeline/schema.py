@@ -39,6 +39,9 @@ ARROW_TYPES: Mapping[str, pa.DataType] = {
 # Types of a column that Smart Sync can use for its timestamps.
 TIMESTAMP_TYPES = ("TIMESTAMP", "DATETIME")
 
+# The type of a column that Smart Sync can use if a sequence of the source numbers its rows.
+NUMBER_TYPE = "INT64"
+
 # Types of columns that Smart Sync can read by: a DATE only if rows of its latest day are read again.
 SYNC_TYPES = (*TIMESTAMP_TYPES, "DATE")
 

@@ -92,7 +92,8 @@ SHARED_PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "smart_sync_timestamp_column",
         "Timestamp column",
-        "Source column with the time of a row's last change.",
+        "Source column with the time of a row's last change; for a PostgreSQL table that only gets new rows, also the "
+        "column that its sequence numbers.",
         ParameterType.TEXT,
         Group.SMART_SYNC,
         example="last_modified",
@@ -149,7 +150,8 @@ SHARED_PARAMETERS: tuple[Parameter, ...] = (
         "smart_sync_max_hold_seconds",
         "Longest hold",
         "Seconds for which an open transaction holds the end of the interval back; after this the run warns and "
-        "continues.",
+        "continues. By a column of numbers: seconds to wait for transactions that have taken one; after this the run "
+        "fails.",
         ParameterType.INTEGER,
         Group.SMART_SYNC,
         example="21600",

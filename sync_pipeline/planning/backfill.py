@@ -7,14 +7,14 @@ loaded: its interval begins in what is loaded, and ends where no new row can app
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from sync_pipeline.auto_schema.partitions import MAX_PARTITIONS_PER_JOB
 from sync_pipeline.errors import ConfigError
 from sync_pipeline.planning.destination import ExistingTable
 from sync_pipeline.planning.plan import TableSync
 from sync_pipeline.smart_sync.backfill import Backfill
-from sync_pipeline.smart_sync.interval import StartOrigin, SyncInterval, timestamp_text
+from sync_pipeline.smart_sync.interval import Bound, StartOrigin, SyncInterval, as_moment, bound_text, is_later
 from sync_pipeline.sources.source import SourceClock
 
 # The shortest time that a partition covers.
@@ -32,7 +32,7 @@ def backfill_interval(
     clock: SourceClock,
     table_id: str,
     table: ExistingTable | None,
-    latest: datetime | None,
+    latest: Bound | None,
 ) -> SyncInterval:
     """Return the interval of a backfill.
 
@@ -61,10 +61,10 @@ def backfill_interval(
 
 def _wrong_bounds(interval: SyncInterval, clock: SourceClock) -> str:
     start, end = (_shown(bound, interval) for bound in (interval.start, interval.end))
-    if interval.start >= interval.end:
+    if not is_later(interval.end, interval.start):
         # In the hour that a wall clock shows twice.
         return f"interval_start and interval_end are {start} and {end} by the wall clock of {clock.wall_clock}"
-    if interval.end > clock.upper_bound:
+    if is_later(interval.end, clock.upper_bound):
         upper_bound = _shown(clock.upper_bound, interval)
         return f"interval_end is {end}, and the source may still get rows up to then: give at most {upper_bound}"
     return ""
@@ -76,7 +76,7 @@ def _wrong_place(interval: SyncInterval, column: str, table_id: str) -> str:
             f"interval_start is given, but {table_id} has no timestamp in {column}: omit interval_start and "
             "interval_end, so that Smart Sync loads the table"
         )
-    if interval.start > interval.latest:
+    if is_later(interval.start, interval.latest):
         start, latest = (_shown(moment, interval) for moment in (interval.start, interval.latest))
         return (
             f"interval_start is {start}, but the latest {column} in {table_id} is {latest}: no run would load the rows "
@@ -91,7 +91,7 @@ def _too_many_partitions(interval: SyncInterval, column: str, table: ExistingTab
         return ""
     # An interval touches one partition more than it covers.
     longest = (MAX_PARTITIONS_PER_JOB - 1) * _PARTITION_TIMES[layout.partition_granularity]
-    if interval.end - interval.start <= longest:
+    if as_moment(interval.end) - as_moment(interval.start) <= longest:
         return ""
     return (
         f"interval_start and interval_end are more than {MAX_PARTITIONS_PER_JOB:,} partitions of {column} by "
@@ -99,8 +99,8 @@ def _too_many_partitions(interval: SyncInterval, column: str, table: ExistingTab
     )
 
 
-def _shown(moment: datetime, interval: SyncInterval) -> str:
-    text = timestamp_text(moment)
+def _shown(moment: Bound, interval: SyncInterval) -> str:
+    text = bound_text(moment)
     return text if interval.wall_clock is None else text.removesuffix("+00")
 
 

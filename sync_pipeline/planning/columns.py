@@ -17,7 +17,7 @@ from sync_pipeline.planning.deletions import MARK
 from sync_pipeline.planning.destination import DestinationDescription, ExistingTable
 from sync_pipeline.planning.key import choose_key, key_columns, with_key
 from sync_pipeline.planning.schemaless import schemaless_schema
-from sync_pipeline.schema import REPEATED, REQUIRED, TIMESTAMP_TYPES, Field, Schema
+from sync_pipeline.schema import NUMBER_TYPE, REPEATED, REQUIRED, TIMESTAMP_TYPES, Field, Schema
 from sync_pipeline.sources.source import SourceDescription
 from sync_pipeline.suggestions import did_you_mean
 from sync_pipeline.transforms.batches import destination_name, read_schema, transform_schema
@@ -231,5 +231,6 @@ def _check_timestamp_column(
             f"smart_sync_timestamp_column: {name} is {field.source_type}, and nothing tells which rows of it are still "
             "to come, so some would be lost: use a timestamp column"
         )
-    if field.type == "DATE" and read.field(name).type != "DATE":
-        raise SchemaError(f"smart_sync_timestamp_column: {name} has dates: load it as DATE")
+    kinds = {"DATE": "dates", NUMBER_TYPE: "numbers"}
+    if field.type in kinds and read.field(name).type != field.type:
+        raise SchemaError(f"smart_sync_timestamp_column: {name} has {kinds[field.type]}: load it as {field.type}")

@@ -7,14 +7,14 @@ from datetime import timedelta
 
 from sync_pipeline.errors import ConfigError, SchemaError
 from sync_pipeline.parameters.config import SmartSyncConfig, SyncConfig
-from sync_pipeline.parameters.rows import OFF
+from sync_pipeline.parameters.rows import KEEP, OFF
 from sync_pipeline.planning.backfill import backfill_interval
 from sync_pipeline.planning.destination import DestinationDescription
 from sync_pipeline.planning.latest_timestamp import Question
-from sync_pipeline.schema import TIMESTAMP_TYPES
+from sync_pipeline.schema import NUMBER_TYPE, TIMESTAMP_TYPES
 from sync_pipeline.smart_sync.interval import LatestTimestamp, SyncInterval, resolve_interval
 from sync_pipeline.smart_sync.steps import step_of, unloaded_part
-from sync_pipeline.sources.source import FindsTimestamps, SourceClock, SourceSession
+from sync_pipeline.sources.source import FindsTimestamps, NumbersRows, SourceClock, SourceSession
 from sync_pipeline.transforms.batches import destination_name
 
 _DAY = timedelta(days=1)
@@ -50,7 +50,7 @@ def plan_interval(
 
     Raises:
         ConfigError: the interval of a backfill cannot be loaded, or the source cannot be read in steps.
-        SchemaError: the column has dates, and rows could be missed.
+        SchemaError: the column has dates or numbers, and rows could be missed.
         SourceError: the source cannot tell the range of its timestamps.
     """
     clock = session.clock
@@ -59,6 +59,8 @@ def plan_interval(
         return PlannedInterval()
     if _is_by_day(clock):
         _check_days(smart_sync)
+    if clock.has_numbers:
+        _check_numbers(config, smart_sync)
     if smart_sync.backfill is not None:
         table_id = config.destination.table_id
         interval = backfill_interval(smart_sync.backfill, column, clock, table_id, destination.kept_table, latest.value)
@@ -75,7 +77,9 @@ def plan_interval(
         if smart_sync.max_interval is not None and config.reconcile == OFF:
             interval = _step(session, interval, smart_sync.max_interval)
     risks: tuple[str, ...] = ()
-    if latest.future is not None:
+    if isinstance(latest.future, int):
+        _check_sequence(session, column, latest.future)
+    elif latest.future is not None:
         risk = (
             f"{column} in the destination reaches {latest.future.isoformat()}, which lies in the source's future: such "
             "rows do not count for the start, and are read again after that time"
@@ -86,6 +90,8 @@ def plan_interval(
 
 def sync_types(clock: SourceClock) -> tuple[str, ...]:
     """Return the types that Smart Sync's column may have in source and destination."""
+    if clock.has_numbers:
+        return (NUMBER_TYPE,)
     return ("DATE",) if _is_by_day(clock) else TIMESTAMP_TYPES
 
 
@@ -106,6 +112,43 @@ def _check_days(smart_sync: SmartSyncConfig) -> None:
             f"smart_sync_timestamp_column: {name} has dates, and rows of its latest day may follow: give primary_key "
             f"and smart_sync_lookback_seconds={_DAY.total_seconds():.0f} or more, so that they are read again and "
             "merged; or use a timestamp column"
+        )
+
+
+def _check_numbers(config: SyncConfig, smart_sync: SmartSyncConfig) -> None:
+    """Raise SchemaError for parameters that need timestamps, or rows that change."""
+    given = {
+        "smart_sync_lookback_seconds": bool(smart_sync.lookback),
+        "smart_sync_max_interval_hours": smart_sync.max_interval is not None,
+        "smart_sync_null_timestamps": smart_sync.include_null_timestamps,
+        "smart_sync_time_zone": smart_sync.time_zone is not None,
+        "sync_all_on_empty_table=false": not smart_sync.sync_all_on_empty_table,
+        "interval_start and interval_end": smart_sync.backfill is not None,
+        f"deletes={config.deletes}": config.deletes != KEEP,
+        f"reconcile={config.reconcile}": config.reconcile != OFF,
+    }
+    wrong = [name for name, is_given in given.items() if is_given]
+    if wrong:
+        compare = "; to compare all rows, use enable_smart_sync=false" if config.reconcile != OFF else ""
+        raise SchemaError(
+            f"smart_sync_timestamp_column: {smart_sync.timestamp_column} has numbers of a sequence, which tell only "
+            f"new rows and no time: omit {', '.join(wrong)}{compare}"
+        )
+
+
+def _check_sequence(session: SourceSession, column: str, latest: int) -> None:
+    """Raise SchemaError when the destination has a number that the sequence has still to give out.
+
+    A concurrent run may have loaded later numbers than this run's clock shows, so the sequence is asked again.
+    """
+    assert isinstance(session, NumbersRows), "its clock shows a number"
+    last = session.last_number()
+    if latest > last:
+        raise SchemaError(
+            f"smart_sync_timestamp_column: {column} in the destination reaches {latest}, but the source's sequence "
+            f"stands at {last}: it was set back, or the row did not get its number from it, so nothing tells which "
+            "rows are new. Set the sequence (setval) above all rows, or load the table again with "
+            "delete_existing_table=true"
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import batched
+from itertools import batched, groupby
 from typing import Any
 
 from google.cloud import bigquery
@@ -16,8 +16,8 @@ from sync_pipeline.errors import PublishError, PublishUnavailableError, SchemaEr
 from sync_pipeline.googlesql import quoted
 from sync_pipeline.planning.destination import ExistingTable
 from sync_pipeline.planning.row_security import check_answer, has_masked_values, has_row_policies
-from sync_pipeline.schema import TIMESTAMP_TYPES, Field
-from sync_pipeline.smart_sync.interval import LatestTimestamp, moment_literal
+from sync_pipeline.schema import NUMBER_TYPE, TIMESTAMP_TYPES, Field
+from sync_pipeline.smart_sync.interval import Bound, LatestTimestamp, bound_literal, is_later
 
 # How far back the first query reaches: only a few partitions, but longer than most tables go without a new row.
 NEWEST = {
@@ -38,14 +38,14 @@ class Question:
 
     Attributes:
         column: the timestamp column, in any case.
-        now: the source's clock, aware, in UTC. Later timestamps do not count.
+        now: the source's clock, aware, in UTC, or the last number of its sequence. Later ones do not count.
         types: the types that the column may have.
     """
 
     table_id: str
     column: str
     table: ExistingTable
-    now: datetime
+    now: Bound
     types: tuple[str, ...] = TIMESTAMP_TYPES
 
     @property
@@ -69,7 +69,7 @@ class Question:
     def since(self) -> datetime | None:
         """The start of the newest partitions; None if the table is not partitioned by the column."""
         layout = self.table.layout
-        if (layout.partition_field or "").lower() != self.field.name.lower():
+        if (layout.partition_field or "").lower() != self.field.name.lower() or not isinstance(self.now, datetime):
             return None
         return self.now - NEWEST[layout.partition_granularity]
 
@@ -77,7 +77,7 @@ class Question:
         """Return the query for the latest timestamp that is not in the source's future, and the latest of all.
 
         With `since`, reads only partitions from then on. If they contain a row that is not in the future, the result is
-        the same as for the whole table. Both results are TIMESTAMPs.
+        the same as for the whole table. Both results are TIMESTAMPs, or numbers.
         """
         # Literals, because BigQuery prunes partitions only by constants.
         timestamp, filters = f"t.{quoted(self.field.name)}", ""
@@ -86,16 +86,16 @@ class Question:
         elif self.table.required_filter_column:
             filters = f"\nWHERE {always_true_filter(f't.{quoted(self.table.required_filter_column)}')}"
         latest, last = f"MAX(IF({timestamp} <= {self._literal(self.now)}, {timestamp}, NULL))", f"MAX({timestamp})"
-        if self.field.type != "TIMESTAMP":
+        if self.field.type not in ("TIMESTAMP", NUMBER_TYPE):
             latest, last = f"TIMESTAMP({latest})", f"TIMESTAMP({last})"
         return f"SELECT {latest} AS latest, {last} AS last\nFROM {quoted(self.table_id)} AS t{filters}"
 
-    def answer(self, latest: datetime | None, last: datetime | None) -> LatestTimestamp:
+    def answer(self, latest: Bound | None, last: Bound | None) -> LatestTimestamp:
         """Return the latest timestamp; `latest` and `last` are the results of `sql`."""
-        return LatestTimestamp(value=latest, future=last if last is not None and last > self.now else None)
+        return LatestTimestamp(value=latest, future=last if last is not None and is_later(last, self.now) else None)
 
-    def _literal(self, moment: datetime) -> str:
-        return moment_literal(moment, self.field.type)
+    def _literal(self, moment: Bound) -> str:
+        return bound_literal(moment, self.field.type)
 
 
 def latest_timestamp(client: bigquery.Client, question: Question, location: str) -> LatestTimestamp:
@@ -105,7 +105,7 @@ def latest_timestamp(client: bigquery.Client, question: Question, location: str)
     because treating the table as empty would load everything again. Raises SchemaError or PublishError.
     """
 
-    def ask(since: datetime | None) -> tuple[datetime | None, datetime | None]:
+    def ask(since: datetime | None) -> tuple[Bound | None, Bound | None]:
         [row], job = _run(
             client, question.sql(since), f"ask {question.table_id} for its latest {question.column}", location
         )
@@ -128,7 +128,14 @@ def latest_timestamps(
     from which rows or values may have been hidden, and those whose newest partitions have no row.
     """
     answers = {}
-    for batch in batched(questions, TABLES_A_QUERY, strict=False):
+    # One query has one type of answers.
+    by_kind = sorted(questions, key=lambda question: isinstance(question.now, int))
+    batches = (
+        batch
+        for _, kind in groupby(by_kind, key=lambda question: isinstance(question.now, int))
+        for batch in batched(kind, TABLES_A_QUERY, strict=False)
+    )
+    for batch in batches:
         for (latest, last), question in zip(_answers(client, batch, location), batch, strict=False):
             if latest is not None or question.since is None:
                 answers[question.table_id] = question.answer(latest, last)
@@ -146,7 +153,7 @@ def together_sql(questions: Sequence[Question]) -> str:
 
 def _answers(
     client: bigquery.Client, batch: Sequence[Question], location: str
-) -> list[tuple[datetime | None, datetime | None]]:
+) -> list[tuple[Bound | None, Bound | None]]:
     """Return the two results of each table, in order; nothing if they are not certain."""
     try:
         rows, job = _run(client, together_sql(batch), "ask tables for their latest timestamps", location)

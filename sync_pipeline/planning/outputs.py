@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sync_pipeline.planning.run_plan import RunPlan
-from sync_pipeline.smart_sync.interval import timestamp_text
+from sync_pipeline.smart_sync.interval import bound_text
 
 
 def outputs_of(plan: RunPlan) -> dict[str, str]:
@@ -14,6 +14,6 @@ def outputs_of(plan: RunPlan) -> dict[str, str]:
     (table,) = plan.tables
     outputs["output_table"] = table.table_id
     if table.interval is not None:
-        outputs["output_interval_start"] = timestamp_text(table.interval.start)
-        outputs["output_interval_end"] = timestamp_text(table.interval.end)
+        outputs["output_interval_start"] = bound_text(table.interval.start)
+        outputs["output_interval_end"] = bound_text(table.interval.end)
     return outputs

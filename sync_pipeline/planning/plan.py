@@ -22,7 +22,7 @@ from sync_pipeline.planning.reconciliation import Reconciliation
 from sync_pipeline.planning.staging_names import NO_START, folder_name, staging_table_id, start_name
 from sync_pipeline.schema import Field, Schema
 from sync_pipeline.smart_sync.bounds import TimestampBounds
-from sync_pipeline.smart_sync.interval import SyncInterval, timestamp_text
+from sync_pipeline.smart_sync.interval import SyncInterval, bound_text, is_later
 from sync_pipeline.sources.source import ReadPlan, Selection
 
 # The default of max_source_connections.
@@ -348,7 +348,7 @@ class TableSync:
         interval = self.interval
         if interval is None or not self.replaces_interval:
             return False
-        return interval.latest is None or interval.end >= interval.latest
+        return interval.latest is None or not is_later(interval.latest, interval.end)
 
     @property
     def publish_id(self) -> str | None:
@@ -364,7 +364,7 @@ class TableSync:
             return None
         if interval is None or self.write_mode not in (WriteMode.APPEND, WriteMode.MERGE):
             return self._id_of_append
-        start = "empty" if interval.latest is None else timestamp_text(interval.latest)
+        start = "empty" if interval.latest is None else bound_text(interval.latest)
         if self.is_backfill and not self.may_move_latest and self.reconciliation is None:
             start = str(interval)
         return _hashed_id(self.destination_identity, self.timestamp_column or "", start)

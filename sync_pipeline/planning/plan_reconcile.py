@@ -29,8 +29,8 @@ from sync_pipeline.smart_sync.interval import (
     LATEST,
     StartOrigin,
     SyncInterval,
+    bound_text,
     resolve_interval,
-    timestamp_text,
 )
 from sync_pipeline.sources.source import SourceClock, SourceDescription
 from sync_pipeline.transforms.batches import destination_name
@@ -173,7 +173,7 @@ def reconcile_notes(
     elif following.after is None:
         yield "all rows with a timestamp count as not yet synced, because the next run reads them all"
     else:
-        start = timestamp_text(following.after)
+        start = bound_text(following.after)
         shown = start if interval is None or interval.wall_clock is None else start.removesuffix("+00")
         yield f"rows later than {shown} count as not yet synced, because the next run reads them"
     if not key:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+
+from sync_pipeline.smart_sync.interval import Bound
 
 
 @dataclass(frozen=True)
@@ -20,8 +21,8 @@ class NextRun:
         keeps_versions: whether it appends, so that older versions of rows stay in the destination.
     """
 
-    after: datetime | None
-    upper_bound: datetime
+    after: Bound | None
+    upper_bound: Bound
     includes_null: bool
     deletes: bool
     unmarks: bool

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from sync_pipeline.bigquery_api.own_tables import STAGING, TABLE_NAME
 from sync_pipeline.parameters.config import DestinationConfig
-from sync_pipeline.smart_sync.interval import timestamp_text
+from sync_pipeline.smart_sync.interval import LOWEST_NUMBER, Bound, bound_text
 
 # Replaces the timestamp in names of runs that do not depend on one.
 NO_START = "none"
@@ -16,7 +16,7 @@ NO_START = "none"
 # The format of `folder_name`, and nothing like it: anybody who may write to the bucket names objects, and what is found
 # by it names what is deleted.
 FOLDER = re.compile(
-    rf"start=(?P<start>{NO_START}|0|[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}T[0-9]{{6}}\.[0-9]{{6}}),"
+    rf"start=(?P<start>{NO_START}|0|[0-9]{{20}}|[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}T[0-9]{{6}}\.[0-9]{{6}}),"
     rf"run=(?P<run>{TABLE_NAME.pattern})/"
 )
 
@@ -26,9 +26,13 @@ def new_run_id(started_at: datetime) -> str:
     return f"{started_at:%Y%m%dT%H%M%S}_{uuid.uuid4().hex[:8]}"
 
 
-def start_name(latest: datetime | None) -> str:
-    """Return the destination's latest timestamp as text that sorts by time; an empty destination sorts first."""
-    return "0" if latest is None else timestamp_text(latest).removesuffix("+00").replace(" ", "T").replace(":", "")
+def start_name(latest: Bound | None) -> str:
+    """Return the destination's latest timestamp or number as text that sorts alike; an empty destination is first."""
+    if latest is None:
+        return "0"
+    if not isinstance(latest, datetime):
+        return f"{latest - LOWEST_NUMBER:020}"
+    return bound_text(latest).removesuffix("+00").replace(" ", "T").replace(":", "")
 
 
 def folder_name(start: str, name: str) -> str:

@@ -21,7 +21,7 @@ from sync_pipeline.publishing.rows_query import count_check, destination_alias, 
 from sync_pipeline.publishing.staged_files import StagedFiles
 from sync_pipeline.publishing.strategy import DeletionCounts, Published, QueryStrategy
 from sync_pipeline.publishing.tables import fill_keys_table, fill_staging_table
-from sync_pipeline.smart_sync.interval import moment_literal, timestamp_text
+from sync_pipeline.smart_sync.interval import bound_literal, bound_text
 from sync_pipeline.transforms.in_sql import keys_sql
 
 # The variables of the script: the rows before the merge, and the counts after it.
@@ -151,7 +151,7 @@ def _deletion_sql(table: TableSync, deletions: Deletions) -> str:
     conditions = (*required_filter(table), *_judged(table, deletions), f"NOT {_is_at_source(table)}")
     verb = f"DELETE FROM {published}"
     if deletions.marks:
-        moment = string_literal(timestamp_text(table.observed_at))
+        moment = string_literal(bound_text(table.observed_at))
         verb = f"UPDATE {published} SET {quoted(MARK.name)} = TIMESTAMP {moment}"
     return f"{verb}\nWHERE {' AND '.join(conditions)}"
 
@@ -176,7 +176,7 @@ def _judged(table: TableSync, deletions: Deletions) -> list[str]:
     assert table.timestamp_column is not None
     type_name = table.schema.field(table.timestamp_column).type
     moment = f"{destination_alias(table)}.{quoted(table.timestamp_column)}"
-    literal = moment_literal(table.interval.end, type_name)
+    literal = bound_literal(table.interval.end, type_name)
     # A later row comes from a later run; one from the future is nobody's, as in the merge.
     conditions = [f"({moment} IS NULL OR {moment} <= {literal} OR {moment} > {now_sql(table, type_name)})"]
     return [*conditions, f"{_mark(table)} IS NULL"] if deletions.marks else conditions

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from datetime import datetime
 
 from sync_pipeline.googlesql import quoted, string_literal
 from sync_pipeline.planning.plan import TableSync
@@ -19,7 +18,7 @@ from sync_pipeline.publishing.merge import now_sql, required_filter, same_key
 from sync_pipeline.publishing.rows_query import destination_alias, destination_rows
 from sync_pipeline.schema import INTERVAL, RANGE, REPEATED, STRUCT, Field
 from sync_pipeline.smart_sync.bounds import TimestampBounds
-from sync_pipeline.smart_sync.interval import moment_literal
+from sync_pipeline.smart_sync.interval import Bound, bound_literal
 from sync_pipeline.transforms.in_sql import interval_condition
 
 # The temporary tables: the source's rows, the differences, and the rows that stay of those that are there too often.
@@ -282,8 +281,8 @@ class _Comparison:
     def _type(self) -> str:
         return self._table.schema.field(self._table.timestamp_column or "").type
 
-    def _literal(self, moment: datetime) -> str:
-        return moment_literal(moment, self._type)
+    def _literal(self, moment: Bound) -> str:
+        return bound_literal(moment, self._type)
 
 
 def _literal(kind: Kind) -> str:

@@ -169,6 +169,9 @@ def _is_not_older(table: TableSync) -> str:
     if table.is_backfill and table.interval is not None:
         # No version of a row appears at or before the interval's end after the read: the source has it no longer.
         is_replaced = interval_condition(old, type_name, TimestampBounds("", None, table.interval.end))
+    if type_name == "INT64":
+        # Nothing is in the future of a sequence.
+        return f" AND ({old} IS NULL OR {new} IS NULL OR {is_replaced})"
     return f" AND ({old} IS NULL OR {new} IS NULL OR {is_replaced} OR {old} > {now_sql(table, type_name)})"
 
 

@@ -177,7 +177,8 @@ def _deleted(published: Published) -> int | None:
 def _lag_seconds(table: TableSync, now: datetime) -> float | None:
     if table.interval is None or table.is_backfill or table.reconciliation is not None:
         return None
-    return (now - table.interval.end_moment).total_seconds()
+    end = table.interval.end_moment
+    return None if end is None else (now - end).total_seconds()
 
 
 def _outcome(table: TableSync, rows: StagedFiles, published: Published) -> str:

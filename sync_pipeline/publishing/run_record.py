@@ -33,7 +33,7 @@ from sync_pipeline.run_output import (
     TableReport,
     Totals,
 )
-from sync_pipeline.smart_sync.interval import SyncInterval
+from sync_pipeline.smart_sync.interval import Bound, SyncInterval, bound_text
 
 # Names of tables that an error lists; more are counted.
 _MAX_NAMES = 5
@@ -272,7 +272,9 @@ def _interval(interval: SyncInterval, column: str) -> IntervalOutput:
     return IntervalOutput(column=column, start=start, end=_text(interval.end, interval))
 
 
-def _text(moment: datetime, interval: SyncInterval) -> str:
+def _text(moment: Bound, interval: SyncInterval) -> str:
+    if not isinstance(moment, datetime):
+        return bound_text(moment)
     shown = moment if interval.wall_clock is None else moment.replace(tzinfo=None)
     return shown.isoformat(timespec="microseconds")
 

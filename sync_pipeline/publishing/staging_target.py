@@ -15,6 +15,7 @@ from sync_pipeline.errors import SourceQueryError
 from sync_pipeline.planning.plan import TableSync
 from sync_pipeline.schema import Schema
 from sync_pipeline.smart_sync.bounds import TimestampBounds
+from sync_pipeline.smart_sync.interval import Bound
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,10 @@ def partitions_of(rows: pa.Table, layout: TableLayout) -> frozenset[str | None]:
     return frozenset(None if floor is None else floor.isoformat() for floor in pc.unique(floors).to_pylist())
 
 
-def _as_value(moment: datetime, type_: pa.DataType) -> Any:
+def _as_value(moment: Bound, type_: pa.DataType) -> Any:
     """Return a bound as the values of a column: DATE and DATETIME have no time zone, and their wall clock is UTC."""
+    if not isinstance(moment, datetime):
+        return moment
     if pa.types.is_date(type_):
         return moment.date()
     return moment if type_.tz else moment.replace(tzinfo=None)

@@ -1,10 +1,10 @@
-"""Bounds that the timestamps of an interval's rows must lie within."""
+"""Bounds that the timestamps or numbers of an interval's rows must lie within."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 
+from sync_pipeline.smart_sync.interval import Bound
 from sync_pipeline.smart_sync.placeholders import END_PLACEHOLDER, START_PLACEHOLDER
 
 
@@ -21,8 +21,8 @@ class TimestampBounds:
     """
 
     column: str
-    after: datetime | None
-    until: datetime
+    after: Bound | None
+    until: Bound
     refuses_null: bool = False
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sync_pipeline.smart_sync.interval import SyncInterval, timestamp_text
+from sync_pipeline.smart_sync.interval import SyncInterval, bound_text
 
 START_PLACEHOLDER, END_PLACEHOLDER = "{start_timestamp}", "{end_timestamp}"
 PLACEHOLDERS = (START_PLACEHOLDER, END_PLACEHOLDER)
@@ -20,12 +20,12 @@ def fill_placeholders(query: str, interval: SyncInterval, start: str | None = No
 
     `start` replaces the interval's own start.
     """
-    return _filled(query, start or timestamp_text(interval.start), timestamp_text(interval.end))
+    return _filled(query, start or bound_text(interval.start), bound_text(interval.end))
 
 
 def query_at(query: str, moment: datetime) -> str:
     """Return `query` with both placeholders at one moment: a query has the same columns whatever the interval is."""
-    return _filled(query, timestamp_text(moment), timestamp_text(moment))
+    return _filled(query, bound_text(moment), bound_text(moment))
 
 
 def _filled(query: str, start: str, end: str) -> str:

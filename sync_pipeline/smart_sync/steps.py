@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from sync_pipeline.smart_sync.interval import LATEST, SyncInterval
+from sync_pipeline.smart_sync.interval import LATEST, SyncInterval, as_moment
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,10 @@ class TimestampRange:
 
 def unloaded_part(interval: SyncInterval, longest: timedelta) -> SyncInterval | None:
     """Return the part of an interval that no run has loaded, which a lookback is not; None if it is not too long."""
-    start = interval.start if interval.latest is None else max(interval.start, interval.latest)
-    if not interval.is_everything and interval.end - start <= longest:
+    start = as_moment(interval.start)
+    if interval.latest is not None:
+        start = max(start, as_moment(interval.latest))
+    if not interval.is_everything and as_moment(interval.end) - start <= longest:
         return None
     return replace(interval, start=start)
 
@@ -41,7 +43,7 @@ def step_of(
     if found is None:
         return interval
     # A query whose placeholders compare something else may return rows before the start.
-    first = found.first if unloaded.after is None else max(found.first, unloaded.start)
+    first = found.first if unloaded.after is None else max(found.first, as_moment(unloaded.start))
     if LATEST - first <= longest:
         return interval
     end = first + longest if interval.wall_clock is None else interval.wall_clock.shown(first + longest)

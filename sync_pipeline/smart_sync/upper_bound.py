@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sync_pipeline.smart_sync.interval import timestamp_text
+from sync_pipeline.smart_sync.interval import bound_text
 
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -57,7 +57,7 @@ def upper_bound(
     holder: OpenTransaction | None = None
     warnings = []
     for transaction in transactions:
-        since = f"{transaction.name}, open since {timestamp_text(transaction.started_at)}"
+        since = f"{transaction.name}, open since {bound_text(transaction.started_at)}"
         if now - transaction.started_at > max_hold:
             warnings.append(
                 f"{since}, is older than smart_sync_max_hold_seconds={max_hold.total_seconds():.0f} and no longer "
@@ -70,7 +70,5 @@ def upper_bound(
         if before < end:
             end, holder = before, transaction
     if holder is not None and now - end > settle:
-        warnings.insert(
-            0, f"the end is held back to before {holder.name}, open since {timestamp_text(holder.started_at)}"
-        )
+        warnings.insert(0, f"the end is held back to before {holder.name}, open since {bound_text(holder.started_at)}")
     return UpperBound(end - settle, tuple(warnings))

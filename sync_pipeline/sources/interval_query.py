@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sync_pipeline.parameters.config import SmartSyncConfig
-from sync_pipeline.smart_sync.interval import EARLIEST, SyncInterval, timestamp_text
+from sync_pipeline.smart_sync.interval import EARLIEST, LOWEST_NUMBER, Bound, SyncInterval, bound_text
 from sync_pipeline.smart_sync.placeholders import fill_placeholders, has_placeholders, query_at
 
 
@@ -39,9 +39,7 @@ class IntervalQuery:
         """Return the condition on the rows' timestamps, with `{column}` for the column; empty for all rows."""
         if interval is None or self.smart_sync is None or interval.is_unbounded:
             return ""
-        start, end = timestamp_text(interval.after or EARLIEST), timestamp_text(interval.end)
-        after = ">" if interval.after else ">="
-        condition = f"{{column}} {after} '{start}' AND {{column}} <= '{end}'"
+        condition = f"{_after(interval)} AND {{column}} <= {_literal(interval.end)}"
         return f"{condition} OR {{column}} IS NULL" if self.smart_sync.include_null_timestamps else condition
 
     def conditions(self, interval: SyncInterval | None, refer: Callable[[str], str]) -> tuple[str, ...]:
@@ -53,3 +51,14 @@ class IntervalQuery:
         if self.smart_sync is None or self.fills_placeholders or not condition:
             return ()
         return (condition.format(column=refer(self.smart_sync.timestamp_column)),)
+
+
+def _after(interval: SyncInterval) -> str:
+    if interval.after is None:
+        return f"{{column}} >= {_literal(EARLIEST if isinstance(interval.end, datetime) else LOWEST_NUMBER)}"
+    return f"{{column}} > {_literal(interval.after)}"
+
+
+def _literal(bound: Bound) -> str:
+    """Return a bound for the source's SQL; an index finds a number that has no quotes whatever type the column has."""
+    return f"'{bound_text(bound)}'" if isinstance(bound, datetime) else bound_text(bound)

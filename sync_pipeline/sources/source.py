@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import apache_beam as beam
@@ -13,7 +12,7 @@ import pyarrow as pa
 
 from sync_pipeline.parameters.transformation_config import TransformationConfig
 from sync_pipeline.schema import Schema
-from sync_pipeline.smart_sync.interval import SyncInterval
+from sync_pipeline.smart_sync.interval import Bound, SyncInterval, as_moment
 from sync_pipeline.smart_sync.steps import TimestampRange
 from sync_pipeline.smart_sync.wall_clock import WallClock
 
@@ -23,7 +22,7 @@ class SourceClock:
     """The source's clock, the first result of planning.
 
     Attributes:
-        now: the source's own clock, aware, in UTC.
+        now: the source's own clock, aware, in UTC; for Smart Sync by a sequence, its last number.
         upper_bound: the latest end of an interval at or below which no new row can appear.
         wall_clock: the clock of a timestamp column without a time zone; `now` and `upper_bound` are then its
             readings, written as UTC.
@@ -31,17 +30,22 @@ class SourceClock:
         risks: warnings about the connection and about rows that the interval may miss.
     """
 
-    now: datetime
-    upper_bound: datetime
+    now: Bound
+    upper_bound: Bound
     wall_clock: WallClock | None = None
     transport: str = ""
     risks: tuple[str, ...] = ()
+
+    @property
+    def has_numbers(self) -> bool:
+        """Whether Smart Sync reads by numbers of a sequence."""
+        return isinstance(self.upper_bound, int)
 
     def as_shown_by(self, wall_clock: WallClock | None) -> SourceClock:
         """Return the clock as the wall clock of the stamps shows it; the same where there is none."""
         if wall_clock is None:
             return self
-        now, upper_bound = wall_clock.reading(self.now), wall_clock.passed(self.upper_bound)
+        now, upper_bound = wall_clock.reading(as_moment(self.now)), wall_clock.passed(as_moment(self.upper_bound))
         return replace(self, now=now, upper_bound=upper_bound, wall_clock=wall_clock)
 
 
@@ -303,6 +307,14 @@ class PlansHeldReads(Protocol):
 
     def holding(self) -> SourceSession:
         """Return the session for a launcher that calls `HoldsReads.hold`."""
+
+
+@runtime_checkable
+class NumbersRows(Protocol):
+    """A session whose source can number rows by a sequence, so that Smart Sync reads by these numbers."""
+
+    def last_number(self) -> int:
+        """Return the last number that the sequence of Smart Sync's column has given out by now. Raises SourceError."""
 
 
 class Source(Protocol):

@@ -24,7 +24,7 @@ from sync_pipeline.schema import (
     Schema,
 )
 from sync_pipeline.smart_sync.bounds import TimestampBounds
-from sync_pipeline.smart_sync.interval import moment_literal
+from sync_pipeline.smart_sync.interval import bound_literal
 from sync_pipeline.transforms.sql_conversions import Check, Conversion, convert, element_of, is_cut
 
 # The text of a value in a dead letter, for types that cannot be cast to STRING.
@@ -136,8 +136,8 @@ def keys_sql(relation: str, source: Schema, read: Schema, schema: Schema, config
 
 def interval_condition(column: str, type_name: str, bounds: TimestampBounds) -> str:
     """Return the condition that a timestamp lies within the bounds. NULL for a NULL timestamp."""
-    until = f"{column} <= {moment_literal(bounds.until, type_name)}"
-    return until if bounds.after is None else f"{column} > {moment_literal(bounds.after, type_name)} AND {until}"
+    until = f"{column} <= {bound_literal(bounds.until, type_name)}"
+    return until if bounds.after is None else f"{column} > {bound_literal(bounds.after, type_name)} AND {until}"
 
 
 def rebuilt(expression: str, field: Field) -> str:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync_pipeline.smart_sync.interval import StartOrigin, SyncInterval, moment_literal, resolve_interval
+from sync_pipeline.smart_sync.interval import StartOrigin, SyncInterval, bound_literal, resolve_interval
 from sync_pipeline.smart_sync.steps import TimestampRange, step_of
 from sync_pipeline.smart_sync.upper_bound import OpenTransaction, upper_bound
 from sync_pipeline.smart_sync.wall_clock import WallClock
@@ -41,9 +41,9 @@ def test_a_step_ends_with_a_day() -> None:
 
 def test_literals() -> None:
     at = moment("2025-07-22 13:00")
-    assert moment_literal(at, "TIMESTAMP") == "TIMESTAMP '2025-07-22 13:00:00.000000+00'"
-    assert moment_literal(at, "DATETIME") == "DATETIME '2025-07-22 13:00:00.000000'"
-    assert moment_literal(at, "DATE") == "DATE '2025-07-22'"
+    assert bound_literal(at, "TIMESTAMP") == "TIMESTAMP '2025-07-22 13:00:00.000000+00'"
+    assert bound_literal(at, "DATETIME") == "DATETIME '2025-07-22 13:00:00.000000'"
+    assert bound_literal(at, "DATE") == "DATE '2025-07-22'"
 
 
 # Transactions: when each begins, and how long it is open. Runs: when each reads its clock. In hours.

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sync_pipeline.smart_sync.interval import BEGINNING, StartOrigin, SyncInterval, resolve_interval, timestamp_text
+from sync_pipeline.smart_sync.interval import BEGINNING, StartOrigin, SyncInterval, bound_text, resolve_interval
 from sync_pipeline.smart_sync.placeholders import fill_placeholders, has_placeholders
 from sync_pipeline.smart_sync.upper_bound import OpenTransaction, UpperBound, upper_bound
 from tests.plans import moment
@@ -267,4 +267,4 @@ def test_fill_placeholders(query: str, filled: str) -> None:
     ],
 )
 def test_timestamp_text(timestamp: datetime, text: str) -> None:
-    assert timestamp_text(timestamp) == text
+    assert bound_text(timestamp) == text

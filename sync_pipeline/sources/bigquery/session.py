@@ -16,7 +16,7 @@ from sync_pipeline.smart_sync.interval import (
     ALL_TIMESTAMPS,
     EARLIEST,
     SyncInterval,
-    timestamp_text,
+    bound_text,
     zone_without_effect,
 )
 from sync_pipeline.smart_sync.steps import TimestampRange
@@ -130,7 +130,7 @@ class BigquerySession:
         """Return the relation with the query's placeholders filled."""
         if self.query is None or interval is None:
             return self.relation
-        start = timestamp_text(EARLIEST) if interval.is_everything else None
+        start = bound_text(EARLIEST) if interval.is_everything else None
         return replace(self.relation, sql=in_brackets(self.query.of(interval, start)))
 
     def _filter(self, interval: SyncInterval | None) -> Filter:
@@ -208,7 +208,7 @@ class BigquerySession:
     def _earliest_risk(self, interval: SyncInterval | None) -> tuple[str, ...]:
         if interval is None or not interval.is_everything or not self._fills_placeholders:
             return ()
-        problem = f"rows with the timestamp {timestamp_text(EARLIEST)} are not read: BigQuery has no earlier timestamp"
+        problem = f"rows with the timestamp {bound_text(EARLIEST)} are not read: BigQuery has no earlier timestamp"
         return (f"{problem}. Omit the placeholders, or for a merge compare with >=",)
 
 

@@ -12,7 +12,7 @@ import bson.json_util
 from bson.errors import BSONError
 
 from sync_pipeline.errors import ConfigError
-from sync_pipeline.smart_sync.interval import BEGINNING, EARLIEST, LATEST, SyncInterval
+from sync_pipeline.smart_sync.interval import BEGINNING, EARLIEST, LATEST, SyncInterval, as_moment
 from sync_pipeline.smart_sync.placeholders import END_PLACEHOLDER, START_PLACEHOLDER
 from sync_pipeline.sources.access import place_of
 from sync_pipeline.sources.mongodb.to_json import EXTENDED, moment_text
@@ -39,7 +39,14 @@ def parse_filter(text: str | None, parameter: str, interval: SyncInterval | None
     """
     if text is None:
         return {}
-    start, end = (_ANY_MOMENT, _ANY_MOMENT) if interval is None else (interval.start, interval.end)
+    start, end = (
+        (_ANY_MOMENT, _ANY_MOMENT)
+        if interval is None
+        else (
+            as_moment(interval.start),
+            as_moment(interval.end),
+        )
+    )
     if interval is not None and interval.is_everything:
         text = _DATE_OF_START.sub(rf"\g<key>{_BEFORE_EARLIEST}", text)
         start = EARLIEST
@@ -70,10 +77,12 @@ def interval_filter(
         after, until: bounds of a part of the interval.
     """
     # BSON has dates before the year 1, which BigQuery cannot store.
-    start = {"$gte": milliseconds(EARLIEST)} if interval.is_everything else {"$gt": milliseconds(interval.start)}
+    start = (
+        {"$gte": milliseconds(EARLIEST)} if interval.is_everything else {"$gt": milliseconds(as_moment(interval.start))}
+    )
     bounds = {
         **(start if after is None else {"$gt": after}),
-        "$lte": milliseconds(interval.end) if until is None else until,
+        "$lte": milliseconds(as_moment(interval.end)) if until is None else until,
         "$not": {"$type": "array"},
     }
     dates: Filter = {column: bounds, **{prefix: {"$not": {"$type": "array"}} for prefix in _above(column)}}

@@ -9,12 +9,13 @@ from functools import cached_property
 from sync_pipeline.errors import SourceQueryError
 from sync_pipeline.parameters.config import SmartSyncConfig, SyncConfig
 from sync_pipeline.parameters.source_tables import CatalogTable, TableName
-from sync_pipeline.schema import SYNC_TYPES
+from sync_pipeline.schema import NUMBER_TYPE, SYNC_TYPES
 from sync_pipeline.smart_sync.wall_clock import WallClock
 from sync_pipeline.sources.postgresql import time_zone
 from sync_pipeline.sources.postgresql.clock import ObservedClock
 from sync_pipeline.sources.postgresql.column_types import SourceColumn
 from sync_pipeline.sources.postgresql.relations import GRANT
+from sync_pipeline.sources.postgresql.sequences import number_clock, numbered_column
 from sync_pipeline.sources.postgresql.session import clock_of
 from sync_pipeline.sources.postgresql.shared_connection import SharedConnection
 from sync_pipeline.sources.postgresql.table_session import TableSession
@@ -55,7 +56,8 @@ class PostgresqlCatalog:
 
         Raises:
             SourceQueryError: the user may not read the table.
-            SchemaError: the time zone of its timestamps is unknown.
+            SchemaError: the time zone of its timestamps is unknown, or its numbers cannot be relied on.
+            SourceBusyError: a transaction that has taken a number does not end.
         """
         found = self._by_name[table.name]
         if not found.may_select:
@@ -71,9 +73,19 @@ class PostgresqlCatalog:
             may_be_null = column.name not in found.never_null and not smart_sync.include_null_timestamps
             timestamps = Timestamps(found.reference, found.reference, column.name, may_be_null)
             self.unread.add(found, timestamps)
-        clock = clock_of(self.observed, smart_sync).as_shown_by(wall_clock)
+        numbered = None
+        if smart_sync is not None and column is not None and column.type.bigquery == NUMBER_TYPE:
+            origin = (
+                found.oid,
+                dict(zip((each.name for each in found.columns), found.numbers, strict=True))[column.name],
+            )
+            with self.connection.transaction() as connection:
+                numbered = numbered_column(connection, column.name, origin, self.observed)
+            (clock, position), zone_risks = number_clock(self.connection, numbered, smart_sync.max_hold), ()
+        else:
+            clock, position = clock_of(self.observed, smart_sync).as_shown_by(wall_clock), self.observed.position
         shown = replace(clock, transport=self.transport, risks=(*self.risks, *clock.risks, *zone_risks))
-        return TableSession(config, found, self.connection, shown, self.observed.position, self.unread, timestamps)
+        return TableSession(config, found, self.connection, shown, position, self.unread, timestamps, numbered)
 
     @cached_property
     def _by_name(self) -> dict[object, PostgresqlTable]:

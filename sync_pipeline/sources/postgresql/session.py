@@ -9,8 +9,9 @@ from functools import partial
 
 from psycopg2.extensions import connection as Connection
 
+from sync_pipeline.errors import SchemaError, SourceQueryError
 from sync_pipeline.parameters.config import SmartSyncConfig, SyncConfig
-from sync_pipeline.schema import NULLABLE, REQUIRED, SYNC_TYPES, Schema
+from sync_pipeline.schema import NULLABLE, NUMBER_TYPE, REQUIRED, SYNC_TYPES, Schema
 from sync_pipeline.smart_sync.interval import ALL_TIMESTAMPS, SyncInterval
 from sync_pipeline.smart_sync.steps import TimestampRange
 from sync_pipeline.smart_sync.wall_clock import WallClock
@@ -32,6 +33,8 @@ from sync_pipeline.sources.postgresql.query_columns import (
 )
 from sync_pipeline.sources.postgresql.repeated_keys import child_table_risks, reads_table_alone
 from sync_pipeline.sources.postgresql.row_policies import row_policy_risks
+from sync_pipeline.sources.postgresql.sequences import NumberedColumn, number_clock, numbered_column
+from sync_pipeline.sources.postgresql.shared_connection import SharedConnection
 from sync_pipeline.sources.postgresql.split_points import ReadStatement, where
 from sync_pipeline.sources.postgresql.splits import Cut, cut, of_key, read_plan, split_columns
 from sync_pipeline.sources.postgresql.timestamp_range import read_range
@@ -59,6 +62,13 @@ class PostgresqlSession:
     query: IntervalQuery
     columns: QueryColumns
     keeps_snapshot: bool = False
+    numbered: NumberedColumn | None = None
+
+    def last_number(self) -> int:
+        """Return the last number of the sequence of Smart Sync's column. Raises SourceError."""
+        assert self.numbered is not None, "the clock shows a number"
+        with transaction(self.connection):
+            return self.numbered.last(self.connection)
 
     def timestamp_range(self, interval: SyncInterval) -> TimestampRange | None:
         """Return the range of the query's timestamps. Raises SourceError."""
@@ -187,19 +197,62 @@ def begin_session(
 
     Raises:
         SourceError: the server cannot be reached or rejects the query.
-        SchemaError: two columns have the same name.
+        SchemaError: two columns have the same name, or the numbers of Smart Sync's column cannot be relied on.
     """
     smart_sync = config.smart_sync
     with transaction(connection):
         # Before the rows are read: a transaction that begins after this cannot give rows an earlier timestamp.
         observed = observe_clock(connection)
-        columns = described_columns(connection, query.at(observed.now))
+        columns = _described(connection, query, observed)
         wall_clock, zone_risks = _wall_clock(connection, columns, smart_sync)
+        numbered = _numbered(connection, query, columns, observed)
         protects = protection(server, connection)
         dangers = transport_risks(server, connection)
-    clock = clock_of(observed, smart_sync).as_shown_by(wall_clock)
+    if numbered is not None and smart_sync is not None:
+        (clock, position), zone_risks = number_clock(SharedConnection(connection), numbered, smart_sync.max_hold), ()
+    else:
+        clock, position = clock_of(observed, smart_sync).as_shown_by(wall_clock), observed.position
     shown = replace(clock, transport=protects, risks=(*dangers, *clock.risks, *zone_risks))
-    return PostgresqlSession(config, server, connection, shown, observed.position, query, columns, keeps_snapshot)
+    return PostgresqlSession(config, server, connection, shown, position, query, columns, keeps_snapshot, numbered)
+
+
+def _described(connection: Connection, query: IntervalQuery, observed: ObservedClock) -> QueryColumns:
+    try:
+        return described_columns(connection, query.at(observed.now))
+    except SourceQueryError as error:
+        if query.fills_placeholders and _NOT_COMPARABLE in str(error):
+            raise SourceQueryError(
+                f"{error}. The placeholders are filled with timestamps: for numbers, {_NO_PLACEHOLDERS}"
+            ) from None
+        raise
+
+
+def _numbered(
+    connection: Connection, query: IntervalQuery, columns: QueryColumns, observed: ObservedClock
+) -> NumberedColumn | None:
+    """Return how Smart Sync's column is numbered; None if it has no integers. Raises SchemaError."""
+    column = _timestamps(columns, query.timestamp_column)
+    if column is None or column.type.bigquery != NUMBER_TYPE:
+        return None
+    if query.fills_placeholders:
+        raise SchemaError(
+            f"smart_sync_timestamp_column: {column.name} has numbers, and placeholders are filled with timestamps: "
+            f"{_NO_PLACEHOLDERS}"
+        )
+    origin = dict(zip((each.name for each in columns.columns), columns.origins, strict=True))[column.name]
+    numbered = numbered_column(connection, column.name, origin, observed)
+    if not reads_table_alone(connection, query.text, origin[0]):
+        raise SchemaError(
+            f"smart_sync_timestamp_column: {column.name} has numbers of a sequence, and the query reads more than its "
+            "table: a row of another table that is committed later would be lost. Select from the table alone"
+        )
+    return numbered
+
+
+# The state of an error when a query compares a placeholder with another type than a timestamp.
+_NOT_COMPARABLE = "22P02"
+
+_NO_PLACEHOLDERS = "give postgresql_query without placeholders, and the run adds the condition"
 
 
 def clock_of(observed: ObservedClock, smart_sync: SmartSyncConfig | None) -> SourceClock:

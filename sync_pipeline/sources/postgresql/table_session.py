@@ -20,6 +20,7 @@ from sync_pipeline.sources.postgresql.page_ranges import plan_by_pages
 from sync_pipeline.sources.postgresql.query_columns import QUERY_ALIAS
 from sync_pipeline.sources.postgresql.repeated_keys import child_table_risk
 from sync_pipeline.sources.postgresql.row_policies import row_policy_risk
+from sync_pipeline.sources.postgresql.sequences import NumberedColumn
 from sync_pipeline.sources.postgresql.shared_connection import SharedConnection
 from sync_pipeline.sources.postgresql.split_points import ReadStatement, SplitColumn, where
 from sync_pipeline.sources.postgresql.splits import Cut, cut, of_key, read_plan, small_read, split_columns
@@ -43,10 +44,17 @@ class TableSession:
     unread: UnreadTables
     timestamps: Timestamps | None
     keeps_snapshot: bool = False
+    numbered: NumberedColumn | None = None
 
     def holding(self) -> TableSession:
         """Return the session for a launcher that keeps a snapshot while the rows are read."""
         return replace(self, keeps_snapshot=True)
+
+    def last_number(self) -> int:
+        """Return the last number of the sequence of Smart Sync's column. Raises SourceError."""
+        assert self.numbered is not None, "the clock shows a number"
+        with self.connection.transaction() as connection:
+            return self.numbered.last(connection)
 
     def timestamp_range(self, interval: SyncInterval) -> TimestampRange | None:
         """Return the range of the table's timestamps. Raises SourceError."""

@@ -8,7 +8,7 @@ import psycopg2.errors
 from psycopg2.extensions import connection as Connection
 
 from sync_pipeline.errors import SourceQueryError
-from sync_pipeline.smart_sync.interval import EARLIEST, SyncInterval, timestamp_text
+from sync_pipeline.smart_sync.interval import EARLIEST, SyncInterval, bound_text
 from sync_pipeline.smart_sync.steps import TimestampRange
 from sync_pipeline.sources.postgresql.column_types import quoted_identifier
 from sync_pipeline.sources.postgresql.connection import translated_errors
@@ -29,10 +29,8 @@ def read_range(connection: Connection, relation: str, column: str, interval: Syn
         SourceError: the server rejects the query, or takes too long.
     """
     reference = f"{QUERY_ALIAS}.{quoted_identifier(column)}"
-    after = (
-        f"> '{timestamp_text(interval.after)}'" if interval.after is not None else f">= '{timestamp_text(EARLIEST)}'"
-    )
-    bounds = f"{reference} {after} AND {reference} <= '{timestamp_text(interval.end)}'"
+    after = f"> '{bound_text(interval.after)}'" if interval.after is not None else f">= '{bound_text(EARLIEST)}'"
+    bounds = f"{reference} {after} AND {reference} <= '{bound_text(interval.end)}'"
     statement = f"SELECT min({reference}), max({reference})\nFROM {relation}{where([bounds])}"
     with translated_errors(), connection.cursor() as cursor:
         cursor.execute(f"SET LOCAL statement_timeout = {_MINUTES * 60_000}")

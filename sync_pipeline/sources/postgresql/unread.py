@@ -11,7 +11,7 @@ import psycopg2
 import psycopg2.errors
 from psycopg2.extensions import connection as Connection
 
-from sync_pipeline.smart_sync.interval import BEGINNING, SyncInterval, timestamp_text
+from sync_pipeline.smart_sync.interval import BEGINNING, SyncInterval, bound_text
 from sync_pipeline.smart_sync.placeholders import fill_placeholders
 from sync_pipeline.sources.postgresql.column_types import quoted_identifier
 from sync_pipeline.sources.postgresql.connection import translated_errors
@@ -97,7 +97,7 @@ def text_of_start(
     """
     if not interval.is_everything:
         return None, ()
-    beginning = timestamp_text(BEGINNING)
+    beginning = bound_text(BEGINNING)
     earlier = fill_placeholders(query, SyncInterval(BEGINNING, BEGINNING, interval.origin), BEFORE_EARLIEST)
     reference = f"q.{quoted_identifier(column)}"
     with translated_errors(), connection.cursor() as cursor:
