@@ -23,12 +23,13 @@ import enum
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sync_pipeline.errors import ConcurrentSyncError, ConfigError, EmptySourceError, SchemaError
+from sync_pipeline.errors import ConcurrentSyncError, ConfigError, EmptySourceError, PublishError, SchemaError
 from sync_pipeline.parameters.config import SyncConfig
+from sync_pipeline.planning.deletions import SMALL_TABLE_ROWS
 from sync_pipeline.planning.make_plan import make_plan
 from sync_pipeline.planning.plan import TableSync
 from sync_pipeline.publishing.cloud_storage import delete_staged_files
@@ -37,7 +38,17 @@ from sync_pipeline.publishing.staged_files import StagedFile
 from sync_pipeline.publishing.staging import write_batches
 from sync_pipeline.publishing.staging_target import rows_target
 from sync_pipeline.smart_sync.backfill import Backfill
+from sync_pipeline.smart_sync.interval import as_moment
 from sync_pipeline.sources import open_source
+from tests.integration.history_reconcile import (
+    NONE,
+    Differences,
+    check_deletion,
+    differences,
+    is_beyond,
+    latest_of,
+    without_later,
+)
 from tests.integration.history_sites import (
     Row,
     Site,
@@ -57,6 +68,11 @@ BATCH_ROWS = 3
 
 # A run of steps takes so much, which is less than a run itself lasts.
 STEP, MOST_STEPS = timedelta(milliseconds=50), 100
+
+# The percentage of rows that may be removed when the source has lost most of its rows.
+LIMIT = 2
+
+_COLUMNS = ("id", "version", "note", "updated_at")
 
 _PARAMETERS = {
     "data_source": "postgresql",
@@ -191,10 +207,11 @@ class PlanBackfill:
 
 
 @dataclass(frozen=True)
-class PlanRepair:
-    """Plan a repair of the destination."""
+class PlanReconcile:
+    """Plan a report on the destination, or a repair."""
 
     run: int = 0
+    verb: str = "repair"
 
 
 class Harm(enum.Enum):
@@ -213,6 +230,13 @@ class Damage:
 
     harm: Harm
     row: int = 0
+
+
+@dataclass(frozen=True)
+class Vanish:
+    """At the end the source loses all rows but so many; then a run removes or marks rows, up to a limit."""
+
+    rows_left: int = 0
 
 
 @dataclass(frozen=True)
@@ -256,8 +280,9 @@ Operation = (
     | Spoil
     | Plan
     | PlanBackfill
-    | PlanRepair
+    | PlanReconcile
     | Damage
+    | Vanish
     | Stage
     | StageKeys
     | Publish
@@ -269,11 +294,21 @@ def sync(run: int = 0) -> tuple[Operation, ...]:
     return Plan(run), Stage(run), Publish(run)
 
 
+def in_short_steps(config: SyncConfig) -> SyncConfig:
+    """Return the configuration with `STEP`, if it has steps."""
+    smart_sync = config.smart_sync
+    assert smart_sync is not None
+    return replace(config, smart_sync=replace(smart_sync, max_interval=smart_sync.max_interval and STEP))
+
+
 @dataclass
 class _Run:
     plan: TableSync
     files: list[StagedFile] | None = None
     keys: list[StagedFile] | None = None
+    # What the files hold: the rows' keys, versions and so on, and the keys of the source.
+    rows: list[Row] = field(default_factory=list)
+    ids: list[int] = field(default_factory=list)
 
     @property
     def is_staged(self) -> bool:
@@ -306,9 +341,7 @@ class World(Site):
                 "destination_bigquery_table": table,
             }
         )
-        smart_sync = config.smart_sync
-        assert smart_sync is not None
-        return replace(config, smart_sync=replace(smart_sync, max_interval=smart_sync.max_interval and STEP))
+        return in_short_steps(config)
 
     def play(self, history: Iterable[Operation], mode: Mode) -> int:
         """Play a history from empty tables to its last run, and return how many rows were compared.
@@ -357,9 +390,10 @@ class Played:
         self._runs: dict[int, _Run] = {}
         # By key, the version that the source had reached when somebody changed the row in the destination.
         self._spoilt: dict[int, int] = {}
+        # Rows that somebody else has changed in the destination, or added to it.
+        self._spoils = 0
         self._damages: list[Damage] = []
-        self._is_compared = False
-        self._damages: list[Damage] = []
+        self._rows_left: int | None = None
         self._is_compared = False
 
     def do(self, operation: Operation) -> None:
@@ -392,14 +426,12 @@ class Played:
                 self._plan(run, launcher_clock)
             case PlanBackfill():
                 self._plan_backfill(operation)
-            case PlanRepair(run):
-                self._plan_repair(run)
+            case PlanReconcile(run, verb):
+                self._plan_reconcile(run, verb)
             case Damage():
                 self._damages.append(operation)
-            case PlanRepair(run):
-                self._plan_repair(run)
-            case Damage():
-                self._damages.append(operation)
+            case Vanish(rows_left):
+                self._rows_left = rows_left
             case Stage(run, files, without_keys):
                 self._stage(run, files)
                 if files is None and not without_keys:
@@ -427,15 +459,16 @@ class Played:
         if plan.interval.end < earliest_end:
             raise ViolationError(f"with nobody about the end is {plan.interval.end}, before {earliest_end}")
         source = self.present()
-        unmarked = " AND _deleted_at IS NULL" if self.mode is Mode.MARK else ""
-        rows = self.world.client.query_and_wait(
-            f"SELECT id, version, note, updated_at FROM `{self.config.destination.table_id}` WHERE id > 0{unmarked}"
-        )
-        destination = [tuple(row.values()) for row in rows]
+        rows = [row for row in self._destination() if row[0] > 0]
+        if self.mode.merges:
+            check_keys(rows, (row[0] for row in rows))
+        destination = [row[:4] for row in rows if not row[4]]
         compare = self._compare_merged if self.mode.merges else self._compare_appended
         count = compare(source, destination, plan.interval.end)
         if self._is_compared or self._damages:
             self._check_reconcile(source, plan.interval.end)
+        if self._rows_left is not None and self.mode.merges:
+            self._check_limit(self._rows_left)
         return count
 
     def _check_reconcile(self, source: Sequence[Row], end: datetime) -> None:
@@ -444,8 +477,10 @@ class Played:
         for damage in self._damages:
             which = f"id = {self._id(damage.row)}"
             self.world.client.query_and_wait(damage.harm.value.format(table=table_id, which=which))
-        wrong = self._differences(source, end)
-        for verb, expected in (("report", wrong), ("repair", wrong), ("report", (0, 0, 0))):
+        there = self._destination()
+        wrong = self._differences(source, there, latest_of(there, end))
+        mended = (("repair", wrong), ("report", NONE)) if self._damages else ()
+        for verb, expected in (("report", wrong), *mended):
             plan = self._plan(-2, datetime(2025, 7, 22, tzinfo=UTC), self._reconciling(verb))
             assert plan is not None
             self._stage(-2, None)
@@ -453,29 +488,40 @@ class Played:
             assert found is not None
             counts = (found.missing, found.different, found.surplus)
             check(counts == expected, f"{verb} counts {counts} missing, different and surplus rows, not {expected}")
-        left = self._differences(source, end)
-        check(left == (0, 0, 0), f"after a repair {left} missing, different and surplus rows are left")
+        if mended:
+            there = self._destination()
+            left = self._differences(source, there, latest_of(there, end))
+            check(left == NONE, f"after a repair {left} missing, different and surplus rows are left")
 
-    def _differences(self, source: Sequence[Row], end: datetime) -> tuple[int, int, int]:
-        """Return how many rows are missing, different and surplus, without those that the next run mends."""
-        rows = self.world.client.query_and_wait(
-            f"SELECT id, version, note, updated_at FROM `{self.config.destination.table_id}`"
+    def _differences(self, source: Sequence[Row], there: Sequence[Row], latest: datetime) -> Differences:
+        return differences(source, there, latest, merges=self.mode.merges, deletes=self.mode.deletes)
+
+    def _check_limit(self, rows_left: int) -> None:
+        """Let most rows vanish from the source, and check that a run or a repair removes them only up to a limit."""
+        before = [row for row in self._destination() if not row[4]]
+        kept = sorted(row[0] for row in self.present())[:rows_left]
+        self.leave(kept)
+        config = replace(self.config if self.mode.deletes else self._reconciling("repair"), max_deleted_percent=LIMIT)
+        if self._plan(-2, datetime(2025, 7, 22, tzinfo=UTC), config) is None:
+            return
+        self._stage(-2, None)
+        self._stage_keys(-2)
+        run = self._runs[-2]
+        refusal: PublishError | None = None
+        try:
+            publish(self.world.client, run.plan, [*(run.files or ()), *(run.keys or ())])
+        except PublishError as error:
+            refusal = error
+        gone = sum(row[0] not in kept for row in before)
+        is_refused = is_beyond(gone, len(before), LIMIT, SMALL_TABLE_ROWS)
+        after = [row[0] for row in self._destination() if not row[4]]
+        expected = [row[0] for row in before if is_refused or row[0] in kept]
+        check(
+            Counter(after) == Counter(expected),
+            f"{len(kept)} rows are left in the source, and {len(after)} of {len(before)} in the destination; the run "
+            f"may remove {LIMIT} percent",
         )
-        there = Counter(tuple(row.values()) for row in rows)
-        # The next run starts from the latest timestamp.
-        loaded = [moment for row in there if (moment := row[3]) is not None and moment <= end]
-        latest = max(loaded, default=datetime.min.replace(tzinfo=UTC))
-        synced = Counter(row for row in source if row[3] is not None and row[3] <= latest)
-        if not self.mode.merges:
-            repeated = sum(count - synced[row] for row, count in there.items() if synced[row])
-            return (synced - there).total(), 0, max(repeated, 0)
-        copies = Counter(row[0] for row in there.elements())
-        known = {row[0] for row in source}
-        unknown = 0 if self.mode is Mode.REMOVE else sum(copies[key] for key in copies if key not in known)
-        repeated = sum(count - 1 for key, count in copies.items() if key in known)
-        wrong = [row for row in synced if row not in there]
-        missing = sum(not copies[row[0]] for row in wrong)
-        return missing, len(wrong) - missing, unknown + repeated
+        check((refusal is not None) == is_refused, f"{gone} of {len(before)} rows are gone, and the run says {refusal}")
 
     def _compare_merged(self, source: Sequence[Row], destination: Sequence[Row], end: datetime) -> int:
         check_keys(destination, (row[0] for row in source))
@@ -530,6 +576,10 @@ class Played:
             id=key,
         )
 
+    def leave(self, keys: list[int]) -> None:
+        """Delete all rows but these."""
+        execute(self.world.connection, "DELETE FROM source WHERE id <> ALL (%(ids)s)", {"ids": keys})
+
     def set_back(self) -> None:
         self._update("updated_at > now()", Stamp.NOW, None)
 
@@ -564,6 +614,7 @@ class Played:
         table_id = self.config.destination.table_id
         if not any(self.world.client.list_tables(self.world.dataset)):
             return
+        self._spoils += 1
         updated_at = {Stamp.NOW: "CURRENT_TIMESTAMP()", Stamp.FUTURE: "TIMESTAMP '2099-01-01 00:00:00+00'"}[stamp]
         if row is None:
             statement = f"INSERT INTO `{table_id}` (id, version, updated_at) VALUES (-1, 0, {updated_at})"
@@ -600,12 +651,12 @@ class Played:
     def _reconciling(self, verb: str) -> SyncConfig:
         return replace(self.config, reconcile=verb, max_deleted_percent=100)
 
-    def _plan_repair(self, run: int) -> None:
+    def _plan_reconcile(self, run: int, verb: str) -> None:
         # A table that does not exist cannot be compared.
         if any(self.world.client.list_tables(self.world.dataset)):
             self._is_compared = True
             with contextlib.suppress(SchemaError):
-                self._plan(run, datetime(2025, 7, 22, tzinfo=UTC), self._reconciling("repair"))
+                self._plan(run, datetime(2025, 7, 22, tzinfo=UTC), self._reconciling(verb))
 
     def _plan(self, run: int, launcher_clock: datetime, config: SyncConfig | None = None) -> TableSync | None:
         """Plan a run; None if the source shows no columns, and there is no table to have rows."""
@@ -629,23 +680,63 @@ class Played:
         self.has_left_overs |= files is not None
         if files is None:
             run.files = staged
+            run.rows = [tuple(row[name] for name in _COLUMNS) for batch in batches for row in batch.to_pylist()]
 
     def _stage_keys(self, number: int) -> None:
         run = self._runs.get(number)
         if run is not None and run.plan.of_keys is not None:
-            run.keys = write_batches(read_rows(run.plan.of_keys), rows_target(run.plan.of_keys))
+            batches = list(read_rows(run.plan.of_keys))
+            run.keys = write_batches(batches, rows_target(run.plan.of_keys))
+            run.ids = [key for batch in batches for key in batch.column("id").to_pylist()]
 
     def _publish(self, number: int, calls: int | None) -> None:
         run = self._runs.get(number)
         if run is None or not run.is_staged:
             return
         files = [*(run.files or ()), *(run.keys or ())]
+        if run.plan.selection is not None:
+            # BigQuery reads the source now.
+            run.rows = self.present()
+            run.ids = [row[0] for row in run.rows]
         # What has been published since may forbid a backfill, or a repair.
         refused = (ConcurrentSyncError,) if run.plan.is_backfill or run.plan.reconciliation is not None else ()
         if calls is None:
             with contextlib.suppress(*refused):
-                publish(self.world.client, run.plan, files)
+                found = publish(self.world.client, run.plan, files).differences
+                if found is not None:
+                    # What nobody has changed in the destination does not differ, whatever happens at the source.
+                    check(found.found <= self._spoils, f"{self._spoils} rows were changed, and a run counts {found}")
+                    if found.is_repaired:
+                        self._check_change(run, self._destination())
             return
         self.has_left_overs = True
+        is_watched = run.plan.keys is not None or bool(run.plan.reconciliation and run.plan.reconciliation.repairs)
+        before = self._destination() if is_watched else []
         with contextlib.suppress(KilledError, *refused):
             publish(DyingClient(self.world.client, calls), run.plan, files)  # type: ignore[arg-type]
+        if is_watched and Counter(after := self._destination()) != Counter(before):
+            self._check_change(run, after)
+
+    def _check_change(self, run: _Run, after: Sequence[Row]) -> None:
+        """Check that a run has changed the destination as a whole."""
+        interval = run.plan.interval
+        assert interval is not None
+        if run.plan.reconciliation is None:
+            check_deletion(after, [row[0] for row in run.rows], run.ids, interval.end)
+            return
+        next_run = run.plan.reconciliation.next_run
+        assert next_run is not None
+        if next_run.after is not None:
+            source, there = without_later(run.rows, after, as_moment(next_run.upper_bound))
+            left = self._differences(source, there, as_moment(next_run.after))
+            check(left == NONE, f"a repair leaves {left} missing, different and surplus rows")
+
+    def _destination(self) -> list[Row]:
+        """Return the destination's rows: id, version, note, updated_at, and whether they are marked."""
+        if not any(self.world.client.list_tables(self.world.dataset)):
+            return []
+        mark = "_deleted_at IS NOT NULL" if self.mode is Mode.MARK else "FALSE"
+        rows = self.world.client.query_and_wait(
+            f"SELECT {', '.join(_COLUMNS)}, {mark} FROM `{self.config.destination.table_id}`"
+        )
+        return [tuple(row.values()) for row in rows]

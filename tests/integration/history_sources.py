@@ -15,7 +15,7 @@ from pymongo.collection import Collection
 
 from sandbox import Endpoints, mongodb
 from sync_pipeline.parameters.config import SyncConfig
-from tests.integration.histories import _PARAMETERS, Mode, Played, World
+from tests.integration.histories import _PARAMETERS, Mode, Played, World, in_short_steps
 from tests.integration.history_sites import Row, Stamp
 
 _FUTURE = datetime(2099, 1, 1, tzinfo=UTC)
@@ -30,7 +30,7 @@ class ElsewhereWorld(World):
 
     def config(self, mode: Mode, table: str) -> SyncConfig:
         shared = {name: value for name, value in _PARAMETERS.items() if name != "postgresql_query"}
-        return SyncConfig.from_parameters(
+        config = SyncConfig.from_parameters(
             {
                 **shared,
                 **dict(mode.value),
@@ -40,6 +40,7 @@ class ElsewhereWorld(World):
                 "destination_bigquery_table": table,
             }
         )
+        return in_short_steps(config)
 
     def source_parameters(self) -> dict[str, str]:
         raise NotImplementedError
@@ -117,6 +118,9 @@ class _PlayedInMongodb(Played):
     def reinsert(self, key: int, stamp: Stamp) -> None:
         if key and self.world.collection.find_one(key) is None:
             self.insert([key], stamp, None)
+
+    def leave(self, keys: list[int]) -> None:
+        self.world.collection.delete_many({"_id": {"$nin": keys}})
 
     def set_back(self) -> None:
         self.world.collection.update_many({"updated_at": {"$gt": self.clock()}}, {"$set": self._values(Stamp.NOW)})
@@ -197,6 +201,9 @@ class _PlayedInBigquery(Played):
     def reinsert(self, key: int, stamp: Stamp) -> None:
         if key and not self.world.execute(f"SELECT id FROM source WHERE id = {key}"):
             self.insert([key], stamp, None)
+
+    def leave(self, keys: list[int]) -> None:
+        self.world.execute(f"DELETE FROM source WHERE id NOT IN UNNEST({keys or 'CAST([] AS ARRAY<INT64>)'})")
 
     def set_back(self) -> None:
         self._set("updated_at > CURRENT_TIMESTAMP()", Stamp.NOW)

@@ -17,7 +17,7 @@ from tests.integration.histories import (
     Operation,
     Plan,
     PlanBackfill,
-    PlanRepair,
+    PlanReconcile,
     Prepare,
     Publish,
     Reinsert,
@@ -28,6 +28,7 @@ from tests.integration.histories import (
     StageKeys,
     Update,
     UpdateAll,
+    Vanish,
 )
 from tests.integration.history_sites import Stamp
 
@@ -144,22 +145,28 @@ def _backfill(draw: st.DrawFn, number: int, *, deletes: bool) -> Script:
 
 
 @st.composite
-def _repair(draw: st.DrawFn, number: int, *, deletes: bool) -> Script:
-    """Repairs, finished or killed at some step, beside a run from the same timestamp; and damages at the end."""
+def _reconcile(draw: st.DrawFn, number: int, *, deletes: bool) -> Script:
+    """Reports and repairs, finished or killed at some step, beside a run from the same timestamp.
+
+    At the end the table is damaged and repaired, or most rows of the source vanish.
+    """
     del deletes
-    plan, stage, publish = PlanRepair(number), Stage(number), Publish(number)
+    plan = PlanReconcile(number, draw(st.sampled_from(("report", "repair", "repair"))))
+    stage, publish = Stage(number), Publish(number)
     rival = number + MOST_ACTORS
     rival_plan, rival_stage, rival_publish = Plan(rival), Stage(rival), Publish(rival)
     killed = Publish(number, calls=draw(st.integers(0, MOST_CALLS)))
+    spoils = tuple(draw(st.lists(st.builds(Spoil, st.none() | _ROWS), max_size=2)))
     scripts: tuple[Script, ...] = (
-        [(plan, stage, publish)],
+        [(*spoils, plan, stage, publish)],
         [(plan,), (stage,), (publish,)],
-        [(plan, stage), (killed,), (publish,)],
+        [(*spoils, plan, stage), (killed,), (publish,)],
         [(plan, rival_plan), (stage,), (rival_stage, rival_publish), (publish,)],
         [(rival_plan, plan), (rival_stage,), (stage,), (publish,), (rival_publish,)],
     )
-    damages = draw(st.lists(st.builds(Damage, st.sampled_from(Harm), _ROWS), max_size=3))
-    return [*draw(st.sampled_from(scripts)), *((damage,) for damage in damages)]
+    damages = st.lists(st.builds(Damage, st.sampled_from(Harm), _ROWS), max_size=3)
+    ends = draw(st.one_of(damages, st.builds(Vanish, st.integers(0, 3)).map(lambda end: [end])))
+    return [*draw(st.sampled_from(scripts)), *((end,) for end in ends)]
 
 
 _ACTORS: tuple[Callable[..., st.SearchStrategy[Script]], ...] = (_run, _session, _writer)
@@ -169,10 +176,10 @@ _ACTORS: tuple[Callable[..., st.SearchStrategy[Script]], ...] = (_run, _session,
 def histories(draw: st.DrawFn, *, deletes: bool = False, sessions: bool = True) -> list[Operation]:
     """Return a history with at least one run, one writer and, if the source has transactions, one session.
 
-    With `deletes` rows are deleted, and inserted again, and no backfill brings old ones back.
+    With `deletes` rows are deleted, and inserted again.
     """
     first = _ACTORS if sessions else tuple(actor for actor in _ACTORS if actor is not _session)
-    others = st.sampled_from(first if deletes else (*first, _backfill, _backfill, _repair))
+    others = st.sampled_from((*first, _backfill, _backfill, _reconcile))
     actors = [*first, *draw(st.lists(others, max_size=MOST_ACTORS - len(first)))]
     scripts = [list(draw(actor(number, deletes=deletes))) for number, actor in enumerate(actors)]
     turns = draw(st.permutations([number for number, script in enumerate(scripts) for _ in script]))

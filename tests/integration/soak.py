@@ -35,7 +35,9 @@ from tests.integration.table_histories import TableWorld
 from tests.integration.table_history_strategies import table_histories
 
 # Histories of one seed; then the modes change.
-ROUND = 50
+ROUND = 20
+
+POSTGRESQL = "postgresql"
 
 
 @dataclass
@@ -65,7 +67,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--histories", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=random.randrange(2**32), help="of the first round; printed")
     parser.add_argument("--mode", choices=[mode.name.lower() for mode in Mode], help="only this one")
-    parser.add_argument("--source", choices=["postgresql", *WORLDS], default="postgresql", help="others only delete")
+    parser.add_argument("--source", choices=[POSTGRESQL, *WORLDS], default=POSTGRESQL)
     parser.add_argument("--tables", action="store_true", help="runs of several tables")
     parser.add_argument("--without", choices=REMOVABLE_OF_TABLES, help="the protection to remove")
     options = parser.parse_args(argv)
@@ -106,15 +108,11 @@ def _searches(
 ) -> list[Search]:
     if with_tables:
         return [Search("tables", table_histories(), stack.enter_context(TableWorld.opened(endpoints, client)).play)]
-    if source != "postgresql":
-        elsewhere = stack.enter_context(WORLDS[source].opened(endpoints, client))
-        return [
-            Search(mode.name, histories(deletes=True, sessions=False), partial(elsewhere.play, mode=mode))
-            for mode in modes
-            if mode.deletes
-        ]
-    world = stack.enter_context(World.opened(endpoints, client))
-    return [Search(mode.name, histories(deletes=mode.deletes), partial(world.play, mode=mode)) for mode in modes]
+    world = stack.enter_context((World if source == POSTGRESQL else WORLDS[source]).opened(endpoints, client))
+    return [
+        Search(mode.name, histories(deletes=mode.deletes, sessions=source == POSTGRESQL), partial(world.play, mode=mode))
+        for mode in modes
+    ]
 
 
 def play_round(search: Search, first_seed: int, count: int, tally: Tally, *, shrink: bool) -> None:
