@@ -364,9 +364,18 @@ class TableSync:
             return None
         if interval is None or self.write_mode not in (WriteMode.APPEND, WriteMode.MERGE):
             return self._id_of_append
-        start = "empty" if interval.latest is None else bound_text(interval.latest)
         if self.is_backfill and not self.may_move_latest and self.reconciliation is None:
-            start = str(interval)
+            return self._id_from(str(interval))
+        return self.id_from_latest
+
+    @property
+    def id_from_latest(self) -> str:
+        """Return the publishing job's id of the runs of Smart Sync that start from the latest timestamp."""
+        assert self.interval is not None, "only an interval starts from a timestamp"
+        latest = self.interval.latest
+        return self._id_from("empty" if latest is None else bound_text(latest))
+
+    def _id_from(self, start: str) -> str:
         return _hashed_id(self.destination_identity, self.timestamp_column or "", start)
 
     @property

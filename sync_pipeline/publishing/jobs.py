@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from google.cloud import bigquery
@@ -107,6 +107,16 @@ class PublishingJobs:
             return None
         request = self._request(PUBLISH, f"publish the rows of {self.table.table_id}", self.table.location)
         return find_concurrent_job(self.client, request)
+
+    def run_from_latest(self) -> Any | None:
+        """Return the job of a run that has published, from the latest timestamp, since this run looked at the table.
+
+        Raises:
+            PublishUnavailableError: BigQuery does not tell.
+        """
+        request = self._request("compare", f"compare the rows of {self.table.table_id}", self.table.location)
+        shared = replace(request, job_id=self.table.id_from_latest, observed_at=self.table.observed_at)
+        return find_concurrent_job(self.client, shared)
 
     def _query_config(self) -> bigquery.QueryJobConfig:
         selection = self.table.selection

@@ -67,7 +67,16 @@ class CompareRows(QueryStrategy):
         if not finished.is_ours:
             return Published(finished)
         counts = self._counts(finished)
+        if not repairs and counts.missing and self._may_have_been_removed():
+            raise ConcurrentSyncError(changed_meanwhile(table))
         return Published(finished, counts.missing + counts.different if repairs else 0, differences=counts)
+
+    def _may_have_been_removed(self) -> bool:
+        """Return whether a run that has read the source later may have removed rows that this one has read."""
+        reconciliation = self.table.reconciliation
+        assert reconciliation is not None
+        next_run = reconciliation.next_run
+        return next_run is not None and next_run.deletes and self.jobs.run_from_latest() is not None
 
     def _counts(self, finished: FinishedJob) -> DifferenceCounts:
         table = self.table

@@ -11,25 +11,32 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest import mock
 
+import pyarrow as pa
 import pyarrow.parquet
 from apache_beam.io.filesystems import FileSystems
 from google.cloud import bigquery
 
 from sync_pipeline.errors import SyncError
 from sync_pipeline.planning import interval as planned_interval
+from sync_pipeline.planning import plan_reconcile
 from sync_pipeline.planning.plan import TableSync
-from sync_pipeline.publishing import delete, merge, publish
+from sync_pipeline.planning.reconciliation import NextRun
+from sync_pipeline.planning.run_plan import RunPlan
+from sync_pipeline.publishing import delete, differences, merge, publish, reconcile
 from sync_pipeline.publishing.delete import MergeAndDelete
+from sync_pipeline.publishing.reconcile import CompareRows
 from sync_pipeline.publishing.report import SyncReport
 from sync_pipeline.publishing.stage_splits import StageSplitFn
 from sync_pipeline.publishing.staged_files import StagedFile, StagedFiles
 from sync_pipeline.publishing.strategy import Published, Strategy
+from sync_pipeline.schema import Schema
 from sync_pipeline.smart_sync.bounds import TimestampBounds
 from sync_pipeline.smart_sync.interval import SyncInterval
 from sync_pipeline.smart_sync.upper_bound import UpperBound
 from sync_pipeline.sources.interval_query import IntervalQuery
 from sync_pipeline.sources.postgresql import clock
 from sync_pipeline.sources.source import ReadSplit
+from tests.integration import histories
 
 _LATE = datetime(2098, 1, 1, tzinfo=UTC)
 
@@ -212,7 +219,8 @@ def with_deletions_of_their_own() -> AbstractContextManager[Any]:
     publish_both = MergeAndDelete.publish
 
     def publish_apart(strategy: MergeAndDelete) -> Published:
-        strategy.jobs.query(merge.publish_merge_sql(strategy.table, strategy.staged.rows), "merge")
+        if strategy.staged.rows or strategy.table.selection is not None:
+            strategy.jobs.query(merge.publish_merge_sql(strategy.table, strategy.staged.rows), "merge")
         return publish_both(strategy)
 
     return mock.patch.object(MergeAndDelete, "publish", publish_apart)
@@ -223,17 +231,109 @@ def without_limit_of_deletions() -> AbstractContextManager[Any]:
     return mock.patch.object(delete, "_is_allowed_sql", return_value="sync_counts.missing > 0")
 
 
+@contextlib.contextmanager
+def with_earlier_keys() -> Iterator[None]:
+    """The keys of a run are read before its interval is known: when the run before it is planned."""
+    latest: dict[str, list[pa.RecordBatch]] = {}
+    of_plan: dict[tuple[str, Schema], list[pa.RecordBatch]] = {}
+    plan_run, read_rows = histories.make_plan, histories.read_rows
+
+    def plan(*arguments: Any) -> RunPlan:
+        run = plan_run(*arguments)
+        for table in run.tables:
+            if (keys := table.of_keys) is not None and keys.selection is None:
+                now = list(read_rows(keys))
+                of_plan[keys.run_id, keys.schema] = latest.get(table.table_id, now)
+                latest[table.table_id] = now
+        return run
+
+    def read(table: TableSync) -> Iterator[pa.RecordBatch]:
+        kept = of_plan.get((table.run_id, table.schema))
+        return read_rows(table) if kept is None else iter(kept)
+
+    with mock.patch.object(histories, "make_plan", plan), mock.patch.object(histories, "read_rows", read):
+        yield
+
+
+def without_limit_of_repairs() -> AbstractContextManager[Any]:
+    """Any number of surplus rows may be removed."""
+    return mock.patch.object(reconcile, "allowed_sql", lambda removed, *_: f"{removed} > 0")
+
+
+def with_repairs_in_two_changes() -> AbstractContextManager[Any]:
+    """Surplus rows are removed by one job, and the others are corrected by the next."""
+    publish_both, repair = CompareRows.publish, reconcile._repair
+
+    def publish_apart(strategy: CompareRows) -> Published:
+        table = strategy.table
+        if table.reconciliation is not None and table.reconciliation.repairs:
+            with mock.patch.object(reconcile, "_repair", lambda each: repair(each)[:-1]):
+                sql = reconcile.reconcile_sql(table, strategy.staged.rows, strategy.rejected)
+            strategy.jobs.query(sql, "remove")
+        return publish_both(strategy)
+
+    return mock.patch.object(CompareRows, "publish", publish_apart)
+
+
+def with_new_rows_compared() -> AbstractContextManager[Any]:
+    """A row that the next run loads counts as a difference."""
+    return mock.patch.object(differences._Comparison, "_is_new", return_value="FALSE")
+
+
+def with_later_rows_compared() -> AbstractContextManager[Any]:
+    """So does a row of a run that has read the source later."""
+    return mock.patch.object(differences._Comparison, "_is_later", return_value="FALSE")
+
+
+def with_older_versions_compared() -> AbstractContextManager[Any]:
+    """So does an older version of a row, in a table that is appended to."""
+    return _changed_next_run(keeps_versions=False)
+
+
+def with_deleted_rows_compared() -> AbstractContextManager[Any]:
+    """So does a row that the next run removes."""
+    return _changed_next_run(deletes=False)
+
+
+def without_question_for_other_runs() -> AbstractContextManager[Any]:
+    """So does a row that another run has removed since the source was read."""
+    return mock.patch.object(CompareRows, "_may_have_been_removed", return_value=False)
+
+
+def _changed_next_run(**values: bool) -> AbstractContextManager[Any]:
+    next_run = plan_reconcile._next_run
+
+    def changed(*arguments: Any) -> NextRun | None:
+        known = next_run(*arguments)
+        return known and replace(known, **values)
+
+    return mock.patch.object(plan_reconcile, "_next_run", changed)
+
+
 # Those whose absence random histories can show.
 REMOVABLE: Mapping[str, Callable[[], AbstractContextManager[Any]]] = {
     "commit-safe-end": without_commit_safe_end,
     "open-transactions": with_writers_only,
     "shared-job-id": without_shared_job_id,
     "excluded-start": with_start_included,
+    "key-order": with_earlier_keys,
+    "deletion-limit": without_limit_of_deletions,
+    "one-change": with_deletions_of_their_own,
+    "repair-limit": without_limit_of_repairs,
+    "repair-in-one-change": with_repairs_in_two_changes,
+    "new-rows": with_new_rows_compared,
+    "later-rows": with_later_rows_compared,
+    "older-versions": with_older_versions_compared,
+    "deleted-rows": with_deleted_rows_compared,
+    "removed-rows": without_question_for_other_runs,
 }
 
 # Those whose absence random histories of several tables can show.
 REMOVABLE_OF_TABLES: Mapping[str, Callable[[], AbstractContextManager[Any]]] = {
-    **REMOVABLE,
+    "commit-safe-end": without_commit_safe_end,
+    "open-transactions": with_writers_only,
+    "shared-job-id": without_shared_job_id,
+    "excluded-start": with_start_included,
     "count": with_a_lost_file_and_no_count,
     "late-clock": with_a_late_clock,
     "clean-up-after-success": with_early_clean_up,

@@ -69,11 +69,15 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--mode", choices=[mode.name.lower() for mode in Mode], help="only this one")
     parser.add_argument("--source", choices=[POSTGRESQL, *WORLDS], default=POSTGRESQL)
     parser.add_argument("--tables", action="store_true", help="runs of several tables")
-    parser.add_argument("--without", choices=REMOVABLE_OF_TABLES, help="the protection to remove")
+    parser.add_argument(
+        "--without", choices=sorted({**REMOVABLE, **REMOVABLE_OF_TABLES}), help="the protection to remove"
+    )
     options = parser.parse_args(argv)
     removable = REMOVABLE_OF_TABLES if options.tables else REMOVABLE
     if options.without and options.without not in removable:
-        parser.error(f"--without {options.without} needs --tables")
+        parser.error(
+            f"--without {options.without} is for runs of {'one table' if options.tables else 'several tables'}"
+        )
     modes = [Mode[options.mode.upper()]] if options.mode else list(Mode)
     print(f"seed {options.seed}")
     warnings.simplefilter("ignore")
@@ -110,7 +114,9 @@ def _searches(
         return [Search("tables", table_histories(), stack.enter_context(TableWorld.opened(endpoints, client)).play)]
     world = stack.enter_context((World if source == POSTGRESQL else WORLDS[source]).opened(endpoints, client))
     return [
-        Search(mode.name, histories(deletes=mode.deletes, sessions=source == POSTGRESQL), partial(world.play, mode=mode))
+        Search(
+            mode.name, histories(deletes=mode.deletes, sessions=source == POSTGRESQL), partial(world.play, mode=mode)
+        )
         for mode in modes
     ]
 

@@ -15,14 +15,17 @@ from tests.integration import protections
 from tests.integration.histories import (
     Begin,
     Commit,
+    Delete,
     Insert,
     Mode,
     Operation,
     Plan,
+    PlanReconcile,
     Publish,
     Spoil,
     Stage,
     Update,
+    Vanish,
     World,
     sync,
 )
@@ -30,6 +33,8 @@ from tests.integration.history_sites import Stamp, ViolationError
 
 # Publishing ends with these calls: the run is killed before it tidies up.
 LOADED, MERGED = 3, 4
+# Rows and keys are loaded first. A job more would delete what is gone.
+DELETED_LATE = 7
 
 LATE_COMMIT = [Begin(0), Insert(transaction=0), Insert(), *sync(), Commit(0)]
 LATE_WRITE = [Begin(0), Insert(), *sync(), Insert(transaction=0), Commit(0)]
@@ -47,6 +52,20 @@ OVERTAKEN = [
 BOUNDARY = [Insert(), *sync(), Insert()]
 BEHIND = [Insert(), Plan(0), Stage(0), Plan(0), Stage(0), Insert()]
 TWO_FILES = [Insert(5)]
+
+REPORT = (PlanReconcile(1, "report"), Stage(1), Publish(1))
+THREE_RUNS = [Insert(), *sync(), Insert(), *sync(), Insert()]
+EMPTIED = [Insert(4), *sync(), Vanish()]
+KILLED_DELETION = [Insert(2), *sync(), Delete(0), Insert(), Plan(), Stage(), Publish(calls=DELETED_LATE)]
+KILLED_REPAIR = [
+    *(Insert(2), *sync(), Spoil(None), Spoil(0)),
+    *(PlanReconcile(), Stage(), Publish(calls=MERGED)),
+]
+NOT_YET_SYNCED = [Insert(), *sync(), Insert(), *REPORT]
+BEHIND_A_RUN = [Insert(), *sync(), *REPORT[:2], Update(), *sync(), REPORT[2]]
+OLDER_VERSION = [Insert(), *sync(), Update(), *sync(), *REPORT]
+DELETED = [Insert(2), *sync(), Delete(), *REPORT]
+REMOVED_MEANWHILE = [Insert(2), *sync(), *REPORT[:2], Delete(), *sync(), REPORT[2]]
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +96,32 @@ def world(endpoints: Endpoints, bigquery_client: bigquery.Client) -> Iterator[Wo
         ),
         pytest.param(protections.without_a_last_step, Mode.MERGE_STEPS, BEHIND, "with nobody about", id="steps, end"),
         pytest.param(protections.without_newer_wins, Mode.MERGE, OVERTAKEN, "rows that differ", id="newer wins"),
+        pytest.param(protections.with_earlier_keys, Mode.REMOVE, THREE_RUNS, "has none", id="key order"),
+        pytest.param(
+            protections.without_limit_of_deletions,
+            Mode.REMOVE,
+            EMPTIED,
+            "0 of 4 in the destination",
+            id="deletion limit",
+        ),
+        pytest.param(
+            protections.with_deletions_of_their_own, Mode.REMOVE, KILLED_DELETION, "are not gone", id="one change"
+        ),
+        pytest.param(
+            protections.without_limit_of_repairs, Mode.MERGE, EMPTIED, "0 of 4 in the destination", id="repair limit"
+        ),
+        pytest.param(
+            protections.with_repairs_in_two_changes, Mode.MERGE, KILLED_REPAIR, "repair leaves", id="repair, one change"
+        ),
+        pytest.param(protections.with_new_rows_compared, Mode.MERGE, NOT_YET_SYNCED, "missing=1", id="new rows"),
+        pytest.param(protections.with_later_rows_compared, Mode.MERGE, BEHIND_A_RUN, "different=1", id="later rows"),
+        pytest.param(
+            protections.with_older_versions_compared, Mode.APPEND, OLDER_VERSION, "surplus=1", id="older versions"
+        ),
+        pytest.param(protections.with_deleted_rows_compared, Mode.REMOVE, DELETED, "surplus=1", id="deleted rows"),
+        pytest.param(
+            protections.without_question_for_other_runs, Mode.REMOVE, REMOVED_MEANWHILE, "missing=1", id="removed rows"
+        ),
     ],
 )
 def test_without_the_protection_the_history_goes_wrong(

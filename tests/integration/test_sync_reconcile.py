@@ -236,6 +236,23 @@ def test_a_repair_undoes_no_update_that_is_published_before_it(syncing: Syncing)
     assert syncing.query("SELECT name FROM items WHERE id IN (2, 3) ORDER BY id") == [("newer",), ("item 3",)]
 
 
+def test_a_report_does_not_miss_rows_that_another_run_has_removed_meanwhile(syncing: Syncing) -> None:
+    syncing.execute(ITEMS)
+    fill(syncing, 5)
+    syncing.publish(syncing.plan(primary_key="id"))
+    reports = [planned(syncing, deletes=verb) for verb in ("remove", "mark")]
+    files = [syncing.stage(report) for report in reports]
+    syncing.execute("DELETE FROM items WHERE id = 2; INSERT INTO items VALUES (6, 'new')")
+    syncing.publish(syncing.plan(primary_key="id", deletes="remove", max_deleted_percent="50"))
+    for report, staged in zip(reports, files, strict=True):
+        with pytest.raises(ConcurrentSyncError, match="another run has changed"):
+            syncing.publish(report, staged)
+    assert compared(syncing, deletes="remove") == {}
+    syncing.query("DELETE FROM items WHERE id = 3")
+    assert compared(syncing, deletes="remove") == {"missing": 1}
+    assert syncing.left_over() == []
+
+
 def test_a_run_after_a_repair_from_the_same_timestamp(syncing: Syncing) -> None:
     """One that was planned before is skipped, and the next one loads its rows."""
     syncing.execute(ITEMS)
