@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sync_pipeline.parameters.config import SmartSyncConfig
-from sync_pipeline.smart_sync.interval import EARLIEST, LOWEST_NUMBER, Bound, SyncInterval, bound_text
+from sync_pipeline.smart_sync.interval import EARLIEST, Bound, SyncInterval, bound_text
 from sync_pipeline.smart_sync.placeholders import fill_placeholders, has_placeholders, query_at
 
 
@@ -39,7 +39,7 @@ class IntervalQuery:
         """Return the condition on the rows' timestamps, with `{column}` for the column; empty for all rows."""
         if interval is None or self.smart_sync is None or interval.is_unbounded:
             return ""
-        condition = f"{_after(interval)} AND {{column}} <= {_literal(interval.end)}"
+        condition = f"{_after(interval)}{{column}} <= {_literal(interval.end)}"
         return f"{condition} OR {{column}} IS NULL" if self.smart_sync.include_null_timestamps else condition
 
     def conditions(self, interval: SyncInterval | None, refer: Callable[[str], str]) -> tuple[str, ...]:
@@ -54,9 +54,10 @@ class IntervalQuery:
 
 
 def _after(interval: SyncInterval) -> str:
-    if interval.after is None:
-        return f"{{column}} >= {_literal(EARLIEST if isinstance(interval.end, datetime) else LOWEST_NUMBER)}"
-    return f"{{column}} > {_literal(interval.after)}"
+    """Return the condition on the start, with AND; empty where the first run reads all numbers, which have no start."""
+    if interval.after is not None:
+        return f"{{column}} > {_literal(interval.after)} AND "
+    return f"{{column}} >= {_literal(EARLIEST)} AND " if isinstance(interval.end, datetime) else ""
 
 
 def _literal(bound: Bound) -> str:

@@ -25,7 +25,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from sync_pipeline.errors import ConcurrentSyncError, ConfigError, EmptySourceError, PublishError, SchemaError
 from sync_pipeline.parameters.config import SyncConfig
@@ -308,6 +308,7 @@ class _Run:
     keys: list[StagedFile] | None = None
     # What the files hold: the rows' keys, versions and so on, and the keys of the source.
     rows: list[Row] = field(default_factory=list)
+    was_published: bool = False
     ids: list[int] = field(default_factory=list)
 
     @property
@@ -318,6 +319,8 @@ class _Run:
 @dataclass
 class World(Site):
     """One source table and one dataset, used again and again: each history begins with both empty."""
+
+    modes: ClassVar[tuple[Mode, ...]] = tuple(Mode)
 
     def prepare(self) -> None:
         execute(
@@ -700,17 +703,20 @@ class Played:
             run.ids = [row[0] for row in run.rows]
         # What has been published since may forbid a backfill, or a repair.
         refused = (ConcurrentSyncError,) if run.plan.is_backfill or run.plan.reconciliation is not None else ()
+        # The second time, others may have changed what the first has left.
+        is_first, run.was_published = not run.was_published, True
         if calls is None:
             with contextlib.suppress(*refused):
                 found = publish(self.world.client, run.plan, files).differences
                 if found is not None:
                     # What nobody has changed in the destination does not differ, whatever happens at the source.
                     check(found.found <= self._spoils, f"{self._spoils} rows were changed, and a run counts {found}")
-                    if found.is_repaired:
+                    if found.is_repaired and is_first:
                         self._check_change(run, self._destination())
             return
         self.has_left_overs = True
-        is_watched = run.plan.keys is not None or bool(run.plan.reconciliation and run.plan.reconciliation.repairs)
+        is_repair = run.plan.reconciliation is not None and run.plan.reconciliation.repairs
+        is_watched = is_first and (run.plan.keys is not None or is_repair)
         before = self._destination() if is_watched else []
         with contextlib.suppress(KilledError, *refused):
             publish(DyingClient(self.world.client, calls), run.plan, files)  # type: ignore[arg-type]

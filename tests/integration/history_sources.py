@@ -50,6 +50,9 @@ class ElsewhereWorld(World):
 class MongodbWorld(ElsewhereWorld):
     """One collection of MongoDB."""
 
+    # Documents are merged by their `_id`.
+    modes: ClassVar[tuple[Mode, ...]] = tuple(mode for mode in Mode if mode.merges)
+
     mongodb: MongoClient[dict[str, Any]] | None = None
 
     @classmethod

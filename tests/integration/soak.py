@@ -118,6 +118,7 @@ def _searches(
             mode.name, histories(deletes=mode.deletes, sessions=source == POSTGRESQL), partial(world.play, mode=mode)
         )
         for mode in modes
+        if mode in world.modes
     ]
 
 

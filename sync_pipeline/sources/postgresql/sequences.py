@@ -33,7 +33,9 @@ _COLUMN_SQL = """
            c.relkind = 'r' AND NOT c.relispartition
                AND NOT EXISTS (SELECT FROM pg_inherits i WHERE c.oid IN (i.inhrelid, i.inhparent)),
            EXISTS (SELECT FROM pg_subscription_rel s WHERE s.srrelid = c.oid),
-           a.attnotnull, a.attidentity, coalesce(pg_get_expr(d.adbin, d.adrelid), '')
+           a.attnotnull, a.attidentity, coalesce(pg_get_expr(d.adbin, d.adrelid), ''),
+           EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgtype & 7 = 7 AND NOT t.tgisinternal),
+           pg_stat_get_tuples_updated(c.oid), pg_stat_get_tuples_deleted(c.oid)
     FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
     LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
     WHERE c.oid = %(table)s AND a.attnum = %(number)s
@@ -86,13 +88,16 @@ class NumberedColumn:
 
     Attributes:
         sequence: the sequence's name as SQL.
-        is_always: GENERATED ALWAYS AS IDENTITY: nobody else gives out values, except OVERRIDING SYSTEM VALUE.
+        is_always: GENERATED ALWAYS AS IDENTITY, without a trigger that may change the value: nobody else gives out
+            values, except by OVERRIDING SYSTEM VALUE or COPY.
+        changed: how many updates and deletes of the table the server has counted.
     """
 
     name: str
     oid: int
     sequence: str
     is_always: bool
+    changed: int = 0
 
     @property
     def risk(self) -> str:
@@ -101,12 +106,14 @@ class NumberedColumn:
             f"rows are read once, by the number that {self.sequence} gives to {self.name}: a run sees no update and no "
             "delete, so the table must only get new rows"
         )
+        if self.changed:
+            risk += f" (the server has counted {self.changed:,} updates and deletes of it)"
         if self.is_always:
             return risk
         return (
-            f"{risk}; and {self.name} is not GENERATED ALWAYS AS IDENTITY: a row that is committed with a number that "
-            "its transaction did not take itself (an explicit value, or one that an application fetched before) may "
-            "be missed"
+            f"{risk}; and {self.name} is not GENERATED ALWAYS AS IDENTITY, or a trigger may change it: a row that is "
+            "committed with a number that its transaction did not take itself (an explicit value, or one that an "
+            "application fetched before) may be missed"
         )
 
     def last(self, connection: Connection) -> int:
@@ -140,7 +147,7 @@ def numbered_column(
         raise _refusal(name, "the server is a standby, which does not show who has taken a number: read the primary")
     if found is None:
         raise _refusal(name, "it does not come unchanged from a table")
-    table, is_plain, is_subscribed, is_not_null, identity, default = found
+    table, is_plain, is_subscribed, is_not_null, identity, default, has_trigger, updated, deleted = found
     if not is_plain:
         raise _refusal(name, f"{table} is a view or foreign table, or has partitions or children, or is one")
     if is_subscribed:
@@ -164,7 +171,7 @@ def numbered_column(
         )
     if not may_select:
         raise _refusal(name, f"the user may not read {sequence}: GRANT SELECT ON SEQUENCE {sequence} to it")
-    return NumberedColumn(name, oid, sequence, identity == "a")
+    return NumberedColumn(name, oid, sequence, identity == "a" and not has_trigger, updated + deleted)
 
 
 def _refusal(name: str, reason: str) -> SchemaError:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from unittest import mock
@@ -67,6 +68,11 @@ def test_which_transactions_are_waited_for(holders: list[dict[str, Holder]], cou
 def test_the_wait_ends() -> None:
     with pytest.raises(SourceBusyError, match="=0: the session with pid 11 "):
         looks({"1/1": OPEN}, max_hold=0)
+
+
+def test_the_risk_of_rows_that_change() -> None:
+    assert "counted" not in COLUMN.risk
+    assert "1,200 updates and deletes" in replace(COLUMN, changed=1200).risk
 
 
 def test_the_risk_of_explicit_numbers() -> None:
