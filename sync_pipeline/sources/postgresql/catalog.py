@@ -85,7 +85,7 @@ class PostgresqlCatalog:
         else:
             clock, position = clock_of(self.observed, smart_sync).as_shown_by(wall_clock), self.observed.position
         shown = replace(clock, transport=self.transport, risks=(*self.risks, *clock.risks, *zone_risks))
-        return TableSession(config, found, self.connection, shown, position, self.unread, timestamps, numbered)
+        return TableSession(config, found, self.connection, shown, position, self.unread, timestamps, numbered=numbered)
 
     @cached_property
     def _by_name(self) -> dict[object, PostgresqlTable]:
