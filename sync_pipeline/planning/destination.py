@@ -32,6 +32,7 @@ class ExistingTable:
         rows: as the table's metadata says.
         has_rows: whether it has any, visible to this user or not.
         options: options that a replacement table takes over.
+        collated: the columns whose values are compared by a collation, so without case.
     """
 
     schema: Schema
@@ -42,6 +43,7 @@ class ExistingTable:
     rows: int = 0
     options: TableOptions = NO_OPTIONS
     has_rows: bool = False
+    collated: tuple[str, ...] = ()
 
     def has_layout(self, layout: TableLayout) -> bool:
         """Whether the table has exactly this partitioning and clustering."""
@@ -61,6 +63,7 @@ class DestinationDataset:
     partitions_expire: bool
     new_tables_expire: timedelta | None
     ignores_case: bool
+    collated_datasets: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ class DestinationDescription:
         is_replaced: whether the run replaces the table.
         new_tables_expire: time after which the dataset deletes a new table; None for never.
         ignores_case: whether the dataset ignores case in names of tables.
+        collated_datasets: those of the dataset and the staging dataset whose new columns have a collation.
     """
 
     location: str
@@ -84,6 +88,7 @@ class DestinationDescription:
     partitions_expire: bool = False
     new_tables_expire: timedelta | None = None
     ignores_case: bool = False
+    collated_datasets: tuple[str, ...] = ()
 
     @property
     def kept_table(self) -> ExistingTable | None:
@@ -105,7 +110,7 @@ def destination_dataset(client: bigquery.Client, config: DestinationConfig) -> D
     """
     dataset = describe_dataset(client, f"{config.project}.{config.dataset}", "destination_bigquery_dataset")
     location = location_of(dataset)
-    _check_staging_dataset(client, config, location)
+    datasets = [dataset, *_staging_datasets(client, config, location)]
     expiration = dataset.default_table_expiration_ms
     return DestinationDataset(
         location=location,
@@ -113,6 +118,7 @@ def destination_dataset(client: bigquery.Client, config: DestinationConfig) -> D
         partitions_expire=dataset.default_partition_expiration_ms is not None,
         new_tables_expire=None if expiration is None else timedelta(milliseconds=expiration),
         ignores_case=bool(dataset.is_case_insensitive),
+        collated_datasets=tuple(each.dataset_id for each in datasets if each.to_api_repr().get("defaultCollation")),
     )
 
 
@@ -147,6 +153,7 @@ def describe_table(
         partitions_expire=dataset.partitions_expire,
         new_tables_expire=dataset.new_tables_expire,
         ignores_case=dataset.ignores_case,
+        collated_datasets=dataset.collated_datasets,
     )
 
 
@@ -164,15 +171,16 @@ def _table(client: bigquery.Client, table_id: str) -> bigquery.Table | None:
             return None
 
 
-def _check_staging_dataset(client: bigquery.Client, config: DestinationConfig, location: str) -> None:
-    """Check the staging dataset. Raises ConfigError when the publishing query cannot use it."""
+def _staging_datasets(client: bigquery.Client, config: DestinationConfig, location: str) -> list[bigquery.Dataset]:
+    """Return the staging dataset, if one is given. Raises ConfigError when the publishing query cannot use it."""
     if config.staging_dataset is None:
-        return
+        return []
     dataset = describe_dataset(client, f"{config.project}.{config.staging_dataset}", "staging_dataset")
     there = location_of(dataset)
     if there.upper() != location.upper():
         problem = f"staging_dataset: {config.staging_dataset} is in {there}, and the destination in {location}"
         raise ConfigError([f"{problem}: a query runs in one location; name a dataset in the same one"])
+    return [dataset]
 
 
 def _existing(table: bigquery.Table) -> ExistingTable:
@@ -196,6 +204,7 @@ def _existing(table: bigquery.Table) -> ExistingTable:
         options=TableOptions.of(table),
         # BigQuery does not count rows that were streamed in the last minutes.
         has_rows=bool(table.num_rows) or table.streaming_buffer is not None,
+        collated=tuple(field.name for field in table.schema if field.to_api_repr().get("collation")),
     )
 
 

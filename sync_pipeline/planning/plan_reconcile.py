@@ -18,6 +18,7 @@ from sync_pipeline.googlesql import quoted
 from sync_pipeline.parameters import rows
 from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.planning.billed_queries import METADATA, BilledQuery, price_text
+from sync_pipeline.planning.collation import check_collation
 from sync_pipeline.planning.columns import TableColumns
 from sync_pipeline.planning.deletions import MARK
 from sync_pipeline.planning.destination import DestinationDescription
@@ -58,7 +59,7 @@ def plan_reconciliation(
     """Return how the table is compared.
 
     Raises:
-        SchemaError: the table does not exist, or rows or values of it are hidden.
+        SchemaError: the table does not exist, rows or values of it are hidden, or texts have a collation.
         PublishError: BigQuery rejected a request.
     """
     table, table_id = destination.table, config.destination.table_id
@@ -68,6 +69,7 @@ def plan_reconciliation(
         )
     was_asked = config.smart_sync is not None
     check_visibility(client, table_id, destination, merged_by=columns.schema.names, was_asked=was_asked)
+    check_collation(config.destination, destination, columns.schema, columns.schema.names, "reconcile")
     mark = table.schema.find(MARK.name)
     has_marks = mark is not None and mark.type_name == MARK.type_name and columns.schema.find(MARK.name) is None
     return Reconciliation(

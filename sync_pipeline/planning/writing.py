@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from google.cloud import bigquery
 
 from sync_pipeline.parameters.config import SyncConfig
+from sync_pipeline.planning.collation import check_collation
 from sync_pipeline.planning.columns import TableColumns
 from sync_pipeline.planning.dead_letter_table import DeadLetterTable
 from sync_pipeline.planning.destination import DestinationDescription
@@ -48,6 +49,7 @@ def plan_writing(
     mode = write_mode(config, columns, destination)
     merged_by = columns.primary_key if mode is WriteMode.MERGE else ()
     check_visibility(client, table_id, destination, merged_by=merged_by, was_asked=config.smart_sync is not None)
+    check_collation(config.destination, destination, columns.schema, merged_by, "primary_key")
     pruned_by, key_column, costs = None, None, None
     if merged_by and table is not None:
         pruned_by = prunable_by(table.schema, table.layout.partition_field)

@@ -83,6 +83,21 @@ def test_a_staging_dataset_elsewhere_is_refused(syncing: Syncing) -> None:
         syncing.client.delete_dataset(elsewhere)
 
 
+def test_keys_with_a_collation_are_refused(syncing: Syncing) -> None:
+    syncing.execute("CREATE TABLE items (code text, at timestamptz); INSERT INTO items VALUES ('a', '2024-01-01Z')")
+    key = {"primary_key": "code"}
+    # The client has no attributes for a collation.
+    column = bigquery.SchemaField.from_api_repr({"name": "code", "type": "STRING", "collation": "und:ci"})
+    table = bigquery.Table(syncing.table_id("items"), [column, bigquery.SchemaField("at", "TIMESTAMP")])
+    syncing.client.create_table(table)
+    syncing.run(**key).refused("primary_key: code of", "has a collation")
+    syncing.client.delete_table(table)
+    dataset = syncing.client.get_dataset(syncing.dataset)
+    dataset._properties["defaultCollation"] = "und:ci"
+    syncing.client.update_dataset(dataset, ["defaultCollation"])
+    syncing.run(**key).refused("get its default collation", "SET DEFAULT COLLATE ''")
+
+
 def test_dead_letters_expire(syncing: Syncing, created: list[bigquery.Table]) -> None:
     syncing.execute("CREATE TABLE items (id int, at timestamptz)")
     syncing.execute("INSERT INTO items VALUES (1, '2024-01-01Z'), (2, 'infinity')")
