@@ -7,11 +7,13 @@ import importlib
 import subprocess
 import sys
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 import sync_pipeline
+from sync_pipeline import command
 from sync_pipeline.cli import init
 from sync_pipeline.cli.program import COMMANDS, main
 from sync_pipeline.cli.questions import Questions
@@ -122,3 +124,16 @@ def test_a_start_that_runs_nothing_imports_little(argv: list[str], exit_code: in
     imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in lines}
     assert done.returncode == exit_code
     assert imported.isdisjoint(SLOW), sorted(imported.intersection(SLOW))
+
+
+@pytest.mark.parametrize("exit_code", [0, 3, 4, 5])
+def test_a_run_ends_with_the_code_of_the_template(exit_code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[Sequence[str]] = []
+
+    def template(argv: Sequence[str]) -> int:
+        given.append(argv)
+        return exit_code
+
+    monkeypatch.setattr(command, "main", template)
+    assert main(["run", "--detailed-exitcode", "shop.yaml"]) == exit_code
+    assert given == [["--config=shop.yaml", "--detailed-exitcode"]]
