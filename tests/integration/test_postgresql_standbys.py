@@ -15,10 +15,12 @@ import pytest
 from sandbox import Endpoints
 from sync_pipeline.errors import SourceUnavailableError
 from sync_pipeline.parameters.config import SyncConfig
+from sync_pipeline.parameters.source_tables import TableName
 from sync_pipeline.schema import Schema
 from sync_pipeline.sources import open_source
 from sync_pipeline.sources.postgresql import wal_position
 from sync_pipeline.sources.postgresql.connection import SETTINGS_SQL
+from sync_pipeline.sources.postgresql.source import open_catalog
 from sync_pipeline.sources.postgresql.wal_position import UNGUARDED, PositionedSplit
 from sync_pipeline.sources.source import ReadSplit, Source
 from tests.integration.postgresql_reading import execute, fresh_database
@@ -27,6 +29,16 @@ from tests.integration.standby_servers import Server, Servers, standby_servers
 REMEDY = "let postgresql_host lead to one server, at best the primary, or run the job again later"
 COPY = "SELECT id FROM items ORDER BY id"
 SMART = {"enable_smart_sync": "true", "smart_sync_timestamp_column": "at", "postgresql_base_query": ""}
+
+
+class Everything:
+    """Chooses all tables."""
+
+    def may_choose(self, _: TableName) -> bool:
+        return True
+
+    def matches(self, _: TableName) -> bool:
+        return True
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +87,15 @@ def keys_planned(server: Server) -> tuple[Schema, Sequence[ReadSplit]]:
         return schema, session.plan_keys(schema).splits  # type: ignore[attr-defined]
 
 
+def tables_planned(server: Server) -> tuple[Schema, Sequence[ReadSplit]]:
+    """Plan as a run of many tables does: the rows, then the keys."""
+    config = source(server.port, server.password).config
+    with open_catalog(config.source, 0, Everything()) as catalog:
+        session = catalog.session(catalog.tables[0], config)
+        schema = session.describe(None).schema
+        return schema, [*session.plan_read(schema, None).splits, *session.plan_keys(schema).splits]
+
+
 def read(server: Server, plan: tuple[Schema, Sequence[ReadSplit]]) -> list[int]:
     schema, splits = plan
     reader = source(server.port, server.password).reader(schema)
@@ -88,6 +109,15 @@ def new_row(server: Server) -> int:
     [(number,)] = server.execute("INSERT INTO items SELECT max(id) + 1 FROM items RETURNING id")
     assert isinstance(number, int)
     return number
+
+
+def test_every_split_of_a_run_of_many_tables_has_the_position(servers: Servers) -> None:
+    [(before,)] = servers.primary.execute("SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn")
+    schema, splits = tables_planned(servers.primary)
+    positions = [split.position for split in splits if isinstance(split, PositionedSplit)]
+    assert len(positions) == len(splits) == 2
+    assert all(position is not None and position.lsn >= before and position.system for position in positions)
+    assert read(servers.standby, (schema, splits[:1])) == read(servers.standby, (schema, splits[1:]))
 
 
 @pytest.mark.parametrize("plan", [planned, keys_planned], ids=["rows", "keys"])
