@@ -47,6 +47,8 @@ class RowsWriter:
         self._rows = 0
         self._has_begun = self._has_ended = False
         self._data, self._ends = BytesIO(), array("q", [0])
+        # Chunks whose rows are read by now lend their memory to later ones: new memory costs the system time.
+        self._lent: list[BytesIO] = []
         received = self._receive()
         next(received)
         # Resuming a generator costs less than calling a method, and its variables stay at hand from row to row.
@@ -71,13 +73,24 @@ class RowsWriter:
                 append_end(end)
             self._flush()
 
+    def _free(self) -> BytesIO:
+        """Return memory that nobody looks at any more."""
+        for place, data in enumerate(self._lent):
+            # Python refuses this while there is a view of it.
+            with contextlib.suppress(BufferError):
+                data.truncate(len(data.getbuffer()))
+                data.seek(0)
+                return self._lent.pop(place)
+        return BytesIO()
+
     def _flush(self) -> None:
         size = self._ends[-1]
         if not size:
             return
         self._data.write(PADDING)
         content, bounds = self._data.getbuffer(), self._ends
-        self._data, self._ends = BytesIO(), array("q", [0])
+        self._lent.append(self._data)
+        self._data, self._ends = self._free(), array("q", [0])
         if not self._has_begun:
             bounds[0] = first_row(content[:size])
             self._has_begun = True
@@ -88,7 +101,8 @@ class RowsWriter:
             self._has_ended = True
         if len(bounds) > 1:
             self._rows += len(bounds) - 1
-            self._put(Rows(np.frombuffer(content, np.uint8), np.frombuffer(bounds, np.int64)))
+            padded = content[: size + len(PADDING)]
+            self._put(Rows(np.frombuffer(padded, np.uint8), np.frombuffer(bounds, np.int64)))
 
 
 def copied_parts(connection: Connection, statement: str, schema: Schema) -> Generator[pa.Table | DeadLetter]:
