@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import http.server
 import json
 import os
 import re
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.http_servers import answering
 
 ROOT = Path(__file__).resolve().parents[2]
 SYSTEM_CERTS = "/etc/ssl/certs/ca-certificates.crt"
@@ -104,28 +104,15 @@ VULNERABILITY = {
 def advisories(package: str | None) -> Iterator[str]:
     """A source of advisories that knows of one package; the URL of its queries."""
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            found = {"vulns": [VULNERABILITY]} if asked["package"]["name"] == package else {}
-            text = json.dumps(found).encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text)
+    def answer(method: str, _path: str, body: bytes) -> tuple[int, Any]:
+        if method == "GET":
+            # Whether anybody answers: any answer is one.
+            return 405, {}
+        asked = json.loads(body)
+        return 200, {"vulns": [VULNERABILITY]} if asked["package"]["name"] == package else {}
 
-        def log_message(self, *_words: Any) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}/v1/query"
-        finally:
-            server.shutdown()
-            thread.join()
+    with answering(answer) as url:
+        yield f"{url}/v1/query"
 
 
 def make(target: str, source: str) -> subprocess.CompletedProcess[str]:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import base64
-import http.server
 import json
 import os
 import socket
 import subprocess
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -24,6 +22,7 @@ from orchestration.chain.__main__ import main
 from orchestration.chain.flow.events import CHECK, MESSAGE_PUBLISHED, START, STATE_CHANGED
 from orchestration.chain.reading import read_chain
 from sandbox import Endpoints
+from tests.http_servers import answering
 from tests.integration.launching import REGION, ROOT, Launching
 
 FUNCTION = ROOT / ".venv-function/bin/functions-framework"
@@ -47,44 +46,23 @@ class Forwarder:
 def forwarder(endpoints: Endpoints) -> Iterator[Forwarder]:
     made = Forwarder(endpoints.dataflow_host)
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def _forward(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            if made.hides and self.command == "GET" and "/jobs/" in self.path:
-                made.hides -= 1
-                self._send(404, b'{"error": {"code": 404, "message": "could not be found in our system"}}')
-                return
-            if self.command == "POST":
-                made.launches.append(json.loads(body)["launchParameter"]["jobName"])
-            request = urllib.request.Request(made.target + self.path, body or None, method=self.command)
-            request.add_header("Content-Type", "application/json")
-            try:
-                with urllib.request.urlopen(request, timeout=30) as response:
-                    self._send(response.status, response.read())
-            except urllib.error.HTTPError as error:
-                with error:
-                    self._send(error.code, error.read())
-
-        def _send(self, status: int, body: bytes) -> None:
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        do_GET = do_POST = do_PUT = _forward  # noqa: N815 - http.server's names
-
-        def log_message(self, *_words: Any) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        made.url = f"http://127.0.0.1:{server.server_address[1]}"
+    def forward(method: str, path: str, body: bytes) -> tuple[int, bytes]:
+        if made.hides and method == "GET" and "/jobs/" in path:
+            made.hides -= 1
+            return 404, b'{"error": {"code": 404, "message": "could not be found in our system"}}'
+        if method == "POST":
+            made.launches.append(json.loads(body)["launchParameter"]["jobName"])
+        request = urllib.request.Request(made.target + path, body or None, method=method)
+        request.add_header("Content-Type", "application/json")
         try:
-            yield made
-        finally:
-            server.shutdown()
-            thread.join()
+            with urllib.request.urlopen(request, timeout=30) as response:
+                return response.status, response.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read()
+
+    with answering(forward) as made.url:
+        yield made
 
 
 @dataclass(frozen=True)

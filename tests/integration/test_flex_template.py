@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import http.server
 import json
 import os
 import re
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,6 +20,7 @@ from sandbox import stack
 from sync_pipeline.launching import commands, requests
 from sync_pipeline.launching.launch_file import Launch, read_launch
 from sync_pipeline.launching.settings import SETTINGS
+from tests.http_servers import refusing
 from tests.integration.bigquery_syncing import BigquerySyncing
 from tests.integration.launching import HAS_GCLOUD, REGION, ROOT, Launching
 from tests.integration.mongodb_syncing import MongodbSyncing
@@ -381,7 +380,7 @@ def test_commands_send_what_the_requests_are(launching: Launching, launches: lis
     script += "if gcloud dataflow jobs cancel 1 --region=us-central1 --force; then :; fi\n"
     cancel = {"requestedState": "JOB_STATE_CANCELLED", "labels": {"force_cancel_job": "true"}}
     expected.append(("PUT", f"/v1b3/projects/{launching.endpoints.project}/locations/us-central1/jobs/1", cancel))
-    with _recording() as (url, sent):
+    with refusing() as (url, sent):
         exports = f"export CLOUDSDK_API_ENDPOINT_OVERRIDES_DATAFLOW={url}/\n"
         exports += f"export CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDSCHEDULER={url}/\n"
         ended = launching.shell(exports + script, stand_in=stand_in)
@@ -396,34 +395,3 @@ def _decoded(sent: list[Any]) -> list[Any]:
             encoded = body["httpTarget"]["body"]
             body["httpTarget"]["body"] = json.loads(base64.b64decode(encoded.translate(str.maketrans("-_", "+/"))))
     return sent
-
-
-@contextlib.contextmanager
-def _recording() -> Iterator[tuple[str, list[Any]]]:
-    """A server that refuses every request, and the method, path and body of each."""
-    sent: list[Any] = []
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def _refuse(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            sent.append((self.command, self.path.partition("?")[0], body))
-            text = json.dumps({"error": {"code": 400, "message": "no", "status": "INVALID_ARGUMENT"}}).encode()
-            self.send_response(400)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text)
-
-        do_POST = do_PUT = _refuse  # noqa: N815 - http.server's names
-
-        def log_message(self, *_words: Any) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}", sent
-        finally:
-            server.shutdown()
-            thread.join()

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import base64
-import contextlib
-import http.server
 import json
 import os
 import shutil
 import subprocess
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +21,7 @@ from sync_pipeline.launching.launch_file import Launch, read_launch
 from sync_pipeline.launching.settings import DEFAULT_ACCOUNT
 from sync_pipeline.parameters.command_line import parse_command_line
 from sync_pipeline.parameters.run_config import RunConfig
+from tests.http_servers import refusing
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples/cloud-run/hourly-events.yaml"
@@ -168,40 +165,6 @@ def test_parts_of_cloud_run_need_it(capsys: pytest.CaptureFixture[str]) -> None:
     assert "cloud_run is missing: give it the image" in capsys.readouterr().err
 
 
-@contextlib.contextmanager
-def _proxy() -> Iterator[tuple[str, list[Any]]]:
-    """A proxy that refuses every request, and the method, address and body of each.
-
-    gcloud puts the region before Cloud Run's host, which no name of this machine has.
-    """
-    sent: list[Any] = []
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def _refuse(self) -> None:
-            text = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            sent.append((self.command, self.path.partition("?")[0], json.loads(text or b"{}")))
-            body = json.dumps({"error": {"code": 400, "message": "no", "status": "INVALID_ARGUMENT"}}).encode()
-            self.send_response(400)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        do_GET = do_POST = do_PUT = _refuse  # noqa: N815 - http.server's names
-
-        def log_message(self, *_words: Any) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}", sent
-        finally:
-            server.shutdown()
-            thread.join()
-
-
 @pytest.mark.skipif(shutil.which("gcloud") is None, reason="gcloud is not installed")
 def test_gcloud_sends_what_the_requests_are(tmp_path: Path) -> None:
     made = launch(environment=NETWORK)
@@ -213,7 +176,8 @@ def test_gcloud_sends_what_the_requests_are(tmp_path: Path) -> None:
         commands.schedule_command(made, made.schedule),
     )
     script = "".join(f"if\n{command}then exit 1; fi\n" for command in parts)
-    with _proxy() as (url, sent):
+    # A proxy: gcloud puts the region before Cloud Run's host, which no name of this machine has.
+    with refusing() as (url, sent):
         environment = {
             **os.environ,
             "http_proxy": url,

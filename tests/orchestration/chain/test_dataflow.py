@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import http.server
-import json
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,6 +15,7 @@ from orchestration.chain.flow.dataflow import (
     DataflowUnavailableError,
     JobIsActiveError,
 )
+from tests import http_servers
 
 
 @contextlib.contextmanager
@@ -25,30 +23,12 @@ def answering(*answers: tuple[int, Any], seen: list[str]) -> Iterator[str]:
     """A server that gives the answers in order, and notes the requests."""
     left = list(answers)
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def _answer(self) -> None:
-            self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            seen.append(f"{self.command} {self.path}")
-            status, body = left.pop(0)
-            data = body if isinstance(body, bytes) else json.dumps(body).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
+    def answer(method: str, path: str, _body: bytes) -> tuple[int, Any]:
+        seen.append(f"{method} {path}")
+        return left.pop(0)
 
-        do_GET = do_POST = do_PUT = _answer  # noqa: N815 - http.server's names
-
-        def log_message(self, *_words: Any) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with http_servers.answering(answer) as url:
+        yield url
 
 
 def error(code: int, message: str = "no") -> tuple[int, Any]:
