@@ -81,6 +81,12 @@ def test_a_table_without_a_key_is_split(items: tuple[Reader, Connection]) -> Non
     ]
 
 
+def test_a_split_is_never_read_without_its_snapshot(items: tuple[Reader, Connection]) -> None:
+    source = source_of(items[0])
+    with pytest.raises(AssertionError):
+        rows_in(source, read_planned(source))
+
+
 CHANGES = (
     "UPDATE items SET version = version + 1 WHERE id % 3 = 0",
     "DELETE FROM items WHERE id % 5 = 0",

@@ -118,8 +118,8 @@ def imported(split: SnapshotSplit, config: PostgresqlConfig, max_retries: int) -
 
 
 def snapshot_of(split: ReadSplit) -> SnapshotSplit | None:
-    """Return the split if it has a snapshot to see."""
-    return split if isinstance(split, SnapshotSplit) and split.snapshot is not None else None
+    """Return the split if it must see a snapshot, else None."""
+    return split if isinstance(split, SnapshotSplit) else None
 
 
 def _exported(keeper: Connection, split: SnapshotSplit, config: PostgresqlConfig) -> Snapshot | None:
