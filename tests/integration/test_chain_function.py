@@ -131,7 +131,7 @@ def function(
 
 
 def chain_file(folder: Path, name: str, endpoints: Endpoints, template: str) -> Path:
-    """A chain whose steps write one row each, from BigQuery alone; of the one named `broken`, the first step fails."""
+    """A chain whose steps append one row each, from BigQuery alone; of the one named `broken`, the first step fails."""
 
     def step(table: str, query: str, **rest: Any) -> dict[str, Any]:
         parameters = {
@@ -141,6 +141,7 @@ def chain_file(folder: Path, name: str, endpoints: Endpoints, template: str) -> 
             "destination_bigquery_project": endpoints.project,
             "destination_bigquery_dataset": endpoints.dataset,
             "destination_bigquery_table": f"{name}_{table}",
+            "write_disposition": "WRITE_APPEND",
         }
         return {"template": template, "parameters": parameters, **rest}
 
