@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from sync_pipeline.parameters.source_tables import CatalogTable
 from sync_pipeline.planning.billed_queries import size_text
-from sync_pipeline.planning.table_mode import mode_of
+from sync_pipeline.planning.table_mode import AUTO, mode_of
 from sync_pipeline.printable import on_one_line
 from sync_pipeline.terminal import aligned
 
@@ -48,11 +48,13 @@ def timestamp_column(tables: Sequence[CatalogTable]) -> str:
     return found.most_common(1)[0][0] if found else DEFAULT_COLUMN
 
 
-def mode_text(table: CatalogTable, column: str, given: Collection[str], *, has_own_key: bool) -> str:
+def mode_text(table: CatalogTable, column: str, given: Collection[str], *, has_own_key: bool, asked: str = AUTO) -> str:
     """Return what each run will do with a table, and why."""
-    mode = mode_of(table, given, column, smart_sync=None, has_own_key=has_own_key)
+    mode = mode_of(table, given, column, asked=asked, smart_sync=None, has_own_key=has_own_key)
     if mode.implied.get("enable_smart_sync"):
         return f"merges what has changed, by {column}"
+    if mode.implied.get("write_disposition") != "WRITE_TRUNCATE":
+        return f"loads rows: {mode.reason}"
     other = next((name for name in table.timestamps if _rank(name) is not None and name != column), None)
     hint = f"; it has {other}: see tables_file" if other is not None and table.key else ""
     return f"replaces all rows: {mode.reason}{hint}"

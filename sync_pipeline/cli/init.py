@@ -229,7 +229,9 @@ def _write(
     values = read_values(given)[0]
 
     def described(table: CatalogTable) -> FoundTable:
-        mode = table.left_out or mode_text(table, seen, values.given, has_own_key=source.has_own_key)
+        mode = table.left_out or mode_text(
+            table, seen, values.given, has_own_key=source.has_own_key, asked=values["table_mode"]
+        )
         return FoundTable(names[table.name], table, mode, narrowing[table.name])
 
     shown = table_lines([described(table) for table in found], width_of(sys.stdout))
@@ -276,6 +278,7 @@ def _said_mode(
         chosen[0],
         values.given,
         column,
+        asked=values["table_mode"],
         smart_sync=values["enable_smart_sync"] if "enable_smart_sync" in values.given else None,
         has_own_key=source.has_own_key,
     )

@@ -50,3 +50,10 @@ def test_only_a_terminal_cuts_the_lines() -> None:
     assert heading.split() == ["Table", "Rows", "Size", "Key", "Timestamps", "Each", "run"]
     assert line.endswith("m" * 100)
     assert "updated_at (index)" in line
+
+
+def test_what_is_given_is_not_called_a_replacement() -> None:
+    by_disposition = mode_text(table("updated_at"), "updated_at", {"write_disposition"}, has_own_key=False)
+    assert by_disposition == "loads rows: as given"
+    by_mode = mode_text(table("updated_at"), "updated_at", {"table_mode"}, has_own_key=False, asked="append")
+    assert by_mode == "loads rows: table_mode is append"

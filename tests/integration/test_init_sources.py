@@ -35,7 +35,7 @@ def words(parameters: dict[str, str], folder: str) -> list[str]:
 def connection(syncing: MongodbSyncing | BigquerySyncing, *left_out: str) -> dict[str, str]:
     """The parameters of the source and the destination, without tables."""
     names = {"destination_bigquery_table", "enable_smart_sync", "mongodb_collection", "source_bigquery_table"}
-    names |= {"source_bigquery_read", "smart_sync_timestamp_column", *left_out}
+    names |= {"source_bigquery_read", "smart_sync_timestamp_column", "write_disposition", *left_out}
     given = {name: text for name, text in syncing.parameters().items() if name not in names and text is not None}
     return given | ({"mongodb_password": PASSWORD} if "mongodb_password" in given else {})
 
