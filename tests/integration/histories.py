@@ -627,6 +627,7 @@ class Played:
         self.world.client.query_and_wait(statement)
 
     def _plan_backfill(self, operation: PlanBackfill) -> None:
+        self._abandon(operation.run)
         if not any(self.world.client.list_tables(self.world.dataset)):
             return
         table_id = self.config.destination.table_id
@@ -655,6 +656,7 @@ class Played:
         return replace(self.config, reconcile=verb, max_deleted_percent=100)
 
     def _plan_reconcile(self, run: int, verb: str) -> None:
+        self._abandon(run)
         # A table that does not exist cannot be compared.
         if any(self.world.client.list_tables(self.world.dataset)):
             self._is_compared = True
@@ -668,10 +670,14 @@ class Played:
             plan = make_plan(config, open_source(config), self.world.client, self.staging, launcher_clock).tables[0]
         except EmptySourceError:
             return None
-        abandoned = self._runs.get(run)
-        self.has_left_overs |= abandoned is not None and (abandoned.files or abandoned.keys) is not None
+        self._abandon(run)
         self._runs[run] = _Run(plan)
         return plan
+
+    def _abandon(self, number: int) -> None:
+        """Forget a run, which nobody may stage again: its jobs would be found, with what was staged before."""
+        abandoned = self._runs.pop(number, None)
+        self.has_left_overs |= abandoned is not None and (abandoned.files or abandoned.keys) is not None
 
     def _stage(self, number: int, files: int | None) -> None:
         run = self._runs.get(number)
