@@ -38,6 +38,7 @@ from sync_pipeline.errors import SyncError
 from sync_pipeline.planning.dead_letter_table import DeadLetterTable
 from sync_pipeline.planning.deletions import Deletions
 from sync_pipeline.planning.plan import TableSync, WriteMode
+from sync_pipeline.planning.plan_reconcile import content_sql
 from sync_pipeline.planning.reconciliation import NextRun, Reconciliation
 from sync_pipeline.planning.staging_names import new_run_id
 from sync_pipeline.publishing.dead_letters import dead_letter_batch, dead_letter_target
@@ -165,6 +166,7 @@ CASES: Mapping[str, Case] = {
     "merge, marking": Case(WriteMode.MERGE, smart=True, keyed=True, keys=(1, 3, 4, 5), marks=True),
     "merge, selected": Case(WriteMode.MERGE, smart=True, keyed=True, selected=True),
     "repair by key": Case(WriteMode.MERGE, WITH_JSON, smart=True, keyed=True, repairs=True),
+    "repair of whole rows": Case(WriteMode.TRUNCATE, WITH_JSON, repairs=True, rows=(*STAGED, *STAGED[:2])),
     "truncate, loaded": Case(WriteMode.TRUNCATE),
     "truncate, staged": Case(WriteMode.TRUNCATE, WITH_JSON),
     "truncate, by partitions": Case(WriteMode.TRUNCATE, layout=BY_DAY, there=BY_DAY),
@@ -449,6 +451,9 @@ class _Trial:
         return replace(found, keys=replace(found.keys, read=replace(found.keys.read, selection=selection)))
 
     def _reconciliation(self) -> Reconciliation:
+        if not self.case.keyed:
+            [[content]] = self.faults.client.query_and_wait(content_sql(self.table_id, None))
+            return Reconciliation(repairs=True, max_percent=100, next_run=None, mark=None, content=content)
         end = self._interval().end
         following = NextRun(end, end, includes_null=False, deletes=False, unmarks=False, keeps_versions=False)
         return Reconciliation(repairs=True, max_percent=100, next_run=following, mark=None, content=None)
