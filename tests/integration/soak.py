@@ -27,7 +27,6 @@ from hypothesis import strategies as st
 import sandbox
 from sync_pipeline.errors import PublishError
 from tests.integration.histories import Mode, World
-from tests.integration.history_sites import ViolationError
 from tests.integration.history_sources import WORLDS
 from tests.integration.history_strategies import histories
 from tests.integration.protections import REMOVABLE, REMOVABLE_OF_TABLES
@@ -152,9 +151,14 @@ def play_round(search: Search, first_seed: int, count: int, tally: Tally, *, shr
 
     try:
         play()
-    except (ViolationError, PublishError) as error:
+    except Exception as error:  # noqa: BLE001 - the search goes on
+        # Any other error is one that no run may end with.
         tally.violations += 1
-        print(f"seed {first_seed}, {search.name}: {error}", *getattr(error, "__notes__", ()), sep="\n")
+        print(
+            f"seed {first_seed}, {search.name}: {type(error).__name__}: {error}",
+            *getattr(error, "__notes__", ()),
+            sep="\n",
+        )
 
 
 if __name__ == "__main__":
