@@ -93,6 +93,10 @@ def test_columns_nobody_has_seen_are_those_of_the_table() -> None:
         pytest.param(
             (USERS.fields[0], Field("updated_at", "DATE", source_type="date")), "updated_at is date", id="date"
         ),
+        # Only sources that know a sequence show numbers by their clock.
+        pytest.param(
+            (USERS.fields[0], Field("updated_at", "INT64", source_type="long")), "updated_at is long", id="numbers"
+        ),
     ],
 )
 def test_smart_sync_needs_timestamps(source: tuple[Field, ...], message: str) -> None:
