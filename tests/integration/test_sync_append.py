@@ -13,7 +13,6 @@ from google.cloud.bigquery.job import LoadJob, QueryJob
 from sync_pipeline.errors import ConcurrentSyncError, PublishError
 from sync_pipeline.pipeline import EXECUTION_VARIABLE
 from sync_pipeline.planning.plan import TableSync
-from sync_pipeline.sources import reading
 from tests.integration.syncing import Syncing
 
 IDS = "SELECT id FROM items ORDER BY id"
@@ -322,23 +321,6 @@ def test_a_run_whose_rows_do_not_all_arrive_fails(
     run = syncing.run(postgresql_query=query, **parameters)
     run.refused("2 rows", "3 were staged", message, exit_code=1)
     assert syncing.left_over() == []
-
-
-@pytest.mark.parametrize(("batch_size", "sizes"), [("1000", [3]), ("2", [2, 1]), ("1", [1, 1, 1])])
-def test_no_batch_is_larger_than_batch_size(
-    syncing: Syncing, monkeypatch: pytest.MonkeyPatch, batch_size: str, sizes: list[int]
-) -> None:
-    seen: list[int] = []
-    cut = reading.batches_and_dead_letters
-
-    def watched(*arguments: Any, **options: Any) -> Any:
-        for batch in cut(*arguments, **options):
-            seen.append(batch.num_rows)
-            yield batch
-
-    monkeypatch.setattr(reading, "batches_and_dead_letters", watched)
-    assert syncing.run(batch_size=batch_size).succeeded().rows_loaded == 3
-    assert seen == sizes
 
 
 def test_many_rows_in_many_chunks_and_files(syncing: Syncing, monkeypatch: pytest.MonkeyPatch) -> None:
