@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from sync_pipeline.beam_import import import_beam, importing
 from sync_pipeline.errors import SyncError, message_of
 from sync_pipeline.launching.local_run import with_config
+from sync_pipeline.output.run_log import start_logging
+from sync_pipeline.output.terminal import RED, coloured
 from sync_pipeline.parameters.command_line import parse_command_line
 from sync_pipeline.parameters.local_flags import local_flags
 from sync_pipeline.parameters.run_config import RunConfig
 from sync_pipeline.printable import printable
-from sync_pipeline.run_log import start_logging
-from sync_pipeline.terminal import RED, coloured
 
 
 def main(argv: Sequence[str]) -> int:

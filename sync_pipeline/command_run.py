@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable
 
 from sync_pipeline.errors import ConfigError, SyncError, error_from_worker
+from sync_pipeline.output.run_log import fields, live_progress
+from sync_pipeline.output.terminal import width_of
 from sync_pipeline.parameters.beam_options import pipeline_options, runs_here
 from sync_pipeline.parameters.command_line import CommandLine
 from sync_pipeline.parameters.local_flags import LocalFlags
@@ -16,8 +18,6 @@ from sync_pipeline.planning.plan_text import plan_page, styled_page
 from sync_pipeline.printable import printable
 from sync_pipeline.publishing.failure_report import FailureReport
 from sync_pipeline.publishing.run_record import RunRecord
-from sync_pipeline.run_log import fields, live_progress
-from sync_pipeline.terminal import width_of
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -15,9 +15,11 @@ from apache_beam.runners.runner import PipelineResult
 from google.cloud import bigquery
 
 from sync_pipeline.bigquery_api.client import open_client
-from sync_pipeline.cloud_log import CloudLog
 from sync_pipeline.errors import ConfigError
 from sync_pipeline.failures import FAILURES, Failure, error_of_tables
+from sync_pipeline.output.cloud_log import CloudLog
+from sync_pipeline.output.progress import PLANNING, PROGRESS, READING
+from sync_pipeline.output.run_log import on_screen, show_own_lines_only
 from sync_pipeline.parameters.beam_options import complete_job_options, runs_here, runs_on_dataflow, show_outputs
 from sync_pipeline.parameters.run_config import RunConfig
 from sync_pipeline.planning.lanes import Lane, key_lanes_of, lanes_of
@@ -30,7 +32,6 @@ from sync_pipeline.planning.plan_text import plan_lines
 from sync_pipeline.planning.run_estimate import estimate_run
 from sync_pipeline.planning.run_plan import RunPlan
 from sync_pipeline.planning.worker_count import choose_worker_count, parts_of
-from sync_pipeline.progress import PLANNING, PROGRESS, READING
 from sync_pipeline.publishing.cancellation import cleanup_on_signal
 from sync_pipeline.publishing.clean_up import remove_staged_once
 from sync_pipeline.publishing.cloud_storage import check_staging
@@ -43,7 +44,6 @@ from sync_pipeline.publishing.stage_splits import StageSplits
 from sync_pipeline.publishing.staged_files import StagedFile
 from sync_pipeline.publishing.staging import WriteStagedFiles
 from sync_pipeline.publishing.staging_target import rows_target
-from sync_pipeline.run_log import on_screen, show_own_lines_only
 from sync_pipeline.sources import open_source
 from sync_pipeline.sources.keys import KeyReader
 from sync_pipeline.sources.reading import ReadRows

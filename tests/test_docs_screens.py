@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from sync_pipeline import progress
+from sync_pipeline.output import progress
+from sync_pipeline.output.progress import PLANNING, PUBLISHING, READING, Progress
 from sync_pipeline.planning.billed_queries import BilledQuery
 from sync_pipeline.planning.plan import WriteMode
 from sync_pipeline.planning.plan_text import plan_page
-from sync_pipeline.progress import PLANNING, PUBLISHING, READING, Progress
 from sync_pipeline.publishing.report import SyncReport, total_text
 from sync_pipeline.sources.source import ReadPlan, ReadSplit
 from tests.plans import INTERVAL, deletions, plan, run_plan

@@ -8,9 +8,9 @@ import pytest
 
 from sync_pipeline import command
 from sync_pipeline.errors import SourceQueryError
+from sync_pipeline.output.run_log import _LineFormatter
 from sync_pipeline.planning.plan_text import table_page
 from sync_pipeline.printable import named, on_one_line, printable
-from sync_pipeline.run_log import _LineFormatter
 from tests.plans import plan
 
 HOSTILE = "\x1b[2J\x9b31m\r\x00\x7f\u202edoc\u2066\u2028\ud800"

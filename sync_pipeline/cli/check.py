@@ -10,9 +10,9 @@ from sync_pipeline.cli.program import PROGRAM
 from sync_pipeline.cli.words import asks_for_help, command_words, run_help, words_of_file
 from sync_pipeline.errors import ConfigError
 from sync_pipeline.launching.local_run import with_config
+from sync_pipeline.output.run_log import start_logging
 from sync_pipeline.parameters.command_line import parse_command_line
 from sync_pipeline.parameters.run_config import RunConfig
-from sync_pipeline.run_log import start_logging
 
 _HELP = (
     "Test the connections and rights of a sync: the source, its tables, the bucket and the dataset. It writes an empty "

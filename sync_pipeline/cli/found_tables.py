@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from sync_pipeline.output.terminal import aligned
 from sync_pipeline.parameters.source_tables import CatalogTable
 from sync_pipeline.planning.billed_queries import size_text
 from sync_pipeline.planning.table_mode import AUTO, mode_of
 from sync_pipeline.printable import on_one_line
-from sync_pipeline.terminal import aligned
 
 DEFAULT_COLUMN = "updated_at"
 # Names of columns that every change of a row sets, without underscores, the most usual first. A time of creation would

@@ -16,6 +16,7 @@ from sync_pipeline.cli.program import PROGRAM
 from sync_pipeline.cli.questions import Questions
 from sync_pipeline.cli.words import DEFAULT_FILE, asks_for_help, split_file
 from sync_pipeline.errors import ConfigError, SyncError
+from sync_pipeline.output.terminal import width_of
 from sync_pipeline.parameters.checks import missing_parameters, missing_sentence
 from sync_pipeline.parameters.declaration import SourceDeclaration, SourceTables, declared
 from sync_pipeline.parameters.file_values import text_of
@@ -25,7 +26,6 @@ from sync_pipeline.parameters.secrets import NAME_FORM, Secret
 from sync_pipeline.parameters.source_tables import CatalogTable, TableName
 from sync_pipeline.parameters.table import BY_NAME
 from sync_pipeline.suggestions import did_you_mean
-from sync_pipeline.terminal import width_of
 
 # Settings of the file that are no parameters.
 _SETTINGS = ("temp_location", "job_name", "region", "template")

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sync_pipeline.output.run_output import document_schema
 from sync_pipeline.parameters.beam_arguments import BeamParser
 from sync_pipeline.parameters.declaration import declarations
 from sync_pipeline.parameters.identifiers import COLUMN_PATTERN, DATASET_PATTERN, KMS_KEY_PATTERN, PROJECT_PATTERN
@@ -21,7 +22,6 @@ from sync_pipeline.parameters.parameter import ALWAYS, Parameter, ParameterType
 from sync_pipeline.parameters.table import HEADINGS, PARAMETERS
 from sync_pipeline.parameters.tables_file_schema import tables_file_schema
 from sync_pipeline.parameters.timestamps import TIMESTAMP_PATTERN
-from sync_pipeline.run_output import document_schema
 
 ROOT = Path(__file__).parents[2]
 METADATA, SCHEMA, OUTPUT_SCHEMA = "metadata.json", "tables-file.schema.json", "run-output.schema.json"

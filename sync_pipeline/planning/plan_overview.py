@@ -7,11 +7,11 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 
 from sync_pipeline.failures import error_line
+from sync_pipeline.output.terminal import aligned, wrapped
 from sync_pipeline.planning.billed_queries import size_text
 from sync_pipeline.planning.plan import TableSync
 from sync_pipeline.planning.run_plan import RunPlan
 from sync_pipeline.printable import named, on_one_line
-from sync_pipeline.terminal import aligned, wrapped
 
 _HEADERS = ("Table", "Rows", "Size", "Mode", "Splits", "Destination", "Why")
 

@@ -7,13 +7,13 @@ from dataclasses import replace
 from typing import IO
 
 from sync_pipeline.auto_schema.ddl import create_table_sql
+from sync_pipeline.output.terminal import BOLD, YELLOW, coloured, wrapped
 from sync_pipeline.planning.plan import TableSync, WriteMode
 from sync_pipeline.planning.plan_head import head_lines
 from sync_pipeline.planning.plan_overview import NO_RISKS, bullets, overview_lines, overview_page, page_of
 from sync_pipeline.planning.reconciliation import Reconciliation
 from sync_pipeline.planning.run_plan import RunPlan
 from sync_pipeline.printable import on_one_line
-from sync_pipeline.terminal import BOLD, YELLOW, coloured, wrapped
 
 _RISKS = "Risks"
 _TITLE = re.compile("[A-Z][a-z]+")

@@ -19,9 +19,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, NoReturn
 
+from sync_pipeline.output.run_log import start_logging, stop_progress
 from sync_pipeline.planning.run_plan import RunPlan
 from sync_pipeline.publishing.clean_up import remove_all
-from sync_pipeline.run_log import start_logging, stop_progress
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 from sync_pipeline.errors import SyncError
 from sync_pipeline.failures import error_line
+from sync_pipeline.output.run_log import pairs
 from sync_pipeline.planning.plan import Run
-from sync_pipeline.run_log import pairs
 
 
 @dataclass(frozen=True)

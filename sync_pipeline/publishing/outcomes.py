@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sync_pipeline.errors import SyncError, message_of
+from sync_pipeline.output.run_output import ErrorOutput
 from sync_pipeline.publishing.report import SyncReport
-from sync_pipeline.run_output import ErrorOutput
 
 
 @dataclass(frozen=True)

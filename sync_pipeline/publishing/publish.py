@@ -28,13 +28,14 @@ from sync_pipeline.bigquery_api.job_records import is_attempt_of
 from sync_pipeline.bigquery_api.jobs import FinishedJob
 from sync_pipeline.bigquery_api.raised_errors import raised_error
 from sync_pipeline.bigquery_api.threads import each_with_client
-from sync_pipeline.cloud_log import CloudLog
 from sync_pipeline.errors import ConcurrentSyncError, PublishError, RecordError, SyncError
 from sync_pipeline.failures import Failure, combined_error, error_of_tables
+from sync_pipeline.output.cloud_log import CloudLog
+from sync_pipeline.output.progress import PROGRESS, PUBLISHING
+from sync_pipeline.output.run_log import fields, on_screen
 from sync_pipeline.planning.deletions import ALL_PERCENT, SMALL_TABLE_ROWS
 from sync_pipeline.planning.plan import TableSync
 from sync_pipeline.planning.run_plan import RunPlan
-from sync_pipeline.progress import PROGRESS, PUBLISHING
 from sync_pipeline.publishing.backfill import changed_meanwhile
 from sync_pipeline.publishing.choose_strategy import choose_strategy
 from sync_pipeline.publishing.clean_up import clean_up
@@ -51,7 +52,6 @@ from sync_pipeline.publishing.report import SyncReport, report_of, total_line, t
 from sync_pipeline.publishing.staged_files import StagedFile, StagedFiles
 from sync_pipeline.publishing.strategy import DeletionCounts, DifferenceCounts, Published, Strategy
 from sync_pipeline.publishing.tables import prepare_destination
-from sync_pipeline.run_log import fields, on_screen
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sync_pipeline.bigquery_api.job_records import RUN_LABEL
+from sync_pipeline.output.run_log import pairs
 from sync_pipeline.planning.billed_queries import size_text
 from sync_pipeline.planning.plan import TableSync, WriteMode
 from sync_pipeline.planning.run_plan import RunPlan
 from sync_pipeline.publishing.comparison_report import counts_of, outcome_of_comparison
 from sync_pipeline.publishing.staged_files import StagedFiles
 from sync_pipeline.publishing.strategy import DifferenceCounts, Published
-from sync_pipeline.run_log import pairs
 
 
 @dataclass(frozen=True)

@@ -11,16 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sync_pipeline.errors import PublishError, SyncError
-from sync_pipeline.planning.billed_queries import DOLLARS_PER_TIB, billed_bytes, dollars
-from sync_pipeline.planning.plan import Run, TableSync
-from sync_pipeline.planning.plan_head import head_lines
-from sync_pipeline.planning.run_estimate import bytes_of, estimate_run
-from sync_pipeline.planning.run_plan import FailedTable, RunPlan
-from sync_pipeline.printable import named
-from sync_pipeline.publishing.comparison_report import values_of
-from sync_pipeline.publishing.outcomes import Outcomes, error_output
-from sync_pipeline.publishing.report import SyncReport
-from sync_pipeline.run_output import (
+from sync_pipeline.output.run_output import (
     DifferencesOutput,
     ErrorOutput,
     EstimateOutput,
@@ -33,6 +24,15 @@ from sync_pipeline.run_output import (
     TableReport,
     Totals,
 )
+from sync_pipeline.planning.billed_queries import DOLLARS_PER_TIB, billed_bytes, dollars
+from sync_pipeline.planning.plan import Run, TableSync
+from sync_pipeline.planning.plan_head import head_lines
+from sync_pipeline.planning.run_estimate import bytes_of, estimate_run
+from sync_pipeline.planning.run_plan import FailedTable, RunPlan
+from sync_pipeline.printable import named
+from sync_pipeline.publishing.comparison_report import values_of
+from sync_pipeline.publishing.outcomes import Outcomes, error_output
+from sync_pipeline.publishing.report import SyncReport
 from sync_pipeline.smart_sync.interval import Bound, SyncInterval, bound_text
 
 # Names of tables that an error lists; more are counted.

@@ -17,10 +17,10 @@ from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
 from sync_pipeline.failures import FAILURES, ByTable
+from sync_pipeline.output.run_log import on_screen
 from sync_pipeline.publishing.parquet_file import ParquetFile
 from sync_pipeline.publishing.staged_files import StagedFile
 from sync_pipeline.publishing.staging_target import StagingTarget
-from sync_pipeline.run_log import on_screen
 
 _LOGGER = logging.getLogger(__name__)
 

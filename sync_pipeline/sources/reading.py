@@ -17,8 +17,8 @@ from apache_beam.metrics import Metrics
 
 from sync_pipeline.errors import RecordError
 from sync_pipeline.failures import FAILURES, ByTable
-from sync_pipeline.progress import PROGRESS
-from sync_pipeline.run_log import fields
+from sync_pipeline.output.progress import PROGRESS
+from sync_pipeline.output.run_log import fields
 from sync_pipeline.sources.source import BATCHES, DEAD_LETTERS, DeadLetter, TableRead
 
 _LOGGER = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ import pytest
 from sync_pipeline import command
 from tests.integration.syncing import Run, Syncing
 from tests.json_schemas import broken, is_valid
-from tests.test_run_output import SCHEMA
+from tests.output.test_run_output import SCHEMA
 
 
 @pytest.fixture(autouse=True)

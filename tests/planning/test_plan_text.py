@@ -11,8 +11,8 @@ from sync_pipeline.planning.plan import TableSync, WriteMode
 from sync_pipeline.planning.plan_text import plan_page, styled_page, table_lines, table_page
 from sync_pipeline.schema import REPEATED, Field, Schema
 from sync_pipeline.sources.source import ReadPlan, ReadSplit
+from tests.output.test_terminal import Tty
 from tests.plans import INTERVAL, PASSWORD, USERS, plan, run_plan
-from tests.test_terminal import Tty
 
 FULL = plan(
     {"primary_key": "id", "batch_size": "5000"},

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from sync_pipeline.output.run_output import DifferencesOutput
 from sync_pipeline.publishing.comparison_report import count_lines, outcome_of_comparison, values_of
 from sync_pipeline.publishing.strategy import DifferenceCounts
-from sync_pipeline.run_output import DifferencesOutput
 from tests.plans import plan
 
 NOTHING = DifferenceCounts(

@@ -4,8 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from sync_pipeline.errors import RecordError
+from sync_pipeline.output.run_output import ErrorOutput
 from sync_pipeline.publishing.outcomes import Outcomes
-from sync_pipeline.run_output import ErrorOutput
 from tests.publishing.test_report import REPORT
 
 

@@ -12,8 +12,8 @@ from apache_beam.pvalue import TaggedOutput
 from google.cloud import bigquery
 
 from sync_pipeline.bigquery_api import threads
-from sync_pipeline.cloud_log import CloudLog
 from sync_pipeline.errors import ConfigError, PublishError, PublishUnavailableError, SchemaError, SyncError
+from sync_pipeline.output.cloud_log import CloudLog
 from sync_pipeline.planning.plan import TableSync
 from sync_pipeline.planning.run_plan import FailedTable, RunPlan
 from sync_pipeline.publishing import publish

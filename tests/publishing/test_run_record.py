@@ -13,9 +13,9 @@ from sync_pipeline.publishing.run_record import RunRecord
 from sync_pipeline.smart_sync.interval import StartOrigin
 from sync_pipeline.smart_sync.wall_clock import WallClock
 from tests.json_schemas import broken, is_valid
+from tests.output.test_run_output import SCHEMA
 from tests.plans import INTERVAL, plan, run_plan
 from tests.publishing.test_report import REPORT
-from tests.test_run_output import SCHEMA
 
 
 def document(record: RunRecord, error: SyncError | None = None) -> dict[str, Any]:

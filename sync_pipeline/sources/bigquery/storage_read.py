@@ -32,7 +32,7 @@ from sync_pipeline.bigquery_api.client import REQUEST_RETRY, query_config
 from sync_pipeline.bigquery_api.job_records import job_labels
 from sync_pipeline.bigquery_api.jobs import JobRequest, finish_job
 from sync_pipeline.failures import FAILURES, ByTable
-from sync_pipeline.run_log import on_screen
+from sync_pipeline.output.run_log import on_screen
 from sync_pipeline.schema import REQUIRED, Schema
 from sync_pipeline.sources.bigquery.client import (
     JOBS_CREATE,

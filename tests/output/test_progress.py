@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from sync_pipeline import progress
-from sync_pipeline.progress import PLANNING, READING, Progress, clock
+from sync_pipeline.output import progress
+from sync_pipeline.output.progress import PLANNING, READING, Progress, clock
 
 
 @pytest.fixture

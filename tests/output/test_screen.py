@@ -5,10 +5,10 @@ import time
 
 import pytest
 
-from sync_pipeline.run_log import fields, on_screen
-from sync_pipeline.screen import Screen
+from sync_pipeline.output.run_log import fields, on_screen
+from sync_pipeline.output.screen import Screen
 from tests.on_terminal import visible
-from tests.test_terminal import Tty
+from tests.output.test_terminal import Tty
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
+from sync_pipeline.output.progress import PROGRESS
+from sync_pipeline.output.screen import Screen
+from sync_pipeline.output.terminal import is_terminal
 from sync_pipeline.printable import on_one_line, printable
-from sync_pipeline.progress import PROGRESS
-from sync_pipeline.screen import Screen
-from sync_pipeline.terminal import is_terminal
 
 # Beam's format for a line that a worker in another process logged.
 _WORKER_LINE = re.compile(r'message: "((?:[^"\\]|\\.)*)".* log_location: "([^"]*)"', re.DOTALL)

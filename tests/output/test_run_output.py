@@ -3,8 +3,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from sync_pipeline.output.run_output import document_schema
 from sync_pipeline.parameters.documents import OUTPUT_SCHEMA, ROOT
-from sync_pipeline.run_output import document_schema
 from tests.json_schemas import is_valid
 
 SCHEMA: dict[str, Any] = json.loads((ROOT / OUTPUT_SCHEMA).read_text(encoding="utf-8"))

@@ -13,8 +13,8 @@ from apache_beam.io.gcp import gce_metadata_util
 from google.auth.credentials import AnonymousCredentials
 
 from sandbox.discovery import read_body
-from sync_pipeline.cloud_log import CloudLog
-from sync_pipeline.run_log import fields
+from sync_pipeline.output.cloud_log import CloudLog
+from sync_pipeline.output.run_log import fields
 
 LOGGER = logging.getLogger("sync_pipeline.publishing.publish")
 

@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from sync_pipeline.terminal import RED, aligned, coloured, is_terminal, width_of, wrapped
+from sync_pipeline.output.terminal import RED, aligned, coloured, is_terminal, width_of, wrapped
 
 
 class Tty(io.StringIO):

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sync_pipeline.run_log import FIELDS, severity_of
+from sync_pipeline.output.run_log import FIELDS, severity_of
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import IO
 
+from sync_pipeline.output.terminal import DIM, RED, YELLOW, coloured, cut, width_of, wrapped
 from sync_pipeline.printable import on_one_line, printable
-from sync_pipeline.terminal import DIM, RED, YELLOW, coloured, cut, width_of, wrapped
 
 _REDRAW_SECONDS = 0.2
 _ERASE = "\r\033[K"

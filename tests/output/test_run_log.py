@@ -11,7 +11,7 @@ from datetime import datetime
 
 import pytest
 
-from sync_pipeline.run_log import _own_lines, show_own_lines_only
+from sync_pipeline.output.run_log import _own_lines, show_own_lines_only
 from tests.on_terminal import TERMINAL, run_on_terminal, visible
 
 
@@ -90,7 +90,7 @@ def test_lines_in_a_file_have_time_and_level() -> None:
 
 
 def test_lines_on_cloud_run_are_json_objects() -> None:
-    program = "import logging; from sync_pipeline.run_log import fields, start_logging; start_logging(); "
+    program = "import logging; from sync_pipeline.output.run_log import fields, start_logging; start_logging(); "
     program += "logging.getLogger('sync_pipeline.x').error('no\\n', extra=fields({'status': 'failed', 'rows': None}))"
     environment = {**os.environ, "CLOUD_RUN_JOB": "items"}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, env=environment)
