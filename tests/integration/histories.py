@@ -470,7 +470,8 @@ class Played:
         count = compare(source, destination, plan.interval.end)
         if self._is_compared or self._damages:
             self._check_reconcile(source, plan.interval.end)
-        if self._rows_left is not None and self.mode.merges:
+        # The next run also loads again what a damage has removed.
+        if self._rows_left is not None and self.mode.merges and not self._damages:
             self._check_limit(self._rows_left)
         return count
 
