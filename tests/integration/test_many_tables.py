@@ -155,8 +155,8 @@ def test_a_first_merge_is_a_load_unless_somebody_else_has_written(
     )
     plan_selection = pipeline.plan_selection
 
-    def overtaken(*arguments: Any) -> RunPlan:
-        plan = plan_selection(*arguments)
+    def overtaken(*arguments: Any, **options: Any) -> RunPlan:
+        plan = plan_selection(*arguments, **options)
         shop.query("CREATE TABLE orders (region STRING, id INT64, total NUMERIC, updated_at DATETIME)")
         shop.query("INSERT INTO orders (region, id) VALUES ('eu', 1)")
         return plan
@@ -180,8 +180,8 @@ def test_a_table_that_is_locked_fails_alone(shop: Syncing, monkeypatch: pytest.M
     ) as other:
         plan_selection = pipeline.plan_selection
 
-        def locked_after(*arguments: Any) -> RunPlan:
-            plan = plan_selection(*arguments)
+        def locked_after(*arguments: Any, **options: Any) -> RunPlan:
+            plan = plan_selection(*arguments, **options)
             other.cursor().execute("LOCK TABLE countries IN ACCESS EXCLUSIVE MODE")
             return plan
 
