@@ -113,7 +113,8 @@ def _parts(table: TableSync) -> str:
 
 
 def _reading(table: TableSync) -> str:
-    batches = "" if table.selection is not None else f", at most {table.config.batch_size:,} rows per batch"
+    size = table.config.batch_size
+    batches = "" if table.selection is not None else f", at most {size:,} rows per batch between steps"
     return "\n".join(line for line in (f"{_parts(table)}{batches}", table.way, table.read.costs) if line)
 
 

@@ -79,7 +79,7 @@ def test_the_plan_tells_the_way_and_the_costs(syncing: BigquerySyncing) -> None:
     printed = syncing.by("storage_api").run(dry_run="true", num_partitions="4").printed
     assert (
         "Reading\n"
-        "    Storage Read API, at most 4 streams, at most 1,000 rows per batch\n"
+        "    Storage Read API, at most 4 streams, at most 1,000 rows per batch between steps\n"
         "    the workers read the rows: source_bigquery_read=storage_api\n"
         "    reading the source: 48 bytes, as BigQuery's dry run estimates; no maximum_bytes_billed is set\n"
     ) in printed

@@ -16,7 +16,13 @@ import pytest
 from psycopg2.extensions import connection as Connection
 
 from sandbox import Endpoints
-from sync_pipeline.errors import SourceBusyError, SourceError, SourceQueryError, SourceUnavailableError
+from sync_pipeline.errors import (
+    MissingRightError,
+    SourceBusyError,
+    SourceError,
+    SourceQueryError,
+    SourceUnavailableError,
+)
 from sync_pipeline.sources.postgresql import connection
 from sync_pipeline.sources.postgresql.connection import connected
 from sync_pipeline.sources.postgresql.copy_read import copied_parts
@@ -278,7 +284,7 @@ def test_what_a_user_s_function_says_is_not_repeated(
             BEGIN RAISE EXCEPTION 'bad row: %', value USING ERRCODE = '{sqlstate}', DETAIL = value; END $$""",
     )
     error = failure(reader, lambda: reader.rows("SELECT refuse(t) FROM private"))
-    assert type(error) is SourceQueryError
+    assert isinstance(error, SourceQueryError)
     assert str(error).startswith(f"PostgreSQL: {message}")
 
 
@@ -303,7 +309,7 @@ def test_a_missing_privilege(reader: Reader, role: str) -> None:
     parameters = {"postgresql_username": role, "postgresql_password": ROLE_PASSWORD}
     error = failure(reader, lambda: reader.rows("SELECT * FROM private", **parameters))
     assert (type(error), str(error)) == (
-        SourceQueryError,
+        MissingRightError,
         "PostgreSQL: permission denied for table private (SQLSTATE 42501): grant the user SELECT on it",
     )
 

@@ -87,7 +87,7 @@ def test_both_tables_are_published(tables: Syncing, monkeypatch: pytest.MonkeyPa
 class Forget(beam.PTransform):
     """Publishes nothing."""
 
-    def __init__(self, plan: RunPlan, outcomes: object) -> None:
+    def __init__(self, *_: object) -> None:
         super().__init__()
 
     def expand(self, staged: beam.PCollection) -> beam.PCollection:

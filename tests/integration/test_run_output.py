@@ -52,7 +52,7 @@ Query
 Rows
     about 2, as the source estimates
 Reading
-    1 read split \(one is enough for about 2 rows, 0 MiB\), at most 1,000 rows per batch
+    1 read split \(one is enough for about 2 rows, 0 MiB\), at most 1,000 rows per batch between steps
 Columns
     id integer +->  id INT64 NOT NULL
     name text +->  name STRING

@@ -50,7 +50,7 @@ Query
 Rows
     about 1,234,567, as the source estimates
 Reading
-    2 read splits, at most 5,000 rows per batch
+    2 read splits, at most 5,000 rows per batch between steps
 Columns
     id bigint                            ->  id INT64 NOT NULL
     name text                            ->  name STRING
