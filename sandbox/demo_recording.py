@@ -22,6 +22,7 @@ from rich.terminal_theme import DIMMED_MONOKAI as THEME
 from rich.text import Text
 
 COLUMNS, ROWS = 100, 26
+_ROOT = Path(__file__).parents[1]
 _FONT, _WIDTH, _HEIGHT, _MARGIN = 13, 7.83, 18, 12
 _LONGEST_PAUSE, _LINE_SECONDS, _END_SECONDS = 0.8, 0.06, 6.0
 
@@ -40,7 +41,11 @@ def record(command: Sequence[str]) -> list[Line]:
     began = time.monotonic()
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout is not None
-        lines = [Line(time.monotonic() - began, line.rstrip("\n")) for line in process.stdout]
+        # The picture is for others, who have another folder.
+        lines = [
+            Line(time.monotonic() - began, line.rstrip("\n").replace(str(_ROOT), "sync-to-bigquery"))
+            for line in process.stdout
+        ]
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, command)
     return lines

@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import traceback
+import warnings
 
 from sandbox.demo_run import END
 from sync_pipeline import command
@@ -35,7 +36,10 @@ def main() -> None:
     for module in _MODULES:
         importlib.import_module(module)
     for line in sys.stdin:
-        process = os.fork()
+        with warnings.catch_warnings():
+            # The other threads are those of OpenBLAS and jemalloc, which are prepared for a fork.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            process = os.fork()
         if process == 0:
             _run(json.loads(line))
         _, status = os.waitpid(process, 0)
