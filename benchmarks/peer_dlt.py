@@ -1,11 +1,8 @@
 """dlt reads a PostgreSQL table to Parquet; runs in the peers' environment and prints the same result as our readers."""
 
 import argparse
-import json
 import os
-import resource
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +11,7 @@ os.environ["RUNTIME__LOG_LEVEL"] = "ERROR"
 
 import dlt
 from dlt.sources.sql_database import sql_table
-from psycopg2.extensions import parse_dsn
+from peer_reading import Reading, server_url
 
 
 def main(argv: Sequence[str]) -> int:
@@ -25,12 +22,10 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--rows", type=int, default=0)
     given = parser.parse_args(argv)
-    address = parse_dsn(os.environ["SANDBOX_POSTGRESQL_DSN"])
-    url = "postgresql+psycopg2://{user}:{password}@{host}:{port}/{dbname}".format(**address)
     schema, _, name = given.table.partition(".")
-    began, before = time.monotonic(), _cpu_seconds()
+    reading = Reading()
     table = sql_table(
-        credentials=url,
+        credentials=server_url("postgresql+psycopg2"),
         schema=schema,
         table=name,
         backend=given.backend,
@@ -45,16 +40,8 @@ def main(argv: Sequence[str]) -> int:
         pipelines_dir=str(given.folder / "pipelines"),
     )
     pipeline.run(table, loader_file_format="parquet")
-    seconds = time.monotonic() - began
-    rows = pipeline.last_trace.last_normalize_info.row_counts[name]
-    print(json.dumps({"rows": rows, "seconds": seconds, "cpu_seconds": _cpu_seconds() - before}))
+    reading.end(pipeline.last_trace.last_normalize_info.row_counts[name])
     return 0
-
-
-def _cpu_seconds() -> float:
-    # dlt's workers may be processes.
-    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 if __name__ == "__main__":

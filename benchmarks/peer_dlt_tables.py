@@ -13,7 +13,7 @@ os.environ["RUNTIME__LOG_LEVEL"] = "ERROR"
 
 import dlt
 from dlt.sources.sql_database import sql_database
-from psycopg2.extensions import parse_dsn
+from peer_reading import server_url
 
 
 def main(argv: Sequence[str]) -> int:
@@ -22,11 +22,9 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("schema")
     parser.add_argument("--folder", type=Path, required=True)
     given = parser.parse_args(argv)
-    address = parse_dsn(os.environ["SANDBOX_POSTGRESQL_DSN"])
-    url = "postgresql+psycopg2://{user}:{password}@{host}:{port}/{dbname}".format(**address)
     began = time.monotonic()
     tables = sql_database(
-        credentials=url,
+        credentials=server_url("postgresql+psycopg2"),
         schema=given.schema,
         backend="connectorx",
         backend_kwargs={"return_type": "arrow_stream"},

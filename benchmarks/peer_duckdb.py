@@ -4,16 +4,14 @@ It prints the same result as our readers. The extension comes from its wheel, no
 """
 
 import argparse
-import json
 import os
-import resource
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import duckdb
 import duckdb_extension_postgres_scanner
+from peer_reading import Reading
 
 
 def main(argv: Sequence[str]) -> int:
@@ -25,21 +23,15 @@ def main(argv: Sequence[str]) -> int:
     given = parser.parse_args(argv)
     package = Path(duckdb_extension_postgres_scanner.__file__).parent
     (extension,) = package.rglob("postgres_scanner.duckdb_extension")
-    began, before = time.monotonic(), _cpu_seconds()
+    reading = Reading()
     connection = duckdb.connect(config={"threads": given.partitions})
     connection.execute(f"LOAD '{extension}'")
     connection.execute(f"ATTACH '{os.environ['SANDBOX_POSTGRESQL_DSN']}' AS pg (TYPE postgres, READ_ONLY)")
     copied = connection.execute(
         f"COPY (SELECT * FROM pg.{given.table}) TO '{given.folder / 'rows.parquet'}' (FORMAT parquet, COMPRESSION zstd)"
     ).fetchone()
-    seconds = time.monotonic() - began
-    print(json.dumps({"rows": copied[0], "seconds": seconds, "cpu_seconds": _cpu_seconds() - before}))
+    reading.end(copied[0])
     return 0
-
-
-def _cpu_seconds() -> float:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from psycopg2.extensions import parse_dsn
+from peer_reading import server_url
 
 
 def main(argv: Sequence[str]) -> int:
@@ -24,8 +24,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("table")
     parser.add_argument("--folder", type=Path, required=True)
     given = parser.parse_args(argv)
-    address = parse_dsn(os.environ["SANDBOX_POSTGRESQL_DSN"])
-    url = "postgresql://{user}:{password}@{host}:{port}/{dbname}?sslmode=disable".format(**address)
+    url = f"{server_url()}?sslmode=disable"
     command = (ingestr if given.program == "ingestr" else sling)(url, given.table, given.folder)
     # Neither calls home, nor keeps a state between runs.
     quiet = {"INGESTR_DISABLE_TELEMETRY": "true", "SLING_DISABLE_TELEMETRY": "true", "HOME": str(given.folder / "home")}
