@@ -26,7 +26,7 @@ def import_beam(argv: Sequence[str]) -> None:
 
 @contextlib.contextmanager
 def importing() -> Iterator[None]:
-    """Import modules without looking for garbage: they make none, and their objects are many and stay."""
+    """Import modules with garbage collection off: they create many objects, all of which stay."""
     if "apache_beam" in sys.modules or not gc.isenabled():
         yield
         return

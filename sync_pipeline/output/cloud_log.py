@@ -56,33 +56,33 @@ class CloudLog:
 
     def _write(self, entries: Sequence[Mapping[str, Any]]) -> None:
         try:
+            import google.auth
+            from google.auth.transport.requests import AuthorizedSession
+
             resource = self._resource()
-            for start in range(0, len(entries), _ENTRIES_A_REQUEST):
-                self._post(resource, entries[start : start + _ENTRIES_A_REQUEST])
+            credentials, _ = google.auth.default(scopes=[_SCOPE])
+            with AuthorizedSession(credentials) as session:
+                for start in range(0, len(entries), _ENTRIES_A_REQUEST):
+                    self._post(session, resource, entries[start : start + _ENTRIES_A_REQUEST])
         except Exception as error:  # noqa: BLE001 - the run must not fail by its log
             _LOGGER.warning("Cloud Logging did not take the fields of this run's reports (%s)", type(error).__name__)
 
-    def _post(self, resource: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]) -> None:
-        import google.auth
-        from google.auth.transport.requests import AuthorizedSession
-
-        credentials, _ = google.auth.default(scopes=[_SCOPE])
+    def _post(self, session: Any, resource: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]) -> None:
         body: dict[str, Any] = {
             "logName": f"projects/{self.project}/logs/{LOG}",
             "resource": resource,
             "entries": entries,
             "partialSuccess": True,
         }
-        with AuthorizedSession(credentials) as session:
-            for attempt in range(1, _ATTEMPTS + 1):
-                # A repeated entry has the same id and time, so that Cloud Logging keeps one.
-                try:
-                    session.post(self.url, json=body, timeout=_TIMEOUT_SECONDS).raise_for_status()
-                except Exception:
-                    if attempt == _ATTEMPTS:
-                        raise
-                else:
-                    return
+        for attempt in range(1, _ATTEMPTS + 1):
+            # A repeated entry has the same id and time, so that Cloud Logging keeps one.
+            try:
+                session.post(self.url, json=body, timeout=_TIMEOUT_SECONDS).raise_for_status()
+            except Exception:
+                if attempt == _ATTEMPTS:
+                    raise
+            else:
+                return
 
     def _resource(self) -> dict[str, Any]:
         from apache_beam.io.gcp.gce_metadata_util import fetch_dataflow_job_id

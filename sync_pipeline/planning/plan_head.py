@@ -58,12 +58,10 @@ def _of_tables(plan: RunPlan, estimate: RunEstimate) -> str:
     tables = plan.tables
     label = declared(tables[0].config.data_source).label
     datasets = dict.fromkeys(f"{t.config.destination.project}.{t.config.destination.dataset}" for t in tables)
-    verb = "Compare" if tables[0].reconciliation is not None else "Sync"
-    if verb == "Sync":
+    verb, parts = "Compare", []
+    if tables[0].reconciliation is None:
         modes = Counter(_MODES[table.write_mode] for table in tables)
-        parts = [f"{count:,} {mode}" for mode, count in modes.most_common()]
-    else:
-        parts = []
+        verb, parts = "Sync", [f"{count:,} {mode}" for mode, count in modes.most_common()]
     parts += [f"{len(plan.failed):,} that cannot be planned"] if plan.failed else []
     count = f"{len(tables):,} table{'' if len(tables) == 1 else 's'}"
     told = f" ({', '.join(parts)})" if parts else ""

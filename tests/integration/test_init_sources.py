@@ -40,6 +40,11 @@ def connection(syncing: MongodbSyncing | BigquerySyncing, *left_out: str) -> dic
     return given | ({"mongodb_password": PASSWORD} if "mongodb_password" in given else {})
 
 
+def write_file(syncing: MongodbSyncing | BigquerySyncing, **others: str) -> None:
+    """Write `sync.yaml` without a question."""
+    assert main(["init", *words({**connection(syncing), **others}, syncing.folder)]) == 0
+
+
 def written() -> dict[str, str]:
     return read_local_run(Path("sync.yaml").read_text())
 
@@ -59,7 +64,7 @@ def test_a_database_of_mongodb(
     index = {"key": {"updatedAt": 1}, "name": "u"}
     mongodb_database.command({"createIndexes": "users", "indexes": [index]})
     mongodb_database.command({"create": "seen", "viewOn": "users", "pipeline": []})
-    assert main(["init", *words(connection(mongodb_syncing), mongodb_syncing.folder)]) == 0
+    write_file(mongodb_syncing)
     found = shown(capsys.readouterr().out)
     assert found["users"] == [
         "3",
@@ -82,7 +87,7 @@ def test_a_single_collection_is_merged_as_shown(
     mongodb_syncing: MongodbSyncing, capsys: pytest.CaptureFixture[str]
 ) -> None:
     mongodb_syncing.insert({"_id": 1, "updated_at": LONG_AGO})
-    assert main(["init", *words(connection(mongodb_syncing), mongodb_syncing.folder)]) == 0
+    write_file(mongodb_syncing)
     assert "merges what has changed, by updated_at" in capsys.readouterr().out
     assert written()["mongodb_collection"] == "items"
     assert "\n  enable_smart_sync: true\n" in Path("sync.yaml").read_text()
@@ -132,7 +137,7 @@ def test_a_dataset_of_bigquery(bigquery_syncing: BigquerySyncing, capsys: pytest
     )
     run("INSERT INTO events VALUES (1, TIMESTAMP '2026-01-01 00:00:00 UTC')")
     run("CREATE TABLE countries (code STRING, seen_at TIMESTAMP) CLUSTER BY seen_at")
-    assert main(["init", *words(connection(bigquery_syncing), bigquery_syncing.folder)]) == 0
+    write_file(bigquery_syncing)
     found = shown(capsys.readouterr().out)
     mode = "replaces all rows: BigQuery does not enforce its key id; to merge by it, give primary_key"
     assert found["events"] == ["1", found["events"][1], "-", "updated_at (partition)", mode]
@@ -148,7 +153,7 @@ def test_a_single_table_of_bigquery_is_replaced_as_shown(
     bigquery_syncing: BigquerySyncing, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bigquery_syncing.at_source("CREATE TABLE items (id INT64)")
-    assert main(["init", *words(connection(bigquery_syncing), bigquery_syncing.folder)]) == 0
+    write_file(bigquery_syncing)
     assert "replaces all rows: the table has no primary key" in capsys.readouterr().out
     assert written()["write_disposition"] == "WRITE_TRUNCATE"
     assert main(["plan"]) == 0
@@ -159,8 +164,7 @@ def test_a_key_that_bigquery_does_not_enforce_is_given(
     bigquery_syncing: BigquerySyncing, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bigquery_syncing.at_source("CREATE TABLE items (id INT64, updated_at TIMESTAMP)")
-    given = {**connection(bigquery_syncing), "primary_key": "id"}
-    assert main(["init", *words(given, bigquery_syncing.folder)]) == 0
+    write_file(bigquery_syncing, primary_key="id")
     assert "merges what has changed, by updated_at" in capsys.readouterr().out
     assert main(["plan"]) == 0
     assert "merge by id" in capsys.readouterr().out
