@@ -9,13 +9,15 @@ from tests.integration.syncing import ROOT, Syncing
 from tests.on_terminal import run_on_terminal, visible
 
 ROWS = 20_000
-# A server that needs a second for the rows.
-SLOW = "SELECT id, name FROM items WHERE id % 200 > 0 OR pg_sleep(0.01) IS NOT NULL"
+# The server computes what is immutable when it plans, so it needs half a second for the plan, and a second for the rows.
+SLOW_TO_PLAN = "CREATE FUNCTION is_ready() RETURNS boolean IMMUTABLE LANGUAGE sql AS 'SELECT pg_sleep(0.5) IS NOT NULL'"
+SLOW = "SELECT id, name FROM items WHERE is_ready() AND (id % 200 > 0 OR pg_sleep(0.01) IS NOT NULL)"
 
 
 def test_a_run(syncing: Syncing) -> None:
     syncing.execute("CREATE TABLE items (id int PRIMARY KEY, name text)")
     syncing.execute(f"INSERT INTO items SELECT n, repeat('x', 99) FROM generate_series(1, {ROWS}) n; ANALYZE items")
+    syncing.execute(SLOW_TO_PLAN)
     argv = syncing.argv(primary_key="id", postgresql_query=SLOW)
     exit_code, written = run_on_terminal([sys.executable, str(ROOT / "main.py"), *argv])
     assert exit_code == 0, written
