@@ -9,7 +9,7 @@ from tests.integration.syncing import ROOT, Syncing
 from tests.on_terminal import run_on_terminal, visible
 
 ROWS = 20_000
-# The server computes what is immutable when it plans, so it needs half a second for the plan, and a second for the rows.
+# The server computes what is immutable when it plans: half a second for the plan, a second for the rows.
 SLOW_TO_PLAN = "CREATE FUNCTION is_ready() RETURNS boolean IMMUTABLE LANGUAGE sql AS 'SELECT pg_sleep(0.5) IS NOT NULL'"
 SLOW = "SELECT id, name FROM items WHERE is_ready() AND (id % 200 > 0 OR pg_sleep(0.01) IS NOT NULL)"
 

@@ -42,7 +42,7 @@ _LOCKS_SQL = """
     LIMIT 3
 """
 
-# Settings of each session, so that the text output does not depend on the server's defaults.
+# Settings of each transaction, so that the text output does not depend on the server's defaults.
 SESSION_SETTINGS = {
     "timezone": "UTC",
     "datestyle": "ISO, YMD",
@@ -54,9 +54,6 @@ SESSION_SETTINGS = {
     "standard_conforming_strings": "on",
     "lock_timeout": f"{LOCK_TIMEOUT_SECONDS}s",
 }
-
-# SET LOCAL instead of SET: a pooler passes the session on to its next client.
-SETTINGS_SQL = "; ".join(f"SET LOCAL {name} = '{value}'" for name, value in SESSION_SETTINGS.items())
 
 
 # By SQLSTATE, the longest matching prefix wins. https://www.postgresql.org/docs/current/errcodes-appendix.html
@@ -219,10 +216,15 @@ def transaction(connection: Connection) -> Iterator[None]:
         connection.rollback()
 
 
+def settings_sql() -> str:
+    """Return the statements of `SESSION_SETTINGS`, not SET: a pooler passes the session on to its next client."""
+    return "; ".join(f"SET LOCAL {name} = '{value}'" for name, value in SESSION_SETTINGS.items())
+
+
 def begin(connection: Connection) -> None:
     """Begin a read-only transaction in UTC."""
     with translated_errors(), connection.cursor() as cursor:
-        cursor.execute(SETTINGS_SQL)
+        cursor.execute(settings_sql())
 
 
 def _connect(config: PostgresqlConfig) -> Connection:

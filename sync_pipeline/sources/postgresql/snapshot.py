@@ -17,7 +17,7 @@ from psycopg2.extensions import connection as Connection
 
 from sync_pipeline.errors import SourceError, SourceUnavailableError
 from sync_pipeline.sources.postgresql.config import PostgresqlConfig
-from sync_pipeline.sources.postgresql.connection import SETTINGS_SQL, opened, translated_errors
+from sync_pipeline.sources.postgresql.connection import opened, settings_sql, translated_errors
 from sync_pipeline.sources.postgresql.wal_position import PositionedSplit, begin_at
 from sync_pipeline.sources.source import ReadPlan, ReadSplit
 
@@ -107,7 +107,7 @@ def imported(split: SnapshotSplit, config: PostgresqlConfig, max_retries: int) -
     try:
         with connection.cursor() as cursor:
             try:
-                cursor.execute(f"SET TRANSACTION SNAPSHOT '{split.snapshot.name}'; {SETTINGS_SQL}")
+                cursor.execute(f"SET TRANSACTION SNAPSHOT '{split.snapshot.name}'; {settings_sql()}")
             except psycopg2.Error:
                 raise SourceUnavailableError(_LOST) from None
         if _locked_place(connection, split.table) != split.snapshot.place:

@@ -22,7 +22,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from sync_pipeline.errors import SourceUnavailableError
 from sync_pipeline.sources.postgresql.config import PostgresqlConfig
-from sync_pipeline.sources.postgresql.connection import SETTINGS_SQL, begin, translated_errors
+from sync_pipeline.sources.postgresql.connection import begin, settings_sql, translated_errors
 from sync_pipeline.sources.source import ReadSplit
 
 _LOGGER = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ def begin_at(connection: Connection, position: WalPosition | None, config: Postg
         begin(connection)
         return
     began, pause = time.monotonic(), _FIRST_PAUSE_SECONDS
-    prefix = f"{SETTINGS_SQL}; "
+    prefix = f"{settings_sql()}; "
     while (found := _position_of(connection, f"{prefix}{position.statement}")) is not None:
         if found.system != position.system:
             raise SourceUnavailableError(_other_system(config))
