@@ -148,9 +148,12 @@ def mongodb_database(endpoints: Endpoints) -> Iterator[Database[dict[str, Any]]]
         client["admin"].command("revokeRolesFromUser", endpoints.mongodb_username, roles=[role])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def replica_set(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReplicaSet]:
-    """Three MongoDB servers beside the sandbox's one, which are one replica set; started for the first who asks."""
+    """Three MongoDB servers beside the sandbox's one, which are one replica set.
+
+    They start in seconds, and what they tell each other takes a thirtieth of a core as long as they run.
+    """
     with mongodb_replica_set.replica_set(tmp_path_factory.mktemp("replica-set")) as members:
         yield members
 
