@@ -11,8 +11,8 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-import sandbox.__main__
 from sandbox import Endpoints, mongodb
+from sandbox.query import query
 from sync_pipeline.cli import program
 from tests.test_docs import read
 from tests.test_docs_commands import recorded
@@ -51,7 +51,7 @@ def play(words: list[str], text: str, endpoints: Endpoints) -> int:
         case ["python", "-m", "sandbox", "mongo", document]:
             mongodb.run_command(endpoints.mongodb_uri, document)
         case ["python", "-m", "sandbox", "query", sql]:
-            sandbox.__main__.query(endpoints, sql)
+            query(endpoints, sql)
         case ["make", "install"] | ["python", "-m", "sandbox", "up" | "env" | "down"]:
             pass
         case _:
@@ -97,5 +97,5 @@ def clean(endpoints: Endpoints) -> Iterator[None]:
         connection.cursor().execute("DROP TABLE IF EXISTS orders; DROP SCHEMA IF EXISTS shop CASCADE")
     tables = ("orders", "orders_log", "users", "events", "events_copy")
     for table in (*tables, *(f"shop_{name}" for name in ("customers", "orders", "countries", "clicks", "suppliers"))):
-        sandbox.__main__.query(endpoints, f"DROP TABLE IF EXISTS {table}")
+        query(endpoints, f"DROP TABLE IF EXISTS {table}")
     mongodb.run_command(endpoints.mongodb_uri, '{"delete": "users", "deletes": [{"q": {}, "limit": 0}]}')
