@@ -2,6 +2,7 @@
 
 Unpatched: each project is a DuckLake, which writes each change to Parquet files and to a catalog of its own. To create
 a table takes it 20 ms, to update a row 12 ms. Here each project is a DuckDB database, in one file: both take 0.3 ms.
+Nothing in it is compressed: to compress two million rows of twelve columns takes two seconds of a processor.
 """
 
 from local_bigquery.engine import database
@@ -10,7 +11,7 @@ from local_bigquery.settings import settings
 
 _SUFFIX = ".tables"
 # DuckDB keeps a group of rows in memory while it writes them, by default 122,880 of them: too many, if rows are wide.
-_ROWS_IN_GROUP = 8_192
+_ROWS_IN_GROUP = 30_720
 
 
 def apply() -> None:
@@ -19,6 +20,7 @@ def apply() -> None:
 
     def connect_to_all():
         connection = connect()
+        connection.execute("SET force_compression = 'uncompressed'")
         for path in settings.data_dir.glob(f"*{_SUFFIX}"):
             _attach(connection, path.name.removesuffix(_SUFFIX))
         return connection

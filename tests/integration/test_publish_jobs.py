@@ -325,6 +325,28 @@ def test_a_running_job_is_looked_at_until_it_has_ended(
     assert slept == [0.1]
 
 
+@pytest.mark.parametrize(("seconds", "polls"), [(2.1, 13), (60, 44), (3600, 400)])
+def test_the_end_of_a_job_is_noticed_after_a_tenth_of_its_time(
+    runs: Runs,
+    slept: list[float],
+    running: Callable[[str], Any],
+    monkeypatch: pytest.MonkeyPatch,
+    seconds: float,
+    polls: int,
+) -> None:
+    get_job = runs.client.get_job
+
+    def still_running(job_id: str, **options: Any) -> Any:
+        return get_job(job_id, **options) if sum(slept) >= seconds else running_job
+
+    running_job = running(f"{runs.shared_id}-r0")
+    monkeypatch.setattr(runs.client, "get_job", still_running)
+    finish_job(runs.client, runs.request("run_1"), lambda _: running_job)
+    assert sum(slept) - seconds <= 0.1 * (seconds + 1)
+    assert max(slept) <= 10
+    assert len(slept) <= polls
+
+
 @pytest.mark.parametrize(
     "error",
     [
