@@ -209,7 +209,7 @@ def _run(job: Job) -> None:
 
 
 def _run_process(job: Job, options: Path) -> None:
-    main = [sys.executable, str(_MAIN), str(options), *job.flags]
+    main = [os.environ.get("SANDBOX_JOB_PYTHON", sys.executable), str(_MAIN), str(options), *job.flags]
     with subprocess.Popen(
         [sys.executable, "-IS", ATTACHED, str(os.getpid()), str(int(signal.SIGKILL)), "-", *main],
         stdin=subprocess.DEVNULL,

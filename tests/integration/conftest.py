@@ -22,6 +22,7 @@ from pymongo.database import Database
 import sandbox
 from sandbox import Endpoints, mongodb, mongodb_replica_set
 from sandbox.mongodb_replica_set import ReplicaSet
+from tests import fork_server
 from tests.integration.bigquery_syncing import BigquerySyncing
 from tests.integration.launching import HAS_GCLOUD, ROOT, Launching
 from tests.integration.mongodb_syncing import MongodbSyncing
@@ -41,6 +42,7 @@ def endpoints(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     before = dict(os.environ)
     # Statements on a few rows take a third less time when they are not divided.
     os.environ["SANDBOX_BIGQUERY_THREADS"] = "1"
+    os.environ["SANDBOX_JOB_PYTHON"] = fork_server.python()
     # Otherwise each request looks through all variables for a proxy, several times.
     os.environ["NO_PROXY"] = "127.0.0.1,localhost"
     folder: Path = tmp_path_factory.mktemp("sandbox")

@@ -7,7 +7,6 @@ import io
 import logging
 import re
 import subprocess
-import sys
 from collections.abc import Container
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,6 +28,7 @@ from sync_pipeline.publishing.staged_files import StagedFile
 from sync_pipeline.publishing.staging import write_batches
 from sync_pipeline.publishing.staging_target import rows_target
 from sync_pipeline.sources import open_source
+from tests import fork_server
 from tests.integration.postgresql_reading import execute
 from tests.integration.reading import read_rows
 
@@ -223,7 +223,7 @@ class Syncing:
     def begin_process(self, *options: str, **parameters: str | None) -> subprocess.Popen[str]:
         """Begin a run of `main.py` in a process of its own."""
         return subprocess.Popen(
-            [sys.executable, str(ROOT / "main.py"), *self.argv(**parameters), *options],
+            [fork_server.python(), str(ROOT / "main.py"), *self.argv(**parameters), *options],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

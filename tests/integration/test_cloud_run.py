@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import yaml
 
 from sync_pipeline.launching import requests
 from sync_pipeline.launching.launch_file import read_launch
+from tests import fork_server
 from tests.integration.launching import ROOT
 from tests.integration.syncing import Syncing
 
@@ -49,7 +49,7 @@ def test_container_appends_once(syncing: Syncing, tmp_path: Path) -> None:
                 **syncing.endpoints.environment(),
                 **variables,
                 "CLOUD_RUN_TASK_ATTEMPT": attempt,
-                "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+                "PATH": f"{Path(fork_server.python()).parent}:{os.environ['PATH']}",
             },
             capture_output=True,
             text=True,

@@ -227,24 +227,6 @@ def test_the_check_of_a_deployment_loads_a_row(bigquery_syncing: BigquerySyncing
     assert syncing.query("SELECT test_column FROM test_table") == [(1,)]
 
 
-def test_a_schedule_of_the_documents_loads_rows_and_does_not_overlap(syncing: Syncing, launching: Launching) -> None:
-    _fill_orders(syncing)
-    (written,) = _blocks("Schedule", "yaml")
-    (create,) = re.findall(r"^sync-to-bigquery launch \S+ --only=schedule --execute", page("Schedule"), re.MULTILINE)
-    (launching.folder / "orders-sync.yaml").write_text(_here(syncing, launching, written, _postgresql(syncing)))
-    launching.succeed(create)
-
-    schedule = f"/v1/projects/{syncing.endpoints.project}/locations/{REGION}/jobs/orders-sync"
-    first = launching.succeed(f"gcloud scheduler jobs run orders-sync --location={REGION}")
-    assert "ALREADY_EXISTS" not in first
-    launching.succeed(f"gcloud scheduler jobs run orders-sync --location={REGION}")
-    refused = launching.call("GET", schedule).body["status"]
-    assert refused["code"] == 6
-    assert "There is already an active job of this name" in refused["message"]
-    launching.wait("orders-sync", "DONE")
-    assert syncing.query("SELECT id FROM orders ORDER BY id") == [(1,), (2,)]
-
-
 @contextlib.contextmanager
 def _paused(syncing: Syncing) -> Iterator[None]:
     """Let BigQuery answer nothing within the block."""
@@ -256,6 +238,25 @@ def _paused(syncing: Syncing) -> Iterator[None]:
         yield
     finally:
         os.kill(server.pid, signal.SIGCONT)
+
+
+def test_a_schedule_of_the_documents_loads_rows_and_does_not_overlap(syncing: Syncing, launching: Launching) -> None:
+    _fill_orders(syncing)
+    (written,) = _blocks("Schedule", "yaml")
+    (create,) = re.findall(r"^sync-to-bigquery launch \S+ --only=schedule --execute", page("Schedule"), re.MULTILINE)
+    (launching.folder / "orders-sync.yaml").write_text(_here(syncing, launching, written, _postgresql(syncing)))
+    launching.succeed(create)
+
+    schedule = f"/v1/projects/{syncing.endpoints.project}/locations/{REGION}/jobs/orders-sync"
+    with _paused(syncing):
+        first = launching.succeed(f"gcloud scheduler jobs run orders-sync --location={REGION}")
+        launching.succeed(f"gcloud scheduler jobs run orders-sync --location={REGION}")
+        refused = launching.call("GET", schedule).body["status"]
+    assert "ALREADY_EXISTS" not in first
+    assert refused["code"] == 6
+    assert "There is already an active job of this name" in refused["message"]
+    launching.wait("orders-sync", "DONE")
+    assert syncing.query("SELECT id FROM orders ORDER BY id") == [(1,), (2,)]
 
 
 MERGE = {"enable_smart_sync": "true", "smart_sync_settle_seconds": "0", "primary_key": "id"}
@@ -298,9 +299,11 @@ def test_a_job_that_is_cancelled_changes_nothing(
 
 
 def test_a_job_that_is_cancelled_before_it_reads(syncing: Syncing, launching: Launching) -> None:
-    launched = launching.launch("early", syncing.parameters(), tempLocation=syncing.folder)
-    launching.succeed(f"gcloud dataflow jobs cancel {launched.body['job']['id']} --region={REGION}")
-    launching.wait("early", "CANCELLED")
+    syncing.execute("CREATE TABLE items (id int)")
+    with _paused(syncing):
+        launched = launching.launch("early", syncing.parameters(), tempLocation=syncing.folder)
+        launching.succeed(f"gcloud dataflow jobs cancel {launched.body['job']['id']} --region={REGION}")
+        launching.wait("early", "CANCELLED")
     assert (syncing.tables(), syncing.left_over()) == ([], [])
 
 
