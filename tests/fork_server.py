@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import functools
 import gc
 import importlib
 import io
@@ -46,15 +45,26 @@ IMPORTED = (
     "google.cloud.secretmanager",
     "sync_pipeline.command_run",
     "sync_pipeline.pipeline",
+    "tests.beam_caches",
 )
 
 
-@functools.cache
-def python(imported: Sequence[str] = IMPORTED) -> str:
-    """Return the path of a program to call as Python: what it runs is forked from a server, where it has no options.
+# Has the program of the process that began the tests; those of its workers use the same server.
+_VARIABLE = "TESTS_PYTHON"
 
-    The server begins with the first program, and ends with this process.
-    """
+
+def share() -> None:
+    """Start the server for this process and all that it starts, unless there is one."""
+    os.environ.setdefault(_VARIABLE, start(IMPORTED))
+
+
+def python() -> str:
+    """Return the path of a program to call as Python: what it runs is forked, where it is given no options."""
+    return os.environ[_VARIABLE]
+
+
+def start(imported: Sequence[str]) -> str:
+    """Start a server, which ends with this process; return the path of its program. It imports for the first call."""
     folder = Path(tempfile.mkdtemp(prefix="python-"))
     program = folder / "python"
     program.write_text(f"#!{sys.executable} -IS\n{_CLIENT.read_text()}")

@@ -35,7 +35,7 @@ while True:
 
 @pytest.fixture(scope="module")
 def python() -> str:
-    return fork_server.python(IMPORTED)
+    return fork_server.start(IMPORTED)
 
 
 def run(
@@ -116,9 +116,7 @@ def test_no_program_outlives_who_called_it(python: str) -> None:
 
 
 def test_no_program_outlives_the_tests() -> None:
-    tests = (
-        f"import subprocess, sys\nfrom tests.fork_server import python\nsubprocess.run([python(()), '-c', {WAIT!r}])"
-    )
+    tests = f"import subprocess, sys\nfrom tests.fork_server import start\nsubprocess.run([start(()), '-c', {WAIT!r}])"
     with subprocess.Popen([sys.executable, "-c", tests], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         program = int(process.stdout.readline())

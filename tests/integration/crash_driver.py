@@ -1,4 +1,7 @@
-"""A run whose process is killed at a named step, by SIGKILL: nothing is tidied up, nobody is told."""
+"""A run whose process is killed at a named step, by SIGKILL: nothing is tidied up, nobody is told.
+
+python -m tests.integration.crash_driver STEP FLAG…
+"""
 
 from __future__ import annotations
 
@@ -88,3 +91,7 @@ def _die_at(step: Step) -> None:
 def _die() -> NoReturn:
     os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError("the kernel ends the process at once")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2:])

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import signal
+import subprocess
 from collections.abc import Mapping
 
 import pytest
 
+from tests import fork_server
 from tests.integration import crash_driver
-from tests.integration.syncing import Syncing
-
-# The server that processes are forked from has imported the product; each of them then begins at once.
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["tests.integration.crash_driver"])
+from tests.integration.syncing import ROOT, Syncing
 
 SMART = {"enable_smart_sync": "true", "smart_sync_settle_seconds": "0"}
 ALL_TABLES: dict[str, str | None] = {
@@ -127,9 +124,8 @@ def test_each_table_of_a_killed_run_is_as_before_or_complete(syncing: Syncing) -
 def kill(syncing: Syncing, step: str, parameters: Mapping[str, str | None]) -> None:
     """Kill a run at `step`; a staging table that it leaves goes away by itself, should no later run find it."""
     argv = syncing.argv(**parameters)
-    process = PROCESSES.Process(target=crash_driver.main, args=(step, argv))
-    process.start()
-    process.join(60)
-    assert process.exitcode == -signal.SIGKILL
+    run = [fork_server.python(), "-m", crash_driver.__name__, step, *argv]
+    done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
     for table in syncing.tables():
         assert not table.startswith("_staging") or syncing.table(table).expires is not None
