@@ -24,6 +24,7 @@ from sandbox.flex_templates import InvalidRequestError, launcher_flags, read_tem
 from sandbox.scheduler import Schedules
 from sandbox.secret_manager import SecretExistsError, SecretNotFoundError, Secrets, VersionNotEnabledError, serve
 from sync_pipeline.errors import ConfigError
+from sync_pipeline.parameters.job_labels import dataflow_labels, template_labels
 from sync_pipeline.parameters.run_config import RunConfig
 from sync_pipeline.parameters.table import PARAMETERS
 
@@ -125,9 +126,6 @@ class Dataflow:
 
 def _labels(parameters: dict[str, str]) -> dict[str, str]:
     """Return the labels that the run gives its job; no labels if the run will reject the parameters."""
-    # Importing Beam takes as long as starting all other servers, so the first launch imports it, not the start.
-    from sync_pipeline.parameters.beam_options import dataflow_labels, template_labels
-
     try:
         return dataflow_labels(RunConfig.from_parameters(parameters, reads_file=False)) | template_labels()
     except ConfigError:

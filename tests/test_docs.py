@@ -17,8 +17,8 @@ from sync_pipeline.bigquery_api.own_tables import DEAD_LETTER_SCHEMA
 from sync_pipeline.launching.cloud_run import KEYS as CLOUD_RUN_KEYS
 from sync_pipeline.launching.launch_file import KEYS as LAUNCH_KEYS
 from sync_pipeline.launching.launch_file import read_launch
-from sync_pipeline.parameters.beam_options import template_labels
 from sync_pipeline.parameters.config import SyncConfig
+from sync_pipeline.parameters.job_labels import template_labels
 from sync_pipeline.parameters.outputs import OUTPUT_NAMES
 from sync_pipeline.parameters.run_config import RunConfig
 from sync_pipeline.parameters.table import BY_NAME

@@ -6,8 +6,6 @@ Users who may view a job can read them in its `sdkPipelineOptions`, and launch i
 from __future__ import annotations
 
 import argparse
-import hashlib
-import re
 from collections.abc import Mapping
 
 from apache_beam.options.pipeline_options import (
@@ -19,9 +17,9 @@ from apache_beam.options.pipeline_options import (
     WorkerOptions,
 )
 
-import sync_pipeline
 from sync_pipeline.errors import ConfigError
 from sync_pipeline.parameters.command_line import LAUNCHER_FLAGS, CommandLine
+from sync_pipeline.parameters.job_labels import dataflow_labels, template_labels
 from sync_pipeline.parameters.outputs import OUTPUTS
 from sync_pipeline.parameters.parameter import Parameter, ParameterType
 from sync_pipeline.parameters.run_config import RunConfig
@@ -35,9 +33,6 @@ OPTION_PARAMETERS = tuple(parameter for parameter in PARAMETERS if parameter.nam
 # Set by the Dockerfile: the name of the image of this process, and the template file that was built with it.
 IMAGE_VARIABLE = "SDK_CONTAINER_IMAGE"
 TEMPLATE_VARIABLE = "TEMPLATE_FILE"
-
-# https://cloud.google.com/resource-manager/docs/labels-overview: lower case, digits, dashes and underscores.
-_MAX_LABEL_LENGTH = 63
 
 _IMAGE_IS_MISSING = (
     "sdk_container_image is missing: this image was built without its own name, which the workers need. Build it "
@@ -151,38 +146,3 @@ def complete_job_options(options: PipelineOptions, config: RunConfig, environmen
     labels = dataflow_labels(config) | (template_labels() if is_launched_from_template(options) else {})
     # If two labels have the same key, Beam uses the later one.
     cloud.labels = [f"{key}={value}" for key, value in labels.items()] + list(cloud.labels or [])
-
-
-def template_labels() -> dict[str, str]:
-    """Return the labels of a job that was launched from the template.
-
-    Dataflow itself does not mark jobs of Flex Templates. Programs look for the label that templates carry which are
-    built with Google's own tools; only those have its companions for name and version.
-    https://github.com/GoogleCloudPlatform/DataflowTemplates
-    """
-    return {
-        "goog-dataflow-provided-template-type": "flex",
-        "template": "sync-to-bigquery",
-        "template_version": _label(sync_pipeline.__version__),
-    }
-
-
-def dataflow_labels(config: RunConfig) -> dict[str, str]:
-    """Return the labels that identify jobs and their costs: source and destination; of several tables, the dataset."""
-    labels = {
-        "data_source": config.data_source,
-        "destination_project": config.destination_project,
-        "destination_dataset": config.destination_dataset,
-    }
-    if config.single is not None:
-        labels["destination_table"] = config.single.destination.table
-    return {key: _label(value) for key, value in labels.items()}
-
-
-def _label(value: str) -> str:
-    allowed = re.sub("[^a-z0-9_-]", "_", value.lower())
-    if len(allowed) <= _MAX_LABEL_LENGTH:
-        return allowed
-    # A hash keeps truncated labels distinct.
-    digest = hashlib.sha256(value.encode()).hexdigest()[:8]
-    return f"{allowed[: _MAX_LABEL_LENGTH - len(digest) - 1]}_{digest}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -48,12 +49,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 # Carries out the commands that it reads, as the installed program does, with one import of Beam for all of them.
 DRIVER = """
-import json, sys
+import json, os, sys
 from importlib.metadata import entry_points
 (script,) = entry_points(group="console_scripts", name="sync-to-bigquery")
 main = script.load()
 for line in sys.stdin:
-    sys.argv[1:] = json.loads(line)
+    folder, *sys.argv[1:] = json.loads(line)
+    os.chdir(folder)
     try:
         code = main()
     except SystemExit as end:
@@ -74,7 +76,7 @@ class Newcomer:
         """Carry out a command and return all that the person sees."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        self.process.stdin.write(f"{json.dumps(words)}\n")
+        self.process.stdin.write(f"{json.dumps([str(self.folder), *words])}\n")
         self.process.stdin.flush()
         seen = []
         while not (line := self.process.stdout.readline()).startswith("END "):
@@ -84,21 +86,26 @@ class Newcomer:
         return "".join(seen).removesuffix("\n")
 
 
-@pytest.fixture
-def newcomer(site: Path, tmp_path: Path, endpoints: Endpoints, monkeypatch: pytest.MonkeyPatch) -> Iterator[Newcomer]:
-    monkeypatch.setenv("SHOP_PASSWORD", endpoints.postgresql_password)
-    monkeypatch.setenv("PYTHONPATH", str(site))
+@pytest.fixture(scope="module")
+def driver(site: Path, endpoints: Endpoints) -> Iterator[subprocess.Popen[str]]:
+    """The process with the installed program."""
     with subprocess.Popen(
         [sys.executable, "-c", DRIVER],
-        cwd=tmp_path,
+        cwd=site,
+        env={**os.environ, "PYTHONPATH": str(site), "SHOP_PASSWORD": endpoints.postgresql_password},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     ) as process:
-        yield Newcomer(tmp_path, process)
+        yield process
         assert process.stdin is not None
         process.stdin.close()
+
+
+@pytest.fixture
+def newcomer(driver: subprocess.Popen[str], tmp_path: Path) -> Newcomer:
+    return Newcomer(tmp_path, driver)
 
 
 @pytest.fixture

@@ -26,13 +26,13 @@ from sync_pipeline.parameters.beam_options import (
     TEMPLATE_VARIABLE,
     SyncOptions,
     complete_job_options,
-    dataflow_labels,
     pipeline_options,
     runs_here,
     runs_on_dataflow,
     show_outputs,
 )
 from sync_pipeline.parameters.command_line import LAUNCHER_FLAGS, CommandLine, parse_command_line
+from sync_pipeline.parameters.job_labels import dataflow_labels
 from sync_pipeline.parameters.outputs import OUTPUTS
 from sync_pipeline.parameters.run_config import RunConfig
 from sync_pipeline.parameters.table import PARAMETERS
@@ -185,7 +185,7 @@ def test_our_own_options_do_not_count_as_beams() -> None:
 IMAGE = "us-central1-docker.pkg.dev/my-project/sync/sync-to-bigquery:1.0.0"
 
 
-def config(dataset: str = "analytics", table: str = "orders", **parameters: str) -> RunConfig:
+def config(**parameters: str) -> RunConfig:
     return RunConfig.from_parameters(
         {
             "data_source": "postgresql",
@@ -195,8 +195,8 @@ def config(dataset: str = "analytics", table: str = "orders", **parameters: str)
             "postgresql_password": "hunter2",
             "postgresql_query": "SELECT 1",
             "destination_bigquery_project": "example.com:my-project",
-            "destination_bigquery_dataset": dataset,
-            "destination_bigquery_table": table,
+            "destination_bigquery_dataset": "analytics",
+            "destination_bigquery_table": "orders",
         }
         | parameters
     )
@@ -275,15 +275,6 @@ def test_workers_get_no_copy_of_the_launchers_main_module(arguments: list[str], 
     assert options.view_as(SetupOptions).save_main_session is saved
 
 
-def test_labels_of_the_job() -> None:
-    assert dataflow_labels(config(dataset="Analytics_EU", table="Größe und-mehr")) == {
-        "data_source": "postgresql",
-        "destination_project": "example_com_my-project",
-        "destination_dataset": "analytics_eu",
-        "destination_table": "gr__e_und-mehr",
-    }
-
-
 def test_labels_of_a_job_of_the_template() -> None:
     options = PipelineOptions(["--template_location=gs://b/job.json", "--labels=team=shop"])
     complete_job_options(options, config(), {IMAGE_VARIABLE: IMAGE})
@@ -298,22 +289,6 @@ def test_labels_of_a_job_of_the_template() -> None:
     # https://cloud.google.com/resource-manager/docs/labels-overview
     assert all(re.fullmatch("[a-z][a-z0-9_-]{0,62}", key) for key in labels)
     assert all(re.fullmatch("[a-z0-9_-]{0,63}", value) for value in labels.values())
-
-
-def test_labels_of_a_job_with_several_tables() -> None:
-    tables = {"postgresql_query": "", "postgresql_table": "*", "destination_bigquery_table": ""}
-    assert dataflow_labels(config(**tables)) == {
-        "data_source": "postgresql",
-        "destination_project": "example_com_my-project",
-        "destination_dataset": "analytics",
-    }
-
-
-def test_long_labels_are_cut_and_stay_different() -> None:
-    first, second = (dataflow_labels(config(table="t" * 63 + end))["destination_table"] for end in "ab")
-    assert first.startswith("t" * 54 + "_")
-    assert (len(first), len(second)) == (63, 63)
-    assert first != second
 
 
 def test_labels_of_the_caller_stay_and_win() -> None:
