@@ -1,6 +1,7 @@
 """Start the BigQuery emulator with patches in memory; runs in the emulator's own environment."""
 
 import argparse
+import gc
 import os
 import sys
 import warnings
@@ -58,6 +59,8 @@ def serve(arguments: argparse.Namespace) -> None:
     sys.modules["pandas"] = None  # type: ignore[assignment]
     warnings.simplefilter("ignore")
 
+    # What is imported stays, so nobody looks through it for garbage.
+    gc.disable()
     import uvicorn
     from local_bigquery.grpc import server
 
@@ -95,6 +98,8 @@ def serve(arguments: argparse.Namespace) -> None:
     bigquery_bytes.apply()
     bigquery_time_zone.apply()
     bigquery_names.apply()
+    gc.freeze()
+    gc.enable()
     # The variable keeps a reference: without one, Python deletes the gRPC server, and it stops.
     grpc_server, _ = server.start("127.0.0.1", arguments.grpc_port)
     uvicorn.run("local_bigquery:app", host="127.0.0.1", port=arguments.port, access_log=False)
