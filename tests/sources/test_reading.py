@@ -120,6 +120,23 @@ def test_splits_are_read_without_beam() -> None:
         list(ReadFromPages({0: TableRead(Reader(), batch_size=2)}).batches([ReadSplit(1, 1, "")]))
 
 
+@pytest.mark.parametrize(("named", "used"), [("", "jemalloc"), ("system", "system")])
+def test_a_read_allocates_by_jemalloc_unless_another_allocator_is_named(
+    named: str, used: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = pa.default_memory_pool()
+    if named:
+        monkeypatch.setenv("ARROW_DEFAULT_MEMORY_POOL", named)
+    else:
+        monkeypatch.delenv("ARROW_DEFAULT_MEMORY_POOL", raising=False)
+    pa.set_memory_pool(pa.system_memory_pool())
+    try:
+        list(ReadFromPages({0: TableRead(Reader(), 2, keeps_dead_letters=True)}).batches([ReadSplit(1, 1, "")]))
+        assert pa.default_memory_pool().backend_name == used
+    finally:
+        pa.set_memory_pool(before)
+
+
 def test_a_split_is_counted_and_shown(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     with beam_testing.TestPipeline() as pipeline:
