@@ -81,11 +81,8 @@ def start(imported: Sequence[str]) -> str:
             start_new_session=True,
         )
 
-    def stop() -> None:
-        server.communicate()
-        shutil.rmtree(folder)
-
-    atexit.register(stop)
+    # The server sees the end of its input and removes the folder, as it does when this process is killed.
+    atexit.register(server.communicate)
     return str(program)
 
 
@@ -98,7 +95,7 @@ class _Request:
     files: list[int]
 
 
-def _serve(listener: socket.socket, imported: Sequence[str]) -> _Request:
+def _serve(listener: socket.socket, folder: Path, imported: Sequence[str]) -> _Request:
     """Fork a program for each client, and return in the program what it is to run.
 
     The server ends when its standard input ends, as it does when the tests end in any way.
@@ -107,6 +104,7 @@ def _serve(listener: socket.socket, imported: Sequence[str]) -> _Request:
     while True:
         ready, _, _ = select.select([0, listener], [], [])
         if 0 in ready:
+            shutil.rmtree(folder)
             os._exit(0)
         client, _ = listener.accept()
         if is_first:
@@ -214,7 +212,7 @@ def _run(words: Sequence[str]) -> None:
 def main(listener: str, executable: str, *imported: str) -> None:
     """Serve, and end as a program does."""
     with socket.socket(fileno=int(listener)) as accepting:
-        request = _serve(accepting, imported)
+        request = _serve(accepting, Path(executable).parent, imported)
     _become(request, executable)
     exit_code: object = 0
     try:

@@ -115,15 +115,17 @@ def test_no_program_outlives_who_called_it(python: str) -> None:
     assert has_ended(program)
 
 
-def test_no_program_outlives_the_tests() -> None:
-    tests = f"import subprocess, sys\nfrom tests.fork_server import start\nsubprocess.run([start(()), '-c', {WAIT!r}])"
+def test_neither_programs_nor_files_outlive_the_tests() -> None:
+    tests = "import subprocess\nfrom tests.fork_server import start\npython = start(())\nprint(python, flush=True)\n"
+    tests += f"subprocess.run([python, '-c', {WAIT!r}])"
     with subprocess.Popen([sys.executable, "-c", tests], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        program = int(process.stdout.readline())
+        python, program = process.stdout.readline().strip(), int(process.stdout.readline())
         process.kill()
         # Until nobody has it open any more, the server included.
         assert process.stdout.read() == ""
     assert has_ended(program)
+    assert not Path(python).exists()
 
 
 def test_options_are_python_s(python: str) -> None:
