@@ -361,8 +361,10 @@ def launches() -> list[Launch]:
 def test_commands_send_what_the_requests_are(launching: Launching, launches: list[Launch], stand_in: bool) -> None:
     if not (stand_in or HAS_GCLOUD):
         pytest.skip("gcloud is not installed here")
+    # gcloud takes a second for a command. The first two launches have all that the others with a schedule have.
+    chosen = launches if stand_in else [*launches[:2], *(launch for launch in launches if launch.schedule is None)]
     script, expected = "", []
-    for launch in launches:
+    for launch in chosen:
         schedule = launch.schedule
         told = [commands.run_command(launch)]
         if schedule is not None:
