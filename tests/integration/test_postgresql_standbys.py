@@ -19,7 +19,7 @@ from sync_pipeline.parameters.source_tables import TableName
 from sync_pipeline.schema import Schema
 from sync_pipeline.sources import open_source
 from sync_pipeline.sources.postgresql import wal_position
-from sync_pipeline.sources.postgresql.connection import SETTINGS_SQL
+from sync_pipeline.sources.postgresql.connection import settings_sql
 from sync_pipeline.sources.postgresql.source import open_catalog
 from sync_pipeline.sources.postgresql.wal_position import UNGUARDED, PositionedSplit
 from sync_pipeline.sources.source import ReadSplit, Source
@@ -197,7 +197,7 @@ def test_the_position_costs_no_request_of_its_own(servers: Servers) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(psycopg2, "connect", lambda **given: connecting(**given, cursor_factory=Counting))
         read(servers.primary, plan)
-    assert [statement.startswith(SETTINGS_SQL) for statement in sent] == [True, *[False] * (len(sent) - 1)]
+    assert [statement.startswith(settings_sql()) for statement in sent] == [True, *[False] * (len(sent) - 1)]
     assert [statement for statement in sent if "wal" in statement] == sent[:1]
 
 
