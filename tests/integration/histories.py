@@ -27,6 +27,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
+from google.api_core.exceptions import NotFound
+
 from sync_pipeline.errors import ConcurrentSyncError, ConfigError, EmptySourceError, PublishError, SchemaError
 from sync_pipeline.parameters.config import SyncConfig
 from sync_pipeline.planning.deletions import SMALL_TABLE_ROWS
@@ -41,6 +43,7 @@ from sync_pipeline.smart_sync.backfill import Backfill
 from sync_pipeline.smart_sync.interval import as_moment
 from sync_pipeline.sources import open_source
 from tests.integration.history_reconcile import (
+    FUTURE,
     NONE,
     Differences,
     check_deletion,
@@ -72,7 +75,7 @@ STEP, MOST_STEPS = timedelta(milliseconds=50), 100
 # The percentage of rows that may be removed when the source has lost most of its rows.
 LIMIT = 2
 
-_COLUMNS = ("id", "version", "note", "updated_at")
+COLUMNS = ("id", "version", "note", "updated_at")
 
 _PARAMETERS = {
     "data_source": "postgresql",
@@ -398,6 +401,7 @@ class Played:
         self._damages: list[Damage] = []
         self._rows_left: int | None = None
         self._is_compared = False
+        self._is_there = False
 
     def do(self, operation: Operation) -> None:
         match operation:
@@ -616,7 +620,7 @@ class Played:
 
     def _spoil(self, row: int | None, stamp: Stamp) -> None:
         table_id = self.config.destination.table_id
-        if not any(self.world.client.list_tables(self.world.dataset)):
+        if not self._has_destination():
             return
         self._spoils += 1
         updated_at = {Stamp.NOW: "CURRENT_TIMESTAMP()", Stamp.FUTURE: "TIMESTAMP '2099-01-01 00:00:00+00'"}[stamp]
@@ -627,15 +631,15 @@ class Played:
             statement = f"UPDATE `{table_id}` SET version = 0, updated_at = {updated_at} WHERE id = {self._id(row)}"
         self.world.client.query_and_wait(statement)
 
+    def _has_destination(self) -> bool:
+        with contextlib.suppress(NotFound):
+            # Nobody drops it.
+            self._is_there = self._is_there or bool(self.world.client.get_table(self.config.destination.table_id))
+        return self._is_there
+
     def _plan_backfill(self, operation: PlanBackfill) -> None:
         self._abandon(operation.run)
-        if not any(self.world.client.list_tables(self.world.dataset)):
-            return
-        table_id = self.config.destination.table_id
-        rows = self.world.client.query_and_wait(
-            f"SELECT DISTINCT updated_at FROM `{table_id}` WHERE updated_at < TIMESTAMP '2099-01-01 00:00:00+00'"
-        )
-        moments = sorted((row[0] for row in rows), reverse=True)
+        moments = sorted({row[3] for row in self._destination() if row[3] and row[3] < FUTURE}, reverse=True)
         if not moments:
             return
         last, first = sorted(min(each, len(moments) - 1) for each in (operation.first, operation.last))
@@ -659,7 +663,7 @@ class Played:
     def _plan_reconcile(self, run: int, verb: str) -> None:
         self._abandon(run)
         # A table that does not exist cannot be compared.
-        if any(self.world.client.list_tables(self.world.dataset)):
+        if self._has_destination():
             self._is_compared = True
             with contextlib.suppress(SchemaError):
                 self._plan(run, datetime(2025, 7, 22, tzinfo=UTC), self._reconciling(verb))
@@ -695,7 +699,7 @@ class Played:
         self.has_left_overs |= files is not None
         if files is None:
             run.files = staged
-            run.rows = [tuple(row[name] for name in _COLUMNS) for batch in batches for row in batch.to_pylist()]
+            run.rows = [tuple(row[name] for name in COLUMNS) for batch in batches for row in batch.to_pylist()]
 
     def _stage_keys(self, number: int) -> None:
         run = self._runs.get(number)
@@ -751,10 +755,6 @@ class Played:
 
     def _destination(self) -> list[Row]:
         """Return the destination's rows: id, version, note, updated_at, and whether they are marked."""
-        if not any(self.world.client.list_tables(self.world.dataset)):
-            return []
-        mark = "_deleted_at IS NOT NULL" if self.mode is Mode.MARK else "FALSE"
-        rows = self.world.client.query_and_wait(
-            f"SELECT {', '.join(_COLUMNS)}, {mark} FROM `{self.config.destination.table_id}`"
-        )
-        return [tuple(row.values()) for row in rows]
+        mark = ("_deleted_at",) if self.mode is Mode.MARK else ()
+        rows = self.world.rows(self.config.destination.table_id, (*COLUMNS, *mark)) or []
+        return [(*row[: len(COLUMNS)], row[-1] is not None if mark else False) for row in rows]

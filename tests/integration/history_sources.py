@@ -15,7 +15,7 @@ from pymongo.collection import Collection
 
 from sandbox import Endpoints, mongodb
 from sync_pipeline.parameters.config import SyncConfig
-from tests.integration.histories import _PARAMETERS, Mode, Played, World, in_short_steps
+from tests.integration.histories import _PARAMETERS, COLUMNS, Mode, Played, World, in_short_steps
 from tests.integration.history_sites import Row, Stamp
 
 _FUTURE = datetime(2099, 1, 1, tzinfo=UTC)
@@ -190,7 +190,7 @@ class _PlayedInBigquery(Played):
         return datetime.now(UTC)
 
     def present(self) -> list[Row]:
-        return self.world.execute("SELECT id, version, note, updated_at FROM source")
+        return self.world.rows(f"{self.world.endpoints.project}.{self.world.source_dataset}.source", COLUMNS) or []
 
     def insert(self, ids: list[int], stamp: Stamp, _: int | None) -> None:
         self.world.execute(f"INSERT INTO source SELECT id, {self._values(stamp)} FROM UNNEST({ids}) AS id")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from hypothesis import strategies as st
 
@@ -37,13 +39,34 @@ MOST_CALLS = 7
 
 _ROWS = st.integers(0, 5)
 _STAMPS = st.sampled_from((Stamp.NOW, Stamp.NOW, Stamp.NOW, Stamp.NULL, Stamp.FUTURE))
-CLOCKS = st.datetimes(datetime(1970, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - they get one
+CLOCKS = st.sampled_from(
+    (
+        datetime(2025, 7, 22, tzinfo=UTC),
+        datetime(1970, 1, 1, tzinfo=UTC),
+        datetime(2024, 2, 29, 23, 59, 59, 999_999, tzinfo=UTC),
+        datetime(2100, 1, 1, tzinfo=UTC),
+    )
+)
+_CALLS = st.integers(0, MOST_CALLS)
+_SPOILS = st.builds(Spoil, st.none() | _ROWS)
+_LISTS_OF_SPOILS = st.lists(_SPOILS, max_size=2)
+_FIRST_ROWS = st.integers(1, 4)
+_PLACES = st.integers(0, 4)
+_BOOLEANS = st.booleans()
+_VERBS = st.sampled_from(("report", "repair", "repair"))
+_ENDS: st.SearchStrategy[Sequence[Operation]] = st.one_of(
+    st.lists(st.builds(Damage, st.sampled_from(Harm), _ROWS), max_size=3),
+    st.builds(Vanish, st.integers(0, 3)).map(lambda end: [end]),
+)
 
 # What one actor does: a tuple of operations is done at one go, between two of them others may have their turn.
 Turn = tuple[Operation, ...]
 Script = list[Turn]
 
+# Hypothesis looks at each new strategy before it draws from it, which takes longer than the draw: each is made once.
 
+
+@functools.cache
 def _writes(transaction: int | None, *, deletes: bool) -> st.SearchStrategy[Operation]:
     return st.one_of(
         st.builds(Insert, st.integers(1, 3), _STAMPS, st.just(transaction)),
@@ -54,27 +77,38 @@ def _writes(transaction: int | None, *, deletes: bool) -> st.SearchStrategy[Oper
     )
 
 
+@functools.cache
+def _lists_of_writes(transaction: int, *, deletes: bool) -> st.SearchStrategy[list[Operation]]:
+    return st.lists(_writes(transaction, deletes=deletes), min_size=1, max_size=3)
+
+
+@functools.cache
+def _lists_of_single_writes(*, deletes: bool) -> st.SearchStrategy[list[Operation]]:
+    write = _writes(None, deletes=deletes)
+    again = [st.builds(Reinsert, _ROWS, _STAMPS)] * 2 if deletes else []
+    return st.lists(st.one_of(write, write, write, st.just(SetBack()), _SPOILS, *again), max_size=3)
+
+
+@functools.cache
 @st.composite
 def _writer(draw: st.DrawFn, _number: int, *, deletes: bool) -> Script:
     """Transactions of one statement, and what somebody else does to the destination."""
-    foreign = st.builds(Spoil, st.none() | _ROWS)
-    write = _writes(None, deletes=deletes)
-    again = [st.builds(Reinsert, _ROWS, _STAMPS)] * 2 if deletes else []
-    one = st.one_of(write, write, write, st.just(SetBack()), foreign, *again)
-    first = Insert(draw(st.integers(1, 4)))
-    return [(first,), *((operation,) for operation in draw(st.lists(one, max_size=3)))]
+    first = Insert(draw(_FIRST_ROWS))
+    return [(first,), *((operation,) for operation in draw(_lists_of_single_writes(deletes=deletes)))]
 
 
+@functools.cache
 @st.composite
 def _session(draw: st.DrawFn, number: int, *, deletes: bool) -> Script:
     """A transaction that is opened early, may write late, and ends in one of four ways."""
-    writes = draw(st.lists(_writes(number, deletes=deletes), min_size=1, max_size=3))
+    writes = draw(_lists_of_writes(number, deletes=deletes))
     commit, rollback, prepare = Commit(number), Rollback(number), Prepare(number)
     ends: tuple[Script, ...] = ([(commit,)], [(rollback,)], [(prepare,), (commit,)], [(prepare,), (rollback,)])
-    end = draw(st.sampled_from((ends[0], *ends)))
+    end = one_of(draw, (ends[0], *ends))
     return [(Begin(number),), *((operation,) for operation in writes), *end]
 
 
+@functools.cache
 @st.composite
 def _run(draw: st.DrawFn, number: int, *, deletes: bool) -> Script:
     """Runs that are finished, or abandoned or killed at some step, or published twice, or two of them at once."""
@@ -86,7 +120,7 @@ def _run(draw: st.DrawFn, number: int, *, deletes: bool) -> Script:
         Publish(concurrent_job),
     )
     half = Stage(number, files=1)
-    killed = Publish(number, calls=draw(st.integers(0, MOST_CALLS)))
+    killed = Publish(number, calls=draw(_CALLS))
     scripts: tuple[Script, ...] = (
         [(plan, stage, publish)],
         [(plan, stage, publish)],
@@ -116,22 +150,22 @@ def _run(draw: st.DrawFn, number: int, *, deletes: bool) -> Script:
             [(plan, rival_plan), (rows,), (rival_rows, keys), (rival_keys, rival_publish), (publish,)],
             [(plan, rows, keys), (rival_plan, rival_rows), (publish, rival_keys), (rival_publish,)],
         )
-    return draw(st.sampled_from(scripts))
+    return one_of(draw, scripts)
 
 
+@functools.cache
 @st.composite
 def _backfill(draw: st.DrawFn, number: int, *, deletes: bool) -> Script:
     """A run of Smart Sync and backfills, finished, abandoned or killed at some step, or two of them at once."""
     sync = (Plan(number), Stage(number), Publish(number))
-    places = st.integers(0, 4)
 
     def planned(run: int) -> PlanBackfill:
-        return PlanBackfill(run, draw(places), draw(places), draw(st.booleans()))
+        return PlanBackfill(run, draw(_PLACES), draw(_PLACES), draw(_BOOLEANS))
 
     rival = number + MOST_ACTORS
     plan, rival_plan = planned(number), planned(rival)
     stage, publish, rival_stage, rival_publish = Stage(number), Publish(number), Stage(rival), Publish(rival)
-    killed = Publish(number, calls=draw(st.integers(0, MOST_CALLS)))
+    killed = Publish(number, calls=draw(_CALLS))
     scripts: tuple[Script, ...] = (
         [sync, (plan, stage, publish)],
         [sync, (plan,), (stage,), (publish,)],
@@ -141,9 +175,10 @@ def _backfill(draw: st.DrawFn, number: int, *, deletes: bool) -> Script:
         [sync, (Plan(rival), plan), (stage, rival_stage), (publish,), (rival_publish,)],
         [sync, (Plan(rival), plan), (stage, rival_stage), (rival_publish,), (publish,)],
     )
-    return draw(st.sampled_from(scripts))
+    return one_of(draw, scripts)
 
 
+@functools.cache
 @st.composite
 def _reconcile(draw: st.DrawFn, number: int, *, deletes: bool) -> Script:
     """Reports and repairs, finished or killed at some step, beside a run from the same timestamp.
@@ -151,12 +186,12 @@ def _reconcile(draw: st.DrawFn, number: int, *, deletes: bool) -> Script:
     At the end the table is damaged and repaired, or most rows of the source vanish.
     """
     del deletes
-    plan = PlanReconcile(number, draw(st.sampled_from(("report", "repair", "repair"))))
+    plan = PlanReconcile(number, draw(_VERBS))
     stage, publish = Stage(number), Publish(number)
     rival = number + MOST_ACTORS
     rival_plan, rival_stage, rival_publish = Plan(rival), Stage(rival), Publish(rival)
-    killed = Publish(number, calls=draw(st.integers(0, MOST_CALLS)))
-    spoils = tuple(draw(st.lists(st.builds(Spoil, st.none() | _ROWS), max_size=2)))
+    killed = Publish(number, calls=draw(_CALLS))
+    spoils = tuple(draw(_LISTS_OF_SPOILS))
     scripts: tuple[Script, ...] = (
         [(*spoils, plan, stage, publish)],
         [(plan,), (stage,), (publish,)],
@@ -164,14 +199,14 @@ def _reconcile(draw: st.DrawFn, number: int, *, deletes: bool) -> Script:
         [(plan, rival_plan), (stage,), (rival_stage, rival_publish), (publish,)],
         [(rival_plan, plan), (rival_stage,), (stage,), (publish,), (rival_publish,)],
     )
-    damages = st.lists(st.builds(Damage, st.sampled_from(Harm), _ROWS), max_size=3)
-    ends = draw(st.one_of(damages, st.builds(Vanish, st.integers(0, 3)).map(lambda end: [end])))
-    return [*draw(st.sampled_from(scripts)), *((end,) for end in ends)]
+    ends = draw(_ENDS)
+    return [*one_of(draw, scripts), *((end,) for end in ends)]
 
 
 _ACTORS: tuple[Callable[..., st.SearchStrategy[Script]], ...] = (_run, _session, _writer)
 
 
+@functools.cache
 @st.composite
 def histories(draw: st.DrawFn, *, deletes: bool = False, sessions: bool = True) -> list[Operation]:
     """Return a history with at least one run, one writer and, if the source has transactions, one session.
@@ -179,8 +214,33 @@ def histories(draw: st.DrawFn, *, deletes: bool = False, sessions: bool = True) 
     With `deletes` rows are deleted, and inserted again.
     """
     first = _ACTORS if sessions else tuple(actor for actor in _ACTORS if actor is not _session)
-    others = st.sampled_from((*first, _backfill, _backfill, _reconcile))
-    actors = [*first, *draw(st.lists(others, max_size=MOST_ACTORS - len(first)))]
-    scripts = [list(draw(actor(number, deletes=deletes))) for number, actor in enumerate(actors)]
-    turns = draw(st.permutations([number for number, script in enumerate(scripts) for _ in script]))
-    return [operation for number in turns for operation in scripts[number].pop(0)]
+    actors = [*first, *draw(lists_of((*first, _backfill, _backfill, _reconcile), MOST_ACTORS - len(first)))]
+    return in_any_order(draw, [draw(actor(number, deletes=deletes)) for number, actor in enumerate(actors)])
+
+
+def in_any_order(draw: st.DrawFn, scripts: Sequence[Sequence[tuple[Any, ...]]]) -> list[Any]:
+    """Return the operations of all scripts: the turns of each script in their order, and others' between them."""
+    turns = [number for number, script in enumerate(scripts) for _ in script]
+    left = [iter(script) for script in scripts]
+    return [operation for place in draw(_orders(len(turns))) for operation in next(left[turns[place]])]
+
+
+def one_of(draw: st.DrawFn, choices: Sequence[Any]) -> Any:
+    """Return one of the choices."""
+    return choices[draw(_numbers(len(choices)))]
+
+
+@functools.cache
+def lists_of(choices: tuple[Any, ...], most: int) -> st.SearchStrategy[list[Any]]:
+    """Return lists of up to so many of the choices."""
+    return st.lists(st.sampled_from(choices), max_size=most)
+
+
+@functools.cache
+def _numbers(count: int) -> st.SearchStrategy[int]:
+    return st.integers(0, count - 1)
+
+
+@functools.cache
+def _orders(count: int) -> st.SearchStrategy[list[int]]:
+    return st.permutations(range(count))

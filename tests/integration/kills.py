@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -28,10 +29,19 @@ class Life:
             is_last = self._calls == 0
         try:
             answer = function()
+            if is_last:
+                await_end(answer)
         finally:
             if is_last:
                 raise KilledError
         return answer
+
+
+def await_end(answer: Any) -> None:
+    """Wait until a job has ended: it does not need the process that began it, and its effect is to be seen."""
+    if isinstance(answer, bigquery.QueryJob | bigquery.LoadJob):
+        while not answer.done():
+            time.sleep(0.005)
 
 
 class Intercepted:

@@ -244,18 +244,15 @@ class _Played:
 
     def _destinations(self) -> dict[str, Counter[Row]]:
         """Return the rows of all tables; a table that does not exist has none."""
-        rows: dict[str, Counter[Row]] = {name: Counter() for name in TABLES}
-        selects = [
-            f"SELECT '{name}', id, version, note, "
-            f"{'updated_at' if TABLES[name].has_stamps else 'CAST(NULL AS TIMESTAMP)'}, day "
-            f"FROM `{self.world.dataset}.{self.prefix}{name}`"
-            for name in sorted(self._there())
-        ]
-        if selects:
-            for row in self.world.client.query_and_wait("\nUNION ALL ".join(selects)):
-                name, *values = row.values()
-                rows[name][tuple(values)] += 1
-        return rows
+        return {name: Counter(self._rows(name)) for name in TABLES}
+
+    def _rows(self, name: str) -> Iterator[Row]:
+        stamp = ("updated_at",) if TABLES[name].has_stamps else ()
+        table_id = f"{self.world.endpoints.project}.{self.world.dataset}.{self.prefix}{name}"
+        for key, version, note, day, *stamps in (
+            self.world.rows(table_id, ("id", "version", "note", "day", *stamp)) or ()
+        ):
+            yield key, version, note, stamps[0] if stamps else None, day
 
     def _drop_destination(self, name: str) -> None:
         table = self.tables[name]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 from hypothesis import strategies as st
 
 from tests.integration.histories import Begin, Commit, Prepare, Rollback
 from tests.integration.history_sites import Stamp
-from tests.integration.history_strategies import CLOCKS
+from tests.integration.history_strategies import CLOCKS, in_any_order, lists_of, one_of
 from tests.integration.table_operations import (
     PUBLISH_TROUBLES,
     READ_TROUBLES,
@@ -42,51 +43,72 @@ Script = list[Turn]
 _ROWS = st.integers(0, 5)
 _TABLES = st.sampled_from(tuple(TABLES))
 _STAMPS = st.sampled_from((Stamp.NOW, Stamp.NOW, Stamp.NOW, Stamp.NOW, Stamp.NULL, Stamp.FUTURE))
+_COUNTS = st.integers(1, 3)
+_DAMAGES = st.sampled_from(Damage)
+_BOOLEANS = st.booleans()
+_SPLITS, _CALLS = st.integers(0, MOST_SPLITS), st.integers(0, MOST_CALLS)
+_READ_TROUBLES, _PUBLISH_TROUBLES = st.sampled_from(READ_TROUBLES), st.sampled_from(PUBLISH_TROUBLES)
+# A run whose tables file names a table that does not exist is refused.
+_DROPPED = st.sampled_from([name for name in TABLES if name != WITH_LETTERS])
+
+# As in `history_strategies.py` each strategy is made once.
 
 
 def _writes(transaction: int | None) -> st.SearchStrategy[Operation]:
     who = st.just(transaction)
     return st.one_of(
-        st.builds(Insert, _TABLES, st.integers(1, 3), _STAMPS, who),
+        st.builds(Insert, _TABLES, _COUNTS, _STAMPS, who),
         st.builds(Update, _TABLES, _ROWS, _STAMPS, who),
         st.builds(Update, _TABLES, st.none(), st.just(Stamp.NOW), who),
         st.builds(Delete, _TABLES, _ROWS, who),
     )
 
 
+@functools.cache
+def _lists_of_writes(transaction: int) -> st.SearchStrategy[list[Operation]]:
+    return st.lists(_writes(transaction), min_size=1, max_size=4)
+
+
+_LISTS_OF_SINGLE_WRITES = st.lists(
+    st.one_of(_writes(None), _writes(None), st.builds(SetBack, _TABLES), st.builds(Truncate, _TABLES)), max_size=3
+)
+
+
+@functools.cache
 @st.composite
 def _writer(draw: st.DrawFn, _number: int) -> Script:
     """Transactions of one statement."""
-    firsts = tuple(Insert(table, draw(st.integers(1, 3))) for table in list(TABLES)[:-1])
-    one = st.one_of(_writes(None), _writes(None), st.builds(SetBack, _TABLES), st.builds(Truncate, _TABLES))
-    return [firsts, *((operation,) for operation in draw(st.lists(one, max_size=3)))]
+    firsts = tuple(Insert(table, draw(_COUNTS)) for table in list(TABLES)[:-1])
+    return [firsts, *((operation,) for operation in draw(_LISTS_OF_SINGLE_WRITES))]
 
 
+@functools.cache
 @st.composite
 def _session(draw: st.DrawFn, number: int) -> Script:
     """A transaction that is opened early, may write late to several tables, and ends in one of four ways."""
-    writes = draw(st.lists(_writes(number), min_size=1, max_size=4))
+    writes = draw(_lists_of_writes(number))
     commit, rollback, prepare = Commit(number), Rollback(number), Prepare(number)
     ends: tuple[Script, ...] = ([(commit,)], [(rollback,)], [(prepare,), (commit,)], [(prepare,), (rollback,)])
-    end = draw(st.sampled_from((ends[0], *ends)))
+    end = one_of(draw, (ends[0], *ends))
     return [(Begin(number),), *((operation,) for operation in writes), *end]
 
 
+@functools.cache
 @st.composite
 def _breaker(draw: st.DrawFn, _number: int) -> Script:
     """Breaks a table, and mends it later or leaves that to the end."""
     table = draw(_TABLES)
-    broken = Break(table, draw(st.sampled_from(Damage)), draw(_ROWS))
-    return [(broken,), *draw(st.sampled_from(([], [(Mend(table),)])))]
+    broken = Break(table, draw(_DAMAGES), draw(_ROWS))
+    return [(broken,), *one_of(draw, ([], [(Mend(table),)]))]
 
 
+@functools.cache
 @st.composite
 def _definer(draw: st.DrawFn, _number: int) -> Script:
     """A table appears, and may disappear; a table of the destination is dropped."""
-    fills = Insert("added", draw(st.integers(1, 3)))
+    fills = Insert("added", draw(_COUNTS))
     table = draw(_TABLES)
-    # A run whose tables file names a table that does not exist is refused.
-    dropped = draw(st.sampled_from([name for name in TABLES if name != WITH_LETTERS]))
+    dropped = draw(_DROPPED)
     scripts: tuple[Script, ...] = (
         [(Create("added"), fills)],
         [(Create("added"),), (fills,), (Drop("added"),)],
@@ -95,19 +117,20 @@ def _definer(draw: st.DrawFn, _number: int) -> Script:
         [(Drop(dropped),), (Create(dropped), Insert(dropped, 2))],
         [(DropDestination(table),)],
     )
-    return draw(st.sampled_from(scripts))
+    return one_of(draw, scripts)
 
 
+@functools.cache
 @st.composite
 def _run(draw: st.DrawFn, number: int) -> Script:
     """Runs that are finished, abandoned or killed at some step, or repeat a step, or two of them at once."""
-    manifests = draw(st.booleans())
+    manifests = draw(_BOOLEANS)
     plan, stage, publish = Plan(number, draw(CLOCKS), manifests), Stage(number), Publish(number)
     other = number + MOST_ACTORS
     rival_plan, rival_stage, rival_publish = Plan(other, draw(CLOCKS), manifests), Stage(other), Publish(other)
-    split, call = draw(st.integers(0, MOST_SPLITS)), draw(st.integers(0, MOST_CALLS))
-    half = Stage(number, split, draw(st.sampled_from(READ_TROUBLES)))
-    hurt = Publish(number, call, draw(st.sampled_from(PUBLISH_TROUBLES)))
+    split, call = draw(_SPLITS), draw(_CALLS)
+    half = Stage(number, split, draw(_READ_TROUBLES))
+    hurt = Publish(number, call, draw(_PUBLISH_TROUBLES))
     scripts: tuple[Script, ...] = (
         [(plan, stage, publish)],
         [(plan, stage, publish), (plan, stage, publish)],
@@ -125,17 +148,16 @@ def _run(draw: st.DrawFn, number: int) -> Script:
         [(plan, rival_plan, stage), (rival_stage,), (hurt, rival_publish), (publish,)],
         [(plan,), (rival_plan, stage, rival_stage, hurt), (rival_publish,)],
     )
-    return draw(st.sampled_from(scripts))
+    return one_of(draw, scripts)
 
 
 _FIRST: tuple[Callable[[int], st.SearchStrategy[Script]], ...] = (_run, _writer, _breaker)
 _OTHERS = (_run, _run, _session, _breaker, _definer)
 
 
+@functools.cache
 @st.composite
 def table_histories(draw: st.DrawFn) -> list[Operation]:
     """Return a history with at least a run, a writer and a table that breaks."""
-    actors = [*_FIRST, *draw(st.lists(st.sampled_from(_OTHERS), max_size=MOST_ACTORS - len(_FIRST)))]
-    scripts = [list(draw(actor(number))) for number, actor in enumerate(actors)]
-    turns = draw(st.permutations([number for number, script in enumerate(scripts) for _ in script]))
-    return [operation for number in turns for operation in scripts[number].pop(0)]
+    actors = [*_FIRST, *draw(lists_of(_OTHERS, MOST_ACTORS - len(_FIRST)))]
+    return in_any_order(draw, [draw(actor(number)) for number, actor in enumerate(actors)])

@@ -33,7 +33,7 @@ from sync_pipeline.publishing.staged_files import StagedFile
 from sync_pipeline.sources.reading import ReadSplitFn
 from sync_pipeline.sources.source import ReadSplit
 from tests.integration.history_sites import Row, check
-from tests.integration.kills import KilledError, Life
+from tests.integration.kills import KilledError, Life, await_end
 from tests.integration.table_operations import CUT, TABLES, Kind, Trouble
 from tests.integration.table_sources import SourceRow
 
@@ -149,7 +149,7 @@ class TableRun:
                 return function()
             outcome.has_met_trouble = True
             if trouble is Trouble.REFUSED_AFTER:
-                function()
+                await_end(function())
             raise exceptions.RetryError("Timeout of 120.0s exceeded", exceptions.ServiceUnavailable("try later"))
 
         step = _PublishFilesFn(self.plan)

@@ -5,16 +5,17 @@ A failure prints its history; `World.play` plays it again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from functools import partial
 
 import pytest
 from google.cloud import bigquery
-from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from sandbox import Endpoints
-from tests.integration.histories import Mode, Operation, World
+from tests.integration.histories import Mode, World
 from tests.integration.history_sources import WORLDS
 from tests.integration.history_strategies import histories
+from tests.integration.random_histories import play_random
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +24,7 @@ def world(endpoints: Endpoints, bigquery_client: bigquery.Client) -> Iterator[Wo
         yield world
 
 
-# Parts, for the processes of the tests to share: 220 histories, and with each part the simplest one, which comes first.
+# Parts, for the processes of the tests to share: 220 histories.
 # The time is for the histories of a failure, which are cut down one by one.
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
@@ -38,20 +39,7 @@ def world(endpoints: Endpoints, bigquery_client: bigquery.Client) -> Iterator[Wo
     ],
 )
 def test_random_histories_lose_nothing_and_repeat_nothing(world: World, mode: Mode, part: int) -> None:
-    @seed(part)
-    @settings(
-        max_examples=1 + 20,
-        database=None,
-        deadline=None,
-        print_blob=True,
-        phases=[Phase.explicit, Phase.generate, Phase.shrink],
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(history=histories(deletes=mode.deletes))
-    def play(history: Sequence[Operation]) -> None:
-        world.play(history, mode)
-
-    play()
+    play_random(histories(deletes=mode.deletes), partial(world.play, mode=mode), count=20, first_seed=part)
 
 
 @pytest.mark.timeout(600)
@@ -68,18 +56,5 @@ def test_random_histories_of_other_sources_keep_what_these_have(
     endpoints: Endpoints, bigquery_client: bigquery.Client, source: str, mode: Mode
 ) -> None:
     with WORLDS[source].opened(endpoints, bigquery_client) as world:
-
-        @seed(len(source))
-        @settings(
-            max_examples=1 + 4,
-            database=None,
-            deadline=None,
-            print_blob=True,
-            phases=[Phase.generate, Phase.shrink],
-            suppress_health_check=list(HealthCheck),
-        )
-        @given(history=histories(deletes=True, sessions=False))
-        def play(history: Sequence[Operation]) -> None:
-            world.play(history, mode)
-
-        play()
+        some = histories(deletes=True, sessions=False)
+        play_random(some, partial(world.play, mode=mode), count=4, first_seed=len(source))

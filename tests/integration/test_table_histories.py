@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 from google.cloud import bigquery
-from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from sandbox import Endpoints
 from tests.integration import protections
 from tests.integration.histories import Begin, Commit
 from tests.integration.history_sites import ViolationError
+from tests.integration.random_histories import play_random
 from tests.integration.table_histories import TableWorld
 from tests.integration.table_history_strategies import table_histories
 from tests.integration.table_operations import (
@@ -43,21 +43,7 @@ def world(endpoints: Endpoints, bigquery_client: bigquery.Client) -> Iterator[Ta
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("part", range(3))
 def test_random_histories_of_several_tables(world: TableWorld, part: int) -> None:
-    @seed(part)
-    @settings(
-        # The first one is the simplest.
-        max_examples=1 + 3,
-        database=None,
-        deadline=None,
-        print_blob=True,
-        phases=[Phase.explicit, Phase.generate, Phase.shrink],
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(history=table_histories())
-    def play(history: Sequence[Operation]) -> None:
-        world.play(history)
-
-    play()
+    play_random(table_histories(), world.play, count=3, first_seed=part)
 
 
 UNFIT = Break("events", Damage.UNFIT)
