@@ -48,14 +48,14 @@ IMPORTED = (
     "tests.beam_caches",
 )
 
-
 # Has the program of the process that began the tests; those of its workers use the same server.
 _VARIABLE = "TESTS_PYTHON"
 
 
 def share() -> None:
     """Start the server for this process and all that it starts, unless there is one."""
-    os.environ.setdefault(_VARIABLE, start(IMPORTED))
+    if _VARIABLE not in os.environ:
+        os.environ[_VARIABLE] = start(IMPORTED)
 
 
 def python() -> str:
