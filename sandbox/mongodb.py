@@ -93,17 +93,23 @@ def prepare(folder: Path, port: int, name: str = "mongodb", further: Sequence[st
     return Process(name=name, command=command, log=folder / f"{name}.log")
 
 
-def create_users(process: Process, access: Access) -> None:
-    """Wait until the started server answers, then create the administrator and the read-only user."""
+def create_users(process: Process, access: Access, members: int = 1) -> None:
+    """Wait until the started server answers, then create the administrator and the read-only user.
+
+    Each of the `members` of its replica set knows them then.
+    """
     unauthenticated = f"mongodb://{access.host}:{access.port}/?directConnection=true"
+    everywhere = {"w": members}
     wait(process, unauthenticated)
     with connect(unauthenticated) as client:
         # While a server has no users, anybody on the same machine may create the first one.
         password = parse_uri(access.uri)["password"]
-        client["admin"].command("createUser", _ADMINISTRATOR, pwd=password, roles=["root"])
+        client["admin"].command("createUser", _ADMINISTRATOR, pwd=password, roles=["root"], writeConcern=everywhere)
     with connect(access.uri) as client:
         roles = [{"role": "read", "db": DATABASE}]
-        client["admin"].command("createUser", access.username, pwd=access.password, roles=roles)
+        client["admin"].command(
+            "createUser", access.username, pwd=access.password, roles=roles, writeConcern=everywhere
+        )
 
 
 def wait(process: Process, connection_string: str) -> None:

@@ -123,7 +123,7 @@ def _initiated(members: dict[str, Process]) -> ReplicaSet:
     administrator = parse_uri(access.uri)
     uri = mongodb.uri(addresses, administrator["username"], administrator["password"], f"&replicaSet={NAME}")
     running = ReplicaSet(replace(access, uri=uri), members)
-    mongodb.create_users(members[primary], running.access)
+    mongodb.create_users(members[primary], running.access, len(members))
     return running
 
 
