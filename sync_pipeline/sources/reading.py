@@ -144,7 +144,7 @@ def choose_allocator() -> None:
     """Let Arrow allocate batches and files by jemalloc, unless the user names another allocator.
 
     One thread decodes batches, and another encodes and frees them. jemalloc gives their memory to the next ones sooner
-    than Arrow's default does, so that a read needs less CPU, and about 20 MB less for each split that is read at once.
+    than Arrow's default does: most reads need 20 to 40 MB less.
     """
     if _ALLOCATOR_VARIABLE not in os.environ and _ALLOCATOR in pa.supported_memory_backends():
         pa.set_memory_pool(pa.jemalloc_memory_pool())
