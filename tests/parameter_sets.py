@@ -21,6 +21,12 @@ POSTGRESQL = DESTINATION | {
     "postgresql_password": PASSWORD,
     "postgresql_query": "SELECT * FROM users",
 }
+# A project of a domain, whose id a label of a job must change.
+IN_DOMAIN = POSTGRESQL | {
+    "destination_bigquery_project": "example.com:my-project",
+    "destination_bigquery_dataset": "analytics",
+    "destination_bigquery_table": "orders",
+}
 BASE_QUERY = "SELECT * FROM users WHERE updated_at > '{start_timestamp}' AND updated_at <= '{end_timestamp}'"
 SMART_SYNC = {key: value for key, value in POSTGRESQL.items() if key != "postgresql_query"} | {
     "enable_smart_sync": "true",

@@ -25,10 +25,10 @@ _LOGGER = logging.getLogger(__name__)
 # How long, in seconds, `jobs.get` is retried: longer than other requests, because hours of reading depend on it.
 _POLL_RETRY = bigquery.DEFAULT_RETRY.with_timeout(600)
 
-# Seconds between two polls of a running job: the first and the longest wait. The others are so long that the end of a
-# job is noticed after a tenth of its time, and that a job of a minute is asked about 43 times.
+# Seconds between two polls of a running job: the first and the longest wait. Each wait is a tenth longer than the one
+# before, so the end of a job is noticed within a tenth of its run time. A job of a minute is polled about 43 times.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 10.0
-_LONGER_EACH_TIME = 1.1
+_PAUSE_GROWTH = 1.1
 
 # After a 409, `jobs.get` may not return the existing job at once.
 _VISIBLE_SECONDS = 30
@@ -161,7 +161,7 @@ def _ended(client: bigquery.Client, request: JobRequest, job: Any) -> Any:
     pause = _FIRST_PAUSE
     while job.state != "DONE":
         time.sleep(pause)
-        pause = min(_LONGER_EACH_TIME * pause, _LONGEST_PAUSE)
+        pause = min(_PAUSE_GROWTH * pause, _LONGEST_PAUSE)
         with translated_errors(f"tell how job {job.job_id} in {request.location} goes, which may still succeed"):
             shown = _shown_job(client, request, job.job_id, _VISIBLE_SECONDS)
         if shown is None:

@@ -1,4 +1,4 @@
-"""The labels of a job on Dataflow, which the local Dataflow computes without importing Beam."""
+"""The labels of a job on Dataflow. Beam is not imported: the sandbox's Dataflow needs them without it."""
 
 from __future__ import annotations
 

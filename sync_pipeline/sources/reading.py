@@ -140,7 +140,7 @@ class ReadSplitFn(beam.DoFn):
         self._dead_letters.inc(dead_letters)
 
 
-def choose_allocator() -> None:
+def _choose_allocator() -> None:
     """Let Arrow allocate batches and files by jemalloc, unless the user names another allocator.
 
     One thread decodes batches, and another encodes and frees them. jemalloc gives their memory to the next ones sooner
@@ -151,7 +151,7 @@ def choose_allocator() -> None:
 
 
 def _read(read: TableRead, split: Any) -> Generator[pa.RecordBatch | DeadLetter]:
-    choose_allocator()
+    _choose_allocator()
     # closing() makes a reader that is abandoned early close its connection at once.
     with contextlib.closing(read.reader.read(split)) as parts:
         yield from batches_and_dead_letters(

@@ -1,9 +1,9 @@
-"""Plays random histories in a test."""
+"""Plays random histories, for the tests and for `soak.py`."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
@@ -11,9 +11,14 @@ from hypothesis import strategies as st
 
 
 def play_random(
-    histories: st.SearchStrategy[list[Any]], play: Callable[[Sequence[Any]], object], *, count: int, first_seed: int
+    histories: st.SearchStrategy[list[Any]],
+    play: Callable[[list[Any]], object],
+    *,
+    count: int,
+    first_seed: int,
+    shrinks: bool = True,
 ) -> None:
-    """Let `play` play so many histories. One that fails is cut down, and its error names it."""
+    """Let `play` play so many histories. One that fails is cut down if `shrinks`, and its error names it."""
     numbers = itertools.count()
 
     @seed(first_seed)
@@ -22,8 +27,9 @@ def play_random(
         database=None,
         deadline=None,
         print_blob=True,
-        phases=[Phase.generate, Phase.shrink],
+        phases=[Phase.generate, *([Phase.shrink] if shrinks else [])],
         suppress_health_check=list(HealthCheck),
+        report_multiple_bugs=False,
     )
     @given(history=histories)
     def play_one(history: list[Any]) -> None:

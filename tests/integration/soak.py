@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 from google.cloud import bigquery
-from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 import sandbox
@@ -30,6 +29,7 @@ from tests.integration.histories import Mode, World
 from tests.integration.history_sources import WORLDS
 from tests.integration.history_strategies import histories
 from tests.integration.protections import REMOVABLE, REMOVABLE_OF_TABLES
+from tests.integration.random_histories import play_random
 from tests.integration.table_histories import TableWorld
 from tests.integration.table_history_strategies import table_histories
 
@@ -125,16 +125,6 @@ def play_round(search: Search, first_seed: int, count: int, tally: Tally, *, shr
     """Play `count` histories of one seed; fewer when one goes wrong, which is then cut down and printed."""
     is_cutting = False
 
-    @seed(first_seed)
-    @settings(
-        max_examples=count,
-        database=None,
-        deadline=None,
-        phases=[Phase.generate, *([Phase.shrink] if shrink else [])],
-        suppress_health_check=list(HealthCheck),
-        report_multiple_bugs=False,
-    )
-    @given(history=search.histories)
     def play(history: list[Any]) -> None:
         nonlocal is_cutting
         tally.histories += not is_cutting
@@ -150,7 +140,7 @@ def play_round(search: Search, first_seed: int, count: int, tally: Tally, *, shr
             raise
 
     try:
-        play()
+        play_random(search.histories, play, count=count, first_seed=first_seed, shrinks=shrink)
     except Exception as error:  # noqa: BLE001 - the search goes on
         # Any other error is one that no run may end with.
         tally.violations += 1

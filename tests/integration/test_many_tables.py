@@ -174,7 +174,7 @@ def test_a_table_that_is_locked_fails_alone(shop: Syncing, monkeypatch: pytest.M
     """Its rows stay as they were, and the next run reads them."""
     assert run(shop).exit_code == 0
     shop.execute("INSERT INTO countries VALUES ('IT', 'Italy'); INSERT INTO clicks VALUES (now(), '/new')")
-    monkeypatch.setitem(connection.SESSION_SETTINGS, "lock_timeout", "500ms")
+    monkeypatch.setitem(connection.TRANSACTION_SETTINGS, "lock_timeout", "500ms")
     with contextlib.closing(
         psycopg2.connect(shop.postgresql.dsn, password=shop.endpoints.postgresql_password)
     ) as other:

@@ -291,7 +291,7 @@ def test_what_a_user_s_function_says_is_not_repeated(
 def test_a_lock_against_readers_ends_the_run_and_is_named(
     reader: Reader, administrator: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(connection.SESSION_SETTINGS, "lock_timeout", "300ms")
+    monkeypatch.setitem(connection.TRANSACTION_SETTINGS, "lock_timeout", "300ms")
     execute(administrator, "BEGIN; LOCK TABLE private IN ACCESS EXCLUSIVE MODE")
     try:
         error = failure(reader, lambda: reader.rows("SELECT * FROM private"))

@@ -202,7 +202,7 @@ def test_a_table_that_is_locked_meanwhile_fails_the_split(
     endpoints: Endpoints, items: tuple[Reader, Connection], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reader, _ = items
-    monkeypatch.setitem(settings.SESSION_SETTINGS, "lock_timeout", "100ms")
+    monkeypatch.setitem(settings.TRANSACTION_SETTINGS, "lock_timeout", "100ms")
     source = source_of(reader)
     with ExitStack() as stack:
         plan = hold(source, stack)

@@ -36,6 +36,7 @@ from sync_pipeline.parameters.job_labels import dataflow_labels
 from sync_pipeline.parameters.outputs import OUTPUTS
 from sync_pipeline.parameters.run_config import RunConfig
 from sync_pipeline.parameters.table import PARAMETERS
+from tests.parameter_sets import IN_DOMAIN
 
 SECRETS = {
     "postgresql_password": "hunter2",
@@ -186,20 +187,7 @@ IMAGE = "us-central1-docker.pkg.dev/my-project/sync/sync-to-bigquery:1.0.0"
 
 
 def config(**parameters: str) -> RunConfig:
-    return RunConfig.from_parameters(
-        {
-            "data_source": "postgresql",
-            "postgresql_host": "h",
-            "postgresql_database": "d",
-            "postgresql_username": "u",
-            "postgresql_password": "hunter2",
-            "postgresql_query": "SELECT 1",
-            "destination_bigquery_project": "example.com:my-project",
-            "destination_bigquery_dataset": "analytics",
-            "destination_bigquery_table": "orders",
-        }
-        | parameters
-    )
+    return RunConfig.from_parameters(IN_DOMAIN | parameters)
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ _LOCKS_SQL = """
 """
 
 # Settings of each transaction, so that the text output does not depend on the server's defaults.
-SESSION_SETTINGS = {
+TRANSACTION_SETTINGS = {
     "timezone": "UTC",
     "datestyle": "ISO, YMD",
     "intervalstyle": "iso_8601",
@@ -217,8 +217,8 @@ def transaction(connection: Connection) -> Iterator[None]:
 
 
 def settings_sql() -> str:
-    """Return the statements of `SESSION_SETTINGS`, not SET: a pooler passes the session on to its next client."""
-    return "; ".join(f"SET LOCAL {name} = '{value}'" for name, value in SESSION_SETTINGS.items())
+    """Return the statements for `TRANSACTION_SETTINGS`. A plain SET would also affect a pooler's next client."""
+    return "; ".join(f"SET LOCAL {name} = '{value}'" for name, value in TRANSACTION_SETTINGS.items())
 
 
 def begin(connection: Connection) -> None:
